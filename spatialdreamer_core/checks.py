@@ -1,0 +1,87 @@
+"""Checks of what callers pass in; every message states the rule, then the value, then the remedy."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+class InputError(ValueError):
+    """A mistake in the input; its text is for the user (rule, value, remedy) and needs no traceback."""
+
+
+def check_video(
+    name: str,
+    video: Tensor,
+    *,
+    channels: int | None = None,
+    like: Tensor | None = None,
+    like_name: str = "image",
+) -> None:
+    """Check that a tensor is a video `[F, C, H, W]` of floats, of the same length and size as another one.
+
+    Args:
+        name: Argument name for the message.
+        video: The tensor to check.
+        channels: Required number of channels, or None for any.
+        like: A video whose F, H and W must be the same, or None.
+        like_name: Argument name of `like` for the message.
+
+    Raises:
+        InputError: If a rule is broken.
+    """
+    if video.ndim != 4 or 0 in video.shape:
+        raise InputError(
+            f"`{name}` must be a video tensor [F, C, H, W] with at least one frame, "
+            f"got shape {list(video.shape)}"
+        )
+    if not video.is_floating_point():
+        raise InputError(f"`{name}` must hold floats, got {video.dtype}; divide 8-bit values by 255")
+    if channels is not None and video.shape[1] != channels:
+        raise InputError(
+            f"`{name}` must have {channels} channel(s), got {video.shape[1]} (shape {list(video.shape)})"
+        )
+    if like is None:
+        return
+    if video.shape[0] != like.shape[0]:
+        raise InputError(
+            f"`{name}` must have as many frames as `{like_name}` ({like.shape[0]}), got {video.shape[0]}; "
+            "give one per frame"
+        )
+    if video.shape[-2:] != like.shape[-2:]:
+        raise InputError(
+            f"`{name}` must have the size of `{like_name}` ({like.shape[-1]}x{like.shape[-2]}), "
+            f"got {video.shape[-1]}x{video.shape[-2]}; resize it first"
+        )
+
+
+def check_range(name: str, value: float, low: float, high: float, unit: str = "") -> None:
+    """Check that a number lies in [low, high].
+
+    Raises:
+        InputError: If it does not, or is NaN.
+    """
+    if not low <= value <= high:
+        suffix = f" ({unit})" if unit else ""
+        raise InputError(f"{name} must be between {low:g} and {high:g}{suffix}, got {value:g}")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Check that a value is one of the choices.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def check_finite(name: str, value: Tensor, remedy: str) -> None:
+    """Check that a tensor holds neither NaN nor infinity.
+
+    Raises:
+        InputError: If it does, with the count of such values and the remedy.
+    """
+    finite = value.isfinite()
+    if not bool(finite.all()):
+        count = int((~finite).sum())
+        raise InputError(f"`{name}` must be finite, got {count} NaN or infinite values; {remedy}")

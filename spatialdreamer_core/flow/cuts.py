@@ -1,0 +1,54 @@
+"""Scene cuts, found frame by frame with PySceneDetect's content detector; across a cut there is no flow."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import torch
+from scenedetect import ContentDetector, FrameTimecode
+from torch import Tensor
+
+from ..checks import check_video
+
+_DETECTION_WIDTH = 256  # pixels; PySceneDetect itself downscales to about this width
+
+
+class CutDetector:
+    """Tells for each frame of a stream whether a new scene begins with it.
+
+    Args:
+        threshold: PySceneDetect's content threshold: mean change of hue, saturation and brightness, 0 to 255.
+    """
+
+    def __init__(self, *, threshold: float = 27.0) -> None:
+        self._detector = ContentDetector(threshold=threshold, min_scene_len=1)
+        self._index = 0
+
+    def step(self, frame: np.ndarray) -> bool:
+        """Take the next frame, [H, W, 3] uint8 RGB; return True if it starts a new scene (never the first)."""
+        height, width = frame.shape[:2]
+        if width > _DETECTION_WIDTH:
+            size = (_DETECTION_WIDTH, max(1, round(height * _DETECTION_WIDTH / width)))
+            frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        timecode = FrameTimecode(self._index, Fraction(25))
+        cuts = self._detector.process_frame(timecode, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        self._index += 1
+        return bool(cuts)
+
+
+def find_cuts(
+    frames: Tensor,  # [F, 3, H, W] in [0, 1]
+    *,
+    threshold: float = 27.0,
+) -> list[int]:
+    """Find the frames with which a new scene begins; frame 0 is never among them."""
+    check_video("frames", frames, channels=3)
+    detector = CutDetector(threshold=threshold)
+    cuts = []
+    for t, frame in enumerate(frames):
+        rgb = (frame.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+        if detector.step(np.ascontiguousarray(rgb.permute(1, 2, 0).numpy())):
+            cuts.append(t)
+    return cuts

@@ -1,0 +1,46 @@
+"""Dense inverse search flow (Kroeger et al., ECCV 2016, arXiv 1603.03590) of a pair of frames, by OpenCV."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+DIS_PRESETS = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
+_SMALLEST_SIDE = 32  # below this DIS has too few pyramid levels and patches
+
+
+def dis_flow(
+    first: np.ndarray,  # [H, W] uint8 grey
+    second: np.ndarray,  # [H, W] uint8 grey
+    *,
+    preset: str = "fast",
+) -> np.ndarray:  # [H, W, 2] float32
+    """Estimate where each pixel of the first frame lies in the second one.
+
+    Args:
+        first: The frame whose pixels are followed.
+        second: The frame in which they are found.
+        preset: A key of `DIS_PRESETS`, from fast to accurate.
+
+    Returns:
+        (dx, dy) in pixels, pixel centres at integers.
+    """
+    height, width = first.shape
+    pad_bottom, pad_right = max(0, _SMALLEST_SIDE - height), max(0, _SMALLEST_SIDE - width)
+    if pad_bottom or pad_right:
+        padding = (0, pad_bottom, 0, pad_right, cv2.BORDER_REPLICATE)
+        first, second = cv2.copyMakeBorder(first, *padding), cv2.copyMakeBorder(second, *padding)
+    flow = _estimator(preset).calc(first, second, None)
+    return flow[:height, :width]
+
+
+@lru_cache(maxsize=len(DIS_PRESETS))
+def _estimator(preset: str) -> cv2.DISOpticalFlow:
+    """Build the estimator of a preset once; it keeps its buffers between calls."""
+    return cv2.DISOpticalFlow_create(DIS_PRESETS[preset])

@@ -1,0 +1,45 @@
+"""Look a tensor up where flow points to, and change a flow field's size."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def sample_at_flow(
+    values: Tensor,  # [B, C, H, W]
+    flow: Tensor,  # [B, 2, H, W]
+    *,
+    mode: Literal["bilinear", "nearest"] = "bilinear",
+    outside: Literal["border", "zeros"] = "border",
+) -> Tensor:  # [B, C, H, W]
+    """Sample `values` at p + flow(p) for each pixel p (backward warping).
+
+    Args:
+        values: What is looked up, in the frame that the flow points into.
+        flow: (dx, dy) in pixels, pixel centres at integers.
+        mode: Interpolation.
+        outside: What positions outside the frame give: the nearest border pixel, or 0.
+    """
+    height, width = values.shape[-2:]
+    x = torch.arange(width, device=flow.device, dtype=flow.dtype) + flow[:, 0]
+    y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
+    grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
+    return F.grid_sample(values, grid.to(values.dtype), mode=mode, padding_mode=outside, align_corners=False)
+
+
+def resize_flow(
+    flow: Tensor,  # [B, 2, H, W]
+    size: tuple[int, int],  # (height, width)
+) -> Tensor:  # [B, 2, height, width]
+    """Resize a flow field bilinearly and scale its vectors to pixels of the new size."""
+    height, width = flow.shape[-2:]
+    if (height, width) == size:
+        return flow
+    if 0 in flow.shape:
+        return flow.new_zeros(*flow.shape[:2], *size)
+    resized = F.interpolate(flow, size, mode="bilinear", align_corners=False)
+    return resized * flow.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
