@@ -1,8 +1,8 @@
 """Forward-backward consistency: where flow can be trusted.
 
 A pixel's flow is trusted where following it forward and then backward returns to the start:
-|w_f + w_b(x + w_f)|² < alpha · (|w_f|² + |w_b|²) + beta, with alpha 0.01 and beta 0.5 (squared norms; Sundaram,
-Brox and Keutzer, ECCV 2010). SpatialDreamer uses it as the confidence C of Eq. 2.
+|w_f + w_b(x + w_f)|² < alpha · (|w_f|² + |w_b|²) + beta, with alpha 0.01 and beta 0.5 (squared norms;
+Sundaram, Brox and Keutzer, ECCV 2010). SpatialDreamer uses it as the confidence C of Eq. 2.
 """
 
 from __future__ import annotations

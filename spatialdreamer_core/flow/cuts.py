@@ -27,7 +27,7 @@ class CutDetector:
         self._index = 0
 
     def step(self, frame: np.ndarray) -> bool:
-        """Take the next frame, [H, W, 3] uint8 RGB; return True if it starts a new scene (never the first)."""
+        """Take the next frame, [H, W, 3] uint8 RGB; return True if a new scene starts with it."""
         height, width = frame.shape[:2]
         if width > _DETECTION_WIDTH:
             size = (_DETECTION_WIDTH, max(1, round(height * _DETECTION_WIDTH / width)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import threading
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ DIS_PRESETS = {
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
+_thread = threading.local()
 _SMALLEST_SIDE = 32  # below this DIS has too few pyramid levels and patches
 
 
@@ -40,7 +41,9 @@ def dis_flow(
     return flow[:height, :width]
 
 
-@lru_cache(maxsize=len(DIS_PRESETS))
 def _estimator(preset: str) -> cv2.DISOpticalFlow:
-    """Build the estimator of a preset once; it keeps its buffers between calls."""
-    return cv2.DISOpticalFlow_create(DIS_PRESETS[preset])
+    """Return the calling thread's estimator; it keeps its buffers between calls, so threads must not share it."""
+    estimators = _thread.__dict__
+    if preset not in estimators:
+        estimators[preset] = cv2.DISOpticalFlow_create(DIS_PRESETS[preset])
+    return estimators[preset]

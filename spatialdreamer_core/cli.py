@@ -1,0 +1,170 @@
+"""The command `spatialdreamer`: `convert` films and photos, `info` about what is installed."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from . import __version__
+from .checks import InputError
+from .video.config import CODECS, EYES, PRESETS, ConvertConfig
+
+USER_ERROR = 2  # exit code
+INTERRUPTED = 130  # exit code of a command ended by Ctrl-C
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = _build_parser()
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return options.run(options)
+    except InputError as error:
+        print(f"spatialdreamer: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("spatialdreamer: interrupted; no partial file was left", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    """Describe the commands and their options; defaults are those of `ConvertConfig`."""
+    from .flow import DIS_PRESETS
+    from .stereo import FORMATS
+
+    parser = argparse.ArgumentParser(
+        prog="spatialdreamer", description="Turn monocular video and photos into stereoscopic ones."
+    )
+    parser.add_argument("--version", action="version", version=f"spatialdreamer {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    default = ConvertConfig()
+    convert = commands.add_parser(
+        "convert",
+        help="convert a video or photo",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Convert a monocular video or photo to a stereoscopic one.",
+    )
+    convert.add_argument("input", type=Path, metavar="IN", help="video or photo file")
+    convert.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        default=Path(),
+        help="output file, or folder for a file with the name that players expect",
+    )
+    convert.add_argument("--format", choices=FORMATS, default=default.format, help="how the views are packed")
+    convert.add_argument(
+        "--divergence",
+        type=float,
+        default=default.divergence,
+        metavar="PERCENT",
+        help="disparity range between the eyes in %% of the width, 0 to 20: strength of the 3D effect",
+    )
+    convert.add_argument(
+        "--convergence",
+        type=float,
+        default=default.convergence,
+        metavar="DEPTH",
+        help="the depth on the screen, 0 to 1: less brings more of the scene in front of the screen",
+    )
+    convert.add_argument(
+        "--eye", choices=EYES, default=default.eye, help="the view to render; the source is the other one"
+    )
+    convert.add_argument("--depth", default=default.depth, metavar="NAME", help="depth estimator, see `info`")
+    convert.add_argument(
+        "--start", type=_seconds, metavar="TIME", default=None, help="first moment, in s or [h:]m:s"
+    )
+    convert.add_argument("--end", type=_seconds, metavar="TIME", default=None, help="last moment, likewise")
+    convert.add_argument("--no-audio", dest="audio", action="store_false", help="leave the sound out")
+    convert.add_argument("--codec", choices=CODECS, default=default.codec, help="video encoder")
+    convert.add_argument("--crf", type=int, default=default.crf, help="quality, 0 (lossless) to 51 (worst)")
+    convert.add_argument("--preset", choices=PRESETS, default=default.preset, help="speed of the encoder")
+    convert.add_argument(
+        "--flow", choices=tuple(DIS_PRESETS), default=default.flow, help="optical flow preset"
+    )
+    convert.add_argument("--device", default=default.device, help="auto, cpu, cuda or cuda:N")
+    convert.add_argument(
+        "--preview", type=Path, metavar="FILE", help="also write a contact sheet of the middle frame"
+    )
+    convert.add_argument("--quiet", action="store_true", help="no progress bar")
+    convert.set_defaults(run=_convert)
+
+    info = commands.add_parser("info", help="show versions, devices and depth estimators")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    """Read a moment: seconds, m:s or h:m:s."""
+    try:
+        parts = [float(part) for part in text.split(":")]
+        if not 1 <= len(parts) <= 3:
+            raise ValueError(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be seconds, m:s or h:m:s, got {text!r}; for example 90, 1:30 or 0:01:30"
+        ) from None
+    total = 0.0
+    for part in parts:
+        total = total * 60 + part
+    return total
+
+
+def _convert(options: argparse.Namespace) -> int:
+    """Run `spatialdreamer convert`."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from .video import convert, output_path_for
+
+    config = ConvertConfig(**{field.name: getattr(options, field.name) for field in fields(ConvertConfig)})
+    output = options.output
+    if output.is_dir() or not output.suffix:
+        output = output_path_for(options.input, format=config.format, folder=output)
+
+    with tqdm(unit=" frames", desc=options.input.name, disable=options.quiet, dynamic_ncols=True) as bar:
+
+        def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
+            bar.total = total if total is None else max(total, done)
+            bar.update(done - bar.n)
+
+        frames = convert(options.input, output, config, on_progress=on_progress, preview_path=options.preview)
+    print(f"{output} ({frames} frame{'s' if frames != 1 else ''})")
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    """Run `spatialdreamer info`."""
+    import torch
+
+    from .depth import list_estimators
+
+    print(f"spatialdreamer {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    for package in ("torch", "numpy", "opencv-python", "opencv-python-headless", "av", "scenedetect"):
+        try:
+            print(f"  {package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    print("devices:")
+    print(f"  cpu ({torch.get_num_threads()} threads)")
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        print(f"  cuda:{index} {properties.name}, {properties.total_memory / 2**30:.1f} GiB")
+    print("depth estimators:")
+    for estimator in list_estimators():
+        state = "available" if estimator.available else "not available"
+        print(f"  {estimator.name}: {estimator.title} [{estimator.licence}] {state}. {estimator.note}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Cues to depth in a single frame: position, haze and sky, focus, and contrast to the frame's border.
+
+Each is a weak prior; together they decide only where nothing has moved. They are measured on a small frame and
+depend on nothing but it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+_BINS = 8  # a channel, of the border's colour histogram
+
+
+@dataclass(frozen=True)
+class CueWeights:
+    """How much each cue counts in a frame without motion."""
+
+    position: float = 1.0  # lower is nearer
+    haze: float = 0.45  # bluish, pale and smooth is far
+    focus: float = 0.20  # sharp is nearer
+    subject: float = 0.45  # unlike the frame's border is nearer
+
+
+def position_cue(height: int, width: int) -> np.ndarray:  # [h, w]
+    """Rise from 0.15 at the top to 0.85 at the bottom, slowly in the upper third."""
+    y = (np.arange(height, dtype=np.float32) + 0.5) / height
+    ramp = 0.15 + 0.7 * y**1.3
+    return np.broadcast_to(ramp[:, None].astype(np.float32), (height, width)).copy()
+
+
+def haze_cue(frame: np.ndarray) -> np.ndarray:  # [h, w] uint8 RGB -> [h, w], 0 = hazy or sky, 1 = clear
+    """Measure how bluish, and how pale and smooth, each region is: air between it and the camera makes it so."""
+    blurred = cv2.blur(frame, (5, 5), borderType=cv2.BORDER_REFLECT).astype(np.float32) / 255
+    red, green, blue = cv2.split(blurred)
+    bluish = np.clip((blue - np.maximum(red, green * 0.9)) * 3, 0, 1)
+    brightest = cv2.max(cv2.max(red, green), blue)
+    darkest = cv2.min(cv2.min(red, green), blue)
+    height = frame.shape[0]
+    upper = np.clip(1.3 - 2 * (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height, 0, 1)
+    sky = np.clip((darkest - 0.55) * 4, 0, 1) * np.clip((brightest - 0.6) * 4, 0, 1) * upper
+    return 1 - np.maximum(bluish, sky)
+
+
+def focus_cue(grey: np.ndarray) -> np.ndarray:  # [h, w] uint8 -> [h, w], 0 = blurred, 1 = sharp
+    """Compare fine detail with coarse detail: the ratio falls with defocus, whatever the contrast."""
+    values = grey.astype(np.float32) / 255
+    once = cv2.GaussianBlur(values, (0, 0), 1.0)
+    twice = cv2.GaussianBlur(once, (0, 0), 2.5)
+    window = (17, 17)
+    fine = cv2.boxFilter((values - once) ** 2, -1, window, borderType=cv2.BORDER_REFLECT)
+    coarse = cv2.boxFilter((once - twice) ** 2, -1, window, borderType=cv2.BORDER_REFLECT)
+    ratio = np.sqrt(fine / (coarse + np.float32(2e-4)))
+    return ratio / (ratio + np.float32(0.5))
+
+
+def subject_cue(frame: np.ndarray) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, w], 1 = unlike the border
+    """Mark what has other colours than the top, left and right border, and lies towards the middle."""
+    height, width = frame.shape[:2]
+    smooth = cv2.blur(frame, (7, 7), borderType=cv2.BORDER_REFLECT)
+    bins = (smooth // (256 // _BINS)).astype(np.int32)
+    index = (bins[..., 0] * _BINS + bins[..., 1]) * _BINS + bins[..., 2]
+    margin_y, margin_x = max(1, height // 10), max(1, width // 12)
+    border = np.concatenate(
+        [index[:margin_y].ravel(), index[:, :margin_x].ravel(), index[:, -margin_x:].ravel()]
+    )
+    size = _BINS**3
+    inside = np.bincount(index.ravel(), minlength=size).astype(np.float32)
+    outside = np.bincount(border, minlength=size).astype(np.float32) * (index.size / border.size)
+    cube = np.stack([outside, inside]).reshape(2, _BINS, _BINS, _BINS)
+    for axis in (1, 2, 3):  # neighbouring colours count too, so that a bin's edge makes no edge in depth
+        padded = np.pad(cube, [(1, 1) if k == axis else (0, 0) for k in range(4)])
+        cube = sum(
+            weight * np.take(padded, range(shift, shift + _BINS), axis)
+            for weight, shift in ((0.25, 0), (0.5, 1), (0.25, 2))
+        )
+    likeness = (cube[0] / (cube[0] + cube[1] + index.size * 1e-3)).ravel()
+    x = (np.arange(width, dtype=np.float32) + 0.5) / width
+    y = (np.arange(height, dtype=np.float32) + 0.5) / height
+    middle = np.clip(2.5 - 4 * np.abs(x - 0.5), 0, 1) * np.clip(4 * y[:, None], 0, 1)
+    return np.clip(1 - 2 * likeness[index], 0, 1).astype(np.float32) * middle
+
+
+def combine_cues(frame: np.ndarray, weights: CueWeights) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, w]
+    """Add the cues up to one prior for inverse depth, in [0, 1]."""
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    prior = 0.5 + weights.position * (position_cue(*grey.shape) - 0.5)
+    prior += weights.focus * (focus_cue(grey) - 0.5)
+    prior += weights.haze * (haze_cue(frame) - 1)
+    prior += weights.subject * subject_cue(frame) * (1 - prior)
+    return np.clip(prior, 0, 1)

@@ -1,0 +1,98 @@
+"""The guided filter with a colour guide (He, Sun and Tang, PAMI 2013), and edges made steep after it.
+
+In each window the result is an affine function of the guide's colour, `q = a . I + b`, so that edges of the result
+lie on the guide's edges. Coefficients found at a small size and applied to the full-size guide are the "fast
+guided filter" (He and Sun, arXiv 1505.00996).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+class ColourGuide:
+    """A guide image, prepared once for filtering any number of maps with the same window.
+
+    Args:
+        image: Guide, [h, w, 3] float32 in [0, 1].
+        radius: The window is 2 * radius + 1 pixels wide.
+        epsilon: Variance of colour below which detail of the guide counts as texture and is smoothed over.
+    """
+
+    def __init__(self, image: np.ndarray, *, radius: int, epsilon: float) -> None:
+        self._image = image
+        self._window = (2 * radius + 1, 2 * radius + 1)
+        self._mean = self._box(image)
+        r, g, b = cv2.split(image)
+        products = self._box(cv2.merge([r * r, r * g, r * b, g * g]))
+        more = self._box(cv2.merge([g * b, b * b]))
+        mean_r, mean_g, mean_b = cv2.split(self._mean)
+        rr = products[..., 0] - mean_r * mean_r + epsilon
+        rg = products[..., 1] - mean_r * mean_g
+        rb = products[..., 2] - mean_r * mean_b
+        gg = products[..., 3] - mean_g * mean_g + epsilon
+        gb = more[..., 0] - mean_g * mean_b
+        bb = more[..., 1] - mean_b * mean_b + epsilon
+        # Inverse of the symmetric 3x3 covariance by cofactors.
+        c_rr, c_rg, c_rb = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
+        scale = 1 / (rr * c_rr + rg * c_rg + rb * c_rb)
+        self._inverse = (
+            (c_rr * scale, c_rg * scale, c_rb * scale),
+            (c_rg * scale, (rr * bb - rb * rb) * scale, (rb * rg - rr * gb) * scale),
+            (c_rb * scale, (rb * rg - rr * gb) * scale, (rr * gg - rg * rg) * scale),
+        )
+
+    def coefficients(self, values: np.ndarray) -> np.ndarray:
+        """Return the averaged coefficients (a_r, a_g, a_b, b), [h, w, 4], for a map [h, w]."""
+        mean = self._box(values)
+        covariance = self._box(self._image * values[..., None]) - self._mean * mean[..., None]
+        cov = cv2.split(covariance)
+        slopes = [sum(row[k] * cov[k] for k in range(3)) for row in self._inverse]
+        means = cv2.split(self._mean)
+        offset = mean - sum(slope * channel for slope, channel in zip(slopes, means))
+        return self._box(cv2.merge([*slopes, offset]))
+
+    def filter(self, values: np.ndarray) -> np.ndarray:
+        """Filter a map [h, w] float32."""
+        return apply_coefficients(self.coefficients(values), self._image)
+
+    def _box(self, values: np.ndarray) -> np.ndarray:
+        """Average over the window."""
+        return cv2.boxFilter(values, -1, self._window, borderType=cv2.BORDER_REFLECT)
+
+
+def apply_coefficients(coefficients: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Evaluate `a . I + b` at the guide's size; the coefficients [h, w, 4] may be of a smaller size."""
+    height, width = image.shape[:2]
+    if coefficients.shape[:2] != (height, width):
+        coefficients = cv2.resize(coefficients, (width, height), interpolation=cv2.INTER_LINEAR)
+    result = coefficients[..., 3].copy()
+    for channel in range(3):
+        result += coefficients[..., channel] * image[..., channel]
+    return result
+
+
+def steepen_edges(
+    values: np.ndarray,  # [h, w] float32
+    *,
+    radius: int,
+    contrast: float = 0.08,
+) -> np.ndarray:  # [h, w]
+    """Turn the ramps that filters and resizing leave at an edge into steps.
+
+    Each value moves to the nearer of the smallest and the largest value about it, where the two differ by clearly
+    more than `contrast`; slopes of a surface are flatter than that and stay as they are.
+
+    Args:
+        values: Map.
+        radius: Half the width of the ramps, pixels.
+        contrast: Difference within the window from which on it is an edge.
+    """
+    window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    low, high = cv2.erode(values, window), cv2.dilate(values, window)
+    spread = high - low
+    position = (values - low) / np.maximum(spread, 1e-6)
+    snapped = low + spread / (1 + np.exp(np.float32(-12) * (position - np.float32(0.5))))
+    share = np.clip(spread / contrast - 1, 0, 1)
+    return values + share * (snapped - values)

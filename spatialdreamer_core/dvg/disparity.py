@@ -1,0 +1,64 @@
+"""From inverse depth to disparity.
+
+d = (depth - convergence) · divergence / 100 · W, in pixels of the current width W. The right eye sees a
+pixel at x - d, the left eye at x + d; larger d is nearer, and d > 0 is in front of the screen. `divergence`
+and `convergence` mean what they mean in iw3.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..checks import InputError, check_finite, check_range, check_video
+
+MAX_DIVERGENCE = 20.0  # % of the width
+_TOLERANCE = 1e-3  # overshoot of [0, 1] that resampling may leave; it is clamped
+
+
+def depth_to_disparity(
+    depth: Tensor,  # [F, 1, H, W] in [0, 1], 1 = near
+    *,
+    divergence: float = 2.5,
+    convergence: float = 0.5,
+) -> Tensor:  # [F, 1, H, W] px
+    """Convert inverse depth to the total disparity between the two eyes.
+
+    Args:
+        depth: Inverse depth.
+        divergence: Total disparity range in % of the width, 0 to 20.
+        convergence: The depth that lies on the screen, 0 (all in front) to 1 (all behind).
+
+    Returns:
+        Disparity in pixels of the current width, float32.
+
+    Raises:
+        InputError: If a number is out of range, or the depth is not finite or not in [0, 1].
+    """
+    check_video("depth", depth, channels=1)
+    check_range("divergence", divergence, 0.0, MAX_DIVERGENCE, "% of width")
+    check_range("convergence", convergence, 0.0, 1.0)
+    check_finite("depth", depth, "repair the depth map or use another depth estimator")
+    low, high = (float(bound) for bound in depth.aminmax())
+    if low < -_TOLERANCE or high > 1 + _TOLERANCE:
+        raise InputError(
+            f"`depth` must be inverse depth in [0, 1], got values from {low:.4g} to {high:.4g}; "
+            "normalise it over the scene first (metres: use 1 / depth)"
+        )
+    return (depth.float().clamp(0, 1) - convergence) * (divergence / 100 * depth.shape[-1])
+
+
+def looks_inverted(
+    depth: Tensor,  # [F, 1, H, W] in [0, 1]
+) -> bool:
+    """Tell whether a depth clip probably has far = 1: its lower part is clearly farther than its upper part.
+
+    In almost every shot the ground in front lies below what is far away. Correlation with the row below -0.5
+    on the clip's mean depth is taken as inverted; it is a hint to be reported, never acted upon.
+    """
+    rows = depth.float().mean(dim=(0, 1, 3))
+    rows = rows - rows.mean()
+    position = torch.linspace(-1, 1, len(rows), device=rows.device)
+    norm = rows.norm() * position.norm()
+    spread = float(rows.abs().mean())
+    return len(rows) > 1 and spread > 0.02 and float((rows * position).sum() / norm) < -0.5

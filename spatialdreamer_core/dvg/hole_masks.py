@@ -1,0 +1,125 @@
+"""Flow-refined hole masks, Eq. 2 of SpatialDreamer.
+
+A pixel of frame t is marked as a hole too if the pixel that the flow leads to was a hole in frame t-1 or t+1:
+
+    m^t(p) = 1       if  sum over k in {t-1, t+1} of  m^k(p + w^k(p)) · C^k(p)  >= 1
+    m^t(p)           else
+
+with the flow w and its forward-backward confidence C. All masks are the original ones (one pass) and all
+values binary, so the sum is an OR. The masks live in the rendered view, while the flow is known in the
+source view: it is carried over with the same disparity that rendered the view.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..checks import InputError, check_video
+from ..flow import flow_confidence
+from .eyes import Eye
+from .zbuffer import gather_columns, source_columns
+
+
+def refine_hole_mask(
+    hole: Tensor,  # [F, 1, H, W], 1 = hole
+    flow_forward: Tensor,  # [F-1, 2, H, W] px
+    flow_backward: Tensor,  # [F-1, 2, H, W] px
+    *,
+    disparity: Tensor,  # [F, 1, H, W] px
+    eye: Eye = "right",
+) -> Tensor:  # [F, 1, H, W]
+    """Add to each frame's hole mask what the neighbouring frames' masks show along the flow (Eq. 2).
+
+    Args:
+        hole: Hole masks of the rendered view.
+        flow_forward: The source view's flow from each frame to the next.
+        flow_backward: The source view's flow from each next frame back.
+        disparity: The disparity that rendered the view.
+        eye: The rendered eye.
+
+    Returns:
+        Binary masks that contain the given ones.
+
+    Raises:
+        InputError: If a shape does not fit.
+    """
+    check_video("hole", hole, channels=1)
+    check_video("disparity", disparity, channels=1, like=hole, like_name="hole")
+    expected = (hole.shape[0] - 1, 2, *hole.shape[-2:])
+    for name, flow in (("flow_forward", flow_forward), ("flow_backward", flow_backward)):
+        if flow.shape != expected:
+            raise InputError(
+                f"`{name}` must hold one flow for each pair of neighbouring frames, shape {list(expected)}, "
+                f"got {list(flow.shape)}; estimate it from the same frames"
+            )
+    confidence_forward = flow_confidence(flow_forward, flow_backward)
+    confidence_backward = flow_confidence(flow_backward, flow_forward)
+    refined = []
+    for t in range(len(hole)):
+        columns = source_columns(disparity[t : t + 1], eye=eye)
+        neighbours = []
+        if t > 0:
+            neighbours.append(
+                (hole[t - 1 : t], flow_backward[t - 1 : t], confidence_backward[t - 1 : t]),
+            )
+        if t < len(hole) - 1:
+            neighbours.append(
+                (hole[t + 1 : t + 2], flow_forward[t : t + 1], confidence_forward[t : t + 1]),
+            )
+        refined.append(refine_one_mask(hole[t : t + 1], columns, neighbours))
+    return torch.cat(refined)
+
+
+def refine_one_mask(
+    hole: Tensor,  # [1, 1, H, W]
+    columns: Tensor,  # [1, 1, h, w] int64, `source_columns` at the flow's size
+    neighbours: list[tuple[Tensor, Tensor, Tensor]],  # masks [1, 1, H, W]; flow, confidence [1, 2 | 1, h, w]
+) -> Tensor:  # [1, 1, H, W]
+    """Apply Eq. 2 to one frame, given the mask, the flow and the confidence towards each of its neighbours.
+
+    Flow and confidence belong to the source view and may be smaller than the masks.
+    """
+    marked = hole > 0.5
+    for neighbour, flow, confidence in neighbours:
+        carried = gather_columns(torch.cat([flow, confidence], dim=1), columns)
+        marked = marked | _found_along_flow(neighbour, carried[:, :2], carried[:, 2:])
+    return marked.to(hole.dtype)
+
+
+def _found_along_flow(
+    mask: Tensor,  # [1, 1, H, W]
+    flow: Tensor,  # [1, 2, h, w] px of its own size
+    confidence: Tensor,  # [1, 1, h, w]
+) -> Tensor:  # [1, 1, H, W] bool
+    """Tell for each pixel whether the confident flow leads to a marked pixel of the mask.
+
+    A look at the flow's own size, at a mask grown so that it misses nothing, leaves few pixels to look at closely.
+    """
+    height, width = mask.shape[-2:]
+    flow_height, flow_width = flow.shape[-2:]
+    marked = mask[0, 0] > 0.5
+    row, column = marked.nonzero(as_tuple=True)
+    coarse = mask.new_zeros(1, 1, flow_height, flow_width)
+    coarse[0, 0, row * flow_height // height, column * flow_width // width] = 1
+    coarse = F.max_pool2d(coarse, 3, stride=1, padding=1)[0, 0] > 0.5
+    x = torch.arange(flow_width, device=mask.device) + flow[0, 0]
+    y = torch.arange(flow_height, device=mask.device)[:, None] + flow[0, 1]
+    maybe = _look_up(coarse, x, y) & (confidence[0, 0] > 0.5)
+
+    found = F.interpolate(maybe[None, None].to(mask.dtype), (height, width), mode="nearest") > 0.5
+    row, column = found[0, 0].nonzero(as_tuple=True)
+    dx, dy = flow[0, :, row * flow_height // height, column * flow_width // width]
+    x = column + dx * (width / flow_width)
+    y = row + dy * (height / flow_height)
+    found[0, 0, row, column] = _look_up(marked, x, y)
+    return found
+
+
+def _look_up(marked: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Tell whether the pixel nearest to each position is marked; outside of the frame none is."""
+    height, width = marked.shape
+    x, y = x.round().long(), y.round().long()
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return inside & marked[y.clamp(0, height - 1), x.clamp(0, width - 1)]

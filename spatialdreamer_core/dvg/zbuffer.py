@@ -1,0 +1,46 @@
+"""A z-buffer along rows: which source pixel is seen in front at each pixel of a rendered view.
+
+Of the pixels that land on one column, the one with the largest disparity is in front. For the right eye
+(x' = x - d) that is the one with the largest x, for the left eye the one with the smallest: a single
+scatter-reduce of the source column, with no sorting and no second buffer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .eyes import Eye, eye_sign
+
+NO_SOURCE = -1
+
+
+def source_columns(
+    disparity: Tensor,  # [F, 1, H, W] px
+    *,
+    eye: Eye = "right",
+) -> Tensor:  # [F, 1, H, W] int64
+    """Find the source column seen at each pixel of a rendered view, `NO_SOURCE` where nothing lands.
+
+    A source pixel lands on both columns around its target, as in `forward_warp`.
+    """
+    sign = eye_sign(eye)
+    frames, _, height, width = disparity.shape
+    column = torch.arange(width, device=disparity.device, dtype=torch.int32)
+    left = (column + sign * disparity).floor().clamp(-2, width).long()
+    # Mirrored for the left eye, so that the frontmost source is the largest number there too.
+    rank = (column if sign < 0 else width - 1 - column).expand(frames, 1, height, width)
+    front = torch.full((frames, 1, height, width + 4), NO_SOURCE, dtype=torch.int32, device=disparity.device)
+    front.scatter_reduce_(-1, left + 2, rank, "amax")
+    front.scatter_reduce_(-1, left + 3, rank, "amax")
+    front = front[..., 2 : width + 2].long()
+    return front if sign < 0 else torch.where(front == NO_SOURCE, NO_SOURCE, width - 1 - front)
+
+
+def gather_columns(
+    values: Tensor,  # [F, C, H, W]
+    columns: Tensor,  # [F, 1, H, W] int64, as `source_columns` gives
+) -> Tensor:  # [F, C, H, W]
+    """Bring values of the source view into the rendered view; 0 where there is no source."""
+    gathered = values.gather(-1, columns.clamp(min=0).expand(-1, values.shape[1], -1, -1))
+    return gathered * (columns != NO_SOURCE)

@@ -1,0 +1,72 @@
+"""Fill holes of one frame from their background side.
+
+The mean of two estimates, each blind to the foreground beside the hole: the nearest background pixel of the
+row, smoothed down the columns (keeps horizontal structure), and a pull-push pyramid (smooth, keeps the
+surroundings' colour; Gortler et al., "The Lumigraph", 1996). Either alone is 0.4 dB or more worse in holes
+(`benchmarks.warp`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .runs import HoleRuns
+
+SMOOTHING = 2.0  # px, standard deviation along the column
+
+
+def fill_from_background(
+    view: Tensor,  # [3, H, W] in [0, 1]
+    hole: Tensor,  # [H, W] bool
+    runs: HoleRuns,
+) -> Tensor:  # [3, N] in [0, 1], colours of the hole pixels
+    """Estimate the colours of a frame's hole pixels, in the order of `runs`."""
+    extended = _extend_rows(view, runs)
+    pulled = _pull_push(view, ~(hole | runs.foreground), runs)
+    return (extended + pulled) / 2
+
+
+def _extend_rows(view: Tensor, runs: HoleRuns) -> Tensor:
+    """Take the nearest background pixel of the row, then a Gaussian mean over the column's neighbours."""
+    height = view.shape[-2]
+    extended = view.clone()
+    extended[:, runs.row, runs.column] = view[:, runs.row, runs.source]
+    allowed = (~runs.foreground).to(view.dtype)
+    total = view.new_zeros(3, len(runs.row))
+    norm = view.new_zeros(len(runs.row))
+    reach = round(2 * SMOOTHING)
+    for offset in range(-reach, reach + 1):
+        row = (runs.row + offset).clamp(0, height - 1)
+        weight = allowed[row, runs.column] * float(torch.exp(torch.tensor(-0.5 * (offset / SMOOTHING) ** 2)))
+        total += extended[:, row, runs.column] * weight
+        norm += weight
+    return total / norm
+
+
+def _pull_push(view: Tensor, usable: Tensor, runs: HoleRuns) -> Tensor:
+    """Average usable pixels down a pyramid, fill each level from the coarser one, look up the holes."""
+    height, width = usable.shape
+    weight = usable.to(view.dtype)
+    level = torch.cat([view * weight, weight[None]])[None]
+    levels = []
+    while not levels or max(level.shape[-2:]) > 1:
+        level = _halve(level)
+        levels.append(level)
+    filled = levels[-1][:, :3] / levels[-1][:, 3:].clamp(min=1e-6)
+    for level in reversed(levels[:-1]):
+        coarse = F.interpolate(filled, level.shape[-2:], mode="bilinear", align_corners=False)
+        filled = level[:, :3] + (1 - level[:, 3:]) * coarse
+    x = (2 * runs.column + 1).to(view.dtype) / width - 1
+    y = (2 * runs.row + 1).to(view.dtype) / height - 1
+    grid = torch.stack((x, y), dim=-1)[None, None]
+    return F.grid_sample(filled, grid, padding_mode="border", align_corners=False)[0, :, 0]
+
+
+def _halve(level: Tensor) -> Tensor:
+    """Average down to half the size, rounded up; 2x2 pooling where that is the same is 5 times faster."""
+    height, width = level.shape[-2:]
+    if height % 2 == 0 and width % 2 == 0:
+        return F.avg_pool2d(level, 2)
+    return F.interpolate(level, ((height + 1) // 2, (width + 1) // 2), mode="area")

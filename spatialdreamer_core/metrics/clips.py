@@ -1,0 +1,85 @@
+"""Named synthetic clips: the arrangements and motions on which depth and view synthesis are measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..checks import check_choice
+from .synthetic import Camera, Layer, Scene, SceneClip, render_scene
+
+_FAR = Layer(0.12, colour=(0.50, 0.55, 0.60), seed=1)
+_MIDDLE = Layer(0.40, "rectangle", (-0.30, 0.45, 0.55, 1.50), colour=(0.55, 0.45, 0.35), seed=2)
+_NEAR = Layer(0.85, "ellipse", (0.45, 0.05, 0.85, 0.60), colour=(0.35, 0.50, 0.35), seed=3)
+_LAYERS = (_FAR, _MIDDLE, _NEAR)
+
+# Near at the top, far at the bottom: what a prior on position gets wrong.
+_UPSIDE_DOWN = (
+    _FAR,
+    Layer(0.40, "rectangle", (-1.0, -1.0, 2.0, 0.65), colour=(0.55, 0.45, 0.35), seed=5),
+    Layer(0.85, "rectangle", (-1.0, -1.0, 2.0, 0.33), colour=(0.40, 0.45, 0.50), seed=6),
+)
+# Upright strips: position in the frame says nothing.
+_STRIPS = (
+    _FAR,
+    Layer(0.40, "rectangle", (0.36, -1.0, 3.0, 2.0), colour=(0.55, 0.45, 0.35), seed=8),
+    Layer(0.85, "rectangle", (0.70, -1.0, 3.0, 2.0), colour=(0.40, 0.45, 0.50), seed=9),
+)
+_WALKER = Layer(
+    0.70, "ellipse", (0.10, 0.20, 0.38, 0.85), velocity=(0.012, 0.0, 0.0), colour=(0.60, 0.45, 0.40), seed=11
+)
+_GROUND = (
+    Layer(0.10, colour=(0.55, 0.60, 0.70), seed=12),
+    Layer(0.60, "rectangle", (-2.0, 0.45, 3.0, 1.45), slant=(0.0, 1.0), colour=(0.45, 0.50, 0.35), seed=13),
+)
+
+CLIPS: dict[str, Scene] = {
+    "translate_right": Scene(_LAYERS, Camera((0.012, 0, 0))),
+    "translate_left": Scene(_LAYERS, Camera((-0.012, 0, 0))),
+    "upside_down_right": Scene(_UPSIDE_DOWN, Camera((0.012, 0, 0))),
+    "upside_down_left": Scene(_UPSIDE_DOWN, Camera((-0.012, 0, 0))),
+    "strips_right": Scene(_STRIPS, Camera((0.012, 0, 0))),
+    "strips_left": Scene(_STRIPS, Camera((-0.012, 0, 0))),
+    "translate_up": Scene(_LAYERS, Camera((0, -0.012, 0))),
+    "translate_pan": Scene(_LAYERS, Camera((0.012, 0, 0), pan=0.002)),
+    "translate_counter_pan": Scene(_LAYERS, Camera((0.012, 0, 0), pan=-0.003)),
+    "orbit": Scene(_LAYERS, Camera((0.012, 0, 0), pan=-0.010)),
+    "translate_roll": Scene(_LAYERS, Camera((-0.012, 0, 0), roll=0.003)),
+    "upside_down_pan": Scene(_UPSIDE_DOWN, Camera((-0.012, 0, 0), pan=-0.002, roll=0.002)),
+    "translate_pause": Scene(_LAYERS, Camera((0.012, 0, 0)), pause=(6, 16)),
+    "dolly_in": Scene(_LAYERS, Camera((0, 0, 0.015)), frames=12),
+    "dolly_out": Scene(_LAYERS, Camera((0, 0, -0.025)), frames=12),
+    "dolly_upside_down": Scene(_UPSIDE_DOWN, Camera((0, 0, 0.015)), frames=12),
+    "dolly_ground": Scene(_GROUND, Camera((0, 0, 0.03)), frames=12),
+    "walker": Scene((_FAR, _WALKER)),
+    "walker_two_layers": Scene((_FAR, _MIDDLE, _WALKER)),
+    "walker_pan": Scene((_FAR, _WALKER), Camera(pan=0.004)),
+    "walker_stops": Scene((_FAR, _WALKER), frames=20, pause=(8, 20)),
+    "pan": Scene(_LAYERS, Camera(pan=0.01)),
+    "zoom": Scene(_LAYERS, Camera(zoom=1.01)),
+    "still": Scene(_LAYERS),
+    "still_noise": Scene(_LAYERS, noise=2 / 255),
+}
+
+
+def make_clip(
+    name: str,
+    *,
+    size: tuple[int, int] | None = None,
+    frames: int | None = None,
+    baseline: float = 0.0,
+) -> SceneClip:
+    """Render one of `CLIPS`.
+
+    Args:
+        name: A key of `CLIPS`.
+        size: Height and width instead of the scene's own.
+        frames: Number of frames instead of the scene's own.
+        baseline: See `render_scene`.
+
+    Raises:
+        InputError: If the name is unknown.
+    """
+    check_choice("name", name, tuple(CLIPS))
+    scene = CLIPS[name]
+    scene = replace(scene, size=size or scene.size, frames=frames or scene.frames)
+    return render_scene(scene, baseline=baseline)

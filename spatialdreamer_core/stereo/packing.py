@@ -1,0 +1,62 @@
+"""Packing formats: how the two eyes' views share one frame."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..checks import check_choice, check_video
+from .anaglyph import anaglyph
+
+FORMATS = ("full_sbs", "half_sbs", "full_tb", "half_tb", "cross_eyed", "anaglyph")
+
+
+def pack(
+    left: Tensor,  # [F, 3, H, W] in [0, 1]
+    right: Tensor,  # [F, 3, H, W] in [0, 1]
+    *,
+    format: str = "full_sbs",
+) -> Tensor:  # [F, 3, H', W'] in [0, 1]
+    """Pack two views into one video.
+
+    Args:
+        left: The left eye's view.
+        right: The right eye's view.
+        format: "full_sbs" and "half_sbs": left beside right, at full or half width each. "full_tb" and
+            "half_tb": left above right, at full or half height each. "cross_eyed": right beside left.
+            "anaglyph": red-cyan (Dubois).
+
+    Returns:
+        The packed video; `packed_size` tells its size. Half formats average pixels (antialiased).
+
+    Raises:
+        InputError: If the views differ in shape or the format is unknown.
+    """
+    check_choice("format", format, FORMATS)
+    check_video("left", left, channels=3)
+    check_video("right", right, channels=3, like=left, like_name="left")
+    if format == "anaglyph":
+        return anaglyph(left, right)
+    if format == "cross_eyed":
+        left, right = right, left
+    height, width = left.shape[-2:]
+    axis = -2 if format.endswith("tb") else -1
+    if format == "half_sbs":
+        left, right = (_resize(view, height, (width + 1) // 2) for view in (left, right))
+    elif format == "half_tb":
+        left, right = (_resize(view, (height + 1) // 2, width) for view in (left, right))
+    return torch.cat([left, right], dim=axis)
+
+
+def packed_size(height: int, width: int, *, format: str) -> tuple[int, int]:
+    """Return (height, width) of a packed frame."""
+    check_choice("format", format, FORMATS)
+    rows = {"full_tb": 2 * height, "half_tb": 2 * ((height + 1) // 2)}
+    columns = {"full_sbs": 2 * width, "cross_eyed": 2 * width, "half_sbs": 2 * ((width + 1) // 2)}
+    return rows.get(format, height), columns.get(format, width)
+
+
+def _resize(view: Tensor, height: int, width: int) -> Tensor:
+    """Resize by antialiased bilinear interpolation."""
+    return F.interpolate(view, (height, width), mode="bilinear", antialias=True, align_corners=False)

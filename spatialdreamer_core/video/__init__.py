@@ -1,0 +1,35 @@
+"""Films and photos: a streaming reader, a writer whose files are whole or absent, the whole conversion."""
+
+from .clock import StageClock
+from .color import ColorInfo
+from .config import CODECS, EYES, ConvertConfig
+from .convert import convert
+from .naming import FORMAT_SUFFIXES, output_path_for
+from .output import check_output_path, partial_path_for
+from .photo import PHOTO_SUFFIXES, is_photo, read_photo, write_photo
+from .probe import VideoInfo, probe
+from .reader import VideoFrame, read_frames
+from .writer import VIDEO_CONTAINERS, VideoWriter
+
+__all__ = [
+    "CODECS",
+    "EYES",
+    "FORMAT_SUFFIXES",
+    "PHOTO_SUFFIXES",
+    "VIDEO_CONTAINERS",
+    "ColorInfo",
+    "ConvertConfig",
+    "StageClock",
+    "VideoFrame",
+    "VideoInfo",
+    "VideoWriter",
+    "check_output_path",
+    "convert",
+    "is_photo",
+    "output_path_for",
+    "partial_path_for",
+    "probe",
+    "read_frames",
+    "read_photo",
+    "write_photo",
+]

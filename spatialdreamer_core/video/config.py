@@ -1,0 +1,63 @@
+"""The settings of a conversion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..checks import InputError, check_choice, check_range
+from ..depth import list_estimators
+from ..dvg.disparity import MAX_DIVERGENCE
+from ..flow import DIS_PRESETS
+from ..stereo import FORMATS
+
+EYES = ("right", "left", "both")
+CODECS = ("auto", "libx264", "libx265")
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+MAX_H264_WIDTH = 4096  # px; many players refuse wider H.264
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """What to make of a video or photo; the defaults suit a 16:9 film on a headset or a 3D television."""
+
+    format: str = "full_sbs"  # how the two views share a frame, one of stereo.FORMATS
+    divergence: float = 2.5  # total disparity range between the eyes, % of the width, 0 to 20
+    convergence: float = 0.5  # the depth that lies on the screen, 0 to 1
+    eye: Literal["right", "left", "both"] = "right"  # which view is rendered; the source is the other one
+    depth: str = "builtin"  # the depth estimator, one of depth.list_estimators
+    start: float | None = None  # s, first moment to convert
+    end: float | None = None  # s, first moment not to convert any more
+    audio: bool = True  # whether the sound is passed through
+    codec: str = "auto"  # encoder: "auto" is libx264 up to 4096 px wide, libx265 beyond
+    crf: int = 18  # quality, 0 (lossless) to 51 (worst)
+    preset: str = "veryfast"  # speed of the encoder, one of PRESETS
+    flow: str = "fast"  # optical flow preset, one of flow.DIS_PRESETS
+    device: str = "auto"  # where the views are rendered: "auto", "cpu", "cuda" or "cuda:N"
+
+    def check(self) -> None:
+        """Check every setting.
+
+        Raises:
+            InputError: For the first one that breaks its rule.
+        """
+        check_choice("format", self.format, FORMATS)
+        check_range("divergence", self.divergence, 0.0, MAX_DIVERGENCE, "% of width")
+        check_range("convergence", self.convergence, 0.0, 1.0)
+        check_choice("eye", self.eye, EYES)
+        check_choice("depth", self.depth, tuple(info.name for info in list_estimators()))
+        check_choice("flow", self.flow, tuple(DIS_PRESETS))
+        check_choice("codec", self.codec, CODECS)
+        check_choice("preset", self.preset, PRESETS)
+        check_range("crf", self.crf, 0, 51)
+        for name, value in (("start", self.start), ("end", self.end)):
+            if value is not None:
+                check_range(name, value, 0.0, float("inf"), "seconds")
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise InputError(f"end must be later than start ({self.start:g} s), got {self.end:g} s")
+
+    def encoder(self, width: int) -> str:
+        """Return the encoder for a packed video of a width in pixels."""
+        if self.codec != "auto":
+            return self.codec
+        return "libx264" if width <= MAX_H264_WIDTH else "libx265"

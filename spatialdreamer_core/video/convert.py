@@ -1,0 +1,203 @@
+"""Whole-film conversion: a video or photo file in, a stereoscopic one out.
+
+The stages overlap: decoding, analysis and rendering run in threads of their own, a few frames ahead of the
+encoder. Memory does not depend on the length; the output appears under its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checks import InputError
+from ..dvg.eyes import Eye
+from ..stereo import pack, packed_size
+from .clock import StageClock
+from .config import ConvertConfig
+from .photo import is_photo, read_photo, write_photo
+from .prefetch import prefetch
+from .preview import preview_sheet, to_image
+from .probe import VideoInfo, probe
+from .reader import VideoFrame, read_frames
+from .stages import Rendered, analyse, fill, refine, render
+from .writer import VideoWriter
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, "int | None", "np.ndarray | None"], None]
+_PREVIEW_EVERY = 12  # frames
+
+
+def convert(
+    input_path: Path | str,
+    output_path: Path | str,
+    config: ConvertConfig | None = None,
+    *,
+    on_progress: Progress | None = None,
+    preview_path: Path | str | None = None,
+    clock: StageClock | None = None,
+) -> int:
+    """Convert a monocular video or photo to a stereoscopic one.
+
+    Args:
+        input_path: A video or photo file.
+        output_path: Where the result goes; the suffix chooses the container (.mp4, .mkv, .mov) or photo
+            format.
+        config: The settings.
+        on_progress: Called after each frame with the frames done, their total if it is known, and now and
+            then the packed frame, [H, W, 3] uint8; may raise to interrupt, and then no output stays.
+        preview_path: Where a contact sheet of the middle frame goes, or None.
+        clock: Adds up the time that each stage takes.
+
+    Returns:
+        The number of frames written.
+
+    Raises:
+        InputError: For a file or setting that cannot be used.
+    """
+    input_path, output_path = Path(input_path), Path(output_path)
+    config = config or ConvertConfig()
+    config.check()
+    clock = clock or StageClock()
+    on_progress = on_progress or (lambda done, total, packed: None)
+    sheet_path = None if preview_path is None else Path(preview_path)
+    if is_photo(input_path):
+        return _convert_photo(input_path, output_path, config, on_progress, sheet_path, clock)
+    info = probe(input_path)
+    total = _count_frames(info, config)
+    height, width = packed_size(info.height, info.width, format=config.format)
+    half_width, half_height = (config.format == name for name in ("half_sbs", "half_tb"))
+    aspect = info.sample_aspect_ratio * Fraction(2 if half_width else 1, 2 if half_height else 1)
+    frames = read_frames(input_path, start=config.start, end=config.end)
+    done = 0
+    with VideoWriter(
+        output_path,
+        width=width,
+        height=height,
+        source=info,
+        codec=config.encoder(width),
+        crf=config.crf,
+        preset=config.preset,
+        sample_aspect_ratio=aspect,
+        audio_from=input_path if config.audio and info.audio_codecs else None,
+        audio_start=config.start,
+        audio_end=config.end,
+    ) as writer:
+        for rendered, packed, sheet in _packed(frames, config, _middle(total, sheet_path), clock):
+            with clock("encode"):
+                writer.write(packed, rendered.analysed.frame.pts)
+            if sheet is not None and sheet_path is not None:
+                write_photo(sheet_path, sheet)
+            done += 1
+            on_progress(done, total, packed if done % _PREVIEW_EVERY == 1 else None)
+    logger.info("%s: %d frames converted", output_path.name, done)
+    return done
+
+
+def _convert_photo(
+    input_path: Path,
+    output_path: Path,
+    config: ConvertConfig,
+    on_progress: Progress,
+    sheet_path: Path | None,
+    clock: StageClock,
+) -> int:
+    """Convert a single picture: a film of one frame."""
+    picture = VideoFrame(read_photo(input_path), 0, Fraction(1, 1))
+    for _, packed, sheet in _packed(iter([picture]), config, _middle(1, sheet_path), clock):
+        write_photo(output_path, packed)
+        if sheet is not None and sheet_path is not None:
+            write_photo(sheet_path, sheet)
+        on_progress(1, 1, packed)
+    return 1
+
+
+def _count_frames(info: VideoInfo, config: ConvertConfig) -> int | None:
+    """Estimate how many frames lie between start and end."""
+    if info.frame_count is None:
+        return None
+    if config.start is None and config.end is None:
+        return info.frame_count
+    duration = info.duration or info.frame_count / float(info.frame_rate)
+    start, end = config.start or 0.0, min(config.end or duration, duration)
+    if start >= duration:
+        raise InputError(f"start must be less than the video's duration ({duration:.2f} s), got {start:g} s")
+    return max(1, round((end - start) * float(info.frame_rate)))
+
+
+def _middle(total: int | None, sheet_path: Path | None) -> int | None:
+    """Choose the frame of which the contact sheet is made."""
+    return None if sheet_path is None else (total or 1) // 2
+
+
+def _packed(
+    frames: Iterator[VideoFrame],
+    config: ConvertConfig,
+    sheet_index: int | None,
+    clock: StageClock,
+) -> Iterator[tuple[Rendered, np.ndarray, np.ndarray | None]]:
+    """Run the chain of stages; yields each packed frame, and the contact sheet with its frame."""
+    eyes: tuple[Eye, ...] = ("left", "right") if config.eye == "both" else (config.eye,)
+    device = torch.device(_choose_device(config.device))
+    decoded = prefetch(_timed(frames, "decode", clock))
+    analysed = prefetch(analyse(decoded, flow_preset=config.flow, clock=clock))
+    rendered = render(
+        analysed,
+        eyes=eyes,
+        divergence=config.divergence,
+        convergence=config.convergence,
+        device=device,
+        clock=clock,
+    )
+    filled = prefetch(_pack_all(fill(refine(rendered, clock=clock), clock=clock), config, sheet_index, clock))
+    try:
+        yield from filled
+    finally:
+        filled.close()
+
+
+def _pack_all(
+    frames: Iterator[tuple[Rendered, tuple[Tensor, ...]]],
+    config: ConvertConfig,
+    sheet_index: int | None,
+    clock: StageClock,
+) -> Iterator[tuple[Rendered, np.ndarray, np.ndarray | None]]:
+    """Pack each frame's two views into one 8-bit picture."""
+    for index, (rendered, views) in enumerate(frames):
+        with clock("pack"):
+            left, right = {
+                "right": (rendered.image, views[-1]),
+                "left": (views[0], rendered.image),
+                "both": (views[0], views[-1]),
+            }[config.eye]
+            packed = to_image(pack(left[None], right[None], format=config.format)[0])
+        sheet = None
+        if index == sheet_index:
+            view = rendered.views[-1]
+            sheet = preview_sheet(left, right, depth=rendered.depth, hole=view.hole, warped=view.image)
+        yield rendered, packed, sheet
+
+
+def _timed(frames: Iterator[VideoFrame], stage: str, clock: StageClock) -> Iterator[VideoFrame]:
+    """Count the time that an iterator takes for each item."""
+    while True:
+        with clock(stage):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
+
+
+def _choose_device(name: str) -> str:
+    """Resolve "auto" and check that CUDA is there when it is asked for."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device must be one that this machine has, got {name}; use cpu or auto")
+    return name

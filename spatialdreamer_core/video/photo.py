@@ -1,0 +1,119 @@
+"""Read and write photos as 8-bit RGB."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from ..checks import InputError
+from .output import check_output_path, partial_path_for, write_error
+
+_log = logging.getLogger(__name__)
+
+PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+WRITABLE_PHOTO_SUFFIXES = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+_SAVE_OPTIONS: dict[str, dict[str, int | str]] = {
+    "PNG": {"compress_level": 4},
+    "JPEG": {"quality": 95, "subsampling": 0},  # full colour resolution: anaglyphs need it
+    "WEBP": {"quality": 95, "method": 4},
+    "TIFF": {"compression": "tiff_lzw"},
+}
+
+
+def is_photo(path: str | Path) -> bool:
+    """Tell by its suffix whether a file is a photo (an animated .gif is a video)."""
+    return Path(path).suffix.lower() in PHOTO_SUFFIXES
+
+
+def read_photo(path: str | Path) -> np.ndarray:  # [H, W, 3] uint8 RGB
+    """Read a photo, turned upright as its EXIF tag says, in sRGB.
+
+    Transparent pixels are composited over black, grey is repeated in three channels, 16 bits are reduced to
+    8, and a colour profile other than sRGB is converted. Of an animation the first picture is read.
+
+    Raises:
+        InputError: If the file is missing, a folder, or no photo that can be decoded whole.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"input must be a photo, got the folder {path}; give one file in it")
+    if not path.exists():
+        raise InputError(f"input must be an existing file, got {path}; check the name")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return np.array(_to_rgb(ImageOps.exif_transpose(image), path))
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"input must be a photo ({', '.join(PHOTO_SUFFIXES)}), got {path}, which holds none; "
+            "choose another file"
+        ) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"input must be a photo that can be decoded whole, got {path} ({error}); "
+            "copy or download it again"
+        ) from error
+
+
+def write_photo(
+    path: str | Path,
+    image: np.ndarray,  # [H, W, 3] uint8 RGB
+) -> None:
+    """Write a photo in the format of its suffix (a key of `WRITABLE_PHOTO_SUFFIXES`); it is whole or absent.
+
+    Raises:
+        InputError: If the file cannot be written or the image is not 8-bit RGB.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise InputError(f"`image` must be uint8 of shape [H, W, 3], got {image.dtype} {list(image.shape)}")
+    target = check_output_path(path, suffixes=WRITABLE_PHOTO_SUFFIXES)
+    kind = WRITABLE_PHOTO_SUFFIXES[target.suffix.lower()]
+    partial = partial_path_for(target)
+    try:
+        Image.fromarray(image).save(partial, format=kind, **_SAVE_OPTIONS[kind])
+        os.replace(partial, target)
+    except OSError as error:
+        raise write_error(target, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """Convert any mode to 8-bit RGB in sRGB."""
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow itself reduces 16-bit colour
+        grey = np.asarray(image).astype(np.int64)
+        image = Image.fromarray((grey.clip(0, 65535) // 257).astype(np.uint8))
+    elif image.mode == "F":
+        raise InputError(f"input must be a photo of 8 or 16 bits, got floats in {path}; save it as PNG first")
+    profile = image.info.get("icc_profile")
+    if image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    if profile and image.mode in ("RGB", "RGBA", "CMYK"):
+        image = _to_srgb(image, profile, path)
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return image.convert("RGB")
+
+
+def _to_srgb(image: Image.Image, profile: bytes, path: Path) -> Image.Image:
+    """Convert from a colour profile to sRGB; a broken profile is ignored with a warning."""
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError) as error:
+        _log.warning("%s: its colour profile is ignored (%s)", path, error)
+        return image
+    return converted or image

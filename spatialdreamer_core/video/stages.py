@@ -1,0 +1,228 @@
+"""The pipeline as a chain of generators: each takes the stage before it and holds at most two frames of it.
+
+analyse (flow, cuts) → render (depth, disparity, warp) → refine (hole masks, Eq. 2) → fill. A stage that
+looks at the next frame keeps one frame back, so a film of any length takes the memory of a few frames, and
+the result does not depend on where a window would end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..depth import BuiltinDepth, upsample_depth, working_size
+from ..dvg import depth_to_disparity, forward_warp, gather_columns, refine_one_mask, source_columns
+from ..dvg.eyes import Eye
+from ..fill import FastFill, ViewFlow, ViewFrame
+from ..flow import CutDetector, dis_flow, flow_confidence
+from .clock import StageClock
+from .reader import VideoFrame
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Flow of a frame towards a neighbour, at working size."""
+
+    flow: Tensor  # [1, 2, h, w] px
+    confidence: Tensor  # [1, 1, h, w] in [0, 1]
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """A frame with its motion; None where there is no neighbour in the same scene."""
+
+    frame: VideoFrame
+    small: np.ndarray  # [h, w, 3] uint8, the frame at working size
+    starts_scene: bool
+    to_previous: Motion | None
+    to_next: Motion | None
+
+
+@dataclass(frozen=True)
+class View:
+    """The rendered view of one eye."""
+
+    eye: Eye
+    image: Tensor  # [3, H, W] in [0, 1]
+    hole: Tensor  # [1, H, W], 1 = hole
+    disparity: Tensor  # [1, H, W] px, in the rendered view
+    columns: Tensor  # [1, 1, h, w] int64, source columns at working size
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """An analysed frame with its depth and the views rendered from it."""
+
+    analysed: Analysed
+    image: Tensor  # [3, H, W] in [0, 1]
+    depth: Tensor  # [1, H, W] in [0, 1]
+    views: tuple[View, ...]
+
+
+def analyse(frames: Iterator[VideoFrame], *, flow_preset: str, clock: StageClock) -> Iterator[Analysed]:
+    """Find cuts and estimate the flow between neighbouring frames, both ways."""
+    cuts = CutDetector()
+    current: Analysed | None = None
+    grey = None
+    for frame in frames:
+        with clock("flow"):
+            height, width = working_size(*frame.image.shape[:2])
+            small = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
+            starts_scene = cuts.step(small) or current is None
+            previous_grey, grey = grey, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+            to_previous = None
+            if current is not None:
+                to_next = None
+                if not starts_scene:
+                    to_next, to_previous = _motion(previous_grey, grey, flow_preset)
+                current = replace(current, to_next=to_next)
+        if current is not None:
+            yield current
+        current = Analysed(frame, small, starts_scene, to_previous, None)
+    if current is not None:
+        yield current
+
+
+def _motion(first: np.ndarray, second: np.ndarray, preset: str) -> tuple[Motion, Motion]:
+    """Estimate the motion from the first frame to the second and back."""
+    there, back = (
+        torch.from_numpy(dis_flow(a, b, preset=preset)).permute(2, 0, 1)[None]
+        for a, b in ((first, second), (second, first))
+    )
+    return Motion(there, flow_confidence(there, back)), Motion(back, flow_confidence(back, there))
+
+
+def render(
+    frames: Iterator[Analysed],
+    *,
+    eyes: tuple[Eye, ...],
+    divergence: float,
+    convergence: float,
+    device: torch.device,
+    clock: StageClock,
+) -> Iterator[Rendered]:
+    """Estimate depth and warp each frame to the views of the given eyes, sharing the disparity among them."""
+    estimator = BuiltinDepth()
+    for frame in frames:
+        if frame.starts_scene:
+            estimator.reset()
+        with clock("depth"):
+            depth_small = estimator.step(frame.small, _vectors(frame.to_next), _vectors(frame.to_previous))
+            depth_small = torch.from_numpy(depth_small)[None, None]
+        with clock("warp"):
+            image = to_tensor(frame.frame.image, device)
+        with clock("depth"):
+            depth = upsample_depth(depth_small.to(device), image[None])
+        with clock("warp"):
+            amount = divergence / len(eyes)
+            disparity = depth_to_disparity(depth, divergence=amount, convergence=convergence)
+            small = depth_to_disparity(depth_small.to(device), divergence=amount, convergence=convergence)
+            views = tuple(_render_view(image[None], disparity, small, eye) for eye in eyes)
+        yield Rendered(frame, image, depth[0], views)
+
+
+def _vectors(motion: Motion | None) -> np.ndarray | None:
+    """Give the flow as [h, w, 2], as the depth estimator takes it."""
+    return None if motion is None else motion.flow[0].permute(1, 2, 0).numpy()
+
+
+def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
+    """Convert [H, W, 3] uint8 to [3, H, W] float in [0, 1]."""
+    return torch.from_numpy(image).to(device).permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def _render_view(image: Tensor, disparity: Tensor, small: Tensor, eye: Eye) -> View:
+    """Warp one frame to one eye's view, and find what is in front where in it."""
+    view, hole = forward_warp(image, disparity, eye=eye)
+    seen = gather_columns(disparity, source_columns(disparity, eye=eye))
+    return View(eye, view[0], hole[0], seen[0], source_columns(small, eye=eye))
+
+
+def refine(frames: Iterator[Rendered], *, clock: StageClock) -> Iterator[Rendered]:
+    """Add to each hole mask what its neighbours' original masks show along the flow (Eq. 2)."""
+    previous: Rendered | None = None
+    current: Rendered | None = None
+    for following in frames:
+        if current is not None:
+            yield _refine_frame(previous, current, following, clock)
+        previous, current = current, following
+    if current is not None:
+        yield _refine_frame(previous, current, None, clock)
+
+
+def _refine_frame(
+    previous: Rendered | None, current: Rendered, following: Rendered | None, clock: StageClock
+) -> Rendered:
+    """Refine the masks of one frame's views."""
+    with clock("refine"):
+        views = []
+        for i, view in enumerate(current.views):
+            neighbours = [
+                (
+                    other.views[i].hole[None],
+                    motion.flow.to(view.hole.device),
+                    motion.confidence.to(view.hole.device),
+                )
+                for other, motion in (
+                    (previous, current.analysed.to_previous),
+                    (following, current.analysed.to_next),
+                )
+                if other is not None and motion is not None
+            ]
+            hole = refine_one_mask(view.hole[None], view.columns, neighbours)
+            views.append(replace(view, hole=hole[0]))
+        return replace(current, views=tuple(views))
+
+
+def fill(frames: Iterator[Rendered], *, clock: StageClock) -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
+    """Fill each view's holes; yields the frame with its filled views, [3, H, W] in [0, 1] each."""
+    fillers: list[FastFill] = []
+    current: Rendered | None = None
+    for following in frames:
+        if current is not None:
+            yield current, _fill_frame(fillers, current, following, clock)
+        current = following
+    if current is not None:
+        yield current, _fill_frame(fillers, current, None, clock)
+
+
+def _fill_frame(
+    fillers: list[FastFill], current: Rendered, following: Rendered | None, clock: StageClock
+) -> tuple[Tensor, ...]:
+    """Fill the views of one frame."""
+    with clock("fill"):
+        if not fillers:
+            fillers.extend(FastFill(eye=view.eye) for view in current.views)
+        filled = []
+        for i, (filler, view) in enumerate(zip(fillers, current.views, strict=True)):
+            if current.analysed.starts_scene:
+                filler.reset()
+            upcoming = following.views[i] if following is not None else None
+            filled.append(
+                filler.step(
+                    _view_frame(view),
+                    to_previous=_carry(current.analysed.to_previous, view),
+                    to_next=_carry(current.analysed.to_next, view),
+                    following=None if upcoming is None else _view_frame(upcoming),
+                )
+            )
+        return tuple(filled)
+
+
+def _view_frame(view: View) -> ViewFrame:
+    """Give a view as the fill takes it."""
+    return ViewFrame(view.image, view.hole, view.disparity)
+
+
+def _carry(motion: Motion | None, view: View) -> ViewFlow | None:
+    """Bring the source view's motion into the rendered view."""
+    if motion is None:
+        return None
+    both = torch.cat([motion.flow, motion.confidence], dim=1).to(view.columns.device)
+    carried = gather_columns(both, view.columns)[0]
+    return ViewFlow(carried[:2], carried[2:])

@@ -1,0 +1,296 @@
+"""Write RGB frames to a video file, with the audio of the source, that is whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import cv2
+import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from ..checks import InputError, check_choice
+from .audio import AudioCopy
+from .color import ColorConverter, ColorInfo
+from .output import check_output_path, partial_path_for, write_error
+from .probe import VideoInfo
+
+VIDEO_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+_MP4_FAMILY = ("mp4", "mov")
+
+
+class VideoWriter:
+    """Encodes frames into a file; use it in a `with` statement.
+
+    The file appears under its name only when the `with` block ends without an exception; until then there is
+    nothing but a hidden temporary file, and after a failure not even that.
+
+    Each frame keeps its pts, so that a variable frame rate stays variable. An odd width or height is padded
+    by repeating the last column or row, since 4:2:0 video needs even sizes.
+
+    Time 0 of the output is the first frame's time if audio is cut (`audio_start`) or absent; else it is time
+    0 of the source, so that a video which begins later than its audio stays that way.
+
+    Args:
+        path: The file to write, its container chosen by the suffix (a key of `VIDEO_CONTAINERS`).
+        width: Width of the images.
+        height: Height of the images.
+        source: The video that the frames come from: its frame rate, time base, colours and pixel shape are
+            kept where no other ones are given.
+        frame_rate: Average frames per second; sets the last frame's duration and guides the encoder.
+        time_base: Seconds per unit of pts.
+        codec: FFmpeg's name of the encoder.
+        crf: Constant quality; 18 is visually lossless for libx264, lower is better and larger.
+        preset: The encoder's speed preset, used for libx264 and libx265.
+        pixel_format: Pixel format of the encoded video.
+        audio_from: File whose audio streams are copied, or None.
+        audio_start: Seconds; set if the video starts there rather than at the source's beginning.
+        audio_end: Seconds at which audio ends; None: with the source.
+        color: Coding of YUV; without a source, None is what players guess from the size.
+        sample_aspect_ratio: Width over height of a pixel; without a source, None is square.
+        metadata: Tags of the file; mp4 and mov keep only usual ones, such as title, comment and description.
+        stream_metadata: Tags of the video stream, such as `stereo_mode` in Matroska.
+        codec_options: Further options of the encoder; they override `crf` and `preset`.
+
+    Raises:
+        InputError: If the file cannot be written or the container cannot hold a codec.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        width: int,
+        height: int,
+        source: VideoInfo | None = None,
+        frame_rate: Fraction | None = None,
+        time_base: Fraction | None = None,
+        codec: str = "libx264",
+        crf: float = 18,
+        preset: str = "veryfast",
+        pixel_format: str = "yuv420p",
+        audio_from: str | Path | None = None,
+        audio_start: float | None = None,
+        audio_end: float | None = None,
+        color: ColorInfo | None = None,
+        sample_aspect_ratio: Fraction | None = None,
+        metadata: Mapping[str, str] | None = None,
+        stream_metadata: Mapping[str, str] | None = None,
+        codec_options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.path = check_output_path(path, suffixes=VIDEO_CONTAINERS, input_path=audio_from)
+        self._partial = partial_path_for(self.path)
+        self._width, self._height = width, height
+        self._codec, self._pixel_format = codec, pixel_format
+        self._options = {**_quality_options(codec, crf, preset), **(codec_options or {})}
+        self._audio_from = None if audio_from is None else Path(audio_from)
+        self._cut = audio_start is not None
+        self._audio_end = None if audio_end is None else Fraction(audio_end)
+        if source is not None:
+            frame_rate, time_base = frame_rate or source.frame_rate, time_base or source.time_base
+            color, sample_aspect_ratio = (
+                color or source.color,
+                sample_aspect_ratio or source.sample_aspect_ratio,
+            )
+        if not frame_rate or not time_base or frame_rate < 0 or time_base < 0:
+            raise InputError(
+                f"`frame_rate` and `time_base` must be positive, got {frame_rate} and {time_base}; "
+                "give both, or a `source`"
+            )
+        self._frame_rate, self._time_base = frame_rate, time_base
+        self._color = color or ColorInfo.guess(width, height)
+        self._converter = ColorConverter(self._color)
+        self._aspect = sample_aspect_ratio
+        self._metadata, self._stream_metadata = dict(metadata or {}), dict(stream_metadata or {})
+        self._duration = max(1, round(1 / frame_rate / time_base))
+        self._origin = 0
+        self._last_pts: int | None = None
+        self._container: OutputContainer | None = None
+        self._audio: AudioCopy | None = None
+
+    def __enter__(self) -> VideoWriter:
+        try:
+            self._open()
+        except OSError as error:
+            self._discard()
+            raise write_error(self.path, error) from error
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def write(
+        self,
+        image: np.ndarray,  # [H, W, 3] uint8 RGB
+        pts: int,
+    ) -> None:
+        """Encode one frame, and copy the audio up to its time.
+
+        Args:
+            image: The frame.
+            pts: Its time in units of `time_base`, later than that of the frame before.
+
+        Raises:
+            InputError: If the image has another size or type, pts does not rise, or the disk is full.
+        """
+        if image.shape != (self._height, self._width, 3) or image.dtype != np.uint8:
+            raise InputError(
+                f"`image` must be uint8 of shape [{self._height}, {self._width}, 3], "
+                f"got {image.dtype} {list(image.shape)}; make a writer for each size"
+            )
+        if self._last_pts is None:
+            self._begin(pts)
+        elif pts <= self._last_pts:
+            raise InputError(
+                f"`pts` must rise from frame to frame, got {pts} after {self._last_pts}; sort the frames"
+            )
+        self._last_pts = pts
+        frame = self._converter.to_yuv(_pad_to_even(image), pixel_format=self._pixel_format)
+        frame.pts, frame.time_base = pts - self._origin, self._time_base
+        try:
+            self._encode(frame)
+            if self._audio is not None:
+                self._audio.write_until(pts * self._time_base)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            self._finish()
+        except OSError as failure:
+            self._discard()
+            raise write_error(self.path, failure) from failure
+        except BaseException:
+            self._discard()
+            raise
+
+    def _open(self) -> None:
+        """Open the temporary file, the encoder and the audio, and write the header."""
+        container_name = VIDEO_CONTAINERS[self.path.suffix.lower()]
+        check_choice("codec", self._codec, tuple(sorted(_video_encoders())))
+        container_options = {"movflags": "+faststart"} if container_name in _MP4_FAMILY else {}
+        self._container = av.open(
+            str(self._partial), "w", format=container_name, container_options=container_options
+        )
+        self._container.metadata.update(self._metadata)
+        try:
+            self._stream = self._add_video_stream(self._container)
+            if self._audio_from is not None:
+                self._audio = AudioCopy(self._audio_from, self._container, end=self._audio_end)
+            self._container.start_encoding()
+        except (ValueError, av.error.FFmpegError) as error:
+            if isinstance(error, InputError | OSError):
+                raise
+            raise InputError(
+                f"codec must be able to encode {self._width}x{self._height} {self._pixel_format} for "
+                f"{self.path.suffix}, got {self._codec!r} with {self._options} ({error}); "
+                "choose another codec, container or size"
+            ) from error
+
+    def _add_video_stream(self, container: OutputContainer) -> VideoStream:
+        """Add the encoder; sizes are even, colours tagged, the clock is the source's."""
+        stream = container.add_stream(self._codec, rate=self._frame_rate, options=self._options)
+        assert isinstance(stream, VideoStream), self._codec
+        stream.metadata.update(self._stream_metadata)
+        context = stream.codec_context
+        context.width, context.height = self._width + self._width % 2, self._height + self._height % 2
+        context.pix_fmt = self._pixel_format
+        context.time_base = self._time_base
+        if self._aspect is not None:
+            context.sample_aspect_ratio = self._aspect
+        if self._codec.startswith(("libx265", "hevc_")) and container.format.name in _MP4_FAMILY:
+            context.codec_tag = "hvc1"  # Apple's players refuse FFmpeg's default, hev1
+        self._color.tag(context)
+        return stream
+
+    def _begin(self, pts: int) -> None:
+        """Fix which time of the source becomes 0."""
+        if self._cut or self._audio is None:
+            self._origin = pts
+        if self._audio is not None:
+            self._audio.begin(origin=self._origin * self._time_base, cut=self._cut)
+
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        """Encode a frame, or flush the encoder, and write what comes out of it."""
+        assert self._container is not None, "use the writer in a `with` statement"
+        for packet in self._stream.encode(frame):
+            if not packet.duration:
+                packet.duration = self._duration
+            self._container.mux(packet)
+
+    def _finish(self) -> None:
+        """Write all that is left and give the file its name."""
+        if self._last_pts is None or self._container is None:
+            raise InputError(
+                f"a video must have at least one frame, got none for {self.path}; check the range"
+            )
+        self._encode(None)
+        if self._audio is not None:
+            self._audio.write_until(None)
+            self._audio.close()
+        self._container.close()
+        os.replace(self._partial, self.path)
+
+    def _discard(self) -> None:
+        """Close everything and remove the temporary file."""
+        with contextlib.suppress(OSError):
+            self._partial.unlink()  # where an open file can be unlinked, closing need not complete it
+        if self._audio is not None:
+            self._audio.close()
+        if self._container is not None:
+            with contextlib.suppress(Exception):  # the error that led here is the one to report
+                self._container.close()
+            self._container = None
+        with contextlib.suppress(OSError):
+            self._partial.unlink()
+
+
+def _video_encoders() -> set[str]:
+    """List the encoders of this FFmpeg that a stereo video can be written with."""
+    names = (
+        "libx264",
+        "libx265",
+        "libsvtav1",
+        "libvpx-vp9",
+        "ffv1",
+        "prores_ks",
+        "h264_nvenc",
+        "hevc_nvenc",
+        "av1_nvenc",
+    )
+    return {name for name in names if name in av.codecs_available}
+
+
+def _quality_options(codec: str, crf: float, preset: str) -> dict[str, str]:
+    """Translate quality and speed into an encoder's own options."""
+    if codec == "libx264":
+        return {"crf": f"{crf:g}", "preset": preset}
+    if codec == "libx265":
+        return {"crf": f"{crf:g}", "preset": preset, "x265-params": "log-level=error"}
+    if codec.endswith("_nvenc"):
+        return {"rc": "vbr", "cq": f"{crf:g}"}
+    if codec in ("libsvtav1", "libvpx-vp9"):
+        return {"crf": f"{crf:g}"}
+    return {}
+
+
+def _pad_to_even(image: np.ndarray) -> np.ndarray:
+    """Repeat the last column and row where the size is odd; return contiguous memory."""
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    return np.ascontiguousarray(image)
