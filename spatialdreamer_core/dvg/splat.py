@@ -44,13 +44,13 @@ def splat_rows(
     sums = values.new_zeros(channels + 2, height, width + 3)
     nearest = None
     if float(disparity.detach().abs().max()) > MAX_EXPONENT:
-        nearest = _nearest_disparity(disparity.detach(), index, width + 3)
+        nearest = _nearest_disparity(disparity.detach(), index, fraction.detach(), width + 3)
     else:
         importance = disparity.exp()
     for step, share in ((0, 1 - fraction), (1, fraction)):
         column = index + step
         if nearest is not None:
-            importance = (disparity - nearest.gather(-1, column)).clamp(min=-MAX_EXPONENT).exp()
+            importance = (disparity - nearest.gather(-1, column)).clamp(-MAX_EXPONENT, 0).exp()
         weight = importance * share
         sums[:channels].scatter_add_(-1, column.expand(channels, -1, -1), values * weight)
         sums[channels : channels + 1].scatter_add_(-1, column, weight)
@@ -62,9 +62,11 @@ def splat_rows(
 def _nearest_disparity(
     disparity: Tensor,  # [1, H, W]
     index: Tensor,  # [1, H, W], first of the two columns that a pixel lands on
+    fraction: Tensor,  # [1, H, W], share of the second one
     columns: int,
 ) -> Tensor:  # [1, H, columns]
     """Find the largest disparity that reaches each column."""
     nearest = disparity.new_full((*disparity.shape[:-1], columns), -torch.inf)
     nearest.scatter_reduce_(-1, index, disparity, "amax")
-    return nearest.scatter_reduce_(-1, index + 1, disparity, "amax")
+    reaching = disparity.masked_fill(fraction == 0, -torch.inf)
+    return nearest.scatter_reduce_(-1, index + 1, reaching, "amax")

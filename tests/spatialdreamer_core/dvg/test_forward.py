@@ -1,0 +1,114 @@
+import pytest
+import torch
+
+from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.dvg import forward_warp, forward
+
+
+def box_scene(width=64, height=8, disparity=6.0):
+    """A red box with disparity in front of a grey ramp without."""
+    image = torch.linspace(0.2, 0.8, width).view(1, 1, 1, width).repeat(1, 3, height, 1)
+    depth = torch.zeros(1, 1, height, width)
+    image[:, :, :, 24:40] = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
+    depth[..., 24:40] = disparity
+    return image, depth
+
+
+def test_zero_disparity_is_the_identity():
+    image = torch.rand(2, 3, 9, 33)
+    view, hole = forward_warp(image, torch.zeros(2, 1, 9, 33))
+    assert torch.allclose(view, image, atol=1e-6)
+    assert not hole.any()
+
+
+def test_right_eye_moves_near_things_left_and_opens_a_hole_on_their_right():
+    image, disparity = box_scene()
+    view, hole = forward_warp(image, disparity, eye="right")
+    assert torch.allclose(view[0, :, 0, 18:34], image[0, :, 0, 24:40], atol=1e-2)
+    assert hole[0, 0, 0].nonzero().flatten().tolist() == list(range(34, 40))
+    assert not view[hole.expand_as(view) > 0].any(), "holes are black"
+
+
+def test_left_eye_is_the_mirror_image():
+    image, disparity = box_scene()
+    view, hole = forward_warp(image, disparity + 0.3, eye="right")
+    mirrored_view, mirrored_hole = forward_warp(image.flip(-1), disparity.flip(-1) + 0.3, eye="left")
+    assert torch.allclose(mirrored_view.flip(-1), view, atol=1e-4)
+    assert torch.equal(mirrored_hole.flip(-1), hole)
+
+
+@pytest.mark.parametrize("eye", ["right", "left"])
+def test_the_nearer_one_wins(eye):
+    image, disparity = box_scene(disparity=12.0)
+    disparity[..., :24] = 3.0
+    view, _ = forward_warp(image, disparity, eye=eye)
+    red = (view[0, 0] > 0.99) & (view[0, 1] < 0.01)
+    assert int(red.sum(1).min()) >= 15, "the box stays whole in front of what it covers"
+
+
+def test_a_stretched_surface_has_no_cracks():
+    width = 120
+    image = torch.linspace(0, 1, width).view(1, 1, 1, width).repeat(1, 3, 4, 1)
+    slope = -torch.arange(width, dtype=torch.float32) * 1.2  # neighbours land 2.2 px apart
+    view, hole = forward_warp(image, slope.view(1, 1, 1, width).expand(1, 1, 4, width), eye="right")
+    assert not hole.any()
+    assert (view[0, 0, 0].diff() > -1e-6).all()
+
+
+def test_stray_pixels_inside_a_hole_are_given_up():
+    image, disparity = box_scene(disparity=12.0)
+    disparity[..., 40] = 6.0  # one pixel of a soft edge lands in the middle of the hole
+    _, hole = forward_warp(image, disparity, eye="right")
+    assert hole[0, 0, 0, 28:40].all()
+
+
+def test_strips_equal_the_whole(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(2, 3, 37, 50, generator=generator)
+    disparity = torch.rand(2, 1, 37, 50, generator=generator) * 8
+    whole = forward_warp(image, disparity)
+    monkeypatch.setattr(forward, "STRIP_PIXELS", 150)
+    strips = forward_warp(image, disparity)
+    assert torch.equal(whole[0], strips[0])
+    assert torch.equal(whole[1], strips[1])
+
+
+def test_chunks_equal_the_whole():
+    generator = torch.Generator().manual_seed(1)
+    image = torch.rand(4, 3, 12, 50, generator=generator)
+    disparity = torch.rand(4, 1, 12, 50, generator=generator) * torch.tensor([1, 5, 20, 90]).view(4, 1, 1, 1)
+    view, hole = forward_warp(image, disparity)
+    parts = [forward_warp(image[t : t + 1], disparity[t : t + 1]) for t in range(4)]
+    assert torch.equal(view, torch.cat([part[0] for part in parts]))
+    assert torch.equal(hole, torch.cat([part[1] for part in parts]))
+
+
+def test_disparity_beyond_the_frame_leaves_only_holes():
+    _, hole = forward_warp(torch.rand(1, 3, 4, 20), torch.full((1, 1, 4, 20), 50.0))
+    assert hole.all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (143, 175)])
+def test_odd_sizes(size):
+    view, hole = forward_warp(torch.rand(1, 3, *size), torch.rand(1, 1, *size))
+    assert view.shape == (1, 3, *size)
+    assert hole.shape == (1, 1, *size)
+
+
+def test_errors():
+    image = torch.rand(2, 3, 4, 6)
+    with pytest.raises(InputError, match="eye must be one of right, left, got 'both'"):
+        forward_warp(image, torch.zeros(2, 1, 4, 6), eye="both")
+    with pytest.raises(InputError, match="`disparity` must have as many frames as `image`"):
+        forward_warp(image, torch.zeros(1, 1, 4, 6))
+    with pytest.raises(InputError, match="`disparity` must be finite, got 48 NaN"):
+        forward_warp(image, torch.full((2, 1, 4, 6), float("nan")))
+
+
+def test_gradients_reach_image_and_disparity():
+    image, disparity = torch.rand(1, 3, 4, 20, requires_grad=True), torch.rand(1, 1, 4, 20)
+    disparity = disparity.mul(4).requires_grad_()
+    view, _ = forward_warp(image, disparity)
+    view.square().sum().backward()
+    assert image.grad is not None and image.grad.abs().sum() > 0
+    assert disparity.grad is not None and disparity.grad.abs().sum() > 0

@@ -1,0 +1,154 @@
+import pytest
+import torch
+
+from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.dvg import forward_warp
+from spatialdreamer_core.fill import FastFill, ViewFrame, composite, fast_fill
+
+HEIGHT, WIDTH = 40, 96
+
+
+def texture(seed=0):
+    """A smooth greenish texture, so that red can only come from the foreground."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 1, HEIGHT // 4, WIDTH // 4, generator=generator)
+    grey = torch.nn.functional.interpolate(coarse, (HEIGHT, WIDTH), mode="bicubic").clamp(0, 1)
+    return torch.cat([0.1 + 0 * grey, 0.2 + 0.6 * grey, 0.2 * grey], dim=1)
+
+
+def moving_box(frames, *, step=0, start=30, disparity=8.0):
+    """A red box before a still texture: frames, disparity, exact flow both ways, and the background alone."""
+    background = texture().repeat(frames, 1, 1, 1)
+    image, depth = background.clone(), torch.zeros(frames, 1, HEIGHT, WIDTH)
+    forward = torch.zeros(frames - 1, 2, HEIGHT, WIDTH)
+    backward = torch.zeros(frames - 1, 2, HEIGHT, WIDTH)
+    for t in range(frames):
+        box = slice(start + t * step, start + t * step + 24)
+        image[t, :, 8:32, box] = torch.tensor([0.9, 0.1, 0.1]).view(3, 1, 1)
+        depth[t, :, 8:32, box] = disparity
+        if t < frames - 1:
+            forward[t, 0, 8:32, box] = step
+        if t > 0:
+            backward[t - 1, 0, 8:32, box] = -step
+    return image, depth, (forward, backward), background
+
+
+def psnr(a, b):
+    return float(-10 * torch.log10((a - b).square().mean()))
+
+
+@pytest.mark.parametrize("eye", ["right", "left"])
+@pytest.mark.parametrize("with_disparity", [True, False])
+def test_holes_are_filled_from_the_background_only(eye, with_disparity):
+    image, disparity, _, _ = moving_box(1)
+    view, hole = forward_warp(image, disparity, eye=eye)
+    assert hole.sum() == 24 * 8
+    filled = fast_fill(view, hole, left=image, disparity=disparity if with_disparity else None, eye=eye)
+    inside = hole.expand_as(view) > 0
+    assert torch.equal(filled[~inside], view[~inside]), "known pixels are the view's own"
+    red = filled[:, :1][hole > 0]
+    # Background red is 0.1, the box's 0.9.
+    assert float(red.max()) < (0.15 if with_disparity else 0.6)
+    assert float(red.mean()) < (0.12 if with_disparity else 0.3)
+
+
+@pytest.mark.parametrize("step", [3, -3])
+def test_flow_brings_the_true_background(step):
+    image, disparity, flow, background = moving_box(8, step=step, start=30 if step > 0 else 60)
+    view, hole = forward_warp(image, disparity)
+    spatial = fast_fill(view, hole, disparity=disparity)
+    temporal = fast_fill(view, hole, disparity=disparity, flow=flow)
+    inside = (hole.expand_as(view) > 0)[1:-1]
+    truth = background[1:-1][inside]
+    gain = psnr(temporal[1:-1][inside], truth) - psnr(spatial[1:-1][inside], truth)
+    assert gain > (6 if step > 0 else 1), gain
+
+
+def test_what_was_seen_before_is_exact():
+    image, disparity, flow, background = moving_box(6, step=4, start=20)
+    view, hole = forward_warp(image, disparity)
+    filled = fast_fill(view, hole, disparity=disparity, flow=flow)
+    # The box moved right by 4 px a frame, so all its 8 px wide hole of frame 5 lay open in frame 3.
+    inside = hole[5].expand(3, -1, -1) > 0
+    assert torch.allclose(filled[5][inside], background[5][inside], atol=1e-5)
+
+
+def test_a_still_clip_does_not_flicker():
+    image, disparity, flow, _ = moving_box(1)
+    image, disparity = image.repeat(5, 1, 1, 1), disparity.repeat(5, 1, 1, 1)
+    still = torch.zeros(4, 2, HEIGHT, WIDTH)
+    view, hole = forward_warp(image, disparity)
+    filled = fast_fill(view, hole, disparity=disparity, flow=(still, still))
+    assert float((filled[1:] - filled[:-1]).abs().max()) < 1e-6
+
+
+def test_estimates_change_slowly_under_noise():
+    image, disparity, _, _ = moving_box(1)
+    generator = torch.Generator().manual_seed(0)
+    image = image.repeat(8, 1, 1, 1) + 0.05 * torch.randn(8, 3, HEIGHT, WIDTH, generator=generator)
+    disparity = disparity.repeat(8, 1, 1, 1)
+    still = torch.zeros(7, 2, HEIGHT, WIDTH)
+    view, hole = forward_warp(image, disparity)
+    inside = (hole.expand_as(view) > 0)[1:]
+
+    def flicker(video):
+        return float((video[1:] - video[:-1])[inside].abs().mean())
+
+    steady = fast_fill(view, hole, disparity=disparity, flow=(still, still))
+    assert flicker(steady) < 0.3 * flicker(fast_fill(view, hole, disparity=disparity))
+
+
+def test_foreground_motion_does_not_bring_foreground_into_the_hole():
+    image, disparity, flow, _ = moving_box(6, step=-4, start=60)
+    view, hole = forward_warp(image, disparity)
+    filled = fast_fill(view, hole, disparity=disparity, flow=flow)
+    assert float(filled[:, :1][hole > 0].max()) < 0.2
+
+
+def test_reset_forgets():
+    image, disparity, _, _ = moving_box(2, step=4)
+    view, hole = forward_warp(image, disparity)
+    frames = [ViewFrame(view[t], hole[t], None) for t in range(2)]
+    filler = FastFill()
+    filler.step(frames[0])
+    filler.reset()
+    assert torch.equal(filler.step(frames[1]), FastFill().step(frames[1]))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (143, 175)])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_any_size_without_holes_or_with_nothing_else(size, value):
+    view = torch.rand(2, 3, *size)
+    hole = torch.full((2, 1, *size), value)
+    filled = fast_fill(view, hole, disparity=torch.zeros(2, 1, *size))
+    assert filled.isfinite().all()
+    assert filled.shape == view.shape
+    if not value:
+        assert torch.equal(filled, view)
+
+
+def test_wrong_flow_is_named():
+    view, hole = torch.rand(3, 3, 8, 8), torch.zeros(3, 1, 8, 8)
+    flow = torch.zeros(3, 2, 8, 8)
+    with pytest.raises(InputError, match=r"`flow` must hold one forward and one backward flow .* \[2, 2, 8, 8\]"):
+        fast_fill(view, hole, disparity=hole, flow=(flow, flow))
+
+
+def test_composite_equals_the_warp_outside_the_dilated_hole_bit_for_bit():
+    generator = torch.Generator().manual_seed(0)
+    warped, filled = torch.rand(2, 3, 20, 30, generator=generator), torch.rand(2, 3, 20, 30, generator=generator)
+    hole = torch.zeros(2, 1, 20, 30)
+    hole[:, :, 8:10, 12:16] = 1
+    for dilate in (0, 1, 3):
+        inside = torch.zeros(2, 1, 20, 30, dtype=torch.bool)
+        inside[:, :, 8 - dilate : 10 + dilate, 12 - dilate : 16 + dilate] = True
+        result = composite(warped, filled, hole, dilate=dilate)
+        assert torch.equal(result, torch.where(inside, filled, warped))
+
+
+def test_composite_errors():
+    video, hole = torch.rand(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)
+    with pytest.raises(InputError, match=r"dilate must be between 0 and 64 \(px\), got 65"):
+        composite(video, video, hole, dilate=65)
+    with pytest.raises(InputError, match="`hole` must have the size of `warped`"):
+        composite(video, video, torch.zeros(1, 1, 4, 5))

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.stereo import FORMATS, anaglyph, pack, packed_size
+
+
+@pytest.fixture
+def views():
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(2, 3, 7, 9, generator=generator), torch.rand(2, 3, 7, 9, generator=generator)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_size_is_as_announced(views, format):
+    packed = pack(*views, format=format)
+    assert packed.shape == (2, 3, *packed_size(7, 9, format=format))
+    assert 0 <= packed.min() <= packed.max() <= 1
+
+
+def test_full_formats_hold_both_views_exactly(views):
+    left, right = views
+    assert torch.equal(pack(left, right, format="full_sbs"), torch.cat([left, right], dim=3))
+    assert torch.equal(pack(left, right, format="cross_eyed"), torch.cat([right, left], dim=3))
+    assert torch.equal(pack(left, right, format="full_tb"), torch.cat([left, right], dim=2))
+
+
+def test_half_formats_keep_each_half_to_its_eye(views):
+    black, white = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+    assert pack(black, white, format="half_sbs")[0, 0, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert pack(black, white, format="half_tb")[0, 0, :, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_anaglyph_gives_red_to_the_left_eye():
+    white, black = torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+    only_left = anaglyph(white, black)[0, :, 0, 0]
+    only_right = anaglyph(black, white)[0, :, 0, 0]
+    assert only_left.tolist() == pytest.approx([1, 0, 0], abs=1e-6)
+    assert only_right.tolist() == pytest.approx([0, 1, 1], abs=1e-6)
+
+
+def test_grey_stays_nearly_grey_in_an_anaglyph_without_disparity():
+    grey = torch.full((1, 3, 2, 2), 0.5)
+    assert anaglyph(grey, grey)[0, :, 0, 0].tolist() == pytest.approx([0.5, 0.5, 0.5], abs=0.01)
+
+
+def test_errors_name_what_is_wrong(views):
+    left, right = views
+    with pytest.raises(InputError, match="format must be one of full_sbs, half_sbs"):
+        pack(left, right, format="sbs")
+    with pytest.raises(InputError, match="`right` must have as many frames as `left`"):
+        pack(left, right[:1])
