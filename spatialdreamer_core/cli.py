@@ -131,12 +131,13 @@ def _convert(options: argparse.Namespace) -> int:
     if output.is_dir() or not output.suffix:
         output = output_path_for(options.input, format=config.format, folder=output)
 
-    with tqdm(unit=" frames", desc=options.input.name, disable=options.quiet, dynamic_ncols=True) as bar:
+    bar = tqdm(desc=options.input.name, unit=" frames", disable=options.quiet, dynamic_ncols=True, delay=0.01)
 
-        def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
-            bar.total = total if total is None else max(total, done)
-            bar.update(done - bar.n)
+    def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
+        bar.total = total if total is None else max(total, done)
+        bar.update(done - bar.n)
 
+    with bar:
         frames = convert(options.input, output, config, on_progress=on_progress, preview_path=options.preview)
     print(f"{output} ({frames} frame{'s' if frames != 1 else ''})")
     return 0

@@ -14,6 +14,7 @@ import numpy as np
 from .cues import CueWeights, combine_cues
 from .guided_filter import ColourGuide, apply_coefficients, steepen_edges
 from .parallax import Parallax, ParallaxEstimator, look_up
+from .plate import BackgroundPlate
 
 _ANALYSIS_SIDE = 320  # pixels; cues and motion are worked out at this size
 _NEAR = 0.92  # inverse depth of what moves in front of a resting scene
@@ -41,6 +42,7 @@ class BuiltinDepth:
         self._fresh: np.ndarray | None = None  # [h, w] in [0, 1], 1 = not seen in the previous frame
         self._prior: np.ndarray | None = None
         self._image: np.ndarray | None = None
+        self._plate = BackgroundPlate()
         self._scale = 0.0
         self._camera = 0.0
 
@@ -95,7 +97,7 @@ class BuiltinDepth:
         """Take the frame's motion into the state."""
         first = self._evidence is None
         informative = float(np.clip((parallax.scale - 0.2) / 0.6, 0, 1))
-        rate = 1.0 if first else 0.15 * informative
+        rate = 1.0 if first else (0.15 if parallax.camera < self._camera else 0.04) * informative
         self._camera += rate * (parallax.camera - self._camera)
         if parallax.scale > self._scale:
             self._scale += (1.0 if first else 0.2) * (parallax.scale - self._scale)
@@ -106,18 +108,23 @@ class BuiltinDepth:
         noise = 0.15
         measured = np.clip((parallax.amount - noise) / reference, 0, 1)
         if self._evidence is None or self._trust is None:
-            self._evidence, self._trust = measured, 0.5 * parallax.reliable
+            self._evidence, self._trust = 0.5 * (1 + self._camera) * measured, 0.5 * parallax.reliable
             return
         rising = measured > self._evidence
-        layers = np.where(rising, np.float32(0.35), np.float32(0.25 * informative)) * (0.1 + 0.9 * parallax.reliable)
+        layers = np.where(rising, 0.35 * (0.1 + 0.9 * parallax.reliable), 0.3 * informative).astype(np.float32)
         # Where nothing claims to move, memory holds; where something does, the pixels decide for or against.
         active = np.clip((parallax.claimed - 0.3) / 0.4, 0, 1)
-        objects = (1 - self._memory) + 0.3 * active * (0.1 + 0.9 * parallax.certain)
+        objects = (1 - self._memory) + 0.35 * active * (0.05 + 0.95 * parallax.certain)
         speed = objects + self._camera * (layers - objects)
         if self._fresh is not None:
             speed = np.maximum(speed, self._fresh)
         self._evidence = self._evidence + speed * (measured - self._evidence)
-        self._trust = self._trust + 0.2 * (parallax.reliable - self._trust)
+        assert self._image is not None
+        seen = self._plate.step(self._image, parallax, self._evidence)
+        self._evidence = self._evidence * (1 - 0.4 * (1 - self._camera) * seen)
+        sure = np.maximum(active * parallax.certain, seen)
+        sure = sure + self._camera * (parallax.reliable - sure)
+        self._trust = np.maximum(0.98 * self._trust, sure)
 
     def _fuse(self, wide: ColourGuide) -> np.ndarray:
         """Put evidence and prior together at the analysis size."""

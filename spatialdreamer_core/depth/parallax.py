@@ -16,7 +16,7 @@ import numpy as np
 
 from .camera_motion import CameraMotion, centred_grid, fit_camera_motion
 
-_STILL = 0.25  # pixels at the analysis size; less than this is no motion
+_STILL = 0.2  # pixels at the analysis size; less than this is no motion
 _WEIGHTS = (1.2, 0.2, 0.8, 0.1, 0.8)  # covering, border, continuity, prior, slowness
 
 
@@ -30,6 +30,7 @@ class Parallax:
     reliable: np.ndarray  # [h, w] in [0, 1]: both directions agree
     claimed: np.ndarray  # [h, w] px, the larger amount of both directions, before the pixels were asked
     certain: np.ndarray  # [h, w] in [0, 1]: the pixels could tell motion from rest
+    to_previous: np.ndarray  # [h, w, 2], where the farthest part was in the previous frame
 
 
 class ParallaxEstimator:
@@ -39,6 +40,7 @@ class ParallaxEstimator:
         self._motion: CameraMotion | None = None
         self._axis: np.ndarray | None = None
         self._covering = np.zeros(3)
+        self._age = 0  # frames with motion
 
     def step(
         self,
@@ -50,6 +52,14 @@ class ParallaxEstimator:
         previous: np.ndarray | None,  # [h, w, 3], the frame before
     ) -> Parallax | None:
         """Measure one frame; None without any flow."""
+        frozen = False
+        if flow_to_next is not None and flow_to_previous is not None:
+            moving = [float(np.percentile(_length(f[::4, ::4]), 98)) for f in (flow_to_next, flow_to_previous)]
+            if min(moving) < 0.15 * max(moving):  # a frame shown twice
+                if moving[0] < moving[1]:
+                    flow_to_next = None
+                else:
+                    flow_to_previous, frozen = None, True
         velocities = [
             f
             for f in (flow_to_next, None if flow_to_previous is None else -flow_to_previous)
@@ -65,6 +75,7 @@ class ParallaxEstimator:
             motions.append(fit_camera_motion(velocity, x, y, start=start))
             start = motions[-1].weights
         self._motion = motions[0]
+        resting = float((_length(velocities[0][::4, ::4]) < _STILL).mean())
         residuals = [velocity - motion.field(x, y) for velocity, motion in zip(velocities, motions)]
         mean = residuals[0] if len(residuals) == 1 else (residuals[0] + residuals[1]) / 2
         shape, low, high = self._range(mean, motions[0], x, y)
@@ -73,13 +84,20 @@ class ParallaxEstimator:
         amounts = [
             [_length(residual - farthest) * scaling for residual in residuals] for farthest in candidates
         ]
-        best = self._choose(amounts, candidates, mean, motions[0], prior, before, x, y)
+        inliers = float((_length(mean[::4, ::4]) < 0.2).mean())
+        bonus = np.array([1.5 * _rise(inliers, 0.45, 0.65), 0, 0])
+        if resting > 0.2:  # a camera that stands: nothing but rest can be the background's motion
+            still = [float(_length(motions[0].field(x, y)[::4, ::4] + c[:1, :1]).mean()) for c in candidates]
+            bonus = 2 * _rise(resting, 0.1, 0.3) * (np.array(still) < max(2 * _STILL, 1.2 * min(still)))
+        best = self._choose(amounts, candidates, mean, motions[0], prior, before, x, y, bonus)
         farthest = motions[0].field(x, y) + candidates[best]
         chosen = amounts[best]
         claimed = chosen[0] if len(chosen) == 1 else cv2.max(*chosen)
-        certain = np.full_like(prior, 0.3)
+        certain = np.zeros_like(prior)
+        back = -(motions[-1].field(x, y) + candidates[best])
+        if frozen:
+            back[:] = 0
         if flow_to_previous is not None and previous is not None:
-            back = -(motions[-1].field(x, y) + candidates[best])
             fits = _fit_difference(image, previous, flow_to_previous, back)
             chosen[-1] = chosen[-1] * np.clip(1 + fits / 0.05, 0, 1)
             certain = np.clip(np.abs(fits) / 0.1, 0, 1)
@@ -88,13 +106,13 @@ class ParallaxEstimator:
         if len(residuals) == 2:
             difference = _length(residuals[0] - residuals[1])
             reliable = 1 / (1 + (difference / (0.5 + 0.3 * _length(mean))) ** 2)
+        if len(shape) > 1:  # about the focus of expansion nothing moves, near or far
+            reliable = reliable * np.clip(_length(shape) / 0.15, 0, 1) ** 2
         scale = float(np.percentile(smallest[::4, ::4], 95))
         speed = float(_length(farthest[::4, ::4]).mean())
-        inliers = float((_length(mean[::4, ::4]) < 0.3 + 0.05 * speed).mean())
-        resting = float((_length(velocities[0][::4, ::4]) < 0.5 * _STILL).mean())
-        camera = (1 - _rise(resting, 0.1, 0.3)) * _rise(speed, 0.5 * _STILL, 1.2 * _STILL)
+        camera = (1 - _rise(resting, 0.1, 0.3)) * _rise(speed, 0.6 * _STILL, 1.5 * _STILL)
         camera *= _rise(1 - inliers, 0.2, 0.4) * _rise(scale, 0.3, 0.8)
-        return Parallax(smallest, scale, camera, reliable, claimed, certain)
+        return Parallax(smallest, scale, camera, reliable, claimed, certain, back)
 
     def _range(
         self, residual: np.ndarray, motion: CameraMotion, x: np.ndarray, y: np.ndarray
@@ -139,6 +157,7 @@ class ParallaxEstimator:
         before: np.ndarray | None,
         x: np.ndarray,
         y: np.ndarray,
+        bonus: np.ndarray,
     ) -> int:
         """Return which candidate is the motion of the farthest part."""
         field = motion.field(x, y)[::4, ::4]
@@ -146,6 +165,7 @@ class ParallaxEstimator:
             float(_length(field + c[:: 4 if len(c) > 1 else 1, :: 4 if len(c) > 1 else 1]).mean())
             for c in candidates
         ]
+        self._age += 1
         scores = np.zeros(3)
         covering = np.zeros(3)
         if len(amounts[0]) == 2:
@@ -164,11 +184,11 @@ class ParallaxEstimator:
             parts = (
                 _beyond(self._covering[k], 0.1),
                 float((border < 0.5 + 0.2 * np.percentile(value, 95)).mean()),
-                0.0 if before is None else _correlation(value, before[small]),
+                0.0 if before is None else min(1, self._age / 3) * _correlation(value, before[small]),
                 _correlation(value, prior[small]),
                 1 - speeds[k] / (max(speeds) + 0.1),
             )
-            scores[k] = np.dot(_WEIGHTS, parts)
+            scores[k] = np.dot(_WEIGHTS, parts) + bonus[k]
         self.scores = scores
         return int(np.argmax(scores))
 

@@ -95,7 +95,8 @@ def _found_along_flow(
 ) -> Tensor:  # [1, 1, H, W] bool
     """Tell for each pixel whether the confident flow leads to a marked pixel of the mask.
 
-    A look at the flow's own size, at a mask grown so that it misses nothing, leaves few pixels to look at closely.
+    A look at the flow's own size, at a mask grown so that it misses nothing, leaves few pixels for a
+    close look.
     """
     height, width = mask.shape[-2:]
     flow_height, flow_width = flow.shape[-2:]

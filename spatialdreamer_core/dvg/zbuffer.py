@@ -27,13 +27,13 @@ def source_columns(
     sign = eye_sign(eye)
     frames, _, height, width = disparity.shape
     column = torch.arange(width, device=disparity.device, dtype=torch.int32)
-    left = (column + sign * disparity).floor().clamp(-2, width).long()
+    target = (column + sign * disparity).clamp(-1, width)
     # Mirrored for the left eye, so that the frontmost source is the largest number there too.
     rank = (column if sign < 0 else width - 1 - column).expand(frames, 1, height, width)
-    front = torch.full((frames, 1, height, width + 4), NO_SOURCE, dtype=torch.int32, device=disparity.device)
-    front.scatter_reduce_(-1, left + 2, rank, "amax")
-    front.scatter_reduce_(-1, left + 3, rank, "amax")
-    front = front[..., 2 : width + 2].long()
+    front = torch.full((frames, 1, height, width + 2), NO_SOURCE, dtype=torch.int32, device=disparity.device)
+    for landed in (target.floor(), target.ceil()):
+        front.scatter_reduce_(-1, landed.long() + 1, rank, "amax")
+    front = front[..., 1 : width + 1].long()
     return front if sign < 0 else torch.where(front == NO_SOURCE, NO_SOURCE, width - 1 - front)
 
 

@@ -61,7 +61,8 @@ class AudioCopy:
         if not self._sources:
             return
         if cut and origin > _SEEK_MARGIN:
-            self._container.seek(int((origin + self._clock_start - _SEEK_MARGIN) * av.time_base))
+            with contextlib.suppress(av.error.FFmpegError):  # else it is read from its beginning
+                self._container.seek(int((origin + self._clock_start - _SEEK_MARGIN) * av.time_base))
         self._packets = self._container.demux(*self._sources)
 
     def write_until(self, time: Fraction | None) -> None:

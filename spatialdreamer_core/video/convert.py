@@ -6,7 +6,6 @@ encoder. Memory does not depend on the length; the output appears under its name
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -27,8 +26,6 @@ from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
 from .stages import Rendered, analyse, fill, refine, render
 from .writer import VideoWriter
-
-logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, "int | None", "np.ndarray | None"], None]
 _PREVIEW_EVERY = 12  # frames
@@ -96,7 +93,6 @@ def convert(
                 write_photo(sheet_path, sheet)
             done += 1
             on_progress(done, total, packed if done % _PREVIEW_EVERY == 1 else None)
-    logger.info("%s: %d frames converted", output_path.name, done)
     return done
 
 

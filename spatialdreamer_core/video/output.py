@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Collection
@@ -40,15 +41,18 @@ def check_output_path(
     path = Path(path).absolute()
     if path.suffix.lower() not in suffixes:
         raise InputError(f"output file must end in one of {', '.join(suffixes)}, got {path.name!r}")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"output must be a file, got the folder {path}; add a file name")
-    if input_path is not None and path.exists() and path.samefile(input_path):
-        raise InputError(
-            f"output must not be the input file itself, got {path}; choose another name or folder"
-        )
+    if input_path is not None and os.path.exists(path) and os.path.exists(input_path):
+        if path.samefile(input_path):
+            raise InputError(
+                f"output must not be the input file itself, got {path}; choose another name or folder"
+            )
     partial = partial_path_for(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # tells of a name that is too long
         with open(partial, "wb"):
             pass
         partial.unlink()

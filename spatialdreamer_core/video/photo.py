@@ -47,9 +47,9 @@ def read_photo(path: str | Path) -> np.ndarray:  # [H, W, 3] uint8 RGB
         InputError: If the file is missing, a folder, or no photo that can be decoded whole.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"input must be a photo, got the folder {path}; give one file in it")
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"input must be an existing file, got {path}; check the name")
     try:
         with Image.open(path) as image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +14,13 @@ import cv2
 import numpy as np
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ..checks import InputError
 from .color import ColorInfo
 
 _TEXT_ART_CODECS = {"ansi", "bintext", "idf", "xbin"}  # FFmpeg draws text files as pictures
-_ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: cover art
 _FALLBACK_RATE = Fraction(25)
 _HIGHEST_RATE = 1000  # frames per second; above it a stated rate is a clock, not a rate
 
@@ -89,7 +90,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
     path = Path(path)
     with open_media(path) as container:
         stream = next(
-            (s for s in container.streams.video if not int(s.disposition) & _ATTACHED_PICTURE), None
+            (s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None
         )
         if stream is None:
             raise InputError(f"input must have a video stream, got {path} without one; choose a video file")
@@ -110,9 +111,9 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     Raises:
         InputError: If the file is missing, a folder, empty or nothing that FFmpeg knows.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"input must be a video file, got the folder {path}; give one file in it")
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"input must be an existing file, got {path}; check the name")
     if path.stat().st_size == 0:
         raise InputError(f"input must not be empty, got 0 bytes in {path}; copy or download it again")

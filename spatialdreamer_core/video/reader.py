@@ -77,7 +77,7 @@ def _read(path: Path, start: float, end: float | None) -> Generator[VideoFrame, 
     """Convert the decoded frames of a range."""
     converter = None
     count = 0
-    with closing(_decode_from(path, start, whole=end is None)) as frames:
+    with closing(_decode_from(path, start, end)) as frames:
         for frame, pts, time_base, context in frames:
             time = float(pts * time_base)
             if end is not None and time >= end:
@@ -101,30 +101,32 @@ def _read(path: Path, start: float, end: float | None) -> Generator[VideoFrame, 
 _Decoded = tuple[av.VideoFrame, int, Fraction, av.VideoCodecContext]
 
 
-def _decode_from(path: Path, start: float, *, whole: bool) -> Generator[_Decoded, None, None]:
+def _decode_from(path: Path, start: float, end: float | None) -> Generator[_Decoded, None, None]:
     """Decode from somewhere before `start`: a seek where the file allows it, else from the first frame."""
     if start > _SEEK_MARGIN:
-        with closing(_decode(path, seek_to=start - _SEEK_MARGIN, whole=whole)) as frames:
+        with closing(_decode(path, end, seek_to=start - _SEEK_MARGIN)) as frames:
             first = next(frames, None)
             if first is not None and first[0].pts is not None and first[1] * first[2] <= start:
                 yield from itertools.chain((first,), frames)
                 return
-    with closing(_decode(path, seek_to=None, whole=whole)) as frames:
+    with closing(_decode(path, end, seek_to=None)) as frames:
         yield from frames
 
 
-def _decode(path: Path, *, seek_to: float | None, whole: bool) -> Generator[_Decoded, None, None]:
+def _decode(path: Path, end: float | None, *, seek_to: float | None) -> Generator[_Decoded, None, None]:
     """Decode frames, repair their times and notice a file that breaks off."""
     with open_video(path) as (container, stream):
         time_base, context = stream_time_base(stream), stream.codec_context
         origin = clock_start(container)
         clock = _Clock(time_base, step=1 / stream_rate(stream), origin=origin)
-        packets = failures = row = 0
+        failures = row = 0
+        reached = Fraction(0)  # where the last packet ends; the last frame may be long
         try:
             if seek_to is not None:
                 container.seek(int((Fraction(seek_to) + origin) / time_base), stream=stream)
             for packet in container.demux(stream):
-                packets += packet.size > 0
+                if packet.pts is not None:
+                    reached = max(reached, (packet.pts + (packet.duration or 0)) * time_base - origin)
                 try:
                     frames = packet.decode()
                 except av.error.InvalidDataError as error:
@@ -139,13 +141,15 @@ def _decode(path: Path, *, seek_to: float | None, whole: bool) -> Generator[_Dec
                     yield frame, clock.repair(frame.pts), time_base, context
         except av.error.FFmpegError as error:
             if seek_to is not None and clock.last is None:
-                return  # this file cannot seek; the caller starts at the beginning
+                return  # this file cannot seek: the caller starts at the beginning
             raise _broken_off(path, clock.time, str(error.strerror)) from error
         if failures > 1:
             _log.warning("%s: %d damaged packets were skipped", path, failures)
-        if whole:
-            complete = seek_to is None and packets >= stream.frames > 0
-            _check_end(path, container, stream, time=clock.time, complete=complete)
+        if seek_to is not None and clock.last is None:
+            return  # the caller starts at the beginning
+        expected = _stated_end(container, stream)
+        if max(float(reached), clock.time) < min(expected, expected if end is None else end) - _MISSING_END:
+            raise _broken_off(path, clock.time, f"its header states {expected:.2f} s")
 
 
 class _Clock:
@@ -184,15 +188,12 @@ class _Clock:
         return pts
 
 
-def _check_end(
-    path: Path, container: InputContainer, stream: VideoStream, *, time: float, complete: bool
-) -> None:
-    """Raise an error if the frames end well before the stated end, and some of them are missing."""
-    stated = stream_duration(container, stream) if stream.duration or "DURATION" in stream.metadata else None
+def _stated_end(container: InputContainer, stream: VideoStream) -> float:
+    """Return at which time the video ends by its own header, or 0 where the header does not say."""
+    if not stream.duration and "DURATION" not in stream.metadata:
+        return 0.0
     start = (stream.start_time or 0) * stream_time_base(stream) - clock_start(container)
-    if complete or stated is None or time >= stated + start - _MISSING_END:
-        return
-    raise _broken_off(path, time, f"{stated:.2f} s are stated in its header")
+    return (stream_duration(container, stream) or 0.0) + float(start)
 
 
 def _broken_off(path: Path, time: float, reason: str) -> InputError:

@@ -86,6 +86,7 @@ class VideoWriter:
     ) -> None:
         self.path = check_output_path(path, suffixes=VIDEO_CONTAINERS, input_path=audio_from)
         self._partial = partial_path_for(self.path)
+        self._container_name = VIDEO_CONTAINERS[self.path.suffix.lower()]
         self._width, self._height = width, height
         self._codec, self._pixel_format = codec, pixel_format
         self._options = {**_quality_options(codec, crf, preset), **(codec_options or {})}
@@ -94,10 +95,8 @@ class VideoWriter:
         self._audio_end = None if audio_end is None else Fraction(audio_end)
         if source is not None:
             frame_rate, time_base = frame_rate or source.frame_rate, time_base or source.time_base
-            color, sample_aspect_ratio = (
-                color or source.color,
-                sample_aspect_ratio or source.sample_aspect_ratio,
-            )
+            color = color or source.color
+            sample_aspect_ratio = sample_aspect_ratio or source.sample_aspect_ratio
         if not frame_rate or not time_base or frame_rate < 0 or time_base < 0:
             raise InputError(
                 f"`frame_rate` and `time_base` must be positive, got {frame_rate} and {time_base}; "
@@ -111,6 +110,7 @@ class VideoWriter:
         self._duration = max(1, round(1 / frame_rate / time_base))
         self._origin = 0
         self._last_pts: int | None = None
+        self._frames = 0
         self._container: OutputContainer | None = None
         self._audio: AudioCopy | None = None
 
@@ -151,6 +151,7 @@ class VideoWriter:
                 f"`pts` must rise from frame to frame, got {pts} after {self._last_pts}; sort the frames"
             )
         self._last_pts = pts
+        self._frames += 1
         frame = self._converter.to_yuv(_pad_to_even(image), pixel_format=self._pixel_format)
         frame.pts, frame.time_base = pts - self._origin, self._time_base
         try:
@@ -180,31 +181,42 @@ class VideoWriter:
 
     def _open(self) -> None:
         """Open the temporary file, the encoder and the audio, and write the header."""
-        container_name = VIDEO_CONTAINERS[self.path.suffix.lower()]
         check_choice("codec", self._codec, tuple(sorted(_video_encoders())))
-        container_options = {"movflags": "+faststart"} if container_name in _MP4_FAMILY else {}
+        options = {"movflags": "+faststart"} if self._container_name in _MP4_FAMILY else {}
         self._container = av.open(
-            str(self._partial), "w", format=container_name, container_options=container_options
+            str(self._partial), "w", format=self._container_name, container_options=options
         )
         self._container.metadata.update(self._metadata)
+        self._stream = self._add_video_stream(self._container)
+        if self._audio_from is not None:
+            self._audio = AudioCopy(self._audio_from, self._container, end=self._audio_end)
         try:
-            self._stream = self._add_video_stream(self._container)
-            if self._audio_from is not None:
-                self._audio = AudioCopy(self._audio_from, self._container, end=self._audio_end)
             self._container.start_encoding()
-        except (ValueError, av.error.FFmpegError) as error:
-            if isinstance(error, InputError | OSError):
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError):
                 raise
+            codecs = ", ".join(stream.codec_context.name for stream in self._container.streams)
+            raise InputError(
+                f"the container must be able to hold every stream, got {codecs} for {self.path.suffix}; "
+                "write a .mkv file or convert without audio"
+            ) from error
+
+    def _add_video_stream(self, container: OutputContainer) -> VideoStream:
+        """Add the encoder to the output."""
+        try:
+            stream = container.add_stream(self._codec, rate=self._frame_rate, options=self._options)
+            assert isinstance(stream, VideoStream), self._codec
+            self._configure(stream)
+        except (ValueError, av.error.FFmpegError) as error:
             raise InputError(
                 f"codec must be able to encode {self._width}x{self._height} {self._pixel_format} for "
                 f"{self.path.suffix}, got {self._codec!r} with {self._options} ({error}); "
                 "choose another codec, container or size"
             ) from error
+        return stream
 
-    def _add_video_stream(self, container: OutputContainer) -> VideoStream:
-        """Add the encoder; sizes are even, colours tagged, the clock is the source's."""
-        stream = container.add_stream(self._codec, rate=self._frame_rate, options=self._options)
-        assert isinstance(stream, VideoStream), self._codec
+    def _configure(self, stream: VideoStream) -> None:
+        """Set an encoder up and open it: even sizes, tagged colours, the clock of the source."""
         stream.metadata.update(self._stream_metadata)
         context = stream.codec_context
         context.width, context.height = self._width + self._width % 2, self._height + self._height % 2
@@ -212,10 +224,10 @@ class VideoWriter:
         context.time_base = self._time_base
         if self._aspect is not None:
             context.sample_aspect_ratio = self._aspect
-        if self._codec.startswith(("libx265", "hevc_")) and container.format.name in _MP4_FAMILY:
+        if self._codec.startswith(("libx265", "hevc_")) and self._container_name in _MP4_FAMILY:
             context.codec_tag = "hvc1"  # Apple's players refuse FFmpeg's default, hev1
         self._color.tag(context)
-        return stream
+        context.open()
 
     def _begin(self, pts: int) -> None:
         """Fix which time of the source becomes 0."""
@@ -228,6 +240,8 @@ class VideoWriter:
         """Encode a frame, or flush the encoder, and write what comes out of it."""
         assert self._container is not None, "use the writer in a `with` statement"
         for packet in self._stream.encode(frame):
+            if frame is None and self._frames == 1:
+                packet.dts = packet.pts  # libx265 leaves it undefined where there is but one frame
             if not packet.duration:
                 packet.duration = self._duration
             self._container.mux(packet)
@@ -261,18 +275,8 @@ class VideoWriter:
 
 def _video_encoders() -> set[str]:
     """List the encoders of this FFmpeg that a stereo video can be written with."""
-    names = (
-        "libx264",
-        "libx265",
-        "libsvtav1",
-        "libvpx-vp9",
-        "ffv1",
-        "prores_ks",
-        "h264_nvenc",
-        "hevc_nvenc",
-        "av1_nvenc",
-    )
-    return {name for name in names if name in av.codecs_available}
+    software = {"libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks"}
+    return (software | {"h264_nvenc", "hevc_nvenc", "av1_nvenc"}) & av.codecs_available
 
 
 def _quality_options(codec: str, crf: float, preset: str) -> dict[str, str]:

@@ -14,24 +14,25 @@ from spatialdreamer_core.dvg import (
 
 def test_source_columns_by_hand():
     disparity = torch.tensor([0.0, 0.0, 0.0, 2.0, 0.0, 0.0]).view(1, 1, 1, 6)
-    # Pixel 3 stands in front on column 1, and on 2 with its second tap; where it came from, only the second
-    # tap of pixel 2 lands.
-    assert source_columns(disparity, eye="right")[0, 0, 0].tolist() == [0, 3, 3, 2, 4, 5]
+    # Pixel 3 stands in front on column 1; where it came from, nothing lands.
+    assert source_columns(disparity, eye="right")[0, 0, 0].tolist() == [0, 3, 2, NO_SOURCE, 4, 5]
+    assert source_columns(disparity, eye="left")[0, 0, 0].tolist() == [0, 1, 2, NO_SOURCE, 4, 3]
+    half = torch.tensor([0.0, 0.0, 0.0, 1.5, 0.0, 0.0]).view(1, 1, 1, 6)
+    assert source_columns(half, eye="right")[0, 0, 0].tolist() == [0, 3, 3, NO_SOURCE, 4, 5]
 
 
 def test_source_columns_mirror():
     disparity = torch.rand(2, 1, 5, 40) * 9
     right = source_columns(disparity + 0.25, eye="right")
     left = source_columns(disparity.flip(-1) + 0.25, eye="left").flip(-1)
-    # A pixel at a fractional place covers two columns; which one is floor differs by the mirror, the set does not.
     assert torch.equal(right == NO_SOURCE, left == NO_SOURCE)
     assert torch.equal(right[right != NO_SOURCE], 39 - left[left != NO_SOURCE])
 
 
 def test_no_source_where_nothing_lands():
     columns = source_columns(torch.full((1, 1, 1, 6), 2.0), eye="right")
-    assert columns[0, 0, 0].tolist() == [2, 3, 4, 5, 5, NO_SOURCE]
-    assert gather_columns(torch.ones(1, 2, 1, 6), columns)[0, 0, 0].tolist() == [1, 1, 1, 1, 1, 0]
+    assert columns[0, 0, 0].tolist() == [2, 3, 4, 5, NO_SOURCE, NO_SOURCE]
+    assert gather_columns(torch.ones(1, 2, 1, 6), columns)[0, 0, 0].tolist() == [1, 1, 1, 1, 0, 0]
 
 
 def reference(hole, flow_forward, flow_backward, confidence_forward, confidence_backward):
@@ -81,7 +82,7 @@ def test_result_contains_the_given_mask_and_is_binary():
 
 
 def test_flow_is_carried_into_the_rendered_view():
-    # A box of disparity 8 moves 3 px a frame before a still background; its flow must act where it is rendered.
+    # A box of disparity 8 moves 3 px a frame before a still wall; its flow must act where it is rendered.
     frames, height, width = 2, 16, 80
     disparity = torch.zeros(frames, 1, height, width)
     flow = torch.zeros(1, 2, height, width)

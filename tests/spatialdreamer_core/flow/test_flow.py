@@ -80,7 +80,8 @@ def test_sampling_takes_the_pixel_that_flow_points_to():
     values = torch.arange(6.0).view(1, 1, 1, 6)
     flow = torch.zeros(1, 2, 1, 6)
     flow[:, 0] = 2
-    assert sample_at_flow(values, flow, mode="nearest", outside="zeros").flatten().tolist() == [2, 3, 4, 5, 0, 0]
+    sampled = sample_at_flow(values, flow, mode="nearest", outside="zeros")
+    assert sampled.flatten().tolist() == [2, 3, 4, 5, 0, 0]
 
 
 def test_resized_flow_keeps_its_meaning():

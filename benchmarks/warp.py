@@ -1,0 +1,134 @@
+"""Speed and quality of the forward warp: `python -m benchmarks.warp [--motorcycle FOLDER]`.
+
+Speed: the default warp and its `scatter_add_` twin in turn on a synthetic scene, medians in one process.
+Quality: the Middlebury 2014 Motorcycle pair (left, right, true left disparity), the right view rendered from
+the left one, and the mirrored pair with the left eye.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.report import format_table, write_result
+from spatialdreamer_core.dvg import forward_warp
+from spatialdreamer_core.dvg.reference import splat_rows_reference
+from spatialdreamer_core.fill import fast_fill
+from spatialdreamer_core.metrics.clips import make_clip
+from spatialdreamer_core.metrics.views import masked_psnr, sharpness, view_regions
+
+SIZES = ((576, 1024), (1080, 1920))
+BASELINE = 0.025  # of the width at inverse depth 1: a usual divergence
+
+
+def main() -> None:
+    """Run the benchmark and write its result."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--motorcycle", type=Path, help="folder of motorcycle_{left,right}.png and _disp.npz")
+    parser.add_argument("--repetitions", type=int, default=20)
+    options = parser.parse_args()
+    torch.set_grad_enabled(False)
+    metrics: dict[str, float] = {}
+    for height, width in SIZES:
+        metrics |= measure_speed(height, width, options.repetitions)
+    print(format_table(("speed", "ms or ratio"), list(metrics.items())))
+    if options.motorcycle:
+        quality = measure_motorcycle(options.motorcycle)
+        print(format_table(("motorcycle", "value"), list(quality.items())))
+        metrics |= quality
+    path = write_result("warp", metrics, "medians of interleaved runs; PSNR in dB, holes filled by fast_fill")
+    print(path)
+
+
+def measure_speed(height: int, width: int, repetitions: int) -> dict[str, float]:
+    """Time the warp and its twin in turn on one frame."""
+    clip = make_clip("translate_right", size=(height, width), frames=1, baseline=BASELINE)
+    assert clip.disparity is not None
+    frame, disparity = clip.frames, clip.disparity
+    competitors: dict[str, Callable[[], object]] = {
+        "twin": lambda: splat_rows_reference(frame, disparity),
+        "warp": lambda: forward_warp(frame, disparity),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in competitors}
+    for _ in range(repetitions + 1):
+        for name, run in competitors.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    median = {name: statistics.median(times[1:]) for name, times in seconds.items()}
+    label = f"{width}x{height}"
+    return {
+        f"{label}_twin_ms": median["twin"] * 1000,
+        f"{label}_warp_ms": median["warp"] * 1000,
+        f"{label}_twin_over_warp": median["twin"] / median["warp"],
+    }
+
+
+def measure_motorcycle(folder: Path) -> dict[str, float]:
+    """Measure the rendered and filled view against the photograph, and the same for the mirrored pair."""
+    left, right, disparity = load_motorcycle(folder)
+    result = {
+        f"motorcycle_{key}": value for key, value in measure_pair(left, right, disparity, eye="right").items()
+    }
+    mirrored = measure_pair(left.flip(-1), right.flip(-1), disparity.flip(-1), eye="left")
+    return result | {f"motorcycle_mirrored_{key}": value for key, value in mirrored.items()}
+
+
+def measure_pair(source: Tensor, truth: Tensor, disparity: Tensor, *, eye: str) -> dict[str, float]:
+    """Render and fill one eye's view of a still pair; PEERS' definitions of the regions."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    view, hole = forward_warp(source, disparity, eye=eye)
+    result = fast_fill(view, hole, left=source, disparity=disparity, eye=eye)
+    regions = view_regions(disparity, eye=eye)
+    ssim = structural_similarity_index_measure(
+        result, truth, gaussian_kernel=False, kernel_size=7, data_range=1.0
+    )
+    return {
+        "visible_psnr": masked_psnr(result, truth, regions.visible),
+        "sharpness": sharpness(result, truth, regions.visible),
+        "inner_hole_psnr": masked_psnr(result, truth, regions.inner_hole),
+        "border_psnr": masked_psnr(result, truth, regions.border),
+        "whole_psnr": masked_psnr(result, truth),
+        "ssim": float(ssim),
+        "hole_share": float(hole.mean()),
+    }
+
+
+def load_motorcycle(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
+    """Load the pair; unknown disparities are filled from the background side of their row."""
+    views = []
+    for name in ("left", "right"):
+        path = folder / f"motorcycle_{name}.png"
+        picture = cv2.imread(str(path))
+        if picture is None:
+            raise SystemExit(f"{path} must be a picture of the Middlebury 2014 pair")
+        rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        views.append(torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255)
+    with np.load(folder / "motorcycle_disp.npz") as archive:
+        disparity = archive[archive.files[0]].astype(np.float32)
+    known = np.where(np.isfinite(disparity), disparity, np.nan)
+    filled = np.fmin(_extend(known), _extend(known[:, ::-1])[:, ::-1])
+    return views[0], views[1], torch.from_numpy(np.where(np.isnan(known), filled, known))[None, None]
+
+
+def _extend(disparity: np.ndarray) -> np.ndarray:
+    """Carry the last known value of each row to the right."""
+    column = np.where(np.isnan(disparity), -1, np.arange(disparity.shape[1]))
+    last = np.maximum.accumulate(column, axis=1)
+    carried = np.take_along_axis(disparity, last.clip(0), axis=1)
+    return np.where(last < 0, np.nan, carried)
+
+
+if __name__ == "__main__":
+    main()

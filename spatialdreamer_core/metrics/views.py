@@ -1,0 +1,66 @@
+"""Measures of a rendered view against the true one, split into what was visible and what had to be filled."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..dvg.eyes import Eye
+from ..dvg.zbuffer import NO_SOURCE, source_columns
+
+_LUMA = (0.299, 0.587, 0.114)
+
+
+class ViewRegions(NamedTuple):
+    """A partition of the rendered view, all [F, 1, H, W] bool."""
+
+    visible: Tensor  # some source pixel lands here
+    inner_hole: Tensor  # disocclusion: what lay behind something
+    border: Tensor  # hole in a run that touches the side of the frame: out of the source's view
+
+
+def view_regions(
+    disparity: Tensor,  # [F, 1, H, W] px
+    *,
+    eye: Eye = "right",
+) -> ViewRegions:
+    """Split a rendered view by what is known of it; a pixel lands on both columns around its target."""
+    visible = source_columns(disparity, eye=eye) != NO_SOURCE
+    hole = (~visible).to(torch.uint8)
+    from_left = hole.cumprod(-1).bool()
+    from_right = hole.flip(-1).cumprod(-1).flip(-1).bool()
+    border = from_left | from_right
+    return ViewRegions(visible, ~visible & ~border, border)
+
+
+def masked_psnr(
+    result: Tensor,  # [F, C, H, W] in [0, 1]
+    truth: Tensor,  # [F, C, H, W] in [0, 1]
+    mask: Tensor | None = None,  # [F, 1, H, W] bool
+) -> float:
+    """Peak signal-to-noise ratio in dB, -10 · log10(mean squared error), over the masked pixels."""
+    error = (result.clamp(0, 1) - truth).square().mean(1, keepdim=True)
+    return float(-10 * torch.log10(error.mean() if mask is None else error[mask].mean()))
+
+
+def sharpness(
+    result: Tensor,  # [F, 3, H, W] in [0, 1]
+    truth: Tensor,  # [F, 3, H, W] in [0, 1]
+    mask: Tensor,  # [F, 1, H, W] bool
+) -> float:
+    """Mean |forward difference| of grey over the mask eroded 5x5, divided by the truth's; 1 is ideal."""
+    outside = (~mask).float()
+    inner = F.max_pool2d(outside, 5, stride=1, padding=2) < 0.5
+    return float(_mean_gradient(result, inner) / _mean_gradient(truth, inner))
+
+
+def _mean_gradient(video: Tensor, mask: Tensor) -> Tensor:
+    """Sum of the mean absolute forward differences along x and y on masked pixels."""
+    weights = torch.tensor(_LUMA, dtype=video.dtype, device=video.device).view(1, 3, 1, 1)
+    grey = (video * weights).sum(1, keepdim=True)
+    along_x = grey.diff(dim=-1).abs()[mask[..., 1:]].mean()
+    along_y = grey.diff(dim=-2).abs()[mask[..., 1:, :]].mean()
+    return along_x + along_y

@@ -1,0 +1,78 @@
+"""The command line as users meet it: exit codes and messages, in processes of their own where it matters."""
+
+import subprocess
+import sys
+
+import pytest
+
+from spatialdreamer_core.cli import _seconds, main
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "spatialdreamer_core.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_info_lists_devices_and_estimators(capsys):
+    assert main(["info"]) == 0
+    printed = capsys.readouterr().out
+    assert "torch" in printed
+    assert "cpu" in printed
+    assert "builtin" in printed
+
+
+def test_help_shows_defaults(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["convert", "--help"])
+    assert stop.value.code == 0
+    assert "default: 2.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1:30", 90), ("0:01:30.5", 90.5), ("0", 0)])
+def test_moments(text, seconds):
+    assert _seconds(text) == seconds
+
+
+def test_a_wrong_moment_is_explained():
+    process = run("convert", "clip.mp4", "--start", "soon")
+    assert process.returncode == 2
+    assert "must be seconds, m:s or h:m:s, got 'soon'" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "missing.mp4"), (b"", "missing.mp4"), (b"not a video at all" * 50, "missing.mp4")],
+)
+def test_bad_files_give_one_line_and_exit_code_2(tmp_path, content, message):
+    path = tmp_path / "missing.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    process = run("convert", path, "-o", tmp_path / "out", "--quiet")
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr
+    lines = [line for line in process.stderr.splitlines() if line]
+    assert len(lines) == 1
+    assert lines[0].startswith("spatialdreamer: ")
+    assert message in lines[0]
+
+
+def test_bad_numbers_give_one_line_and_exit_code_2(tmp_path):
+    process = run("convert", tmp_path / "clip.mp4", "--divergence", "35")
+    assert process.returncode == 2
+    assert (
+        process.stderr.strip() == "spatialdreamer: divergence must be between 0 and 20 (% of width), got 35"
+    )
+
+
+def test_unwritable_output(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "photo.png")
+    (tmp_path / "file").write_text("in the way")
+    process = run("convert", tmp_path / "photo.png", "-o", tmp_path / "file" / "out.png")
+    assert process.returncode == 2
+    assert "output must be writable" in process.stderr

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from spatialdreamer_core.video import ColorInfo, VideoWriter, probe, read_frames
+
+PATCH = 16
+COLORS = np.random.default_rng(0).integers(20, 236, (4, 6, 3)).astype(np.uint8)
+COLORS[0, :5] = (255, 255, 255), (0, 0, 0), (200, 30, 30), (30, 200, 30), (30, 30, 200)
+LUMA_WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593)}
+
+
+def patches(colors):
+    return np.repeat(np.repeat(colors, PATCH, 0), PATCH, 1)
+
+
+def reference_yuv(colors, *, matrix, full_range):
+    """Apply the definition of Y'CbCr to RGB colours."""
+    red, green, blue = np.moveaxis(colors / 255.0, -1, 0)
+    weight_red, weight_blue = LUMA_WEIGHTS[matrix]
+    luma = weight_red * red + (1 - weight_red - weight_blue) * green + weight_blue * blue
+    chroma = (blue - luma) / (2 - 2 * weight_blue), (red - luma) / (2 - 2 * weight_red)
+    if full_range:
+        return [255 * luma, *(128 + 255 * c for c in chroma)]
+    return [16 + 219 * luma, *(128 + 224 * c for c in chroma)]
+
+
+def exact_frame(pixel_format, *, matrix, full_range):
+    """Build a frame of colour patches from the definition, past any converter."""
+    frame = av.VideoFrame(COLORS.shape[1] * PATCH, COLORS.shape[0] * PATCH, pixel_format)
+    deep = "10" in pixel_format
+    for plane, values in zip(
+        frame.planes, reference_yuv(COLORS, matrix=matrix, full_range=full_range), strict=True
+    ):
+        values = np.clip(np.rint(values * (4 if deep else 1)), 0, 1023 if deep else 255)
+        repeats = plane.height // values.shape[0]
+        block = np.repeat(np.repeat(values, repeats, 0), repeats, 1).astype(np.uint16 if deep else np.uint8)
+        rows = np.zeros((plane.height, plane.line_size), np.uint8)
+        rows[:, : block.shape[1] * block.itemsize] = np.ascontiguousarray(block).view(np.uint8)
+        plane.update(rows.tobytes())
+    return frame
+
+
+def assert_colors(image, *, tolerance):
+    middle = image[PATCH // 2 :: PATCH, PATCH // 2 :: PATCH].astype(int)
+    assert np.abs(middle - COLORS).max() <= tolerance
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("matrix", [1, 5, 9])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p", "yuv420p10le"])
+def test_rgb_is_right_for_each_matrix_and_range(make_video, pixel_format, matrix, full_range):
+    path = make_video(
+        "clip.mkv",
+        frames=1,
+        size=(COLORS.shape[1] * PATCH, COLORS.shape[0] * PATCH),
+        codec="ffv1",
+        pixel_format=pixel_format,
+        matrix=matrix,
+        color_range=2 if full_range else 1,
+        picture=lambda index: exact_frame(pixel_format, matrix=matrix, full_range=full_range),
+    )
+    info = probe(path)
+    assert (info.color.matrix, info.color.full_range) == (matrix, full_range)
+    assert_colors(next(read_frames(path)).image, tolerance=3)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("matrix", [1, 6, 9])
+def test_writing_and_reading_keeps_colors_and_tags(tmp_path, codec, matrix, full_range):
+    color = ColorInfo(matrix=matrix, full_range=full_range, primaries=1, transfer=1)
+    image = patches(COLORS)
+    path = tmp_path / "out.mp4"
+    height, width = image.shape[:2]
+    clock = {"frame_rate": Fraction(25), "time_base": Fraction(1, 25)}
+    with VideoWriter(path, width=width, height=height, color=color, crf=4, codec=codec, **clock) as writer:
+        writer.write(image, 0)
+    assert probe(path).color == color
+    assert_colors(next(read_frames(path)).image, tolerance=3)
+
+
+@pytest.mark.parametrize("size", [(96, 64), (1280, 720)])
+def test_an_untagged_source_keeps_its_colors_and_the_output_is_tagged(make_video, tmp_path, size):
+    width, height = size
+
+    def picture(index):
+        image = np.zeros((height, width, 3), np.uint8)
+        image[:64, :96] = patches(COLORS)
+        return av.VideoFrame.from_ndarray(image, format="rgb24")
+
+    source = make_video(frames=1, size=size, options={"crf": "4"}, picture=picture)
+    info = probe(source)
+    before = next(read_frames(source))
+    doubled = np.concatenate([before.image, before.image], axis=1)  # would be guessed HD by its own width
+    out = tmp_path / "out.mp4"
+    with VideoWriter(out, width=2 * width, height=height, source=info, crf=4) as writer:
+        writer.write(doubled, before.pts)
+    assert probe(out).color.matrix == info.color.matrix
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].codec_context.colorspace == info.color.matrix
+    after = next(read_frames(out)).image.astype(int)
+    middle = np.abs(after - doubled)[:64, :96][PATCH // 2 :: PATCH, PATCH // 2 :: PATCH]
+    assert middle.max() <= 3
+
+
+def test_rgb_sources_need_no_matrix(make_video):
+    path = make_video(
+        "clip.mkv",
+        frames=1,
+        codec="ffv1",
+        pixel_format="bgr0",
+        picture=lambda index: av.VideoFrame.from_ndarray(patches(COLORS), format="rgb24"),
+    )
+    np.testing.assert_array_equal(next(read_frames(path)).image, patches(COLORS))

@@ -1,0 +1,281 @@
+"""Whole conversions of small real files: what comes out, what is refused, and that nothing partial stays."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.depth import estimate_depth
+from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
+from spatialdreamer_core.stereo import FORMATS, packed_size
+from spatialdreamer_core.video import ConvertConfig, StageClock, convert, output_path_for, probe, read_frames
+from spatialdreamer_core.video.prefetch import prefetch
+
+
+def moving_square(index, size=(160, 96)):
+    """A bright square that moves before a textured wall."""
+    width, height = size
+    rng = np.random.default_rng(0)
+    wall = cv2.resize(rng.integers(40, 140, (12, 20, 3), np.uint8), size, interpolation=cv2.INTER_CUBIC)
+    left = 20 + 4 * index
+    wall[height // 3 : height - 12, left : left + width // 4] = (230, 210, 60)
+    return av.VideoFrame.from_ndarray(wall)
+
+
+@pytest.fixture
+def clip(make_video):
+    """Twelve frames with sound."""
+    return make_video(frames=12, size=(160, 96), picture=moving_square, audio=("aac",))
+
+
+def decode(path):
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def packets(path):
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+def leftovers(folder):
+    return [name for name in os.listdir(folder) if "partial" in name]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format(clip, tmp_path, format):
+    output = output_path_for(clip, format=format, folder=tmp_path / "out")
+    seen = []
+    count = convert(
+        clip,
+        output,
+        ConvertConfig(format=format),
+        on_progress=lambda done, total, packed: seen.append((done, total)),
+    )
+    assert count == 12
+    assert seen == [(done, 12) for done in range(1, 13)]
+    frames = decode(output)
+    assert len(frames) == 12
+    assert frames[0].shape[:2] == packed_size(96, 160, format=format)
+    assert packets(output) == packets(clip)
+    assert leftovers(output.parent) == []
+
+
+def test_left_half_is_the_source_and_the_right_half_differs(clip, tmp_path):
+    output = tmp_path / "out.mkv"
+    convert(clip, output, ConvertConfig(crf=8, divergence=8))
+    for source, packed in zip(decode(clip), decode(output), strict=True):
+        left, right = packed[:, :160].astype(int), packed[:, 160:].astype(int)
+        assert np.abs(left - source).mean() < 2
+        assert np.abs(right - source).mean() > 4
+
+
+def test_the_eye_decides_which_side_is_the_source(clip, tmp_path):
+    source = np.stack(decode(clip)).astype(int)
+    error = {}
+    for eye in ("right", "left", "both"):
+        output = tmp_path / f"{eye}.mp4"
+        convert(clip, output, ConvertConfig(eye=eye, crf=8, divergence=8))
+        packed = np.stack(decode(output)).astype(int)
+        error[eye] = [
+            float(np.abs(half - source).mean()) for half in (packed[:, :, :160], packed[:, :, 160:])
+        ]
+    assert error["right"][0] < 2 < error["right"][1]
+    assert error["left"][1] < 2 < error["left"][0]
+    assert error["both"][0] > 2
+    assert error["both"][1] > 2
+
+
+def test_streaming_equals_the_functions(clip, tmp_path):
+    """The first stages of the stream give what the public functions give on the whole clip."""
+    from spatialdreamer_core.video.stages import analyse, refine, render
+
+    frames = list(read_frames(clip))
+    clock = StageClock()
+    stream = render(
+        analyse(iter(frames), flow_preset="fast", clock=clock),
+        eyes=("right",),
+        divergence=4.0,
+        convergence=0.5,
+        device=torch.device("cpu"),
+        clock=clock,
+    )
+    rendered = list(stream)
+    video = torch.stack([item.image for item in rendered])
+    depth = estimate_depth(video)
+    view, hole = forward_warp(video, depth_to_disparity(depth, divergence=4.0))
+    assert torch.allclose(torch.stack([item.depth for item in rendered]), depth, atol=1e-5)
+    assert torch.allclose(torch.stack([item.views[0].image for item in rendered]), view, atol=1e-3)
+    refined = torch.stack([item.views[0].hole for item in refine(iter(rendered), clock=clock)])
+    assert (refined >= hole).all()
+    assert set(clock.seconds) == {"flow", "depth", "warp", "refine"}
+
+
+def test_start_and_end(clip, tmp_path):
+    output = tmp_path / "part.mp4"
+    assert convert(clip, output, ConvertConfig(start=0.08, end=0.28)) == 5
+    assert len(decode(output)) == 5
+    assert 0 < len(packets(output)) < len(packets(clip))
+
+
+def test_variable_frame_rate_is_kept(make_video, tmp_path):
+    times = [0, 40, 130, 150, 400, 440]
+    source = make_video(
+        "vfr.mkv",
+        frames=6,
+        size=(64, 48),
+        pts=times,
+        time_base=Fraction(1, 1000),
+        picture=lambda i: moving_square(i, (64, 48)),
+    )
+    output = tmp_path / "out.mkv"
+    convert(source, output)
+    with av.open(str(output)) as container:
+        assert [round(frame.time * 1000) for frame in container.decode(video=0)] == times
+
+
+def test_a_video_without_sound_and_one_of_a_single_odd_frame(make_video, tmp_path):
+    source = make_video("odd.mkv", frames=1, size=(175, 143), codec="ffv1", pixel_format="bgr0")
+    output = tmp_path / "out.mp4"
+    assert convert(source, output) == 1
+    assert decode(output)[0].shape == (144, 350, 3)  # 4:2:0 needs even sizes: the last row is repeated
+    assert probe(output).audio_codecs == ()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_photos(tmp_path, mode):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 255, (60, 81, 3), np.uint8)).convert(mode)
+    source = tmp_path / "photo.png"
+    picture.save(source)
+    output = output_path_for(source, format="full_sbs", folder=tmp_path)
+    assert convert(source, output) == 1
+    assert output.name == "photo_LRF_Full_SBS.png"
+    packed = np.asarray(Image.open(output))
+    assert packed.shape == (60, 162, 3)
+    assert np.array_equal(packed[:, :81], np.asarray(picture.convert("RGB")))
+
+
+def test_contact_sheet(clip, tmp_path):
+    sheet = tmp_path / "preview.png"
+    convert(clip, tmp_path / "out.mp4", preview_path=sheet)
+    assert cv2.imread(str(sheet)).shape == (3 * (384 + 28), 1280, 3)
+
+
+def test_progress_may_interrupt_and_nothing_stays(clip, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    def interrupt(done, total, packed):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(clip, folder / "out.mp4", on_progress=interrupt)
+    assert os.listdir(folder) == []
+    assert not [thread for thread in threading.enumerate() if "prefetch" in thread.name]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"divergence": 35.0}, r"divergence must be between 0 and 20 \(% of width\), got 35"),
+        ({"convergence": -0.1}, "convergence must be between 0 and 1, got -0.1"),
+        ({"format": "vr360"}, "format must be one of full_sbs"),
+        ({"eye": "middle"}, "eye must be one of right, left, both, got 'middle'"),
+        ({"depth": "midas"}, "depth must be one of builtin"),
+        ({"crf": 60}, "crf must be between 0 and 51, got 60"),
+        ({"start": 2.0, "end": 1.0}, r"end must be later than start \(2 s\), got 1 s"),
+        ({"start": 100.0}, r"start must be less than the video's duration \(0.48 s\), got 100 s"),
+        ({"device": "cuda:99"}, "device must be"),
+    ],
+)
+def test_settings_out_of_range(clip, tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        convert(clip, tmp_path / "out.mp4", ConvertConfig(**change))
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_prefetch_keeps_order_and_bounds():
+    started = []
+
+    def source():
+        for index in range(50):
+            started.append(index)
+            yield index
+
+    items = prefetch(source(), ahead=2)
+    assert next(items) == 0
+    time.sleep(0.2)
+    assert len(started) <= 5, "runs only a few items ahead"
+    assert list(items) == list(range(1, 50))
+
+
+def test_prefetch_raises_the_error_of_its_thread():
+    def source():
+        yield 1
+        raise InputError("broken")
+
+    items = prefetch(source())
+    assert next(items) == 1
+    with pytest.raises(InputError, match="broken"):
+        next(items)
+
+
+def test_prefetch_closes_its_source_when_the_consumer_stops():
+    closed = threading.Event()
+
+    def source():
+        try:
+            while True:
+                yield 0
+        finally:
+            closed.set()
+
+    items = prefetch(source())
+    next(items)
+    items.close()
+    assert closed.is_set()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_leaves_no_partial_file(make_video, tmp_path):
+    source = make_video(
+        frames=300, size=(640, 360), picture=lambda index: moving_square(index % 60, (640, 360))
+    )
+    folder = tmp_path / "out"
+    folder.mkdir()
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "spatialdreamer_core.cli",
+            "convert",
+            str(source),
+            "-o",
+            str(folder),
+            "--quiet",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not leftovers(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert leftovers(folder), "the temporary file is there while it runs"
+    process.send_signal(2)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert os.listdir(folder) == []

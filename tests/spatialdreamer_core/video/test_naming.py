@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.video import FORMAT_SUFFIXES, output_path_for
+
+
+@pytest.mark.parametrize(
+    ("format", "name"),
+    [
+        ("full_sbs", "clip_LRF_Full_SBS.mp4"),
+        ("half_sbs", "clip_LR.mp4"),
+        ("full_tb", "clip_TBF_fulltb.mp4"),
+        ("half_tb", "clip_TB.mp4"),
+        ("cross_eyed", "clip_RLF_cross.mp4"),
+        ("anaglyph", "clip_redcyan.mp4"),
+    ],
+)
+def test_each_format_has_the_suffix_that_players_know(format, name):
+    assert output_path_for(Path("films/clip.avi"), format=format) == Path("films") / name
+    assert format in FORMAT_SUFFIXES
+
+
+def test_folder_and_container_can_be_chosen():
+    path = output_path_for("films/my.clip.mp4", format="half_sbs", folder="out", container=".mkv")
+    assert path == Path("out/my.clip_LR.mkv")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a.JPG", "a_LR.JPG"), ("a.webp", "a_LR.webp"), ("a.bmp", "a_LR.png")]
+)
+def test_a_photo_stays_a_photo(name, expected):
+    assert output_path_for(name, format="half_sbs", container=".mkv").name == expected
+
+
+def test_unknown_choices_are_refused():
+    with pytest.raises(InputError, match=r"format must be one of full_sbs.*, got 'sbs'"):
+        output_path_for("a.mp4", format="sbs")
+    with pytest.raises(InputError, match=r"container must be one of .*, got 'mp4'"):
+        output_path_for("a.mp4", format="half_sbs", container="mp4")
