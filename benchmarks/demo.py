@@ -1,7 +1,7 @@
 """The whole conversion of the demo clip: `python -m benchmarks.demo [--loops 10]`.
 
-Rate end to end against decoding and encoding alone, measured in turn in one process; the share of each stage; and
-the peak memory of the command for the clip and for the clip repeated.
+Rate end to end against decoding and encoding alone, measured in turn in one process; the share of each stage;
+and the peak memory of the command for the clip and for the clip repeated.
 """
 
 from __future__ import annotations

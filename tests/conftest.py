@@ -7,6 +7,9 @@ import pytest
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+    parser.addoption(
+        "--update-contract", action="store_true", help="freeze the nodes' schemas as they are now"
+    )
 
 
 def pytest_collection_modifyitems(config, items):

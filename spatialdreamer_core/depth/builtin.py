@@ -13,7 +13,8 @@ import numpy as np
 
 from .cues import CueWeights, combine_cues
 from .guided_filter import ColourGuide, apply_coefficients, steepen_edges
-from .parallax import Parallax, ParallaxEstimator, look_up
+from .parallax import Parallax, ParallaxEstimator
+from .pixels import largest_channel, look_up
 from .plate import BackgroundPlate
 
 _ANALYSIS_SIDE = 320  # pixels; cues and motion are worked out at this size
@@ -64,7 +65,12 @@ class BuiltinDepth:
         self._advance(image, prior, to_previous)
         assert self._prior is not None and self._image is not None
         parallax = self._parallax.step(
-            to_next, to_previous, self._prior, self._evidence, self._image, previous
+            to_next,
+            to_previous,
+            prior=self._prior,
+            before=self._evidence,
+            image=self._image,
+            previous=previous,
         )
         if parallax is not None:
             self._update(parallax)
@@ -84,7 +90,7 @@ class BuiltinDepth:
             return
         assert self._prior is not None
         moved = look_up(previous, to_previous)
-        change = np.abs(moved - self._image).max(axis=-1)
+        change = largest_channel(cv2.absdiff(moved, self._image))
         same = np.clip(2 - change / 0.06, 0, 1)
         kept = 0.85 * same
         self._prior = prior + kept * (look_up(self._prior, to_previous) - prior)

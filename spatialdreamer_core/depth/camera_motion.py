@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-_ITERATIONS = 8
+from .pixels import length
+
+_ITERATIONS = 6
 _TOLERANCE = 0.25  # pixels at the analysis size; deviations up to here belong to the motion
-_GRID_STEP = 6  # pixels between the flow vectors used
+_GRID_STEP = 8  # pixels between the flow vectors used
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,17 @@ class CameraMotion:
 
     def field(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the motion [..., 2] at positions in widths from the centre."""
-        bent = self.bend * (x * self.shift[0] + y * self.shift[1])
-        u = self.shift[0] + self.zoom * x - self.roll * y + bent * x
-        v = self.shift[1] + self.zoom * y + self.roll * x + bent * y
-        return np.stack([u, v], axis=-1).astype(np.float32)
+        pan, tilt = (np.float32(value) for value in self.shift)
+        zoom, roll = np.float32(self.zoom), np.float32(self.roll)
+        spread = zoom + np.float32(self.bend) * (x * pan + y * tilt)
+        return cv2.merge([pan + spread * x - roll * y, tilt + spread * y + roll * x])
 
 
 def centred_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Return x and y [h, w] of each pixel, in widths from the frame's centre, float32."""
     x = (np.arange(width, dtype=np.float32) - (width - 1) / 2) / width
     y = (np.arange(height, dtype=np.float32) - (height - 1) / 2) / width
-    return np.broadcast_to(x, (height, width)), np.broadcast_to(y[:, None], (height, width))
+    return np.tile(x, (height, 1)), np.tile(y[:, None], (1, width))
 
 
 def fit_camera_motion(
@@ -65,7 +68,7 @@ def fit_camera_motion(
     vectors, x, y = flow[grid].reshape(-1, 2).astype(np.float64), x[grid].ravel(), y[grid].ravel()
     starts = [(_around(vectors, _most_common(vectors)), 2 * _TOLERANCE)]
     if start is None or start.shape != x.shape or start.sum() < 8:
-        difference = _distance(vectors - np.median(vectors, axis=0))
+        difference = length(vectors - np.median(vectors, axis=0))
         spread = max(_TOLERANCE, 1.5 * float(np.median(difference)))
         starts.append((_robust_weights(difference, spread), spread))
     else:
@@ -96,26 +99,21 @@ def _refine(
             fitted = (weights * (curve_u * difference[:, 0] + curve_v * difference[:, 1])).sum()
             bend = float(np.clip(fitted / (energy + 0.02 * weights.sum() + 1e-9), 0, 1))
             difference -= bend * np.stack([curve_u, curve_v], -1)
-        weights = _robust_weights(_distance(difference), spread)
+        weights = _robust_weights(length(difference), spread)
         spread = max(_TOLERANCE, 0.6 * spread)
     return CameraMotion(parameters[:2], float(parameters[2]), float(parameters[3]), bend, weights)
 
 
 def _most_common(vectors: np.ndarray) -> np.ndarray:
     """Return the vector, of a sample of them, that has most others close by."""
-    sample = vectors[:: max(1, len(vectors) // 80)]
-    near = _distance(sample[:, None] - vectors[None]) < _TOLERANCE
+    sample = vectors[:: max(1, len(vectors) // 60)]
+    near = length(sample[:, None] - vectors[None]) < _TOLERANCE
     return sample[int(near.sum(1).argmax())]
 
 
 def _around(vectors: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """Weight vectors by how close they are to one of them."""
-    return _robust_weights(_distance(vectors - centre), 2 * _TOLERANCE)
-
-
-def _distance(vectors: np.ndarray) -> np.ndarray:
-    """Return the lengths of vectors [..., 2]."""
-    return np.sqrt(vectors[..., 0] ** 2 + vectors[..., 1] ** 2)
+    return _robust_weights(length(vectors - centre), 2 * _TOLERANCE)
 
 
 def _robust_weights(distance: np.ndarray, spread: float) -> np.ndarray:

@@ -91,8 +91,13 @@ def steepen_edges(
     """
     window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     low, high = cv2.erode(values, window), cv2.dilate(values, window)
+    at_edge = np.flatnonzero(cv2.subtract(high, low) > contrast)
+    if at_edge.size == 0:
+        return values
+    low, high, centre = (array.ravel()[at_edge] for array in (low, high, values))
     spread = high - low
-    position = (values - low) / np.maximum(spread, 1e-6)
-    snapped = low + spread / (1 + np.exp(np.float32(-12) * (position - np.float32(0.5))))
-    share = np.clip(spread / contrast - 1, 0, 1)
-    return values + share * (snapped - values)
+    snapped = low + np.clip(2.5 * (centre - low) - 0.75 * spread, 0, spread)
+    share = np.minimum(spread / contrast - 1, 1)
+    result = values.copy()
+    result.ravel()[at_edge] = centre + share * (snapped - centre)
+    return result

@@ -8,7 +8,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .parallax import Parallax, look_up
+from .parallax import Parallax
+from .pixels import largest_channel, look_up
 
 _ALIKE = 0.05  # largest difference of a channel at which two pixels look the same
 
@@ -34,7 +35,7 @@ class BackgroundPlate:
         if float(np.abs(parallax.to_previous).max()) > 0.1:
             self._plate = look_up(self._plate, parallax.to_previous)
             self._known = look_up(self._known, parallax.to_previous)
-        difference = cv2.blur(np.abs(image - self._plate).max(axis=-1), (3, 3), borderType=cv2.BORDER_REFLECT)
+        difference = cv2.blur(largest_channel(cv2.absdiff(image, self._plate)), (3, 3), borderType=cv2.BORDER_REFLECT)
         alike = np.clip(2 - difference / _ALIKE, 0, 1)
         moving = np.clip(parallax.amount / 0.6 - 0.5, 0, 1) * parallax.certain
         # What moves and looks like the plate was no background when the plate was taken.

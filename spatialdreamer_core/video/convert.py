@@ -6,7 +6,7 @@ encoder. Memory does not depend on the length; the output appears under its name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -38,6 +38,7 @@ def convert(
     *,
     on_progress: Progress | None = None,
     preview_path: Path | str | None = None,
+    metadata: Mapping[str, str] | None = None,
     clock: StageClock | None = None,
 ) -> int:
     """Convert a monocular video or photo to a stereoscopic one.
@@ -50,6 +51,7 @@ def convert(
         on_progress: Called after each frame with the frames done, their total if it is known, and now and
             then the packed frame, [H, W, 3] uint8; may raise to interrupt, and then no output stays.
         preview_path: Where a contact sheet of the middle frame goes, or None.
+        metadata: Tags written into a video, by name.
         clock: Adds up the time that each stage takes.
 
     Returns:
@@ -85,6 +87,7 @@ def convert(
         audio_from=input_path if config.audio and info.audio_codecs else None,
         audio_start=config.start,
         audio_end=config.end,
+        metadata=metadata,
     ) as writer:
         for rendered, packed, sheet in _packed(frames, config, _middle(total, sheet_path), clock):
             with clock("encode"):

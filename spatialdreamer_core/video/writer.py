@@ -54,7 +54,7 @@ class VideoWriter:
         audio_end: Seconds at which audio ends; None: with the source.
         color: Coding of YUV; without a source, None is what players guess from the size.
         sample_aspect_ratio: Width over height of a pixel; without a source, None is square.
-        metadata: Tags of the file; mp4 and mov keep only usual ones, such as title, comment and description.
+        metadata: Tags of the file, any names.
         stream_metadata: Tags of the video stream, such as `stereo_mode` in Matroska.
         codec_options: Further options of the encoder; they override `crf` and `preset`.
 
@@ -182,7 +182,9 @@ class VideoWriter:
     def _open(self) -> None:
         """Open the temporary file, the encoder and the audio, and write the header."""
         check_choice("codec", self._codec, tuple(sorted(_video_encoders())))
-        options = {"movflags": "+faststart"} if self._container_name in _MP4_FAMILY else {}
+        # Without use_metadata_tags mp4 drops every tag that it has no box for.
+        movflags = "+faststart+use_metadata_tags" if self._metadata else "+faststart"
+        options = {"movflags": movflags} if self._container_name in _MP4_FAMILY else {}
         self._container = av.open(
             str(self._partial), "w", format=self._container_name, container_options=options
         )

@@ -279,3 +279,11 @@ def test_ctrl_c_leaves_no_partial_file(make_video, tmp_path):
     assert process.returncode == 130
     assert "interrupted" in errors
     assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_any_tag_can_be_written(clip, tmp_path, name):
+    convert(clip, tmp_path / name, metadata={"workflow": '{"nodes": []}'})
+    with av.open(str(tmp_path / name)) as container:
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+    assert tags["workflow"] == '{"nodes": []}'

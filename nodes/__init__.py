@@ -1,0 +1,27 @@
+"""The ComfyUI nodes, one module a stage; `layout`, `sockets` and `progress` serve them all."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .convert import SpatialDreamerConvertVideo
+from .depth import SpatialDreamerDepthEstimator
+from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
+from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
+from .flow import SpatialDreamerOpticalFlow
+from .stereo import SpatialDreamerSBSPacker
+
+
+class SpatialDreamerExtension(ComfyExtension):
+    """What the pack brings to ComfyUI."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """List the node classes."""
+        return [
+            SpatialDreamerConvertVideo,
+            SpatialDreamerDepthEstimator,
+            SpatialDreamerOpticalFlow,
+            SpatialDreamerDVGForwardWarp,
+            SpatialDreamerRefineHoleMask,
+            SpatialDreamerFastFill,
+            SpatialDreamerComposite,
+            SpatialDreamerSBSPacker,
+        ]

@@ -1,0 +1,148 @@
+"""Convert Video: a whole video file to a stereo one, streamed, so memory does not bound its length."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import folder_paths
+from comfy.cli_args import args
+from comfy_api.latest import Input, InputImpl, io, ui
+
+from ..spatialdreamer_core.depth import list_estimators
+from ..spatialdreamer_core.stereo import FORMATS
+from ..spatialdreamer_core.video import FORMAT_SUFFIXES, ConvertConfig, convert, probe
+from .dvg import convergence_input, divergence_input
+from .progress import video_progress
+from .stereo import FORMAT_TOOLTIP
+
+
+class SpatialDreamerConvertVideo(io.ComfyNode):
+    """Node around `spatialdreamer_core.video.convert`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SpatialDreamerConvertVideo",
+            display_name="Convert Video",
+            category="SpatialDreamer",
+            description="Converts a whole video to stereo 3D: depth, warp, hole filling, packing. Streams "
+            "frame by frame, keeps the sound, saves to the output folder under a name that 3D players "
+            "recognise.",
+            inputs=[
+                io.Video.Input("video", tooltip="The mono video, of any length."),
+                io.Combo.Input("format", options=list(FORMATS), default="full_sbs", tooltip=FORMAT_TOOLTIP),
+                divergence_input(),
+                convergence_input(),
+                io.Combo.Input(
+                    "eye",
+                    options=["right", "left", "both"],
+                    default="right",
+                    tooltip="Which view is synthesised; the other one is the original. both: each is "
+                    "rendered with half of the disparity.",
+                ),
+                io.Combo.Input(
+                    "depth",
+                    options=[info.name for info in list_estimators() if info.available],
+                    default="builtin",
+                    tooltip="Depth estimator. builtin needs no weights and is preview grade; for depth "
+                    "models use the single nodes with any pack's depth node.",
+                ),
+                io.Int.Input(
+                    "crf",
+                    default=18,
+                    min=0,
+                    max=51,
+                    tooltip="Quality of the encoded video as constant rate factor, 0 to 51: lower is better "
+                    "and larger. 18 is visually lossless.",
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="SpatialDreamer/stereo",
+                    tooltip="Subfolder and start of the file name in the output folder. A number and the "
+                    "suffix by which players recognise the stereo format are added.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output("stereo", display_name="stereo", tooltip="The saved stereo video."),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        video: Input.Video,
+        format: str,
+        divergence: float,
+        convergence: float,
+        eye: str,
+        depth: str,
+        crf: int,
+        filename_prefix: str,
+    ) -> io.NodeOutput:
+        """Convert the video and save it."""
+        config = ConvertConfig(
+            format=format, divergence=divergence, convergence=convergence, eye=eye, depth=depth, crf=crf
+        )
+        config.check()
+        own_file = _own_file(video)
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+            filename_prefix, folder_paths.get_output_directory(), *video.get_dimensions()
+        )
+        # ComfyUI counts up by the number between prefix and next underscore; players want the suffix last.
+        file = f"{name}_{counter:05}{FORMAT_SUFFIXES[format]}.mp4"
+        path = os.path.join(folder, file)
+        with nullcontext(own_file) if own_file else _temporary_file(video) as source:
+            convert(source, path, config, on_progress=video_progress(), metadata=cls._workflow())
+        saved = ui.SavedResult(file, subfolder, io.FolderType.output)
+        return io.NodeOutput(InputImpl.VideoFromFile(path), ui=ui.PreviewVideo([saved]))
+
+    @classmethod
+    def _workflow(cls) -> dict[str, str] | None:
+        """Return the tags from which ComfyUI restores a workflow when the video is dropped onto it."""
+        if args.disable_metadata:
+            return None
+        tags = dict(cls.hidden.extra_pnginfo or {})
+        if cls.hidden.prompt is not None:
+            tags["prompt"] = cls.hidden.prompt
+        return {name: json.dumps(value) for name, value in tags.items()}
+
+
+@contextmanager
+def _temporary_file(video: Input.Video) -> Iterator[str]:
+    """Write a video that has no file of its own to ComfyUI's temporary folder; delete it when done."""
+    folder = folder_paths.get_temp_directory()
+    os.makedirs(folder, exist_ok=True)
+    handle, path = tempfile.mkstemp(prefix="spatialdreamer_", suffix=".mp4", dir=folder)
+    os.close(handle)
+    try:
+        video.save_to(path)
+        yield path
+    finally:
+        os.remove(path)
+
+
+def _own_file(video: Input.Video) -> str | None:
+    """Return the file behind a video, or None if it is in memory, or trimmed or cropped (newer ComfyUI).
+
+    Raises:
+        InputError: If the file is no video.
+    """
+    if type(video).get_stream_source is Input.Video.get_stream_source:
+        return None  # the default encodes the whole video into memory
+    source = video.get_stream_source()
+    if not isinstance(source, str):
+        return None
+    probe(source)
+    original = InputImpl.VideoFromFile(source)
+    unedited = (
+        video.get_dimensions() == original.get_dimensions()
+        and video.get_duration() == original.get_duration()
+    )
+    return source if unedited else None

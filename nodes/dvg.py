@@ -1,0 +1,137 @@
+"""DVG (depth-based video generation): the warp into the other eye and the refinement of its hole mask."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..spatialdreamer_core.dvg import depth_to_disparity, forward_warp, looks_inverted, refine_hole_mask
+from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
+from .progress import frame_progress, warn
+from .sockets import Disparity, DisparityType, Flow, FlowType
+
+
+class SpatialDreamerDVGForwardWarp(io.ComfyNode):
+    """Node around `spatialdreamer_core.dvg.depth_to_disparity` and `forward_warp`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SpatialDreamerDVGForwardWarp",
+            display_name="DVG Forward Warp",
+            category="SpatialDreamer",
+            description="Moves each pixel of the source view to where the other eye sees it, by its depth. "
+            "What nothing lands on is a hole, to be filled by a later node.",
+            inputs=[
+                io.Image.Input("image", tooltip="The source view's frames, in order, or one photo."),
+                io.Image.Input(
+                    "depth",
+                    tooltip="Depth map of any depth node, 0 to 1, white = near; one for each frame. Another "
+                    "size of the same aspect ratio is resized.",
+                ),
+                io.Boolean.Input(
+                    "invert_depth",
+                    default=False,
+                    tooltip="Turn on if the depth map is dark where the scene is near (metric depth).",
+                ),
+                divergence_input(),
+                convergence_input(),
+                io.Combo.Input(
+                    "eye",
+                    options=["right", "left"],
+                    default="right",
+                    tooltip="Which eye's view is rendered; the source is taken as the other eye's.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "warped", display_name="warped", tooltip="The rendered view, black in the holes."
+                ),
+                io.Mask.Output("hole", display_name="hole", tooltip="1 where nothing landed, 0 where known."),
+                DisparityType.Output(
+                    "disparity",
+                    display_name="disparity",
+                    tooltip="Disparity in pixels and the rendered eye, for Refine Hole Mask and Fast Fill.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, image: Tensor, depth: Tensor, invert_depth: bool, divergence: float, convergence: float, eye: str
+    ) -> io.NodeOutput:
+        """Render the other eye's view."""
+        frames = image_to_frames("image", image)
+        inverse_depth = image_to_depth(depth, like=frames, invert=invert_depth)
+        disparity = depth_to_disparity(inverse_depth, divergence=divergence, convergence=convergence)
+        if looks_inverted(inverse_depth):
+            warn(cls.hidden.unique_id, "depth looks inverted (far at the bottom): check `invert_depth`")
+        view, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
+        return io.NodeOutput(frames_to_image(view), frames_to_mask(hole), Disparity(disparity, eye))
+
+
+class SpatialDreamerRefineHoleMask(io.ComfyNode):
+    """Node around `spatialdreamer_core.dvg.refine_hole_mask`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SpatialDreamerRefineHoleMask",
+            display_name="Refine Hole Mask",
+            category="SpatialDreamer",
+            description="Carries the holes of the neighbouring frames along the optical flow into each "
+            "frame's hole mask (Eq. 2 of SpatialDreamer), so that the mask does not flicker.",
+            inputs=[
+                io.Mask.Input("hole", tooltip="Hole mask of DVG Forward Warp: 1 = hole."),
+                FlowType.Input("flow", tooltip="Optical Flow of the source view's frames."),
+                DisparityType.Input(
+                    "disparity", tooltip="Disparity of the DVG Forward Warp that made the mask."
+                ),
+            ],
+            outputs=[
+                io.Mask.Output(
+                    "refined_hole", display_name="hole", tooltip="The refined hole mask: 1 = hole."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, hole: Tensor, flow: Flow, disparity: Disparity) -> io.NodeOutput:
+        """Refine the mask."""
+        refined = refine_hole_mask(
+            mask_to_frames("hole", hole),
+            flow.forward,
+            flow.backward,
+            disparity=disparity.pixels,
+            eye=disparity.eye,
+        )
+        return io.NodeOutput(frames_to_mask(refined))
+
+
+def divergence_input() -> io.Float.Input:
+    """Describe the `divergence` widget."""
+    return io.Float.Input(
+        "divergence",
+        default=2.5,
+        min=0.0,
+        max=20.0,
+        step=0.1,
+        tooltip="3D strength: total disparity range between the two eyes in % of the picture's width, 0 to "
+        "20. 1 to 3 is comfortable on most screens.",
+    )
+
+
+def convergence_input() -> io.Float.Input:
+    """Describe the `convergence` widget."""
+    return io.Float.Input(
+        "convergence",
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        tooltip="The depth that sits on the screen, 0 (farthest) to 1 (nearest). What is nearer pops out of "
+        "the screen, what is farther lies behind it.",
+    )

@@ -1,0 +1,116 @@
+"""Fill a warped view's holes: the fast filler without weights, and the composite that keeps known pixels."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..spatialdreamer_core.checks import check_video
+from ..spatialdreamer_core.fill import composite, fast_fill
+from .layout import frames_to_image, image_to_frames, mask_to_frames
+from .progress import frame_progress
+from .sockets import Disparity, DisparityType, Flow, FlowType
+
+
+class SpatialDreamerFastFill(io.ComfyNode):
+    """Node around `spatialdreamer_core.fill.fast_fill`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SpatialDreamerFastFill",
+            display_name="Fast Fill",
+            category="SpatialDreamer",
+            description="Fills the holes of a warped view without model weights, continuing the background "
+            "beside them.",
+            inputs=[
+                io.Image.Input("left", tooltip="The source view from which the warp was made."),
+                io.Image.Input("warped", tooltip="The warped view of DVG Forward Warp."),
+                io.Mask.Input("hole", tooltip="Hole mask: 1 = to be filled. Refined or not."),
+                DisparityType.Input(
+                    "disparity",
+                    optional=True,
+                    tooltip="Disparity of the same DVG Forward Warp; helps to tell background from "
+                    "foreground.",
+                ),
+                FlowType.Input(
+                    "flow",
+                    optional=True,
+                    tooltip="Optical Flow of the source view; takes what a neighbouring frame shows behind "
+                    "the hole and keeps the filling steady over time.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("filled", display_name="filled", tooltip="The view without holes."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        left: Tensor,
+        warped: Tensor,
+        hole: Tensor,
+        disparity: Disparity | None = None,
+        flow: Flow | None = None,
+    ) -> io.NodeOutput:
+        """Fill the holes."""
+        source = image_to_frames("left", left)
+        view = image_to_frames("warped", warped)
+        mask = mask_to_frames("hole", hole)
+        # The library calls `warped` the view; the messages should name the sockets.
+        check_video("hole", mask, like=view, like_name="warped")
+        check_video("left", source, like=view, like_name="warped")
+        filled = fast_fill(
+            view,
+            mask,
+            left=source,
+            disparity=disparity and disparity.pixels,
+            flow=flow,
+            eye=disparity.eye if disparity else "right",
+            on_frame=frame_progress(len(view)),
+        )
+        return io.NodeOutput(frames_to_image(filled))
+
+
+class SpatialDreamerComposite(io.ComfyNode):
+    """Node around `spatialdreamer_core.fill.composite`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SpatialDreamerComposite",
+            display_name="Composite",
+            category="SpatialDreamer",
+            description="Takes the filled view inside the holes and the warped view everywhere else, so that "
+            "known pixels stay exactly what the warp made.",
+            inputs=[
+                io.Image.Input("warped", tooltip="The warped view of DVG Forward Warp."),
+                io.Image.Input("filled", tooltip="The result of any filler, at the same size."),
+                io.Mask.Input("hole", tooltip="Hole mask: 1 = take the filled view."),
+                io.Int.Input(
+                    "dilate",
+                    default=0,
+                    min=0,
+                    max=64,
+                    tooltip="Widens the hole by this many pixels, 0 to 64, to hide halos at object edges. "
+                    "Pixels outside stay equal to the warped view bit for bit.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image", tooltip="The finished view."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, warped: Tensor, filled: Tensor, hole: Tensor, dilate: int) -> io.NodeOutput:
+        """Composite the two views."""
+        image = composite(
+            image_to_frames("warped", warped),
+            image_to_frames("filled", filled),
+            mask_to_frames("hole", hole),
+            dilate=dilate,
+        )
+        return io.NodeOutput(frames_to_image(image))

@@ -1,0 +1,56 @@
+"""Optical Flow: how the picture moves between neighbouring frames, in both directions."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..spatialdreamer_core.flow import FLOW_METHODS, estimate_flow, flow_confidence
+from .layout import frames_to_mask, image_to_frames
+from .progress import frame_progress
+from .sockets import Flow, FlowType
+
+
+class SpatialDreamerOpticalFlow(io.ComfyNode):
+    """Node around `spatialdreamer_core.flow.estimate_flow` and `flow_confidence`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SpatialDreamerOpticalFlow",
+            display_name="Optical Flow",
+            category="SpatialDreamer",
+            description="Estimates how each pixel moves from frame to frame, forward and backward, on the "
+            "CPU and without weights. Steadies depth, hole masks and filling over time.",
+            inputs=[
+                io.Image.Input(
+                    "image", tooltip="The left view's frames, in order, at the size of the later nodes."
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=list(FLOW_METHODS),
+                    default="dis_medium",
+                    tooltip="DIS optical flow, from fastest to most accurate.",
+                ),
+            ],
+            outputs=[
+                FlowType.Output("flow", display_name="flow", tooltip="Forward and backward flow in pixels."),
+                io.Mask.Output(
+                    "confidence",
+                    display_name="confidence",
+                    tooltip="1 where forward and backward flow agree, 0 where not (occluded or leaving the "
+                    "picture). The last frame, which has no next one, is 1.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: Tensor, method: str) -> io.NodeOutput:
+        """Estimate the flow of the frames and its confidence."""
+        frames = image_to_frames("image", image)
+        flow = Flow(*estimate_flow(frames, method=method, on_frame=frame_progress(len(frames) - 1)))
+        confidence = flow_confidence(flow.forward, flow.backward)
+        confidence = F.pad(confidence, (0, 0, 0, 0, 0, 0, 0, 1), value=1.0)
+        return io.NodeOutput(flow, frames_to_mask(confidence))

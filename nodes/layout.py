@@ -1,0 +1,105 @@
+"""Layouts at the boundary: ComfyUI's IMAGE [F, H, W, C] and MASK [F, H, W], the library's [F, C, H, W]."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..spatialdreamer_core.checks import InputError
+
+_ASPECT_TOLERANCE = 0.02  # relative; depth nodes round sizes to multiples of 14 or 32
+
+
+def image_to_frames(
+    name: str,
+    image: Tensor,  # [F, H, W, C], C = 1 grey, 3 RGB or 4 RGBA
+) -> Tensor:  # [F, 3, H, W]
+    """Convert an IMAGE to RGB frames: grey is repeated, RGBA is composited over black.
+
+    Args:
+        name: Socket name for the message.
+        image: The IMAGE.
+
+    Raises:
+        InputError: If the tensor is not an IMAGE.
+    """
+    if image.ndim != 4 or 0 in image.shape or image.shape[-1] not in (1, 3, 4):
+        raise InputError(
+            f"`{name}` must be an IMAGE [frames, height, width, 1, 3 or 4 channels] with at least one frame, "
+            f"got shape {list(image.shape)}; connect an IMAGE output"
+        )
+    image = image.float()
+    if image.shape[-1] == 4:
+        image = image[..., :3] * image[..., 3:]
+    return image.movedim(-1, 1).expand(-1, 3, -1, -1)
+
+
+def frames_to_image(
+    frames: Tensor,  # [F, 1 or 3, H, W]
+) -> Tensor:  # [F, H, W, 3]
+    """Convert frames to an IMAGE; one channel is repeated."""
+    return frames.expand(-1, 3, -1, -1).movedim(1, -1).contiguous().cpu()
+
+
+def mask_to_frames(
+    name: str,
+    mask: Tensor,  # [F, H, W] or [H, W]
+) -> Tensor:  # [F, 1, H, W]
+    """Convert a MASK to one-channel frames.
+
+    Args:
+        name: Socket name for the message.
+        mask: The MASK.
+
+    Raises:
+        InputError: If the tensor is not a MASK.
+    """
+    if mask.ndim not in (2, 3) or 0 in mask.shape:
+        raise InputError(
+            f"`{name}` must be a MASK [frames, height, width] with at least one frame, "
+            f"got shape {list(mask.shape)}; connect a MASK output"
+        )
+    return mask.float().reshape(-1, 1, *mask.shape[-2:])
+
+
+def frames_to_mask(
+    frames: Tensor,  # [F, 1, H, W]
+) -> Tensor:  # [F, H, W]
+    """Convert one-channel frames to a MASK."""
+    return frames[:, 0].contiguous().cpu()
+
+
+def image_to_depth(
+    image: Tensor,  # [F, h, w, C]
+    *,
+    like: Tensor,  # [F, 3, H, W], the frames that the depth belongs to
+    invert: bool = False,
+) -> Tensor:  # [F, 1, H, W]
+    """Convert a depth map of any node to inverse depth, 1 = near, in the size of its frames.
+
+    Many depth nodes return another size than they were given, so a map of the same aspect ratio (within 2 %)
+    is resized bilinearly.
+
+    Args:
+        image: The depth map as an IMAGE; the mean of its channels counts.
+        like: The frames.
+        invert: True if the map is dark where the scene is near.
+
+    Raises:
+        InputError: If the number of frames or the aspect ratio differs.
+    """
+    depth = image_to_frames("depth", image).mean(1, keepdim=True)
+    if len(depth) != len(like):
+        raise InputError(
+            f"`depth` must have as many frames as `image` ({len(like)}), got {len(depth)}; "
+            "estimate it from the same frames"
+        )
+    (depth_height, depth_width), (height, width) = depth.shape[-2:], like.shape[-2:]
+    if abs(depth_width * height / (depth_height * width) - 1) > _ASPECT_TOLERANCE:
+        raise InputError(
+            f"`depth` must have the aspect ratio of `image` ({width}x{height}), "
+            f"got {depth_width}x{depth_height}; estimate it from the uncropped frames"
+        )
+    if (depth_height, depth_width) != (height, width):
+        depth = F.interpolate(depth, (height, width), mode="bilinear", antialias=True)
+    return 1 - depth if invert else depth

@@ -1,0 +1,52 @@
+"""ComfyUI's progress bar, live previews, messages on a node, and the check for a cancelled prompt."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import numpy as np
+from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy.utils import ProgressBar
+from PIL import Image
+from server import PromptServer
+
+_PREVIEW_SIZE = 512  # pixels, longer side
+_PREVIEW_INTERVAL = 0.5  # seconds; every preview is a JPEG through the websocket
+
+_log = logging.getLogger(__name__)
+
+
+def frame_progress(total: int) -> Callable[[int], None]:
+    """Make the `on_frame` callback of a library function: moves the bar, raises if the user cancelled."""
+    bar = ProgressBar(max(1, total))
+
+    def on_frame(done: int) -> None:
+        throw_exception_if_processing_interrupted()
+        bar.update_absolute(done)
+
+    return on_frame
+
+
+def video_progress() -> Callable[[int, int | None, np.ndarray | None], None]:
+    """Make the `on_progress` callback of `convert`: as `frame_progress`, with a picture now and then."""
+    bar = ProgressBar(1)
+    next_preview = 0.0
+
+    def on_progress(done: int, total: int | None, preview: np.ndarray | None) -> None:
+        nonlocal next_preview
+        throw_exception_if_processing_interrupted()
+        image = None
+        if preview is not None and time.monotonic() >= next_preview:
+            next_preview = time.monotonic() + _PREVIEW_INTERVAL
+            image = ("JPEG", Image.fromarray(preview), _PREVIEW_SIZE)
+        bar.update_absolute(done, total or done + 1, image)
+
+    return on_progress
+
+
+def warn(node_id: str, text: str) -> None:
+    """Write a warning to the log and onto the node."""
+    _log.warning(text)
+    PromptServer.instance.send_progress_text(text, node_id)

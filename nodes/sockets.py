@@ -1,0 +1,25 @@
+"""Socket types that ComfyUI has no name for, and the values that travel through them."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from comfy_api.latest import io
+from torch import Tensor
+
+DisparityType = io.Custom("SPATIALDREAMER_DISPARITY")
+FlowType = io.Custom("SPATIALDREAMER_FLOW")
+
+
+class Disparity(NamedTuple):
+    """Disparity of a clip and the eye that was rendered with it, so that later nodes need no `eye` widget."""
+
+    pixels: Tensor  # [F, 1, H, W], pixels, larger is nearer
+    eye: Literal["right", "left"]
+
+
+class Flow(NamedTuple):
+    """Optical flow of a clip in both directions."""
+
+    forward: Tensor  # [F-1, 2, H, W], pixels, from frame t to t+1
+    backward: Tensor  # [F-1, 2, H, W], pixels, from frame t+1 to t

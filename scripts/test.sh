@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# All checks, on a person's machine and in CI alike: linters, types, the registry's rules, then pytest, which also
+# drives a real ComfyUI and a real browser. Arguments go to pytest: `bash scripts/test.sh --slow -k flow`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/setup.sh
+
+setup test
+if ! command -v chromium >/dev/null; then
+  if can_apt; then
+    say "Installing Chromium for the browser tests"
+    apt_install chromium
+  else
+    say "Chromium is missing, so the browser tests are skipped; to run them: sudo apt-get install chromium"
+  fi
+fi
+
+say "ruff, mypy, comfy node validate"
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+# This command exits with 0 whatever it finds, so its words decide.
+verdict=$(DO_NOT_TRACK=1 COMFY_NO_TELEMETRY=1 .venv/bin/comfy --skip-prompt node validate </dev/null)
+echo "$verdict"
+grep -q "All validation checks passed" <<<"$verdict" || fail "comfy node validate found the above"
+
+say "pytest"
+# The folder declares the operators that PyPI's torchvision lacks beside a CPU build of torch.
+PYTHONPATH=$PWD/tests/comfyui/server_site exec .venv/bin/python -m pytest "$@"

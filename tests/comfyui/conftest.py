@@ -1,0 +1,82 @@
+"""One server and one browser for all tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+
+
+def missing(what: str):
+    """Skip a test for want of something; in CI, where nothing may be wanting, fail it."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.comfyui)
+
+
+@pytest.fixture(scope="session")
+def comfyui():
+    """Make sure that a ComfyUI is there."""
+    from .server import COMFYUI
+
+    if not (COMFYUI / "main.py").is_file():
+        missing("no ComfyUI in .cache; run the tests with: bash scripts/test.sh")
+
+
+@pytest.fixture(scope="session")
+def comfy_server(comfyui, tmp_path_factory):
+    from .server import PACK, ComfyServer, import_failure
+
+    with ComfyServer(tmp_path_factory.mktemp("comfyui")) as server:
+        failure = import_failure(server.log(), PACK)
+        assert not failure, f"the pack does not load:\n{failure}"
+        yield server
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory) -> Path:
+    from .clips import write_clip
+
+    return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4")
+
+
+@pytest.fixture(scope="session")
+def uploaded_clip(comfy_server, clip) -> str:
+    return comfy_server.upload(clip)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        missing("no chromium; run: sudo apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    from .frontend import CHROMIUM_ARGUMENTS
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def frontend(browser, comfy_server):
+    """ComfyUI's page, loaded; fails the test if the pack's scripts logged an error."""
+    from .frontend import Frontend
+
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    frontend = Frontend(page, comfy_server.url)
+    yield frontend
+    page.close()
+    assert frontend.errors == []

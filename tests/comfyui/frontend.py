@@ -1,0 +1,112 @@
+"""ComfyUI's own page in a browser, used as a person would."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from .server import PACK
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-swiftshader",
+]
+
+
+class Frontend:
+    """The open page.
+
+    Args:
+        page: A blank Playwright page.
+        url: The server's address.
+    """
+
+    def __init__(self, page, url: str):
+        self.page = page
+        self.errors: list[str] = []  # of this pack's scripts
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self._note(f"{error}\n{error.stack}"))
+        page.goto(url, wait_until="domcontentloaded")
+        page.wait_for_function(
+            "() => window.app?.graph && window.LiteGraph?.registered_node_types.LoadVideo", timeout=60_000
+        )
+
+    def _on_console(self, message) -> None:
+        if message.type == "error":
+            self._note(f"{message.text} ({message.location.get('url')})")
+
+    def _note(self, text: str) -> None:
+        if f"/extensions/{PACK}/" in text:
+            self.errors.append(text)
+
+    def open_workflow(self, path: Path) -> None:
+        """Load a workflow file into the canvas, as a drop of the file does."""
+        self.page.evaluate("workflow => app.loadGraphData(workflow)", json.loads(path.read_text()))
+
+    def missing_nodes(self) -> list[str]:
+        """List the types of nodes that are drawn red because the server has none such."""
+        return self.page.evaluate(
+            "() => app.graph.nodes.filter(n => !LiteGraph.registered_node_types[n.type]).map(n => n.type)"
+        )
+
+    def set_widget(self, node_type: str, widget: str, value) -> None:
+        """Set a widget on every node of a type."""
+        self.page.evaluate(
+            """([type, name, value]) => {
+              for (const node of app.graph.nodes.filter(n => n.type === type)) {
+                const widget = node.widgets.find(w => w.name === name)
+                widget.value = value
+                widget.callback?.(value)
+              }
+            }""",
+            [node_type, widget, value],
+        )
+
+    def queue(self, timeout: float = 120) -> str | None:
+        """Queue the workflow and wait for its end; return the error's text, or None after a success."""
+        return self.page.evaluate(
+            """timeout => new Promise((resolve, reject) => {
+              const listen = (event, callback) =>
+                window.comfyAPI.api.api.addEventListener(event, callback, {once: true})
+              listen('execution_success', () => resolve(null))
+              listen('execution_error', event => resolve(event.detail.exception_message))
+              setTimeout(() => reject(new Error('nothing was executed in time')), timeout * 1000)
+              app.queuePrompt(0).then(() => {
+                if (Object.keys(app.lastNodeErrors ?? {}).length) resolve(JSON.stringify(app.lastNodeErrors))
+              })
+            })""",
+            timeout,
+        )
+
+    def add_node(self, node_type: str) -> bool:
+        """Add a node to the canvas; return whether it could be made."""
+        return self.page.evaluate(
+            "type => { const node = LiteGraph.createNode(type); app.graph.add(node); return !!node }",
+            node_type,
+        )
+
+    def nodes_without_result(self) -> list[str]:
+        """List the output nodes that show no picture or playable video of their result.
+
+        What a node shows while it runs does not count: a progress picture hides the result if it stays.
+        """
+        return self.page.evaluate(
+            """() => app.graph.nodes.filter(n => n.constructor.nodeData?.output_node).filter(node => {
+              const shown = [...(node.imgs ?? []), ...(node.videoContainer?.querySelectorAll('video') ?? [])]
+              return !shown.some(e => e.src.includes('/view?') && (e.naturalWidth || e.videoWidth))
+            }).map(node => node.type)"""
+        )
+
+    def wait_for_results(self, timeout: float = 15) -> None:
+        """Wait until every output node shows its result."""
+        deadline = time.monotonic() + timeout
+        while nodes := self.nodes_without_result():
+            assert time.monotonic() < deadline, f"no result is shown by {nodes}"
+            self.page.wait_for_timeout(200)

@@ -1,0 +1,77 @@
+"""`nodes/layout.py` needs no ComfyUI: it is loaded below stand-ins for the pack and its `nodes` package."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def layout():
+    names = {"layout_test_pack": ROOT, "layout_test_pack.nodes": ROOT / "nodes"}
+    for name, folder in names.items():
+        package = ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
+    yield importlib.import_module("layout_test_pack.nodes.layout")
+    for name in [name for name in sys.modules if name.startswith("layout_test_pack")]:
+        del sys.modules[name]
+
+
+def test_an_image_survives_the_round_trip(layout):
+    image = torch.rand(2, 3, 5, 3)
+    frames = layout.image_to_frames("image", image)
+    assert frames.shape == (2, 3, 3, 5)
+    assert torch.equal(frames[1, 2, 0], image[1, 0, :, 2])
+    assert torch.equal(layout.frames_to_image(frames), image)
+
+
+def test_grey_is_repeated_and_alpha_composited_over_black(layout):
+    grey = torch.rand(1, 4, 6, 1)
+    assert torch.equal(layout.image_to_frames("image", grey), grey.movedim(-1, 1).repeat(1, 3, 1, 1))
+    rgba = torch.tensor([0.8, 0.4, 0.2, 0.5]).expand(1, 2, 2, 4)
+    torch.testing.assert_close(
+        layout.image_to_frames("image", rgba)[0, :, 0, 0], torch.tensor([0.4, 0.2, 0.1])
+    )
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 3), (1, 4, 4, 2), (0, 4, 4, 3)])
+def test_what_is_no_image_is_refused(layout, shape):
+    with pytest.raises(ValueError, match=r"`warped` must be an IMAGE .* got shape .*; connect an IMAGE"):
+        layout.image_to_frames("warped", torch.zeros(shape))
+
+
+def test_a_mask_survives_the_round_trip_and_may_lack_the_batch(layout):
+    mask = torch.rand(2, 3, 5)
+    frames = layout.mask_to_frames("hole", mask)
+    assert frames.shape == (2, 1, 3, 5)
+    assert torch.equal(layout.frames_to_mask(frames), mask)
+    assert layout.mask_to_frames("hole", mask[0]).shape == (1, 1, 3, 5)
+    with pytest.raises(ValueError, match=r"`hole` must be a MASK"):
+        layout.mask_to_frames("hole", torch.zeros(1, 3, 5, 1))
+
+
+def test_depth_is_averaged_resized_and_inverted(layout):
+    like = torch.zeros(1, 3, 100, 200)
+    depth = torch.linspace(0, 1, 50).view(1, 50, 1, 1).expand(1, 50, 101, 3)  # within 2 % of the aspect ratio
+    resized = layout.image_to_depth(depth, like=like)
+    assert resized.shape == (1, 1, 100, 200)
+    assert 0 <= resized.min() < 0.02 < 0.98 < resized.max() <= 1
+    torch.testing.assert_close(layout.image_to_depth(depth, like=like, invert=True), 1 - resized)
+    same = torch.rand(1, 100, 200, 1)
+    torch.testing.assert_close(layout.image_to_depth(same, like=like), same.movedim(-1, 1))
+
+
+def test_depth_of_another_length_or_aspect_ratio_is_refused(layout):
+    like = torch.zeros(2, 3, 48, 64)
+    with pytest.raises(ValueError, match=r"as many frames as `image` \(2\), got 1; estimate"):
+        layout.image_to_depth(torch.zeros(1, 48, 64, 3), like=like)
+    with pytest.raises(ValueError, match=r"aspect ratio of `image` \(64x48\), got 48x64; estimate"):
+        layout.image_to_depth(torch.zeros(2, 64, 48, 3), like=like)

@@ -1,0 +1,175 @@
+"""Rules for the node pack that need no server: what is shipped, required, documented and imported."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomllib
+
+from .comfyui.server import NODE_IDS, REPOSITORY, WORKFLOWS, packaged_files
+
+COMFYUI_HAS = (
+    "torch torchvision torchaudio numpy pillow safetensors transformers av scipy tqdm psutil aiohttp"
+)
+COMFYUI_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "nodes", "server"}
+CORE = REPOSITORY / "spatialdreamer_core"
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def imported_modules(file: Path) -> set[str]:
+    """List the top-level names of a file's absolute imports."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def requirements() -> list[str]:
+    lines = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def package_name(requirement: str) -> str:
+    return re.split(r"[<>=!~\[; ]", requirement)[0].lower()
+
+
+def test_requirements_bring_only_what_comfyui_lacks_and_pin_nothing():
+    for requirement in requirements():
+        assert package_name(requirement) not in COMFYUI_HAS.split(), requirement
+        assert not re.search(r"==|~=|<", requirement), f"{requirement}: would roll other packs back"
+
+
+def test_requirements_agree_with_the_package():
+    wanted = {name for name in map(package_name, PROJECT["dependencies"]) if name not in COMFYUI_HAS.split()}
+    assert {package_name(requirement) for requirement in requirements()} == wanted
+
+
+def test_constraints_name_each_dependency():
+    lines = (REPOSITORY / "scripts" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {
+        re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lines if not line.startswith("#")
+    }
+    extras = [item for items in PROJECT["optional-dependencies"].values() for item in items]
+    for requirement in [*PROJECT["dependencies"], *extras]:
+        assert package_name(requirement) in pinned | {"spatialdreamer"}, requirement
+
+
+def test_core_imports_nothing_of_comfyui():
+    for file in CORE.rglob("*.py"):
+        assert not imported_modules(file) & COMFYUI_MODULES, file
+
+
+def test_the_pack_imports_its_library_by_relative_import_only():
+    for file in [REPOSITORY / "__init__.py", *(REPOSITORY / "nodes").glob("*.py")]:
+        assert "spatialdreamer_core" not in imported_modules(file), file
+        assert "NODE_CLASS_MAPPINGS" not in file.read_text(encoding="utf-8"), file
+
+
+def test_node_ids_are_literals_in_direct_subclasses():
+    """ComfyUI-Manager's scanner finds a node only so; ids are for ever, as saved workflows name them."""
+    found = []
+    for file in (REPOSITORY / "nodes").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and "io.ComfyNode" in map(ast.unparse, node.bases):
+                ids = re.findall(r"node_id='(\w+)'", ast.unparse(node))
+                assert ids == [node.name], file
+                found += ids
+    assert sorted(found) == list(NODE_IDS)
+
+
+@pytest.mark.parametrize("module", ["spatialdreamer_core", "spatialdreamer_core.cli"])
+def test_importing_the_library_uses_no_network(module):
+    program = (
+        "import importlib, socket\n"
+        "def refuse(*_, **__): raise AssertionError('network used at import')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+        f"importlib.import_module({module!r})\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_package_for_the_registry_is_whole_and_lean():
+    files = {file.as_posix() for file in packaged_files()}
+    for needed in ("__init__.py", "pyproject.toml", "requirements.txt", "LICENSE", "nodes/convert.py"):
+        assert needed in files
+    for node_id in NODE_IDS:
+        assert f"web/docs/{node_id}.md" in files, "left out of the package, or not written"
+    for workflow in WORKFLOWS:
+        assert f"workflows/{workflow.name}" in files
+    assert not [
+        file for file in files if file.startswith(("tests/", "scripts/", "benchmarks/", ".ci/", "docs/"))
+    ]
+    assert sum((REPOSITORY / file).stat().st_size for file in files) < 5e6
+
+
+def test_each_node_has_a_help_page_and_no_page_lacks_its_node():
+    pages = {page.stem for page in (REPOSITORY / "web" / "docs").glob("*.md")}
+    assert pages == set(NODE_IDS)
+    for node_id in NODE_IDS:
+        text = (REPOSITORY / "web" / "docs" / f"{node_id}.md").read_text(encoding="utf-8")
+        assert text.startswith("# "), node_id
+        assert len(text) > 200, node_id
+
+
+def test_the_templates_are_there():
+    assert {path.stem for path in WORKFLOWS} >= {"quick_stereo", "dvg_stages"}
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_template_is_in_the_form_that_comfyui_saves(workflow):
+    content = json.loads(workflow.read_text(encoding="utf-8"))
+    assert content["version"] == 0.4
+    for node in content["nodes"]:
+        if node["type"] in {"MarkdownNote", "Note"}:
+            continue
+        properties = node["properties"]
+        assert properties["Node name for S&R"] == node["type"]
+        assert properties["cnr_id"] == (PROJECT["name"] if node["type"] in NODE_IDS else "comfy-core"), node[
+            "type"
+        ]
+        assert properties["ver"], node["type"]
+    assert {node["type"] for node in content["nodes"]} & set(NODE_IDS)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_template_has_a_picture(workflow):
+    picture = workflow.with_suffix(".jpg").read_bytes()
+    assert picture.startswith(b"\xff\xd8")
+    size = next(  # of the start-of-frame marker
+        struct.unpack(">HH", picture[match.start() + 5 : match.start() + 9])
+        for match in re.finditer(rb"\xff[\xc0-\xc2]\x00\x11\x08", picture)
+    )
+    assert min(size) >= 200, f"{size[1]}x{size[0]} is too small for the template browser"
+    assert len(picture) < 400_000
+
+
+def documents() -> list[Path]:
+    pages = [*(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "web" / "docs").rglob("*.md")]
+    return [*pages, *REPOSITORY.glob("*.md"), *(REPOSITORY / "benchmarks").rglob("*.md")]
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_the_links_of_a_document_lead_somewhere(document):
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)[^)]*\)", text) + re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
+    for target in targets:
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = document.parent / path if path else document
+        assert file.exists(), target
+        if anchor and file.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in anchors, target

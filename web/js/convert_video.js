@@ -1,0 +1,77 @@
+// @ts-check
+/**
+ * Convert Video shows live pictures while it runs and its video when it is done. ComfyUI's page keeps the last live
+ * picture in place of the video, and a video in place of later live pictures; here each gives way to the other.
+ */
+
+import { app } from "../../../scripts/app.js"
+import { api } from "../../../scripts/api.js"
+
+const NODE = "SpatialDreamerConvertVideo"
+const PICTURE_WIDGETS = ["$$canvas-image-preview", "$$comfy_animation_preview"]
+const VIDEO_WIDGET = "video-preview"
+
+/**
+ * Remove what a node has in one of ComfyUI's stores; inside a subgraph the key ends in the node's id.
+ * @param {Record<string, unknown> | undefined} store
+ * @param {any} node
+ */
+function forget(store, node) {
+  if (!store) return
+  for (const key of Object.keys(store)) {
+    if (key === String(node.id) || key.endsWith(`:${node.id}`)) delete store[key]
+  }
+}
+
+/**
+ * Remove widgets that show results.
+ * @param {any} node
+ * @param {string[]} names
+ */
+function removeWidgets(node, names) {
+  for (const name of names) {
+    const index = node.widgets?.findIndex((/** @type {any} */ widget) => widget.name === name) ?? -1
+    if (index < 0) continue
+    node.widgets[index].onRemove?.()
+    node.widgets.splice(index, 1)
+  }
+}
+
+/**
+ * Make room for the video.
+ * @param {any} node
+ */
+function dropPicture(node) {
+  forget(app.nodePreviewImages, node)
+  node.imgs = undefined
+  removeWidgets(node, PICTURE_WIDGETS)
+}
+
+/**
+ * Make room for live pictures.
+ * @param {any} node
+ */
+function dropVideo(node) {
+  forget(app.nodeOutputs, node)
+  node.videoContainer = undefined
+  node.previewMediaType = undefined
+  removeWidgets(node, [VIDEO_WIDGET])
+}
+
+app.registerExtension({
+  name: "SpatialDreamer.ConvertVideo",
+  setup() {
+    api.addEventListener("b_preview_with_metadata", (/** @type {any} */ { detail }) => {
+      const node = app.graph.getNodeById(detail.displayNodeId)
+      if (node?.comfyClass === NODE && node.videoContainer) dropVideo(node)
+    })
+  },
+  nodeCreated(/** @type {any} */ node) {
+    if (node.comfyClass !== NODE) return
+    const onExecuted = node.onExecuted
+    node.onExecuted = function (/** @type {unknown[]} */ ...results) {
+      dropPicture(this)
+      return onExecuted?.apply(this, results)
+    }
+  },
+})
