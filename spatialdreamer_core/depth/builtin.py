@@ -105,6 +105,7 @@ class BuiltinDepth:
         informative = float(np.clip((parallax.scale - 0.2) / 0.6, 0, 1))
         rate = 1.0 if first else (0.15 if parallax.camera < self._camera else 0.04) * informative
         self._camera += rate * (parallax.camera - self._camera)
+        self._camera *= 1 - 0.015 * min(1.0, max(0.0, 4 * parallax.resting - 2))
         if parallax.scale > self._scale:
             self._scale += (1.0 if first else 0.2) * (parallax.scale - self._scale)
         else:
@@ -144,7 +145,8 @@ class BuiltinDepth:
         stands_out *= stands_out * (3 - 2 * stands_out)
         lifted = prior + stands_out * np.maximum(_NEAR - prior, 0)
         layered = 0.92 * evidence + 0.08 * prior
-        return lifted + min(1.0, 1.1 * self._camera) * (layered - lifted)
+        share = min(1.0, max(0.0, 2 * self._camera - 0.6))
+        return lifted + share * (layered - lifted)
 
 
 def _analysis_size(height: int, width: int) -> tuple[int, int]:

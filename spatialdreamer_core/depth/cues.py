@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .guided_filter import ColourGuide
+
 _BINS = 8  # a channel, of the border's colour histogram
 
 
@@ -19,6 +21,7 @@ class CueWeights:
     """How much each cue counts in a frame without motion."""
 
     position: float = 1.0  # lower is nearer
+    region: float = 0.5  # share of the position that is common to a region of like colour, so that things stand
     haze: float = 0.45  # bluish, pale and smooth is far
     focus: float = 0.20  # sharp is nearer
     subject: float = 0.45  # unlike the frame's border is nearer
@@ -39,8 +42,9 @@ def haze_cue(frame: np.ndarray) -> np.ndarray:  # [h, w] uint8 RGB -> [h, w], 0 
     brightest = cv2.max(cv2.max(red, green), blue)
     darkest = cv2.min(cv2.min(red, green), blue)
     height = frame.shape[0]
-    upper = np.clip(1.3 - 2 * (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height, 0, 1)
-    sky = np.clip((darkest - 0.55) * 4, 0, 1) * np.clip((brightest - 0.6) * 4, 0, 1) * upper
+    y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height
+    bluish *= np.clip(1.5 - 1.5 * y, 0, 1)
+    sky = np.clip((darkest - 0.55) * 4, 0, 1) * np.clip((brightest - 0.6) * 4, 0, 1) * np.clip(1.3 - 2 * y, 0, 1)
     return 1 - np.maximum(bluish, sky)
 
 
@@ -83,10 +87,21 @@ def subject_cue(frame: np.ndarray) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, 
     return np.clip(1 - 2 * likeness[index], 0, 1).astype(np.float32) * middle
 
 
+def _by_region(frame: np.ndarray) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, w]
+    """Return the position that a place's colour has about it: what stands on the ground is as near as its foot."""
+    height, width = frame.shape[:2]
+    size = max(1, width // 4), max(1, height // 4)
+    image = cv2.resize(frame, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    guide = ColourGuide(image, radius=max(1, size[0] // 5), epsilon=4e-3)
+    region = guide.filter(position_cue(size[1], size[0]))
+    return np.clip(cv2.resize(region, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
+
+
 def combine_cues(frame: np.ndarray, weights: CueWeights) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, w]
     """Add the cues up to one prior for inverse depth, in [0, 1]."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     prior = 0.5 + weights.position * (position_cue(*grey.shape) - 0.5)
+    prior += weights.region * (_by_region(frame) - prior)
     prior += weights.focus * (focus_cue(grey) - 0.5)
     prior += weights.haze * (haze_cue(frame) - 1)
     prior += weights.subject * subject_cue(frame) * (1 - prior)

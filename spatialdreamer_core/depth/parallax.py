@@ -34,6 +34,7 @@ class Parallax:
     certain: np.ndarray  # [h, w] in [0, 1], the pixels could tell motion from rest
     to_previous: np.ndarray  # [h, w, 2], where the farthest part was in the previous frame
     scale: float  # a high percentile of the amount
+    resting: float  # share of the frame that does not move at all
     camera: float  # 0 = only objects move, 1 = the whole scene moves at many speeds
 
 
@@ -105,7 +106,7 @@ class ParallaxEstimator:
         inliers = float((length(mean[_COARSE]) < _STILL).mean())
         camera = _rise(scale, 0.3, 0.8) * _rise(speed, 0.6 * _STILL, 1.5 * _STILL)
         camera *= (1 - _rise(resting, 0.1, 0.3)) * _rise(1 - inliers, 0.2, 0.4)
-        return Parallax(amount, claimed, reliable, certain, to_previous, scale, camera)
+        return Parallax(amount, claimed, reliable, certain, to_previous, scale, resting, camera)
 
     def _range(
         self, residual: np.ndarray, motion: CameraMotion, x: np.ndarray, y: np.ndarray
@@ -159,7 +160,7 @@ class ParallaxEstimator:
         self._age += 1
         scores = _SLOWNESS * (1 - speeds / (speeds.max() + 0.1))
         scores[0] += _SHARED * _rise(float((length(mean[_COARSE]) < _STILL).mean()), 0.45, 0.65)
-        if resting > _STILL:
+        if resting > 0.1:
             at_rest = speeds < max(2 * _STILL, 1.2 * speeds.min())
             scores += _AT_REST * _rise(resting, 0.1, 0.3) * at_rest
         for k, amount in enumerate(amounts):

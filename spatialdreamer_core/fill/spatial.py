@@ -50,7 +50,7 @@ def _pull_push(view: Tensor, usable: Tensor, runs: HoleRuns) -> Tensor:
     height, width = usable.shape
     weight = usable.to(view.dtype)
     level = torch.cat([view * weight, weight[None]])[None]
-    levels = []
+    levels: list[Tensor] = []
     while not levels or max(level.shape[-2:]) > 1:
         level = _halve(level)
         levels.append(level)

@@ -42,7 +42,7 @@ def dis_flow(
 
 
 def _estimator(preset: str) -> cv2.DISOpticalFlow:
-    """Return the calling thread's estimator; it keeps its buffers between calls, so threads must not share it."""
+    """Return the calling thread's estimator, which keeps its buffers between calls."""
     estimators = _thread.__dict__
     if preset not in estimators:
         estimators[preset] = cv2.DISOpticalFlow_create(DIS_PRESETS[preset])

@@ -5,9 +5,18 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class _End:
+    """The last thing that a thread hands over."""
+
+    error: BaseException | None
+
 
 _POLL_SECONDS = 0.1  # how often a blocked thread looks whether it should stop
 
@@ -22,13 +31,13 @@ def prefetch(items: Iterator[Item], *, ahead: int = 2) -> Generator[Item, None, 
         items: The iterator; generators are closed in the thread when it ends.
         ahead: How many items may wait, which bounds the memory.
     """
-    ready: queue.Queue[tuple[bool, Item | BaseException | None]] = queue.Queue(maxsize=ahead)
+    ready: queue.Queue[Item | _End] = queue.Queue(maxsize=ahead)
     stop = threading.Event()
 
-    def put(is_item: bool, value: Item | BaseException | None) -> None:
+    def put(value: Item | _End) -> None:
         while not stop.is_set():
             try:
-                ready.put((is_item, value), timeout=_POLL_SECONDS)
+                ready.put(value, timeout=_POLL_SECONDS)
             except queue.Full:
                 continue
             return
@@ -37,7 +46,7 @@ def prefetch(items: Iterator[Item], *, ahead: int = 2) -> Generator[Item, None, 
         error: BaseException | None = None
         try:
             for item in items:
-                put(True, item)
+                put(item)
                 if stop.is_set():
                     break
         except BaseException as caught:
@@ -46,16 +55,16 @@ def prefetch(items: Iterator[Item], *, ahead: int = 2) -> Generator[Item, None, 
             close = getattr(items, "close", None)
             if close is not None:
                 close()
-        put(False, error)
+        put(_End(error))
 
     thread = threading.Thread(target=work, name="spatialdreamer-prefetch", daemon=True)
     thread.start()
     try:
         while True:
-            is_item, value = ready.get()
-            if not is_item:
-                if value is not None:
-                    raise value
+            value = ready.get()
+            if isinstance(value, _End):
+                if value.error is not None:
+                    raise value.error
                 return
             yield value
     finally:

@@ -68,7 +68,7 @@ def analyse(frames: Iterator[VideoFrame], *, flow_preset: str, clock: StageClock
     """Find cuts and estimate the flow between neighbouring frames, both ways."""
     cuts = CutDetector()
     current: Analysed | None = None
-    grey = None
+    grey = np.empty(0, np.uint8)
     for frame in frames:
         with clock("flow"):
             height, width = working_size(*frame.image.shape[:2])
@@ -112,16 +112,16 @@ def render(
         if frame.starts_scene:
             estimator.reset()
         with clock("depth"):
-            depth_small = estimator.step(frame.small, _vectors(frame.to_next), _vectors(frame.to_previous))
-            depth_small = torch.from_numpy(depth_small)[None, None]
+            estimate = estimator.step(frame.small, _vectors(frame.to_next), _vectors(frame.to_previous))
+            depth_small = torch.from_numpy(estimate)[None, None].to(device)
         with clock("warp"):
             image = to_tensor(frame.frame.image, device)
         with clock("depth"):
-            depth = upsample_depth(depth_small.to(device), image[None])
+            depth = upsample_depth(depth_small, image[None])
         with clock("warp"):
             amount = divergence / len(eyes)
             disparity = depth_to_disparity(depth, divergence=amount, convergence=convergence)
-            small = depth_to_disparity(depth_small.to(device), divergence=amount, convergence=convergence)
+            small = depth_to_disparity(depth_small, divergence=amount, convergence=convergence)
             views = tuple(_render_view(image[None], disparity, small, eye) for eye in eyes)
         yield Rendered(frame, image, depth[0], views)
 
