@@ -44,8 +44,9 @@ class BuiltinDepth:
         self._prior: np.ndarray | None = None
         self._image: np.ndarray | None = None
         self._plate = BackgroundPlate()
-        self._scale = 0.0
-        self._camera = 0.0
+        self._scale = 0.0  # pixels, the range of parallax
+        self._camera = 0.0  # 0 = the camera stands or turns, objects move; 1 = the camera moves along
+        self._stood = 0.0  # 1 = the camera stood or turned not long ago
 
     def step(
         self,
@@ -59,7 +60,7 @@ class BuiltinDepth:
         small = cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_AREA)
         to_next, to_previous = (_shrink_flow(flow, size) for flow in (flow_to_next, flow_to_previous))
         image = small.astype(np.float32) / 255
-        wide = ColourGuide(image, radius=max(2, size[1] // 32), epsilon=2e-3)
+        wide = ColourGuide(image, radius=max(2, size[1] // 32), epsilon=2e-3, shrink=2)
         prior = wide.filter(combine_cues(small, self._weights))
         previous = self._image
         self._advance(image, prior, to_previous)
@@ -103,9 +104,12 @@ class BuiltinDepth:
         """Take the frame's motion into the state."""
         first = self._evidence is None
         informative = float(np.clip((parallax.scale - 0.2) / 0.6, 0, 1))
-        rate = 1.0 if first else (0.15 if parallax.camera < self._camera else 0.04) * informative
+        self._stood = max(0.98 * self._stood, parallax.shared)
+        rate = 1.0 if first else 0.15 * informative
+        if parallax.camera > self._camera and not first:  # something large passes, more often than a camera starts
+            rate *= 0.3 * (1 - self._stood)
         self._camera += rate * (parallax.camera - self._camera)
-        self._camera *= 1 - 0.015 * min(1.0, max(0.0, 4 * parallax.resting - 2))
+        self._camera *= 1 - (0.06 if parallax.speed > 0.3 else 0.015) * parallax.shared
         if parallax.scale > self._scale:
             self._scale += (1.0 if first else 0.2) * (parallax.scale - self._scale)
         else:
@@ -121,7 +125,9 @@ class BuiltinDepth:
         layers = np.where(rising, 0.35 * (0.1 + 0.9 * parallax.reliable), 0.3 * informative).astype(np.float32)
         # Where nothing claims to move, memory holds; where something does, the pixels decide for or against.
         active = np.clip((parallax.claimed - 0.3) / 0.4, 0, 1)
-        objects = (1 - self._memory) + 0.35 * active * (0.05 + 0.95 * parallax.certain)
+        objects = 0.35 * active * (0.05 + 0.95 * parallax.certain)
+        denied = np.clip(1 - parallax.amount / np.maximum(parallax.claimed, 1e-3), 0, 1)
+        objects = (1 - self._memory) + objects * np.where(rising, np.float32(1), denied)
         speed = objects + self._camera * (layers - objects)
         if self._fresh is not None:
             speed = np.maximum(speed, self._fresh)

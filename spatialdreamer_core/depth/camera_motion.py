@@ -66,13 +66,17 @@ def fit_camera_motion(
     offset_y, offset_x = (min(_GRID_STEP, length) // 2 for length in flow.shape[:2])
     grid = np.s_[offset_y::_GRID_STEP, offset_x::_GRID_STEP]
     vectors, x, y = flow[grid].reshape(-1, 2).astype(np.float64), x[grid].ravel(), y[grid].ravel()
-    starts = [(_around(vectors, _most_common(vectors)), 2 * _TOLERANCE)]
+    starts = []
     if start is None or start.shape != x.shape or start.sum() < 8:
         difference = length(vectors - np.median(vectors, axis=0))
         spread = max(_TOLERANCE, 1.5 * float(np.median(difference)))
         starts.append((_robust_weights(difference, spread), spread))
     else:
+        fit = _refine(vectors, x, y, start, 2 * _TOLERANCE)
+        if fit.weights.mean() > 0.6:  # still the motion of most of the frame
+            return fit
         starts.append((start, 2 * _TOLERANCE))
+    starts.append((_around(vectors, _most_common(vectors)), 2 * _TOLERANCE))
     fits = [_refine(vectors, x, y, weights, spread) for weights, spread in starts]
     return max(fits, key=lambda fit: float(fit.weights.sum()))
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .guided_filter import ColourGuide
-
 _BINS = 8  # a channel, of the border's colour histogram
 
 
@@ -21,7 +19,6 @@ class CueWeights:
     """How much each cue counts in a frame without motion."""
 
     position: float = 1.0  # lower is nearer
-    region: float = 0.5  # share of the position that is common to a region of like colour, so that things stand
     haze: float = 0.45  # bluish, pale and smooth is far
     focus: float = 0.20  # sharp is nearer
     subject: float = 0.45  # unlike the frame's border is nearer
@@ -87,21 +84,10 @@ def subject_cue(frame: np.ndarray) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, 
     return np.clip(1 - 2 * likeness[index], 0, 1).astype(np.float32) * middle
 
 
-def _by_region(frame: np.ndarray) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, w]
-    """Return the position that a place's colour has about it: what stands on the ground is as near as its foot."""
-    height, width = frame.shape[:2]
-    size = max(1, width // 4), max(1, height // 4)
-    image = cv2.resize(frame, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    guide = ColourGuide(image, radius=max(1, size[0] // 5), epsilon=4e-3)
-    region = guide.filter(position_cue(size[1], size[0]))
-    return np.clip(cv2.resize(region, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
-
-
 def combine_cues(frame: np.ndarray, weights: CueWeights) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, w]
     """Add the cues up to one prior for inverse depth, in [0, 1]."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     prior = 0.5 + weights.position * (position_cue(*grey.shape) - 0.5)
-    prior += weights.region * (_by_region(frame) - prior)
     prior += weights.focus * (focus_cue(grey) - 0.5)
     prior += weights.haze * (haze_cue(frame) - 1)
     prior += weights.subject * subject_cue(frame) * (1 - prior)

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..checks import InputError, check_choice, check_finite, check_video
 from ..flow import CutDetector, dis_flow
 from .builtin import BuiltinDepth
-from .guided_filter import ColourGuide, apply_coefficients, steepen_edges
+from .guided_filter import ColourGuide, steepen_edges
 
 _LOGGER = logging.getLogger(__name__)
 _WORKING_SIDE = 640  # pixels, the longer side of the frames that the builtin estimator sees
@@ -122,7 +122,8 @@ def upsample_depth(
 ) -> np.ndarray | Tensor:  # [H, W], or [F, 1, H, W]
     """Bring depth to the size of the frames it belongs to, its edges to the frames' edges.
 
-    Coefficients of a colour-guided filter are found at a small size and applied at the full one.
+    Coefficients of a colour-guided filter are found at a small size; applied to the full-size frame, they tell for
+    each pixel at an edge of depth to which side it belongs. Elsewhere depth is interpolated.
 
     Args:
         depth: Inverse depth; numpy arrays are one frame, tensors a video.
@@ -150,8 +151,11 @@ def _upsample(depth: np.ndarray, guide: np.ndarray) -> np.ndarray:
     if depth.shape == (height, width):
         return depth
     raised = cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR)
-    radius = max(1, round(0.75 * width / depth.shape[1]))
-    return np.clip(steepen_edges(raised, radius=radius), 0, 1)
+    small = _shrink(guide, depth.shape).astype(np.float32) / 255
+    shrink = max(1, round(max(depth.shape) / _GUIDE_SIDE))
+    coefficients = ColourGuide(small, radius=2 * shrink, epsilon=1e-3, shrink=shrink).coefficients(depth)
+    radius = max(1, round(width / depth.shape[1]))
+    return np.clip(steepen_edges(raised, radius=radius, coefficients=coefficients, image=guide), 0, 1)
 
 
 def _to_rgb(frame: Tensor) -> np.ndarray:

@@ -18,9 +18,15 @@ class ColourGuide:
         image: Guide, [h, w, 3] float32 in [0, 1].
         radius: The window is 2 * radius + 1 pixels wide.
         epsilon: Variance of colour below which detail of the guide counts as texture and is smoothed over.
+        shrink: The coefficients are found at a size smaller by this factor.
     """
 
-    def __init__(self, image: np.ndarray, *, radius: int, epsilon: float) -> None:
+    def __init__(self, image: np.ndarray, *, radius: int, epsilon: float, shrink: int = 1) -> None:
+        self._full = image
+        if shrink > 1:
+            size = max(1, image.shape[1] // shrink), max(1, image.shape[0] // shrink)
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            radius = max(1, round(radius / shrink))
         self._image = image
         self._window = (2 * radius + 1, 2 * radius + 1)
         self._mean = self._box(image)
@@ -44,7 +50,10 @@ class ColourGuide:
         )
 
     def coefficients(self, values: np.ndarray) -> np.ndarray:
-        """Return the averaged coefficients (a_r, a_g, a_b, b), [h, w, 4], for a map [h, w]."""
+        """Return the averaged coefficients (a_r, a_g, a_b, b), [h, w, 4], for a map of the guide's size."""
+        if values.shape != self._image.shape[:2]:
+            size = self._image.shape[1], self._image.shape[0]
+            values = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
         mean = self._box(values)
         covariance = self._box(self._image * values[..., None]) - self._mean * mean[..., None]
         cov = cv2.split(covariance)
@@ -55,7 +64,7 @@ class ColourGuide:
 
     def filter(self, values: np.ndarray) -> np.ndarray:
         """Filter a map [h, w] float32."""
-        return apply_coefficients(self.coefficients(values), self._image)
+        return apply_coefficients(self.coefficients(values), self._full)
 
     def _box(self, values: np.ndarray) -> np.ndarray:
         """Average over the window."""
@@ -78,6 +87,8 @@ def steepen_edges(
     *,
     radius: int,
     contrast: float = 0.08,
+    coefficients: np.ndarray | None = None,  # [h', w', 4]
+    image: np.ndarray | None = None,  # [h, w, 3] uint8 RGB
 ) -> np.ndarray:  # [h, w]
     """Turn the ramps that filters and resizing leave at an edge into steps.
 
@@ -88,16 +99,25 @@ def steepen_edges(
         values: Map.
         radius: Half the width of the ramps, pixels.
         contrast: Difference within the window from which on it is an edge.
+        coefficients: A guided filter's; with them, its result and not the map's value decides at an edge to
+            which side a pixel belongs.
+        image: The guide to which the coefficients are applied.
     """
     window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     low, high = cv2.erode(values, window), cv2.dilate(values, window)
     at_edge = np.flatnonzero(cv2.subtract(high, low) > contrast)
     if at_edge.size == 0:
         return values
-    low, high, centre = (array.ravel()[at_edge] for array in (low, high, values))
+    low, high, old = (array.ravel()[at_edge] for array in (low, high, values))
+    centre = old
+    if coefficients is not None and image is not None:
+        size = image.shape[1], image.shape[0]
+        weights = cv2.resize(coefficients, size, interpolation=cv2.INTER_LINEAR).reshape(-1, 4)[at_edge]
+        colours = image.reshape(-1, 3)[at_edge].astype(np.float32) / 255
+        centre = np.clip((weights[:, :3] * colours).sum(axis=1) + weights[:, 3], low, high)
     spread = high - low
     snapped = low + np.clip(2.5 * (centre - low) - 0.75 * spread, 0, spread)
     share = np.minimum(spread / contrast - 1, 1)
     result = values.copy()
-    result.ravel()[at_edge] = centre + share * (snapped - centre)
+    result.ravel()[at_edge] = old + share * (snapped - old)
     return result

@@ -34,7 +34,8 @@ class Parallax:
     certain: np.ndarray  # [h, w] in [0, 1], the pixels could tell motion from rest
     to_previous: np.ndarray  # [h, w, 2], where the farthest part was in the previous frame
     scale: float  # a high percentile of the amount
-    resting: float  # share of the frame that does not move at all
+    shared: float  # 1 = nearly all of the frame shares one motion: the camera stands or turns
+    speed: float  # pixels, of the farthest part
     camera: float  # 0 = only objects move, 1 = the whole scene moves at many speeds
 
 
@@ -106,7 +107,7 @@ class ParallaxEstimator:
         inliers = float((length(mean[_COARSE]) < _STILL).mean())
         camera = _rise(scale, 0.3, 0.8) * _rise(speed, 0.6 * _STILL, 1.5 * _STILL)
         camera *= (1 - _rise(resting, 0.1, 0.3)) * _rise(1 - inliers, 0.2, 0.4)
-        return Parallax(amount, claimed, reliable, certain, to_previous, scale, resting, camera)
+        return Parallax(amount, claimed, reliable, certain, to_previous, scale, _rise(inliers, 0.7, 0.9), speed, camera)
 
     def _range(
         self, residual: np.ndarray, motion: CameraMotion, x: np.ndarray, y: np.ndarray

@@ -24,7 +24,7 @@ from .prefetch import prefetch
 from .preview import preview_sheet, to_image
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
-from .stages import Rendered, analyse, fill, refine, render
+from .stages import Rendered, analyse, estimate, fill, refine, render
 from .writer import VideoWriter
 
 Progress = Callable[[int, "int | None", "np.ndarray | None"], None]
@@ -145,9 +145,9 @@ def _packed(
     eyes: tuple[Eye, ...] = ("left", "right") if config.eye == "both" else (config.eye,)
     device = torch.device(_choose_device(config.device))
     decoded = prefetch(_timed(frames, "decode", clock))
-    analysed = prefetch(analyse(decoded, flow_preset=config.flow, clock=clock))
+    estimated = prefetch(estimate(analyse(decoded, flow_preset=config.flow, clock=clock), clock=clock))
     rendered = render(
-        analysed,
+        estimated,
         eyes=eyes,
         divergence=config.divergence,
         convergence=config.convergence,

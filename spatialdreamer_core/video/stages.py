@@ -1,8 +1,8 @@
 """The pipeline as a chain of generators: each takes the stage before it and holds at most two frames of it.
 
-analyse (flow, cuts) → render (depth, disparity, warp) → refine (hole masks, Eq. 2) → fill. A stage that
-looks at the next frame keeps one frame back, so a film of any length takes the memory of a few frames, and
-the result does not depend on where a window would end.
+analyse (flow, cuts) → estimate (depth) → render (disparity, warp) → refine (hole masks, Eq. 2) → fill. A
+stage that looks at the next frame keeps one frame back, so a film of any length takes the memory of a few
+frames, and the result does not depend on where a window would end.
 """
 
 from __future__ import annotations
@@ -41,6 +41,14 @@ class Analysed:
     starts_scene: bool
     to_previous: Motion | None
     to_next: Motion | None
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """An analysed frame with its depth."""
+
+    analysed: Analysed
+    depth: Tensor  # [1, 1, h, w] in [0, 1], at working size
 
 
 @dataclass(frozen=True)
@@ -97,8 +105,24 @@ def _motion(first: np.ndarray, second: np.ndarray, preset: str) -> tuple[Motion,
     return Motion(there, flow_confidence(there, back)), Motion(back, flow_confidence(back, there))
 
 
+def estimate(frames: Iterator[Analysed], *, clock: StageClock) -> Iterator[Estimated]:
+    """Estimate each frame's depth at working size; a scene begins anew at each cut."""
+    estimator = BuiltinDepth()
+    for frame in frames:
+        with clock("depth"):
+            if frame.starts_scene:
+                estimator.reset()
+            depth = estimator.step(frame.small, _vectors(frame.to_next), _vectors(frame.to_previous))
+        yield Estimated(frame, torch.from_numpy(depth)[None, None])
+
+
+def _vectors(motion: Motion | None) -> np.ndarray | None:
+    """Give the flow as [h, w, 2], as the depth estimator takes it."""
+    return None if motion is None else motion.flow[0].permute(1, 2, 0).numpy()
+
+
 def render(
-    frames: Iterator[Analysed],
+    frames: Iterator[Estimated],
     *,
     eyes: tuple[Eye, ...],
     divergence: float,
@@ -106,29 +130,17 @@ def render(
     device: torch.device,
     clock: StageClock,
 ) -> Iterator[Rendered]:
-    """Estimate depth and warp each frame to the views of the given eyes, sharing the disparity among them."""
-    estimator = BuiltinDepth()
+    """Warp each frame to the views of the given eyes, which share the disparity among them."""
     for frame in frames:
-        if frame.starts_scene:
-            estimator.reset()
-        with clock("depth"):
-            estimate = estimator.step(frame.small, _vectors(frame.to_next), _vectors(frame.to_previous))
-            depth_small = torch.from_numpy(estimate)[None, None].to(device)
         with clock("warp"):
-            image = to_tensor(frame.frame.image, device)
-        with clock("depth"):
+            image = to_tensor(frame.analysed.frame.image, device)
+            depth_small = frame.depth.to(device)
             depth = upsample_depth(depth_small, image[None])
-        with clock("warp"):
             amount = divergence / len(eyes)
             disparity = depth_to_disparity(depth, divergence=amount, convergence=convergence)
             small = depth_to_disparity(depth_small, divergence=amount, convergence=convergence)
             views = tuple(_render_view(image[None], disparity, small, eye) for eye in eyes)
-        yield Rendered(frame, image, depth[0], views)
-
-
-def _vectors(motion: Motion | None) -> np.ndarray | None:
-    """Give the flow as [h, w, 2], as the depth estimator takes it."""
-    return None if motion is None else motion.flow[0].permute(1, 2, 0).numpy()
+        yield Rendered(frame.analysed, image, depth[0], views)
 
 
 def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 
@@ -37,6 +38,8 @@ def test_quick_stereo(comfy_server, clip, uploaded_clip, tmp_path):
         assert len(frames) == len(source)
         assert sound == pytest.approx(seconds, abs=0.1)
         check_full_sbs(frames, source)
+        with av.open(str(comfy_server.fetch(video, tmp_path))) as container:
+            assert "SpatialDreamerConvertVideo" in container.metadata["prompt"], "can be dropped onto ComfyUI"
 
 
 def test_dvg_stages(comfy_server, clip, uploaded_clip, tmp_path):

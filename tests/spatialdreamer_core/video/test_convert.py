@@ -97,12 +97,12 @@ def test_the_eye_decides_which_side_is_the_source(clip, tmp_path):
 
 def test_streaming_equals_the_functions(clip, tmp_path):
     """The first stages of the stream give what the public functions give on the whole clip."""
-    from spatialdreamer_core.video.stages import analyse, refine, render
+    from spatialdreamer_core.video.stages import analyse, estimate, refine, render
 
     frames = list(read_frames(clip))
     clock = StageClock()
     stream = render(
-        analyse(iter(frames), flow_preset="fast", clock=clock),
+        estimate(analyse(iter(frames), flow_preset="fast", clock=clock), clock=clock),
         eyes=("right",),
         divergence=4.0,
         convergence=0.5,
