@@ -1,9 +1,10 @@
-"""`builtin`: inverse depth from the video itself, without weights. Preview grade: a fallback, not a depth model.
+"""`builtin`: inverse depth from the video itself, without weights.
 
-Three things are put together: motion against the farthest part of the scene (parallax.py), what single frames
-suggest (cues.py), and memory: what has once moved in front stays in front while it rests, carried along by the
-flow. A colour-guided filter spreads each over regions and snaps the sum to the image's edges. Every mapping is
-fixed or follows slow averages of the scene, never one frame's extremes, so depth does not pump.
+Preview grade: a fallback, not a depth model. Three things are put together: motion against the farthest part
+of the scene (parallax.py), what single frames suggest (cues.py), and memory: what has once moved in front
+stays in front while it rests, carried along by the flow. A colour-guided filter spreads each over regions and
+snaps the sum to the image's edges. Every mapping is fixed or follows slow averages of the scene, never one
+frame's extremes, so depth does not pump.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class BuiltinDepth:
         prior = wide.filter(combine_cues(small, self._weights))
         previous = self._image
         self._advance(image, prior, to_previous)
-        assert self._prior is not None and self._image is not None
+        assert self._prior is not None
+        assert self._image is not None
         parallax = self._parallax.step(
             to_next,
             to_previous,
@@ -96,8 +98,8 @@ class BuiltinDepth:
         kept = 0.85 * same
         self._prior = prior + kept * (look_up(self._prior, to_previous) - prior)
         if self._evidence is not None and self._trust is not None:
-            self._evidence = look_up(self._evidence, to_previous)
-            self._trust = look_up(self._trust, to_previous)
+            state = look_up(cv2.merge([self._evidence, self._trust]), to_previous)
+            self._evidence, self._trust = cv2.split(state)
             self._fresh = 1 - same
 
     def _update(self, parallax: Parallax) -> None:
@@ -106,7 +108,8 @@ class BuiltinDepth:
         informative = float(np.clip((parallax.scale - 0.2) / 0.6, 0, 1))
         self._stood = max(0.98 * self._stood, parallax.shared)
         rate = 1.0 if first else 0.15 * informative
-        if parallax.camera > self._camera and not first:  # something large passes, more often than a camera starts
+        # Something large passes more often than a camera starts to move.
+        if parallax.camera > self._camera and not first:
             rate *= 0.3 * (1 - self._stood)
         self._camera += rate * (parallax.camera - self._camera)
         self._camera *= 1 - (0.06 if parallax.speed > 0.3 else 0.015) * parallax.shared
@@ -122,7 +125,7 @@ class BuiltinDepth:
             self._evidence, self._trust = 0.5 * (1 + self._camera) * measured, 0.5 * parallax.reliable
             return
         rising = measured > self._evidence
-        layers = np.where(rising, 0.35 * (0.1 + 0.9 * parallax.reliable), 0.3 * informative).astype(np.float32)
+        layers = np.where(rising, 0.035 + 0.315 * parallax.reliable, np.float32(0.3 * informative))
         # Where nothing claims to move, memory holds; where something does, the pixels decide for or against.
         active = np.clip((parallax.claimed - 0.3) / 0.4, 0, 1)
         objects = 0.35 * active * (0.05 + 0.95 * parallax.certain)

@@ -5,8 +5,9 @@ With x, y in widths of the frame from its centre, the fitted motion is
     u = pan + zoom * x - roll * y + bend * (x² * pan + x y * tilt)
     v = tilt + zoom * y + roll * x + bend * (x y * pan + y² * tilt)
 
-in pixels; `bend` is 1 / focal², between 0 (very long lens, or a camera that moves sideways instead of turning) and
-1 (a lens whose focal length is the width). What differs from it is parallax or an object's own movement.
+in pixels; `bend` is 1 / focal², between 0 (very long lens, or a camera that moves sideways instead of
+turning) and 1 (a lens whose focal length is the width). What differs from it is parallax or an object's own
+movement.
 """
 
 from __future__ import annotations
@@ -54,16 +55,19 @@ def fit_camera_motion(
     y: np.ndarray,  # [h, w]
     *,
     start: np.ndarray | None = None,  # [n], weights of an earlier fit
+    follow: bool = False,
 ) -> CameraMotion:
-    """Fit the motion that most vectors share, by iteratively reweighted least squares (Geman and McClure's rho).
+    """Fit the motion that most vectors share: reweighted least squares with Geman and McClure's rho.
 
     Args:
         flow: Flow field.
         x: Positions, see `centred_grid`.
         y: Positions, see `centred_grid`.
-        start: Weights to begin with, so that the same part of the scene is followed; None begins with the median.
+        start: Weights to begin with, so that the same part of the scene is followed; None begins with the
+            median. Either way the most common vector is tried too, and the better fit is kept.
+        follow: Keep to the part of the scene that `start` gives, try nothing else.
     """
-    offset_y, offset_x = (min(_GRID_STEP, length) // 2 for length in flow.shape[:2])
+    offset_y, offset_x = (min(_GRID_STEP, side) // 2 for side in flow.shape[:2])
     grid = np.s_[offset_y::_GRID_STEP, offset_x::_GRID_STEP]
     vectors, x, y = flow[grid].reshape(-1, 2).astype(np.float64), x[grid].ravel(), y[grid].ravel()
     starts = []
@@ -73,7 +77,7 @@ def fit_camera_motion(
         starts.append((_robust_weights(difference, spread), spread))
     else:
         fit = _refine(vectors, x, y, start, 2 * _TOLERANCE)
-        if fit.weights.mean() > 0.6:  # still the motion of most of the frame
+        if follow or fit.weights.mean() > 0.6:  # still the motion of most of the frame
             return fit
         starts.append((start, 2 * _TOLERANCE))
     starts.append((_around(vectors, _most_common(vectors)), 2 * _TOLERANCE))
@@ -101,7 +105,7 @@ def _refine(
             curve_u, curve_v = curve * x, curve * y
             energy = (weights * (curve_u**2 + curve_v**2)).sum()
             fitted = (weights * (curve_u * difference[:, 0] + curve_v * difference[:, 1])).sum()
-            bend = float(np.clip(fitted / (energy + 0.02 * weights.sum() + 1e-9), 0, 1))
+            bend = float(np.clip(fitted / (energy + 0.004 * weights.sum() + 1e-9), 0, 1))
             difference -= bend * np.stack([curve_u, curve_v], -1)
         weights = _robust_weights(length(difference), spread)
         spread = max(_TOLERANCE, 0.6 * spread)

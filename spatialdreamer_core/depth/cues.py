@@ -1,7 +1,7 @@
 """Cues to depth in a single frame: position, haze and sky, focus, and contrast to the frame's border.
 
-Each is a weak prior; together they decide only where nothing has moved. They are measured on a small frame and
-depend on nothing but it.
+Each is a weak prior; together they decide only where nothing has moved. They are measured on a small frame
+and depend on nothing but it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def position_cue(height: int, width: int) -> np.ndarray:  # [h, w]
 
 
 def haze_cue(frame: np.ndarray) -> np.ndarray:  # [h, w] uint8 RGB -> [h, w], 0 = hazy or sky, 1 = clear
-    """Measure how bluish, and how pale and smooth, each region is: air between it and the camera makes it so."""
+    """Measure how bluish, and how pale and smooth, each region is: air in between makes it so."""
     blurred = cv2.blur(frame, (5, 5), borderType=cv2.BORDER_REFLECT).astype(np.float32) / 255
     red, green, blue = cv2.split(blurred)
     bluish = np.clip((blue - np.maximum(red, green * 0.9)) * 3, 0, 1)
@@ -41,7 +41,8 @@ def haze_cue(frame: np.ndarray) -> np.ndarray:  # [h, w] uint8 RGB -> [h, w], 0 
     height = frame.shape[0]
     y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height
     bluish *= np.clip(1.5 - 1.5 * y, 0, 1)
-    sky = np.clip((darkest - 0.55) * 4, 0, 1) * np.clip((brightest - 0.6) * 4, 0, 1) * np.clip(1.3 - 2 * y, 0, 1)
+    bright = np.clip((darkest - 0.55) * 4, 0, 1) * np.clip((brightest - 0.6) * 4, 0, 1)
+    sky = bright * np.clip(1.3 - 2 * y, 0, 1)
     return 1 - np.maximum(bluish, sky)
 
 
@@ -71,12 +72,11 @@ def subject_cue(frame: np.ndarray) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, 
     inside = np.bincount(index.ravel(), minlength=size).astype(np.float32)
     outside = np.bincount(border, minlength=size).astype(np.float32) * (index.size / border.size)
     cube = np.stack([outside, inside]).reshape(2, _BINS, _BINS, _BINS)
+    steps = ((0.25, 0), (0.5, 1), (0.25, 2))
     for axis in (1, 2, 3):  # neighbouring colours count too, so that a bin's edge makes no edge in depth
         padded = np.pad(cube, [(1, 1) if k == axis else (0, 0) for k in range(4)])
-        cube = sum(
-            weight * np.take(padded, range(shift, shift + _BINS), axis)
-            for weight, shift in ((0.25, 0), (0.5, 1), (0.25, 2))
-        )
+        shifted = [weight * np.take(padded, range(shift, shift + _BINS), axis) for weight, shift in steps]
+        cube = shifted[0] + shifted[1] + shifted[2]
     likeness = (cube[0] / (cube[0] + cube[1] + index.size * 1e-3)).ravel()
     x = (np.arange(width, dtype=np.float32) + 0.5) / width
     y = (np.arange(height, dtype=np.float32) + 0.5) / height

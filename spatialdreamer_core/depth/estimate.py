@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import overload
 
 import cv2
@@ -66,7 +67,8 @@ def estimate_depth(
         Inverse depth in [0, 1], 1 = near, float32, on the frames' device; its edges lie on the frames' edges.
 
     Raises:
-        InputError: If a shape is wrong, a value is not finite, the estimator is unknown or only one flow is given.
+        InputError: If a shape is wrong, a value is not finite, the estimator is unknown or only one flow is
+            given.
     """
     check_video("frames", frames, channels=3)
     check_finite("frames", frames, "repair the frames, or check the node that made them")
@@ -75,13 +77,14 @@ def estimate_depth(
         raise InputError(
             "flow_forward and flow_backward must be given together, got one; give both or neither"
         )
+    expected = [len(frames) - 1, 2, *frames.shape[-2:]]
     for name, flow in (("flow_forward", flow_forward), ("flow_backward", flow_backward)):
-        if flow is not None and flow.shape != (len(frames) - 1, 2, *frames.shape[-2:]):
+        if flow is not None and list(flow.shape) != expected:
             raise InputError(
-                f"`{name}` must be [F-1, 2, H, W] = {[len(frames) - 1, 2, *frames.shape[-2:]]} for these frames, "
+                f"`{name}` must be [F-1, 2, H, W] = {expected} for these frames, "
                 f"got {list(flow.shape)}; use estimate_flow on the same frames"
             )
-    _LOGGER.info("depth estimator `builtin` is preview grade; use a depth model for final results")
+    _warn_once()
     size = working_size(*frames.shape[-2:])
     depth = torch.empty(len(frames), 1, *frames.shape[-2:])
     detector, builtin = CutDetector(), BuiltinDepth()
@@ -112,6 +115,12 @@ def estimate_depth(
     return depth.to(frames.device)
 
 
+@lru_cache(maxsize=1)
+def _warn_once() -> None:
+    """Say once a process what the builtin estimator is good for."""
+    _LOGGER.warning("depth estimator `builtin` is preview grade: use a depth model for final results")
+
+
 @overload
 def upsample_depth(depth: np.ndarray, guide: np.ndarray) -> np.ndarray: ...
 @overload
@@ -122,8 +131,8 @@ def upsample_depth(
 ) -> np.ndarray | Tensor:  # [H, W], or [F, 1, H, W]
     """Bring depth to the size of the frames it belongs to, its edges to the frames' edges.
 
-    Coefficients of a colour-guided filter are found at a small size; applied to the full-size frame, they tell for
-    each pixel at an edge of depth to which side it belongs. Elsewhere depth is interpolated.
+    Coefficients of a colour-guided filter are found at a small size; applied to the full-size frame, they
+    tell for each pixel at an edge of depth to which side it belongs. Elsewhere depth is interpolated.
 
     Args:
         depth: Inverse depth; numpy arrays are one frame, tensors a video.
@@ -141,7 +150,7 @@ def upsample_depth(
     if len(depth) != len(guide):
         raise InputError(f"`depth` must have as many frames as `guide` ({len(guide)}), got {len(depth)}")
     maps = depth.detach().float().cpu().numpy()
-    results = [_upsample(np.ascontiguousarray(m[0]), _to_rgb(g)) for m, g in zip(maps, guide)]
+    results = [_upsample(np.ascontiguousarray(m[0]), _to_rgb(g)) for m, g in zip(maps, guide, strict=True)]
     return torch.from_numpy(np.stack(results)[:, None]).to(depth.device)
 
 

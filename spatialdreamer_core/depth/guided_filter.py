@@ -1,8 +1,8 @@
 """The guided filter with a colour guide (He, Sun and Tang, PAMI 2013), and edges made steep after it.
 
-In each window the result is an affine function of the guide's colour, `q = a . I + b`, so that edges of the result
-lie on the guide's edges. Coefficients found at a small size and applied to the full-size guide are the "fast
-guided filter" (He and Sun, arXiv 1505.00996).
+In each window the result is an affine function of the guide's colour, `q = a . I + b`, so that edges of the
+result lie on the guide's edges. Coefficients found at a small size and applied to the full-size guide are the
+"fast guided filter" (He and Sun, arXiv 1505.00996).
 """
 
 from __future__ import annotations
@@ -31,15 +31,11 @@ class ColourGuide:
         self._window = (2 * radius + 1, 2 * radius + 1)
         self._mean = self._box(image)
         r, g, b = cv2.split(image)
-        products = self._box(cv2.merge([r * r, r * g, r * b, g * g]))
-        more = self._box(cv2.merge([g * b, b * b]))
         mean_r, mean_g, mean_b = cv2.split(self._mean)
-        rr = products[..., 0] - mean_r * mean_r + epsilon
-        rg = products[..., 1] - mean_r * mean_g
-        rb = products[..., 2] - mean_r * mean_b
-        gg = products[..., 3] - mean_g * mean_g + epsilon
-        gb = more[..., 0] - mean_g * mean_b
-        bb = more[..., 1] - mean_b * mean_b + epsilon
+        rr, rg, rb, gg = cv2.split(self._box(cv2.merge([r * r, r * g, r * b, g * g])))
+        gb, bb = cv2.split(self._box(cv2.merge([g * b, b * b])))
+        rr, gg, bb = (square - m * m + epsilon for square, m in ((rr, mean_r), (gg, mean_g), (bb, mean_b)))
+        rg, rb, gb = rg - mean_r * mean_g, rb - mean_r * mean_b, gb - mean_g * mean_b
         # Inverse of the symmetric 3x3 covariance by cofactors.
         c_rr, c_rg, c_rb = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
         scale = 1 / (rr * c_rr + rg * c_rg + rb * c_rb)
@@ -59,7 +55,7 @@ class ColourGuide:
         cov = cv2.split(covariance)
         slopes = [sum(row[k] * cov[k] for k in range(3)) for row in self._inverse]
         means = cv2.split(self._mean)
-        offset = mean - sum(slope * channel for slope, channel in zip(slopes, means))
+        offset = mean - sum(slope * channel for slope, channel in zip(slopes, means, strict=True))
         return self._box(cv2.merge([*slopes, offset]))
 
     def filter(self, values: np.ndarray) -> np.ndarray:
@@ -92,8 +88,8 @@ def steepen_edges(
 ) -> np.ndarray:  # [h, w]
     """Turn the ramps that filters and resizing leave at an edge into steps.
 
-    Each value moves to the nearer of the smallest and the largest value about it, where the two differ by clearly
-    more than `contrast`; slopes of a surface are flatter than that and stay as they are.
+    Each value moves to the nearer of the smallest and the largest value about it, where the two differ by
+    clearly more than `contrast`; slopes of a surface are flatter than that and stay as they are.
 
     Args:
         values: Map.

@@ -1,10 +1,10 @@
 """What moves unlike the farthest part of the scene: parallax of a moving camera, and objects' own movement.
 
-Flow shows only *relative* motion: three layers that pass at 1, 2 and 3 pixels look the same, up to a turn of the
-camera, as three that pass at -3, -2 and -1, whose order in depth is the opposite. So several motions are tried as
-that of the farthest part (the one most of the frame shares, and the two ends of the range), and the one is taken
-that fits best what is seen: which side is covered where surfaces meet, what rests, how depth looked before, what
-reaches the frame's border, and what single frames suggest.
+Flow shows only *relative* motion: three layers that pass at 1, 2 and 3 pixels look the same, up to a turn of
+the camera, as three that pass at -3, -2 and -1, whose order in depth is the opposite. So several motions are
+tried as that of the farthest part (the one most of the frame shares, and the two ends of the range), and the
+one is taken that fits best what is seen: which side is covered where surfaces meet, what rests, how depth
+looked before, what reaches the frame's border, and what single frames suggest.
 """
 
 from __future__ import annotations
@@ -71,14 +71,16 @@ class ParallaxEstimator:
         motions: list[CameraMotion] = []
         for velocity in velocities:
             last = motions[-1] if motions else self._motion
-            motions.append(fit_camera_motion(velocity, x, y, start=None if last is None else last.weights))
+            start = None if last is None else last.weights
+            motions.append(fit_camera_motion(velocity, x, y, start=start, follow=bool(motions)))
         self._motion = motions[0]
-        fields = [motion.field(x, y) for motion in motions]
-        residuals = [velocity - field for velocity, field in zip(velocities, fields)]
+        fields: list[np.ndarray] = [motion.field(x, y) for motion in motions]
+        residuals = [velocity - field for velocity, field in zip(velocities, fields, strict=True)]
         mean = residuals[0] if len(residuals) == 1 else 0.5 * (residuals[0] + residuals[1])
         # 3. Of the candidates, the farthest part's motion.
         pattern, low, high = self._range(mean, motions[0], x, y)
-        candidates = [np.zeros((1, 1, 2), np.float32), low * pattern, high * pattern]
+        still = np.zeros((1, 1, 2), np.float32)
+        candidates: list[np.ndarray] = [still, low * pattern, high * pattern]
         resting = float((length(velocities[0][_COARSE]) < _STILL).mean())
         best = self._choose(residuals, mean, candidates, fields[0], resting, prior, before)
         farthest = candidates[best]
@@ -107,7 +109,8 @@ class ParallaxEstimator:
         inliers = float((length(mean[_COARSE]) < _STILL).mean())
         camera = _rise(scale, 0.3, 0.8) * _rise(speed, 0.6 * _STILL, 1.5 * _STILL)
         camera *= (1 - _rise(resting, 0.1, 0.3)) * _rise(1 - inliers, 0.2, 0.4)
-        return Parallax(amount, claimed, reliable, certain, to_previous, scale, _rise(inliers, 0.7, 0.9), speed, camera)
+        shared = _rise(inliers, 0.7, 0.9)
+        return Parallax(amount, claimed, reliable, certain, to_previous, scale, shared, speed, camera)
 
     def _range(
         self, residual: np.ndarray, motion: CameraMotion, x: np.ndarray, y: np.ndarray
@@ -115,7 +118,7 @@ class ParallaxEstimator:
         """Find the pattern along which residual motion varies, and the ends of its range.
 
         Returns:
-            The pattern: a direction [1, 1, 2], or rays from the focus of expansion [h, w, 2]; and the two ends.
+            The pattern: a direction [1, 1, 2] or rays from the focus of expansion [h, w, 2]; and both ends.
         """
         vectors = residual[_COARSE].reshape(-1, 2)
         lengths = length(vectors)
@@ -192,10 +195,10 @@ def _without_repeats(
 def _covering(mean: np.ndarray, amounts: list[list[np.ndarray]]) -> np.ndarray:  # [3]
     """Measure for each candidate, from -1 to 1, how well covered and uncovered strips agree with it.
 
-    Beside an edge at which surfaces converge, a strip of the farther one is about to be covered: it has no match
-    in the next frame, and flow gives it the nearer one's motion. Where they diverge, the same holds for the
-    previous frame. So under the right candidate the larger amount is on the next frame's side where motion
-    converges, and on the previous one's where it diverges.
+    Beside an edge at which surfaces converge, a strip of the farther one is about to be covered: it has no
+    match in the next frame, and flow gives it the nearer one's motion. Where they diverge, the same holds for
+    the previous frame. So under the right candidate the larger amount is on the next frame's side where
+    motion converges, and on the previous one's where it diverges.
     """
     smooth = cv2.GaussianBlur(mean, (0, 0), 1.2)
     divergence = cv2.Sobel(smooth[..., 0], -1, 1, 0) + cv2.Sobel(smooth[..., 1], -1, 0, 1)

@@ -1,4 +1,4 @@
-"""Per-pixel operations that the motion cues share: lengths of vectors, looking up along flow, comparing colours."""
+"""What the motion cues do pixel by pixel: lengths of vectors, looking up along flow, comparing colours."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def fit_difference(
     flow: np.ndarray,  # [h, w, 2], to the previous frame
     background: np.ndarray,  # [h, w, 2], the background's motion to the previous frame
 ) -> np.ndarray:  # [h, w], sum of absolute differences of the three channels
-    """Ask the pixels how much better the flow to the previous frame fits them than the background's motion does.
+    """Ask the pixels how much better the flow to the previous frame fits them than the background's.
 
-    Flow spreads from moving objects over what lies beside them; there the background's motion fits better (< 0).
+    Flow spreads from moving objects over what lies beside them; there the background's fits better (< 0).
     """
     with_flow, with_background = (
         cv2.transform(cv2.absdiff(look_up(previous, motion), image), np.ones((1, 3), np.float32))

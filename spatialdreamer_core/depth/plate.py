@@ -35,7 +35,9 @@ class BackgroundPlate:
         if float(np.abs(parallax.to_previous).max()) > 0.1:
             self._plate = look_up(self._plate, parallax.to_previous)
             self._known = look_up(self._known, parallax.to_previous)
-        difference = cv2.blur(largest_channel(cv2.absdiff(image, self._plate)), (3, 3), borderType=cv2.BORDER_REFLECT)
+        difference = cv2.blur(
+            largest_channel(cv2.absdiff(image, self._plate)), (3, 3), borderType=cv2.BORDER_REFLECT
+        )
         alike = np.clip(2 - difference / _ALIKE, 0, 1)
         moving = np.clip(parallax.amount / 0.6 - 0.5, 0, 1) * parallax.certain
         # What moves and looks like the plate was no background when the plate was taken.

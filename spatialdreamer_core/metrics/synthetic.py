@@ -1,12 +1,13 @@
-"""Scenes of textured planes, rendered by exact ray casting: short clips whose depth and second view are known.
+"""Scenes of textured planes, rendered by exact ray casting, so that depth and second view are known.
 
-A scene is described in its first view ("reference view"): each layer is a plane of a given inverse depth, cut out
-by an outline given in fractions of that view's width and height. Unit of length is the distance whose inverse
-depth is 1; x points right, y down, z into the scene. Camera speeds are per frame: a camera moving by 0.01 in x
-shifts what has inverse depth rho by `0.01 * rho * focal * width` pixels.
+A scene is described in its first view ("reference view"): each layer is a plane of a given inverse depth, cut
+out by an outline given in fractions of that view's width and height. Unit of length is the distance whose
+inverse depth is 1; x points right, y down, z into the scene. Camera speeds are per frame: a camera moving by
+0.01 in x shifts what has inverse depth rho by `0.01 * rho * focal * width` pixels.
 
-Nothing is approximated but colour (2x2 samples a pixel, bilinear texture): a pixel's ray meets every plane, the
-nearest one whose outline contains the meeting point is seen. The second view is rendered from the same planes.
+Nothing is approximated but colour (2x2 samples a pixel, bilinear texture): a pixel's ray meets every plane,
+the nearest one whose outline contains the meeting point is seen. The second view is rendered from the same
+planes.
 """
 
 from __future__ import annotations
@@ -100,8 +101,9 @@ def render_scene(
 
     Args:
         scene: What is seen.
-        baseline: Distance of the second camera to the right of the first (left if negative), in units of length;
-            `baseline * focal * width` is the disparity of inverse depth 1 in pixels. 0: no second view.
+        baseline: Distance of the second camera to the right of the first (left if negative), in units of
+            length; `baseline * focal * width` is the disparity of inverse depth 1 in pixels. 0: no second
+            view.
 
     Returns:
         The clip. Disparity follows the project's convention, x' = x - d in the right eye's view.
@@ -126,7 +128,9 @@ def render_scene(
             parts["hole"].append(_hidden_from(scene, pose, eye, baseline)[None])
     tensors = {name: torch.from_numpy(np.stack(values)) if values else None for name, values in parts.items()}
     frames, depth_all, layers = tensors["frames"], tensors["depth"], tensors["layer"]
-    assert frames is not None and depth_all is not None and layers is not None
+    assert frames is not None
+    assert depth_all is not None
+    assert layers is not None
     other, disparity, hole = tensors["other"], tensors["disparity"], tensors["hole"]
     return SceneClip(frames, depth_all.float(), layers, other, _float(disparity), _float(hole))
 
@@ -163,8 +167,8 @@ def _trace(scene: Scene, pose: _Pose, pixels: np.ndarray) -> tuple[np.ndarray, n
     """Follow each pixel's ray to the nearest layer.
 
     Returns:
-        Layer index [h, w], inverse depth along the camera's z [h, w], and the point met, given by its position in
-        the reference view [2, h, w], pixels.
+        Layer index [h, w], inverse depth along the camera's z [h, w], and the point met, given by its
+        position in the reference view [2, h, w], pixels.
     """
     height, width = scene.size
     centre = np.array([(width - 1) / 2, (height - 1) / 2])

@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.depth import BuiltinDepth, estimate_depth
+from spatialdreamer_core.depth.cues import position_cue
+from spatialdreamer_core.flow import dis_flow, sample_at_flow
+from spatialdreamer_core.metrics import make_clip
+
+
+def correlation(depth, clip, frame):
+    """Spearman's with the true inverse depth; what differs by less than 0.05 is one depth."""
+    truth = (clip.inverse_depth[frame, 0].numpy() * 20).round()
+    return spearmanr(np.asarray(depth).ravel()[::5], truth.ravel()[::5])[0]
+
+
+def correlations(name, **changes):
+    """Ours and the position prior's correlation, averaged over the clip."""
+    clip = make_clip(name, **changes)
+    depth = estimate_depth(clip.frames)
+    position = position_cue(*clip.frames.shape[-2:])
+    count = range(len(clip.frames))
+    ours = np.mean([correlation(depth[t, 0], clip, t) for t in count])
+    return ours, np.mean([correlation(position, clip, t) for t in count])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "translate_right",
+        "translate_left",
+        "translate_up",
+        "upside_down_right",
+        "upside_down_left",
+        "strips_right",
+        "strips_left",
+        "translate_pan",
+        "translate_counter_pan",
+        "translate_roll",
+        "upside_down_pan",
+    ],
+)
+def test_sideways_camera_movement_orders_the_layers(name):
+    ours, position = correlations(name, frames=6)
+    assert ours >= 0.8
+    assert ours > position
+
+
+@pytest.mark.parametrize(
+    "name", ["dolly_in", "dolly_out", "dolly_upside_down", "walker", "walker_two_layers", "walker_pan"]
+)
+def test_forward_movement_and_moving_objects_beat_the_position_prior(name):
+    ours, position = correlations(name, frames=6)
+    assert ours > position + 0.2
+
+
+def test_a_pan_or_a_zoom_does_no_harm():
+    for name in ("pan", "zoom"):
+        ours, position = correlations(name, frames=6)
+        assert ours > position - 0.05
+
+
+def test_what_has_moved_stays_in_front_while_it_rests():
+    clip = make_clip("walker_stops")
+    depth = estimate_depth(clip.frames)[:, 0]
+    walker = clip.layer[:, 0] == 1
+    for t in range(4, len(depth)):
+        assert depth[t][walker[t]].median() > depth[t][~walker[t]].quantile(0.9)
+
+
+@pytest.mark.parametrize("name", ["still", "still_noise"])
+def test_a_still_clip_is_still(name):
+    depth = estimate_depth(make_clip(name, frames=6).frames)
+    assert float(depth.std(dim=0).mean()) < 0.01
+    assert float(depth.std(dim=0).quantile(0.99)) < 0.02
+
+
+@pytest.mark.parametrize("name", ["translate_right", "walker", "dolly_in"])
+def test_depth_follows_the_image_without_flicker(name):
+    clip = make_clip(name, frames=8)
+    depth = estimate_depth(clip.frames)
+    changes = []
+    for t in range(2, 7):
+        grey, grey_next = ((clip.frames[k].mean(0) * 255).round().to(torch.uint8).numpy() for k in (t, t + 1))
+        flow = torch.from_numpy(dis_flow(grey, grey_next)).permute(2, 0, 1)[None]
+        change = (sample_at_flow(depth[t + 1 : t + 2], flow) - depth[t : t + 1]).abs()
+        changes.append(float(change.mean()))
+    assert np.mean(changes) < 0.02
+
+
+def test_a_scene_after_a_cut_is_what_it_is_alone():
+    first = make_clip("upside_down_right", frames=5).frames
+    second = (1 - make_clip("walker", frames=5).frames) * 0.4
+    together = estimate_depth(torch.cat([first, second]))
+    assert torch.equal(together[:5], estimate_depth(first))
+    assert torch.equal(together[5:], estimate_depth(second))
+
+
+def test_the_state_does_not_grow():
+    def size(value):
+        if isinstance(value, np.ndarray):
+            return value.nbytes
+        if hasattr(value, "__dict__"):
+            return sum(size(entry) for entry in vars(value).values())
+        return 0
+
+    frames = (make_clip("walker", frames=10, size=(90, 160)).frames * 255).byte()
+    images = [np.ascontiguousarray(frame.permute(1, 2, 0).numpy()) for frame in frames]
+    greys = [image.mean(-1).astype(np.uint8) for image in images]
+    builtin, sizes = BuiltinDepth(), []
+    for t in range(10):
+        forward = dis_flow(greys[t], greys[t + 1]) if t < 9 else None
+        backward = dis_flow(greys[t], greys[t - 1]) if t else None
+        builtin.step(images[t], forward, backward)
+        sizes.append(size(builtin))
+    assert len(set(sizes[2:])) == 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(175, 143), (1, 1), (1, 40), (33, 2), (2, 700)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_any_size_and_length_works(height, width, count):
+    frames = torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0))
+    depth = estimate_depth(frames)
+    assert depth.shape == (count, 1, height, width)
+    assert depth.dtype == torch.float32
+    assert bool(depth.isfinite().all())
+    assert 0 <= float(depth.min())
+    assert float(depth.max()) <= 1
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_empty_frames_give_the_position_prior(value):
+    depth = estimate_depth(torch.full((3, 3, 60, 80), value))
+    assert bool(depth.isfinite().all())
+    rows = depth[1, 0].mean(dim=1)
+    assert float(rows[-5:].mean()) > float(rows[:5].mean())
+
+
+def test_grey_frames_work():
+    frames = make_clip("translate_right", frames=4).frames.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    assert correlation(estimate_depth(frames)[3, 0], make_clip("translate_right", frames=4), 3) > 0.6
+
+
+def test_not_a_number_is_refused():
+    frames = torch.rand(2, 3, 20, 20)
+    frames[1, 0, 3, 3] = float("nan")
+    with pytest.raises(InputError, match="`frames` must be finite, got 1 NaN"):
+        estimate_depth(frames)

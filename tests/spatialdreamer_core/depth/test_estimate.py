@@ -1,0 +1,110 @@
+import logging
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.depth import (
+    BuiltinDepth,
+    estimate,
+    estimate_depth,
+    list_estimators,
+    upsample_depth,
+    working_size,
+)
+from spatialdreamer_core.flow import dis_flow, estimate_flow
+from spatialdreamer_core.metrics import make_clip
+
+
+def test_builtin_is_listed_and_says_what_it_is():
+    (builtin,) = (info for info in list_estimators() if info.name == "builtin")
+    assert builtin.available
+    assert "Preview grade" in builtin.note
+
+
+def test_the_preview_grade_is_logged_once(caplog):
+    estimate._warn_once.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        estimate_depth(torch.rand(1, 3, 8, 8))
+        estimate_depth(torch.rand(1, 3, 8, 8))
+    assert [record.message for record in caplog.records if "preview grade" in record.message]
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((720, 1280), (360, 640)), ((1920, 1080), (640, 360)), ((272, 640), (272, 640)), ((1, 9000), (1, 640))],
+)
+def test_working_size_keeps_the_shape_and_only_shrinks(size, expected):
+    assert working_size(*size) == expected
+
+
+@pytest.mark.parametrize("size", [(90, 160), (400, 720)])
+def test_a_clip_equals_its_frames_one_by_one(size):
+    frames = make_clip("walker", frames=4, size=size).frames
+    images = [np.ascontiguousarray((f * 255).round().byte().permute(1, 2, 0).numpy()) for f in frames]
+    height, width = working_size(*size)
+    smalls = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in images]
+    greys = [cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) for small in smalls]
+    builtin = BuiltinDepth()
+    expected = []
+    for t, small in enumerate(smalls):
+        to_next = dis_flow(greys[t], greys[t + 1], preset="fast") if t < 3 else None
+        to_previous = dis_flow(greys[t], greys[t - 1], preset="fast") if t else None
+        expected.append(upsample_depth(builtin.step(small, to_next, to_previous), images[t]))
+    assert np.array_equal(estimate_depth(frames)[:, 0].numpy(), np.stack(expected))
+
+
+def test_flow_from_outside_is_used():
+    frames = make_clip("walker", frames=3, size=(90, 160)).frames
+    forward, backward = estimate_flow(frames, method="dis_fast")
+    given = estimate_depth(frames, flow_forward=forward, flow_backward=backward)
+    assert torch.equal(given, estimate_depth(frames))
+    resting = estimate_depth(frames, flow_forward=0 * forward, flow_backward=0 * backward)
+    assert not torch.equal(given, resting)
+
+
+def test_progress_is_reported_and_may_interrupt():
+    seen = []
+    estimate_depth(torch.rand(3, 3, 16, 16), on_frame=seen.append)
+    assert seen == [1, 2, 3]
+
+    def stop(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        estimate_depth(torch.rand(3, 3, 16, 16), on_frame=stop)
+
+
+def test_wrong_input_is_named():
+    frames = torch.rand(3, 3, 16, 16)
+    flow = torch.zeros(2, 2, 16, 16)
+    with pytest.raises(InputError, match="estimator must be one of builtin"):
+        estimate_depth(frames, estimator="magic")
+    with pytest.raises(InputError, match="given together"):
+        estimate_depth(frames, flow_forward=flow)
+    with pytest.raises(InputError, match=r"`flow_forward` must be \[F-1, 2, H, W\] = \[2, 2, 16, 16\]"):
+        estimate_depth(frames, flow_forward=flow[:1], flow_backward=flow[:1])
+    with pytest.raises(InputError, match="video tensor"):
+        estimate_depth(frames[0])
+
+
+def test_upsampling_puts_depth_edges_on_image_edges():
+    image = np.full((360, 640, 3), 60, np.uint8)
+    cv2.circle(image, (321, 181), 101, (200, 160, 90), -1)
+    truth = (image[..., 0] > 128).astype(np.float32) * 0.6 + 0.2
+    small = cv2.resize(truth, (160, 90), interpolation=cv2.INTER_AREA)
+    plain = cv2.resize(small, (640, 360), interpolation=cv2.INTER_LINEAR)
+    ours = upsample_depth(small, image)
+    assert np.abs(ours - truth).mean() < 0.3 * np.abs(plain - truth).mean()
+
+
+def test_upsampling_takes_videos_and_checks_their_length():
+    depth, guide = torch.rand(2, 1, 10, 16), torch.rand(2, 3, 40, 64)
+    result = upsample_depth(depth, guide)
+    assert result.shape == (2, 1, 40, 64)
+    assert torch.equal(result[1:], upsample_depth(depth[1:], guide[1:]))
+    with pytest.raises(InputError, match="as many frames as `guide` \\(2\\), got 1"):
+        upsample_depth(depth[:1], guide)
