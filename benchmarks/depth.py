@@ -76,7 +76,7 @@ def measure_speed() -> dict[str, float]:
         start = time.perf_counter()
         depth = builtin.step(smalls[t], to_next, to_previous)
         middle = time.perf_counter()
-        upsample_depth(depth, images[t])
+        upsample_depth(depth, images[t].shape[:2])
         steps.append(middle - start)
         upsamples.append(time.perf_counter() - middle)
     return {"step_ms": 1e3 * float(np.median(steps)), "upsample_ms": 1e3 * float(np.median(upsamples))}

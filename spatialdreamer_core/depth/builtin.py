@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from .cues import CueWeights, combine_cues
-from .guided_filter import ColourGuide, apply_coefficients, steepen_edges
+from .edges import clean_edges, steepen_edges
+from .guided_filter import ColourGuide, apply_coefficients
 from .parallax import Parallax, ParallaxEstimator
 from .pixels import largest_channel, look_up
 from .plate import BackgroundPlate
@@ -82,7 +83,7 @@ class BuiltinDepth:
         full = frame.astype(np.float32) / 255
         depth = apply_coefficients(narrow.coefficients(depth), full)
         depth = steepen_edges(depth, radius=max(1, round(width / 210)))
-        return np.clip(depth, 0, 1).astype(np.float32)
+        return np.clip(clean_edges(depth), 0, 1).astype(np.float32)
 
     def _advance(self, image: np.ndarray, prior: np.ndarray, to_previous: np.ndarray | None) -> None:
         """Move the state to the new frame along the flow; forget what the flow does not carry over."""

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import overload
 
 import cv2
 import numpy as np
@@ -16,11 +15,10 @@ from torch import Tensor
 from ..checks import InputError, check_choice, check_finite, check_video
 from ..flow import CutDetector, dis_flow
 from .builtin import BuiltinDepth
-from .guided_filter import ColourGuide, steepen_edges
+from .edges import steepen_edges
 
 _LOGGER = logging.getLogger(__name__)
 _WORKING_SIDE = 640  # pixels, the longer side of the frames that the builtin estimator sees
-_GUIDE_SIDE = 320  # pixels, the size at which the upsampling's coefficients are found
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def estimate_depth(
                 else:
                     to_next, next_to_previous = _flow_pair(small, next_small)
         depth_small = builtin.step(small, to_next, to_previous)
-        depth[t, 0] = torch.from_numpy(upsample_depth(depth_small, image))
+        depth[t, 0] = torch.from_numpy(upsample_depth(depth_small, image.shape[:2]))
         if t + 1 < len(frames):
             if next_is_cut:
                 builtin.reset()
@@ -121,50 +119,20 @@ def _warn_once() -> None:
     _LOGGER.warning("depth estimator `builtin` is preview grade: use a depth model for final results")
 
 
-@overload
-def upsample_depth(depth: np.ndarray, guide: np.ndarray) -> np.ndarray: ...
-@overload
-def upsample_depth(depth: Tensor, guide: Tensor) -> Tensor: ...
 def upsample_depth(
-    depth: np.ndarray | Tensor,  # [h, w] float32, or [F, 1, h, w]
-    guide: np.ndarray | Tensor,  # [H, W, 3] uint8 RGB, or [F, 3, H, W] in [0, 1]
-) -> np.ndarray | Tensor:  # [H, W], or [F, 1, H, W]
-    """Bring depth to the size of the frames it belongs to, its edges to the frames' edges.
+    depth: np.ndarray,  # [h, w] float32
+    size: tuple[int, int],  # (height, width)
+) -> np.ndarray:  # [height, width]
+    """Bring one frame's depth to the size of its frame, its edges as steep as they were.
 
-    Coefficients of a colour-guided filter are found at a small size; applied to the full-size frame, they
-    tell for each pixel at an edge of depth to which side it belongs. Elsewhere depth is interpolated.
-
-    Args:
-        depth: Inverse depth; numpy arrays are one frame, tensors a video.
-        guide: The frame or frames.
-
-    Raises:
-        InputError: If a tensor is no video of the same length.
+    Bilinear interpolation, then `steepen_edges` over the width of a small pixel. Asking the full-size colours
+    where an edge lies gives finer outlines, but also specks along every one that no colour tells apart.
     """
-    if isinstance(depth, np.ndarray):
-        assert isinstance(guide, np.ndarray), type(guide)
-        return _upsample(depth, guide)
-    assert isinstance(guide, Tensor), type(guide)
-    check_video("depth", depth, channels=1)
-    check_video("guide", guide, channels=3)
-    if len(depth) != len(guide):
-        raise InputError(f"`depth` must have as many frames as `guide` ({len(guide)}), got {len(depth)}")
-    maps = depth.detach().float().cpu().numpy()
-    results = [_upsample(np.ascontiguousarray(m[0]), _to_rgb(g)) for m, g in zip(maps, guide, strict=True)]
-    return torch.from_numpy(np.stack(results)[:, None]).to(depth.device)
-
-
-def _upsample(depth: np.ndarray, guide: np.ndarray) -> np.ndarray:
-    """Upsample one frame's depth, see `upsample_depth`."""
-    height, width = guide.shape[:2]
-    if depth.shape == (height, width):
+    if depth.shape == size:
         return depth
+    height, width = size
     raised = cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR)
-    small = _shrink(guide, depth.shape).astype(np.float32) / 255
-    shrink = max(1, round(max(depth.shape) / _GUIDE_SIDE))
-    coefficients = ColourGuide(small, radius=2 * shrink, epsilon=1e-3, shrink=shrink).coefficients(depth)
-    radius = max(1, round(width / depth.shape[1]))
-    return np.clip(steepen_edges(raised, radius=radius, coefficients=coefficients, image=guide), 0, 1)
+    return steepen_edges(raised, radius=max(1, round(width / depth.shape[1])))
 
 
 def _to_rgb(frame: Tensor) -> np.ndarray:

@@ -48,7 +48,7 @@ class Estimated:
     """An analysed frame with its depth."""
 
     analysed: Analysed
-    depth: Tensor  # [1, 1, h, w] in [0, 1], at working size
+    depth: np.ndarray  # [h, w] float32 in [0, 1], at working size
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def estimate(frames: Iterator[Analysed], *, clock: StageClock) -> Iterator[Estim
             if frame.starts_scene:
                 estimator.reset()
             depth = estimator.step(frame.small, _vectors(frame.to_next), _vectors(frame.to_previous))
-        yield Estimated(frame, torch.from_numpy(depth)[None, None])
+        yield Estimated(frame, depth)
 
 
 def _vectors(motion: Motion | None) -> np.ndarray | None:
@@ -134,13 +134,19 @@ def render(
     for frame in frames:
         with clock("warp"):
             image = to_tensor(frame.analysed.frame.image, device)
-            depth_small = frame.depth.to(device)
-            depth = upsample_depth(depth_small, image[None])
+            height, width = image.shape[-2:]
+            depth = _as_video(upsample_depth(frame.depth, (height, width)), device)
+            depth_small = _as_video(frame.depth, device)
             amount = divergence / len(eyes)
             disparity = depth_to_disparity(depth, divergence=amount, convergence=convergence)
             small = depth_to_disparity(depth_small, divergence=amount, convergence=convergence)
             views = tuple(_render_view(image[None], disparity, small, eye) for eye in eyes)
         yield Rendered(frame.analysed, image, depth[0], views)
+
+
+def _as_video(plane: np.ndarray, device: torch.device) -> Tensor:
+    """Convert [H, W] to [1, 1, H, W]."""
+    return torch.from_numpy(plane).to(device)[None, None]
 
 
 def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
