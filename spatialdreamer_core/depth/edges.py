@@ -1,8 +1,8 @@
 """Depth edges fit for warping: steep, without specks, and with the foreground's soft rim on its own side.
 
 Where a foreground's edge is soft in depth, the warp tears it; where shadows or texture have left specks in
-depth, it punches holes into surfaces. A preview-grade estimate has both, so it is cleaned by rank filters, which
-make neither new values nor new ramps.
+depth, it punches holes into surfaces. A preview-grade estimate has both, so it is cleaned by rank filters,
+which make neither new values nor new ramps.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from .runs import HoleRuns, find_runs
 from .spatial import fill_from_background
 
 CARRIED_SHARE = 0.85  # of an earlier estimate in the new one
+ALL_REAL = 0.999  # share of real pixels in a bilinear sample from which on it is real
 STILL = 0.1  # px; smaller motion counts as none, so that carried pixels are not resampled again and again
 
 
@@ -150,13 +151,14 @@ def _look_up(
     near_column = x.round().long().clamp(0, width - 1)
     if other.disparity is not None:
         valid &= other.disparity[0, near_row, near_column] <= runs.limit
-    real = other.seen[0, near_row, near_column]
 
+    # Holes of an unfilled frame are black: a real pixel has none among the four that it is mixed from.
     grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)[None, None]
-    sampled = F.grid_sample(
-        other.filled[None], grid.to(other.filled.dtype), padding_mode="border", align_corners=False
-    )
-    return sampled[0, :, 0], valid, real
+    layers = torch.cat([other.filled, other.seen.to(other.filled.dtype)])
+    sampled = F.grid_sample(layers[None], grid.to(layers.dtype), padding_mode="border", align_corners=False)[
+        0, :, 0
+    ]
+    return sampled[:3], valid, sampled[3] > ALL_REAL
 
 
 def fast_fill(

@@ -98,6 +98,18 @@ def test_estimates_change_slowly_under_noise():
     assert flicker(steady) < 0.3 * flicker(fast_fill(view, hole, disparity=disparity))
 
 
+def test_black_holes_of_the_next_frame_do_not_leak_in():
+    frames, height, width = 2, 20, 60
+    image = torch.full((frames, 3, height, width), 0.8)
+    disparity = torch.zeros(frames, 1, height, width)
+    disparity[..., 20:30] = 6
+    view, hole = forward_warp(image, disparity)
+    flow = torch.zeros(1, 2, height, width)
+    flow[:, 0] = 3.5  # the background of half of the hole is seen in the next frame, beside its hole
+    filled = fast_fill(view, hole, disparity=disparity, flow=(flow, -flow))
+    assert float((filled - 0.8).abs().max()) < 1e-5
+
+
 def test_foreground_motion_does_not_bring_foreground_into_the_hole():
     image, disparity, flow, _ = moving_box(6, step=-4, start=60)
     view, hole = forward_warp(image, disparity)
