@@ -2,7 +2,14 @@
 
 from .builtin import BuiltinDepth
 from .cues import CueWeights
-from .estimate import EstimatorInfo, estimate_depth, list_estimators, upsample_depth, working_size
+from .estimate import (
+    EstimatorInfo,
+    estimate_depth,
+    list_estimators,
+    upsample_depth,
+    warn_preview_grade,
+    working_size,
+)
 
 __all__ = [
     "BuiltinDepth",
@@ -11,5 +18,6 @@ __all__ = [
     "estimate_depth",
     "list_estimators",
     "upsample_depth",
+    "warn_preview_grade",
     "working_size",
 ]

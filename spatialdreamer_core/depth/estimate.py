@@ -82,7 +82,7 @@ def estimate_depth(
                 f"`{name}` must be [F-1, 2, H, W] = {expected} for these frames, "
                 f"got {list(flow.shape)}; use estimate_flow on the same frames"
             )
-    _warn_once()
+    warn_preview_grade()
     size = working_size(*frames.shape[-2:])
     depth = torch.empty(len(frames), 1, *frames.shape[-2:])
     detector, builtin = CutDetector(), BuiltinDepth()
@@ -114,7 +114,7 @@ def estimate_depth(
 
 
 @lru_cache(maxsize=1)
-def _warn_once() -> None:
+def warn_preview_grade() -> None:
     """Say once a process what the builtin estimator is good for."""
     _LOGGER.warning("depth estimator `builtin` is preview grade: use a depth model for final results")
 

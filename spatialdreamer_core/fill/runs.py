@@ -1,8 +1,8 @@
 """Holes seen along rows: which side of a hole is background, and what is foreground beside it.
 
-A hole opens where a near surface moved away from a far one, so in its row one end is foreground and the
-other is background. The background end is the one with the smaller disparity; without disparity it is the
-side from which the eye looks behind things: the right end for the right eye.
+A hole opens where a near surface moved away from a far one, so in its row one end is foreground and the other is
+background. The background end is the one with the smaller disparity; without disparity it is the side from which
+the eye looks behind things: the right end for the right eye. All work is on the hole pixels alone, which are few.
 """
 
 from __future__ import annotations
@@ -39,35 +39,45 @@ def find_runs(
     A row without a single known pixel gets its own column as source and counts as background.
     """
     height, width = hole.shape
-    if disparity is None:
-        # A ramp in which the side that the eye looks behind is always the farther one.
-        ramp = torch.arange(width, device=hole.device, dtype=torch.float32).expand(height, width)
-        disparity = -ramp if eye == "right" else ramp
-    column = torch.arange(width, device=hole.device, dtype=torch.int32).expand(height, width)
-    left_known = torch.where(hole, -1, column).cummax(-1).values
-    right_known = torch.where(hole, width, column).flip(-1).cummin(-1).values.flip(-1)
+    row, column = hole.nonzero(as_tuple=True)
+    starts = _is_first(row, column)
+    run = starts.cumsum(0) - 1  # [N], which run a pixel belongs to
+    first = starts.nonzero()[:, 0]
+    run_row, left = row[first], column[first] - 1
+    ends = torch.cat([first[1:], first.new_tensor([len(row)])])[: len(first)] - 1
+    right = column[ends] + 1
 
-    row, at = hole.nonzero(as_tuple=True)
-    left, right = left_known[row, at].long(), right_known[row, at].long()
-    no_left, no_right = left < 0, right >= width
-    far = torch.inf
-    left_disparity = disparity[row, left.clamp(min=0)].masked_fill(no_left, far)
-    right_disparity = disparity[row, right.clamp(max=width - 1)].masked_fill(no_right, far)
-    from_left = left_disparity <= right_disparity
-    source = torch.where(from_left, left, right)
-    background = torch.minimum(left_disparity, right_disparity)
-    no_source = no_left & no_right
-    source = torch.where(no_source, at, source)
-    background = torch.where(no_source, 0.0, background)
+    left_disparity = _disparity_at(disparity, run_row, left, width, eye)
+    right_disparity = _disparity_at(disparity, run_row, right, width, eye)
+    no_source = (left < 0) & (right >= width)
+    source = torch.where(left_disparity <= right_disparity, left, right)
+    background = torch.minimum(left_disparity, right_disparity).masked_fill(no_source, 0.0)
     limit = (left_disparity + right_disparity) / 2  # inf at the frame's border, where there is no foreground
 
     foreground = torch.zeros_like(hole)
-    limit_map = disparity.new_full(hole.shape, torch.inf)
-    limit_map[row, at] = limit.to(disparity.dtype)
-    left_hole = torch.where(hole, column, -1).cummax(-1).values
-    right_hole = torch.where(hole, column, width).flip(-1).cummin(-1).values.flip(-1)
-    for nearest, exists in ((left_hole, left_hole >= 0), (right_hole, right_hole < width)):
-        near = exists & ((nearest - column).abs() <= FOREGROUND_REACH) & ~hole
-        beside = limit_map.gather(-1, nearest.clamp(0, width - 1).long())
-        foreground |= near & (disparity > beside)
-    return HoleRuns(row, at, source, background, limit, foreground)
+    reach = torch.arange(FOREGROUND_REACH, device=hole.device)
+    for beside in (left[:, None] - reach, right[:, None] + reach):  # [runs, reach]
+        inside = (beside >= 0) & (beside < width)
+        seen = _disparity_at(disparity, run_row[:, None], beside, width, eye)
+        is_foreground = inside & (seen > limit[:, None])
+        at_run, at_step = is_foreground.nonzero(as_tuple=True)
+        foreground[run_row[at_run], beside[at_run, at_step]] = True
+    foreground &= ~hole
+    source = torch.where(no_source[run], column, source[run])
+    return HoleRuns(row, column, source, background[run], limit[run], foreground)
+
+
+def _is_first(row: Tensor, column: Tensor) -> Tensor:
+    """Tell which hole pixels, in row-major order, begin a run."""
+    starts = torch.ones_like(row, dtype=torch.bool)
+    starts[1:] = (row[1:] != row[:-1]) | (column[1:] != column[:-1] + 1)
+    return starts
+
+
+def _disparity_at(disparity: Tensor | None, row: Tensor, column: Tensor, width: int, eye: Eye) -> Tensor:
+    """Look disparity up, inf outside of the frame; without any, a ramp that falls towards the far side."""
+    if disparity is None:
+        found = (-column if eye == "right" else column).float()
+    else:
+        found = disparity[row, column.clamp(0, width - 1)]
+    return found.masked_fill((column < 0) | (column >= width), torch.inf)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..depth import BuiltinDepth, upsample_depth, working_size
+from ..depth import BuiltinDepth, upsample_depth, warn_preview_grade, working_size
 from ..dvg import depth_to_disparity, forward_warp, gather_columns, refine_one_mask, source_columns
 from ..dvg.eyes import Eye
 from ..fill import FastFill, ViewFlow, ViewFrame
@@ -107,6 +107,7 @@ def _motion(first: np.ndarray, second: np.ndarray, preset: str) -> tuple[Motion,
 
 def estimate(frames: Iterator[Analysed], *, clock: StageClock) -> Iterator[Estimated]:
     """Estimate each frame's depth at working size; a scene begins anew at each cut."""
+    warn_preview_grade()
     estimator = BuiltinDepth()
     for frame in frames:
         with clock("depth"):

@@ -25,7 +25,7 @@ def test_builtin_is_listed_and_says_what_it_is():
 
 
 def test_the_preview_grade_is_logged_once(caplog):
-    estimate._warn_once.cache_clear()
+    estimate.warn_preview_grade.cache_clear()
     with caplog.at_level(logging.WARNING):
         estimate_depth(torch.rand(1, 3, 8, 8))
         estimate_depth(torch.rand(1, 3, 8, 8))
