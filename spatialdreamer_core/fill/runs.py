@@ -1,8 +1,8 @@
 """Holes seen along rows: which side of a hole is background, and what is foreground beside it.
 
-A hole opens where a near surface moved away from a far one, so in its row one end is foreground and the other is
-background. The background end is the one with the smaller disparity; without disparity it is the side from which
-the eye looks behind things: the right end for the right eye. All work is on the hole pixels alone, which are few.
+A hole opens where a near surface moved away from a far one, so in its row one end is foreground and the other
+is background. The background end is the one with the smaller disparity; without disparity it is the side from
+which the eye looks behind things: the right end for the right eye. All work is on hole pixels, which are few.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def find_runs(
 
     A row without a single known pixel gets its own column as source and counts as background.
     """
-    height, width = hole.shape
+    width = hole.shape[-1]
     row, column = hole.nonzero(as_tuple=True)
     starts = _is_first(row, column)
     run = starts.cumsum(0) - 1  # [N], which run a pixel belongs to
