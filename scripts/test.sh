@@ -20,7 +20,7 @@ say "ruff, mypy, comfy node validate"
 .venv/bin/ruff format --check .
 .venv/bin/mypy
 # This command exits with 0 whatever it finds, so its words decide.
-verdict=$(DO_NOT_TRACK=1 COMFY_NO_TELEMETRY=1 .venv/bin/comfy --skip-prompt node validate </dev/null)
+verdict=$(DO_NOT_TRACK=1 COMFY_NO_TELEMETRY=1 .venv/bin/comfy --skip-prompt node validate </dev/null 2>&1)
 echo "$verdict"
 grep -q "All validation checks passed" <<<"$verdict" || fail "comfy node validate found the above"
 
