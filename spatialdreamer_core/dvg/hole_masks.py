@@ -81,22 +81,23 @@ def refine_one_mask(
 
     Flow and confidence belong to the source view and may be smaller than the masks.
     """
-    marked = hole > 0.5
+    refined = (hole > 0.5).to(hole.dtype)
     for neighbour, flow, confidence in neighbours:
         carried = gather_columns(torch.cat([flow, confidence], dim=1), columns)
-        marked = marked | _found_along_flow(neighbour, carried[:, :2], carried[:, 2:])
-    return marked.to(hole.dtype)
+        row, column = _found_along_flow(neighbour, carried[:, :2], carried[:, 2:])
+        refined[0, 0, row, column] = 1
+    return refined
 
 
 def _found_along_flow(
     mask: Tensor,  # [1, 1, H, W]
     flow: Tensor,  # [1, 2, h, w] px of its own size
     confidence: Tensor,  # [1, 1, h, w]
-) -> Tensor:  # [1, 1, H, W] bool
-    """Tell for each pixel whether the confident flow leads to a marked pixel of the mask.
+) -> tuple[Tensor, Tensor]:  # two of [N] int64
+    """Find the pixels, rows and columns, from which the confident flow leads to a marked pixel of the mask.
 
-    A look at the flow's own size, at a mask grown so that it misses nothing, leaves few pixels for a
-    close look.
+    A look at the flow's own size, at a mask grown so that it misses nothing, leaves few pixels for a close
+    look.
     """
     height, width = mask.shape[-2:]
     flow_height, flow_width = flow.shape[-2:]
@@ -107,15 +108,31 @@ def _found_along_flow(
     coarse = F.max_pool2d(coarse, 3, stride=1, padding=1)[0, 0] > 0.5
     x = torch.arange(flow_width, device=mask.device) + flow[0, 0]
     y = torch.arange(flow_height, device=mask.device)[:, None] + flow[0, 1]
-    maybe = _look_up(coarse, x, y) & (confidence[0, 0] > 0.5)
+    cell_row, cell_column = (_look_up(coarse, x, y) & (confidence[0, 0] > 0.5)).nonzero(as_tuple=True)
 
-    found = F.interpolate(maybe[None, None].to(mask.dtype), (height, width), mode="nearest") > 0.5
-    row, column = found[0, 0].nonzero(as_tuple=True)
-    dx, dy = flow[0, :, row * flow_height // height, column * flow_width // width]
-    x = column + dx * (width / flow_width)
-    y = row + dy * (height / flow_height)
-    found[0, 0, row, column] = _look_up(marked, x, y)
-    return found
+    row, column, cell = _pixels_of(cell_row, cell_column, (height, width), (flow_height, flow_width))
+    dx, dy = flow[0, :, cell_row[cell], cell_column[cell]]
+    found = _look_up(marked, column + dx * (width / flow_width), row + dy * (height / flow_height))
+    return row[found], column[found]
+
+
+def _pixels_of(
+    cell_row: Tensor,  # [M]
+    cell_column: Tensor,  # [M]
+    size: tuple[int, int],
+    cells: tuple[int, int],
+) -> tuple[Tensor, Tensor, Tensor]:  # three of [N]
+    """List the pixels of cells of a coarser grid: their rows and columns, and which cell each belongs to."""
+    (height, width), (rows, columns) = size, cells
+    step_y = torch.arange(-(-height // rows), device=cell_row.device).view(1, -1, 1)
+    step_x = torch.arange(-(-width // columns), device=cell_row.device).view(1, 1, -1)
+    row = -(-cell_row * height // rows).view(-1, 1, 1) + step_y
+    column = -(-cell_column * width // columns).view(-1, 1, 1) + step_x
+    row, column = torch.broadcast_tensors(row, column)
+    belongs = (row < height) & (column < width)
+    belongs = belongs & (row * rows // height == cell_row.view(-1, 1, 1))
+    belongs = belongs & (column * columns // width == cell_column.view(-1, 1, 1))
+    return row[belongs], column[belongs], belongs.nonzero()[:, 0]
 
 
 def _look_up(marked: Tensor, x: Tensor, y: Tensor) -> Tensor:
