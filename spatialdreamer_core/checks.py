@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -16,6 +17,7 @@ def check_video(
     channels: int | None = None,
     like: Tensor | None = None,
     like_name: str = "image",
+    allow_8_bit: bool = False,
 ) -> None:
     """Check that a tensor is a video `[F, C, H, W]` of floats, of the same length and size as another one.
 
@@ -25,6 +27,7 @@ def check_video(
         channels: Required number of channels, or None for any.
         like: A video whose F, H and W must be the same, or None.
         like_name: Argument name of `like` for the message.
+        allow_8_bit: Whether uint8 will do as well as floats.
 
     Raises:
         InputError: If a rule is broken.
@@ -34,7 +37,7 @@ def check_video(
             f"`{name}` must be a video tensor [F, C, H, W] with at least one frame, "
             f"got shape {list(video.shape)}"
         )
-    if not video.is_floating_point():
+    if not (video.is_floating_point() or (allow_8_bit and video.dtype == torch.uint8)):
         raise InputError(f"`{name}` must hold floats, got {video.dtype}; divide 8-bit values by 255")
     if channels is not None and video.shape[1] != channels:
         raise InputError(
@@ -81,7 +84,7 @@ def check_finite(name: str, value: Tensor, remedy: str) -> None:
     Raises:
         InputError: If it does, with the count of such values and the remedy.
     """
-    finite = value.isfinite()
-    if not bool(finite.all()):
-        count = int((~finite).sum())
+    extremes = torch.stack(value.aminmax()) if value.numel() else value  # NaN is the least and the largest
+    if not bool(extremes.isfinite().all()):
+        count = int((~value.isfinite()).sum())
         raise InputError(f"`{name}` must be finite, got {count} NaN or infinite values; {remedy}")

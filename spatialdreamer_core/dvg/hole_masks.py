@@ -68,23 +68,25 @@ def refine_hole_mask(
             neighbours.append(
                 (hole[t + 1 : t + 2], flow_forward[t : t + 1], confidence_forward[t : t + 1]),
             )
-        refined.append(refine_one_mask(hole[t : t + 1], columns, neighbours))
+        carried = [
+            (mask, gather_columns(flow, columns), gather_columns(confidence, columns))
+            for mask, flow, confidence in neighbours
+        ]
+        refined.append(refine_one_mask(hole[t : t + 1], carried))
     return torch.cat(refined)
 
 
 def refine_one_mask(
     hole: Tensor,  # [1, 1, H, W]
-    columns: Tensor,  # [1, 1, h, w] int64, `source_columns` at the flow's size
     neighbours: list[tuple[Tensor, Tensor, Tensor]],  # masks [1, 1, H, W]; flow, confidence [1, 2 | 1, h, w]
 ) -> Tensor:  # [1, 1, H, W]
     """Apply Eq. 2 to one frame, given the mask, the flow and the confidence towards each of its neighbours.
 
-    Flow and confidence belong to the source view and may be smaller than the masks.
+    Flow and confidence are those of the rendered view (`gather_columns`); they may be smaller than the masks.
     """
     refined = (hole > 0.5).to(hole.dtype)
     for neighbour, flow, confidence in neighbours:
-        carried = gather_columns(torch.cat([flow, confidence], dim=1), columns)
-        row, column = _found_along_flow(neighbour, carried[:, :2], carried[:, 2:])
+        row, column = _found_along_flow(neighbour, flow, confidence)
         refined[0, 0, row, column] = 1
     return refined
 

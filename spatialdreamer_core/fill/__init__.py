@@ -2,6 +2,5 @@
 
 from .composite import composite
 from .fast import FastFill, ViewFlow, ViewFrame, fast_fill
-from .spatial import fill_from_background
 
-__all__ = ["FastFill", "ViewFlow", "ViewFrame", "composite", "fast_fill", "fill_from_background"]
+__all__ = ["FastFill", "ViewFlow", "ViewFrame", "composite", "fast_fill"]

@@ -90,7 +90,8 @@ class FastFill:
         filled = frame.view.clone()
         seen = (~hole)[None]
         if len(runs.row):
-            colour = fill_from_background(frame.view, hole, runs)
+            filled[:, runs.row, runs.column] = frame.view[:, runs.row, runs.source]
+            colour = fill_from_background(filled, hole, runs)
             colour, is_seen = self._from_other_frames(colour, runs, to_previous, to_next, following)
             filled[:, runs.row, runs.column] = colour
             seen[0, runs.row, runs.column] = is_seen

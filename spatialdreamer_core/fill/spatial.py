@@ -18,24 +18,28 @@ SMOOTHING = 2.0  # px, standard deviation along the column
 
 
 def fill_from_background(
-    view: Tensor,  # [3, H, W] in [0, 1]
+    extended: Tensor,  # [3, H, W] in [0, 1]
     hole: Tensor,  # [H, W] bool
     runs: HoleRuns,
 ) -> Tensor:  # [3, N] in [0, 1], colours of the hole pixels
-    """Estimate the colours of a frame's hole pixels, in the order of `runs`."""
-    extended = _extend_rows(view, runs)
-    pulled = _pull_push(view, ~(hole | runs.foreground), runs)
-    return (extended + pulled) / 2
+    """Estimate the colours of a frame's hole pixels, in the order of `runs`.
+
+    Args:
+        extended: The view, its holes holding the nearest background pixel of their row (`runs.source`).
+        hole: Its holes.
+        runs: What is known about them.
+    """
+    smoothed = _smooth_columns(extended, runs)
+    pulled = _pull_push(extended, ~(hole | runs.foreground), runs)
+    return (smoothed + pulled) / 2
 
 
-def _extend_rows(view: Tensor, runs: HoleRuns) -> Tensor:
-    """Take the nearest background pixel of the row, then a Gaussian mean over the column's neighbours."""
-    height = view.shape[-2]
-    extended = view.clone()
-    extended[:, runs.row, runs.column] = view[:, runs.row, runs.source]
-    allowed = (~runs.foreground).to(view.dtype)
-    total = view.new_zeros(3, len(runs.row))
-    norm = view.new_zeros(len(runs.row))
+def _smooth_columns(extended: Tensor, runs: HoleRuns) -> Tensor:
+    """Take a Gaussian mean over each hole pixel's neighbours in its column, without foreground."""
+    height = extended.shape[-2]
+    allowed = (~runs.foreground).to(extended.dtype)
+    total = extended.new_zeros(3, len(runs.row))
+    norm = extended.new_zeros(len(runs.row))
     reach = round(2 * SMOOTHING)
     for offset in range(-reach, reach + 1):
         row = (runs.row + offset).clamp(0, height - 1)

@@ -7,6 +7,7 @@ Sundaram, Brox and Keutzer, ECCV 2010). SpatialDreamer uses it as the confidence
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..checks import check_video
@@ -39,8 +40,20 @@ def flow_confidence(
     check_video("flow", flow, channels=2)
     check_video("flow_back", flow_back, channels=2, like=flow, like_name="flow")
     back = sample_at_flow(flow_back, flow)
-    difference = (flow + back).square().sum(1, keepdim=True)
-    lengths = flow.square().sum(1, keepdim=True) + back.square().sum(1, keepdim=True)
-    everywhere = flow.new_ones(flow.shape[0], 1, *flow.shape[-2:])
-    inside = sample_at_flow(everywhere, flow, mode="nearest", outside="zeros")
-    return ((difference < alpha * lengths + beta) & (inside > 0.5)).to(flow.dtype)
+    tolerance = alpha * (_squared_length(flow) + _squared_length(back)) + beta
+    agree = _squared_length(flow + back) < tolerance
+    return (agree & _lands_inside(flow)).to(flow.dtype)
+
+
+def _squared_length(flow: Tensor) -> Tensor:  # [B, 2, H, W] -> [B, 1, H, W]
+    """Square the length of each vector."""
+    dx, dy = flow[:, :1], flow[:, 1:]
+    return dx * dx + dy * dy
+
+
+def _lands_inside(flow: Tensor) -> Tensor:  # [B, 2, H, W] -> [B, 1, H, W] bool
+    """Tell which vectors end at a pixel of the frame."""
+    height, width = flow.shape[-2:]
+    x = torch.arange(width, device=flow.device) + flow[:, :1]
+    y = torch.arange(height, device=flow.device)[:, None] + flow[:, 1:]
+    return (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)

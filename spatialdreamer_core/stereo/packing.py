@@ -6,23 +6,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import check_choice, check_video
+from ..checks import InputError, check_choice, check_video
 from .anaglyph import anaglyph
 
 FORMATS = ("full_sbs", "half_sbs", "full_tb", "half_tb", "cross_eyed", "anaglyph")
 
 
 def pack(
-    left: Tensor,  # [F, 3, H, W] in [0, 1]
-    right: Tensor,  # [F, 3, H, W] in [0, 1]
+    left: Tensor,  # [F, 3, H, W] in [0, 1], or uint8
+    right: Tensor,  # [F, 3, H, W] in [0, 1], or uint8
     *,
     format: str = "full_sbs",
-) -> Tensor:  # [F, 3, H', W'] in [0, 1]
+) -> Tensor:  # [F, 3, H', W'], of the views' type
     """Pack two views into one video.
 
     Args:
         left: The left eye's view.
-        right: The right eye's view.
+        right: The right eye's view, of the same type.
         format: "full_sbs" and "half_sbs": left beside right, at full or half width each. "full_tb" and
             "half_tb": left above right, at full or half height each. "cross_eyed": right beside left.
             "anaglyph": red-cyan (Dubois).
@@ -31,22 +31,27 @@ def pack(
         The packed video; `packed_size` tells its size. Half formats average pixels (antialiased).
 
     Raises:
-        InputError: If the views differ in shape or the format is unknown.
+        InputError: If the views differ in shape or type, or the format is unknown.
     """
     check_choice("format", format, FORMATS)
-    check_video("left", left, channels=3)
-    check_video("right", right, channels=3, like=left, like_name="left")
+    check_video("left", left, channels=3, allow_8_bit=True)
+    check_video("right", right, channels=3, like=left, like_name="left", allow_8_bit=True)
+    if left.dtype != right.dtype:
+        raise InputError(f"`left` and `right` must have one type, got {left.dtype} and {right.dtype}")
     if format == "anaglyph":
+        if left.dtype == torch.uint8:
+            return anaglyph(left / 255, right / 255).mul_(255).round_().to(torch.uint8)
         return anaglyph(left, right)
     if format == "cross_eyed":
         left, right = right, left
     height, width = left.shape[-2:]
-    axis = -2 if format.endswith("tb") else -1
+    axis = 1 if format.endswith("tb") else 2
     if format == "half_sbs":
         left, right = (_resize(view, height, (width + 1) // 2) for view in (left, right))
     elif format == "half_tb":
         left, right = (_resize(view, (height + 1) // 2, width) for view in (left, right))
-    return torch.cat([left, right], dim=axis)
+    # Channels last in memory, as decoded frames and ComfyUI's images are.
+    return torch.cat([view.movedim(1, -1) for view in (left, right)], dim=axis).movedim(-1, 1)
 
 
 def packed_size(height: int, width: int, *, format: str) -> tuple[int, int]:

@@ -89,9 +89,9 @@ def convert(
         audio_end=config.end,
         metadata=metadata,
     ) as writer:
-        for rendered, packed, sheet in _packed(frames, config, _middle(total, sheet_path), clock):
+        for pts, packed, sheet in _packed(frames, config, _middle(total, sheet_path), clock):
             with clock("encode"):
-                writer.write(packed, rendered.analysed.frame.pts)
+                writer.write(packed, pts)
             if sheet is not None and sheet_path is not None:
                 write_photo(sheet_path, sheet)
             done += 1
@@ -140,25 +140,29 @@ def _packed(
     config: ConvertConfig,
     sheet_index: int | None,
     clock: StageClock,
-) -> Iterator[tuple[Rendered, np.ndarray, np.ndarray | None]]:
-    """Run the chain of stages; yields each packed frame, and the contact sheet with its frame."""
+) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+    """Run the chain of stages; yields each frame's pts, the packed picture and, once, the contact sheet."""
     eyes: tuple[Eye, ...] = ("left", "right") if config.eye == "both" else (config.eye,)
     device = torch.device(_choose_device(config.device))
     decoded = prefetch(_timed(frames, "decode", clock))
     estimated = prefetch(estimate(analyse(decoded, flow_preset=config.flow, clock=clock), clock=clock))
-    rendered = render(
-        estimated,
-        eyes=eyes,
-        divergence=config.divergence,
-        convergence=config.convergence,
-        device=device,
-        clock=clock,
+    rendered = prefetch(
+        render(
+            estimated,
+            eyes=eyes,
+            divergence=config.divergence,
+            convergence=config.convergence,
+            device=device,
+            clock=clock,
+        ),
+        ahead=1,
     )
-    filled = prefetch(_pack_all(fill(refine(rendered, clock=clock), clock=clock), config, sheet_index, clock))
+    filled = fill(refine(rendered, clock=clock), clock=clock)
+    packed = prefetch(_pack_all(filled, config, sheet_index, clock))
     try:
-        yield from filled
+        yield from packed
     finally:
-        filled.close()
+        packed.close()
 
 
 def _pack_all(
@@ -166,7 +170,7 @@ def _pack_all(
     config: ConvertConfig,
     sheet_index: int | None,
     clock: StageClock,
-) -> Iterator[tuple[Rendered, np.ndarray, np.ndarray | None]]:
+) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
     """Pack each frame's two views into one 8-bit picture."""
     for index, (rendered, views) in enumerate(frames):
         with clock("pack"):
@@ -175,12 +179,23 @@ def _pack_all(
                 "left": (views[0], rendered.image),
                 "both": (views[0], views[-1]),
             }[config.eye]
-            packed = to_image(pack(left[None], right[None], format=config.format)[0])
+            packed = _pack_images(_to_image(left, rendered), _to_image(right, rendered), config.format)
         sheet = None
         if index == sheet_index:
             view = rendered.views[-1]
             sheet = preview_sheet(left, right, depth=rendered.depth, hole=view.hole, warped=view.image)
-        yield rendered, packed, sheet
+        yield rendered.analysed.frame.pts, packed, sheet
+
+
+def _to_image(view: Tensor, rendered: Rendered) -> np.ndarray:  # [H, W, 3] uint8
+    """Convert a view to 8 bits; the source's own is there already."""
+    return rendered.analysed.frame.image if view is rendered.image else to_image(view)
+
+
+def _pack_images(left: np.ndarray, right: np.ndarray, format: str) -> np.ndarray:
+    """Pack two pictures [H, W, 3] uint8."""
+    views = (torch.from_numpy(view).permute(2, 0, 1)[None] for view in (left, right))
+    return np.ascontiguousarray(pack(*views, format=format)[0].movedim(0, -1).numpy())
 
 
 def _timed(frames: Iterator[VideoFrame], stage: str, clock: StageClock) -> Iterator[VideoFrame]:

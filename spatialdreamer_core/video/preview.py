@@ -48,4 +48,4 @@ def to_image(
 ) -> np.ndarray:  # [H, W, 3] uint8
     """Convert a picture to 8 bits, rounding to nearest."""
     rounded = picture.detach().mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    return rounded.permute(1, 2, 0).contiguous().cpu().numpy()
+    return cv2.merge(list(rounded.cpu().numpy()))

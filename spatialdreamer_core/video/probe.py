@@ -165,7 +165,11 @@ def stream_duration(container: InputContainer, stream: VideoStream) -> float | N
 
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:  # [2, 2] of -1, 0, 1
-    """Return how a frame is turned or mirrored, (x', y') = (x, y) @ matrix, or None if it is not."""
+    """Return how a frame is turned or mirrored, (x', y') = (x, y) @ matrix, or None if it is not.
+
+    PyAV's side data and its frame refer to each other, so a frame that is asked stays in memory until Python
+    collects its garbage: ask one frame of a stream, not each.
+    """
     side_data = frame.side_data.get("DISPLAYMATRIX")
     if not isinstance(side_data, SideData):
         return None

@@ -87,9 +87,10 @@ def _read(path: Path, start: float, end: float | None) -> Generator[VideoFrame, 
             if converter is None:
                 converter = ColorConverter(ColorInfo.of_frame(frame, context))
                 width, height = frame.width, frame.height
+                turn = display_matrix(frame)  # of the whole stream
             count += 1
             image = converter.to_rgb(frame, width=width, height=height)
-            yield VideoFrame(upright(image, display_matrix(frame)), pts, time_base)
+            yield VideoFrame(upright(image, turn), pts, time_base)
     if count == 0:
         until = "the end" if end is None else f"{end:g} s"
         raise InputError(

@@ -59,7 +59,8 @@ class View:
     image: Tensor  # [3, H, W] in [0, 1]
     hole: Tensor  # [1, H, W], 1 = hole
     disparity: Tensor  # [1, H, W] px, in the rendered view
-    columns: Tensor  # [1, 1, h, w] int64, source columns at working size
+    to_previous: ViewFlow | None
+    to_next: ViewFlow | None
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def render(
             amount = divergence / len(eyes)
             disparity = depth_to_disparity(depth, divergence=amount, convergence=convergence)
             small = depth_to_disparity(depth_small, divergence=amount, convergence=convergence)
-            views = tuple(_render_view(image[None], disparity, small, eye) for eye in eyes)
+            views = tuple(_render_view(frame.analysed, image[None], disparity, small, eye) for eye in eyes)
         yield Rendered(frame.analysed, image, depth[0], views)
 
 
@@ -155,11 +156,22 @@ def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(image).to(device).permute(2, 0, 1).contiguous().float().div_(255)
 
 
-def _render_view(image: Tensor, disparity: Tensor, small: Tensor, eye: Eye) -> View:
-    """Warp one frame to one eye's view, and find what is in front where in it."""
+def _render_view(frame: Analysed, image: Tensor, disparity: Tensor, small: Tensor, eye: Eye) -> View:
+    """Warp one frame to one eye's view, and bring its disparity and motion there."""
     view, hole = forward_warp(image, disparity, eye=eye)
     seen = gather_columns(disparity, source_columns(disparity, eye=eye))
-    return View(eye, view[0], hole[0], seen[0], source_columns(small, eye=eye))
+    columns = source_columns(small, eye=eye)
+    to_previous, to_next = (_carry(motion, columns) for motion in (frame.to_previous, frame.to_next))
+    return View(eye, view[0], hole[0], seen[0], to_previous, to_next)
+
+
+def _carry(motion: Motion | None, columns: Tensor) -> ViewFlow | None:
+    """Bring the source view's motion into the rendered view."""
+    if motion is None:
+        return None
+    both = torch.cat([motion.flow, motion.confidence], dim=1).to(columns.device)
+    carried = gather_columns(both, columns)[0]
+    return ViewFlow(carried[:2], carried[2:])
 
 
 def refine(frames: Iterator[Rendered], *, clock: StageClock) -> Iterator[Rendered]:
@@ -182,18 +194,11 @@ def _refine_frame(
         views = []
         for i, view in enumerate(current.views):
             neighbours = [
-                (
-                    other.views[i].hole[None],
-                    motion.flow.to(view.hole.device),
-                    motion.confidence.to(view.hole.device),
-                )
-                for other, motion in (
-                    (previous, current.analysed.to_previous),
-                    (following, current.analysed.to_next),
-                )
-                if other is not None and motion is not None
+                (other.views[i].hole[None], towards.flow[None], towards.confidence[None])
+                for other, towards in ((previous, view.to_previous), (following, view.to_next))
+                if other is not None and towards is not None
             ]
-            hole = refine_one_mask(view.hole[None], view.columns, neighbours)
+            hole = refine_one_mask(view.hole[None], neighbours)
             views.append(replace(view, hole=hole[0]))
         return replace(current, views=tuple(views))
 
@@ -225,8 +230,8 @@ def _fill_frame(
             filled.append(
                 filler.step(
                     _view_frame(view),
-                    to_previous=_carry(current.analysed.to_previous, view),
-                    to_next=_carry(current.analysed.to_next, view),
+                    to_previous=view.to_previous,
+                    to_next=view.to_next,
                     following=None if upcoming is None else _view_frame(upcoming),
                 )
             )
@@ -236,12 +241,3 @@ def _fill_frame(
 def _view_frame(view: View) -> ViewFrame:
     """Give a view as the fill takes it."""
     return ViewFrame(view.image, view.hole, view.disparity)
-
-
-def _carry(motion: Motion | None, view: View) -> ViewFlow | None:
-    """Bring the source view's motion into the rendered view."""
-    if motion is None:
-        return None
-    both = torch.cat([motion.flow, motion.confidence], dim=1).to(view.columns.device)
-    carried = gather_columns(both, view.columns)[0]
-    return ViewFlow(carried[:2], carried[2:])

@@ -103,8 +103,7 @@ def test_flow_may_be_smaller_than_the_mask():
     neighbour[0, 0, 10:14, 20:28] = 1
     flow = torch.zeros(1, 2, 16, 32)
     flow[:, 0] = 2  # 4 px of the mask
-    columns = torch.arange(32).expand(1, 1, 16, 32)
-    refined = refine_one_mask(hole, columns, [(neighbour, flow, torch.ones(1, 1, 16, 32))])
+    refined = refine_one_mask(hole, [(neighbour, flow, torch.ones(1, 1, 16, 32))])
     assert torch.equal(refined[..., 10:14, 16:24], torch.ones(1, 1, 4, 8))
     assert int(refined.sum()) == 32
 

@@ -25,6 +25,15 @@ def test_full_formats_hold_both_views_exactly(views):
     assert torch.equal(pack(left, right, format="full_tb"), torch.cat([left, right], dim=2))
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_8_bit_views_stay_8_bit(views, format):
+    left, right = ((view * 255).round().to(torch.uint8) for view in views)
+    packed = pack(left, right, format=format)
+    assert packed.dtype == torch.uint8
+    expected = pack(left / 255, right / 255, format=format) * 255
+    assert (packed - expected).abs().max() < 0.51
+
+
 def test_half_formats_keep_each_half_to_its_eye(views):
     black, white = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
     assert pack(black, white, format="half_sbs")[0, 0, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
@@ -48,5 +57,7 @@ def test_errors_name_what_is_wrong(views):
     left, right = views
     with pytest.raises(InputError, match="format must be one of full_sbs, half_sbs"):
         pack(left, right, format="sbs")
+    with pytest.raises(InputError, match="must have one type, got"):
+        pack(left, right.to(torch.uint8))
     with pytest.raises(InputError, match="`right` must have as many frames as `left`"):
         pack(left, right[:1])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 from fractions import Fraction
 
@@ -38,6 +39,21 @@ def test_a_range_starts_at_the_very_frame_whose_time_is_given(make_video):
     path = make_video(frames=60, rate=Fraction(30000, 1001), time_base=Fraction(1001, 30000))
     for frame in list(read_frames(path))[::7]:
         assert next(read_frames(path, start=frame.time)).pts == frame.pts
+
+
+def test_decoded_frames_are_freed_at_once(make_video):
+    path = make_video(frames=100)
+    gc.collect()
+    gc.disable()  # what refers to itself waits for the collector, and a film's frames fill the memory
+    try:
+        most = max(_count_decoded_frames() for _ in read_frames(path))
+    finally:
+        gc.enable()
+    assert most < 50  # the decoder hands over its last ones together
+
+
+def _count_decoded_frames() -> int:
+    return sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
 
 
 def test_a_variable_frame_rate_is_kept(make_video):
