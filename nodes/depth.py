@@ -29,8 +29,8 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
                     "estimator",
                     options=[info.name for info in list_estimators() if info.available],
                     default="builtin",
-                    tooltip="builtin: from motion, position, haze and focus; no weights, preview grade. "
-                    "Depth models come through any other pack's depth node.",
+                    tooltip="builtin: from motion, position, upright shapes, haze and focus; no weights, "
+                    "preview grade. Depth models come through any other pack's depth node.",
                 ),
                 FlowType.Input(
                     "flow",

@@ -96,7 +96,7 @@ class BuiltinDepth:
         moved = look_up(previous, to_previous)
         change = largest_channel(cv2.absdiff(moved, self._image))
         same = np.clip(2 - change / 0.06, 0, 1)
-        kept = 0.85 * same
+        kept = 0.95 * same
         self._prior = prior + kept * (look_up(self._prior, to_previous) - prior)
         if self._evidence is not None and self._trust is not None:
             state = look_up(cv2.merge([self._evidence, self._trust]), to_previous)
