@@ -1,7 +1,7 @@
 """DVG, depth-based video generation (SpatialDreamer, section 3.2): disparity, warping, hole masks."""
 
 from .disparity import depth_to_disparity, looks_inverted
-from .forward import forward_warp
+from .forward import forward_warp, forward_warp_with_disparity
 from .hole_masks import refine_hole_mask, refine_one_mask
 from .zbuffer import NO_SOURCE, gather_columns, source_columns
 
@@ -9,6 +9,7 @@ __all__ = [
     "NO_SOURCE",
     "depth_to_disparity",
     "forward_warp",
+    "forward_warp_with_disparity",
     "gather_columns",
     "looks_inverted",
     "refine_hole_mask",

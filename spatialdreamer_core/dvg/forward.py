@@ -7,7 +7,7 @@ is the hole mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -44,22 +44,61 @@ def forward_warp(
     Raises:
         InputError: If the shapes differ or the disparity is not finite.
     """
-    check_video("image", image, channels=3)
-    check_video("disparity", disparity, channels=1, like=image)
-    check_finite("disparity", disparity, "repair the depth it was made from")
-    sign = eye_sign(eye)
+    _check(image, disparity)
     view = torch.empty_like(image)
     hole = image.new_empty(len(image), 1, *image.shape[-2:])
-    rows = _rows_at_once(image)
     for t in range(len(image)):
-        for top in range(0, image.shape[-2], rows):
-            part = slice(top, top + rows)
-            colour, coverage = splat_rows(image[t, :, part], disparity[t, :, part].to(image.dtype), sign=sign)
-            colour, gap = bridge_cracks(colour, coverage < MIN_COVERAGE)
-            view[t, :, part], hole[t, :, part] = drop_strays(colour, gap)
+        for part in _strips(image):
+            values, moved = image[t, :, part], disparity[t, :, part].to(image.dtype)
+            view[t, :, part], hole[t, :, part] = _warp_rows(values, moved, eye)
         if on_frame is not None:
             on_frame(t + 1)
     return view, hole
+
+
+def forward_warp_with_disparity(
+    image: Tensor,  # [F, 3, H, W] in [0, 1]
+    disparity: Tensor,  # [F, 1, H, W] px
+    *,
+    eye: Eye = "right",
+) -> tuple[Tensor, Tensor, Tensor]:  # [F, 3, H, W] in [0, 1], [F, 1, H, W], [F, 1, H, W] px
+    """Do as `forward_warp`, and carry the disparity along: also what is seen at each pixel of the view.
+
+    Returns:
+        The rendered view, its hole mask, and its disparity, 0 in holes.
+
+    Raises:
+        InputError: If the shapes differ or the disparity is not finite.
+    """
+    _check(image, disparity)
+    view = torch.empty_like(image)
+    hole, seen = (image.new_empty(len(image), 1, *image.shape[-2:]) for _ in range(2))
+    for t in range(len(image)):
+        for part in _strips(image):
+            moved = disparity[t, :, part].to(image.dtype)
+            warped, hole[t, :, part] = _warp_rows(torch.cat([image[t, :, part], moved]), moved, eye)
+            view[t, :, part], seen[t, :, part] = warped[:-1], warped[-1:]
+    return view, hole, seen
+
+
+def _check(image: Tensor, disparity: Tensor) -> None:
+    """Check what a warp is given."""
+    check_video("image", image, channels=3)
+    check_video("disparity", disparity, channels=1, like=image)
+    check_finite("disparity", disparity, "repair the depth it was made from")
+
+
+def _warp_rows(values: Tensor, disparity: Tensor, eye: Eye) -> tuple[Tensor, Tensor]:
+    """Warp rows [C, H, W] of one frame; returns them and the hole mask [1, H, W]."""
+    values, coverage = splat_rows(values, disparity, sign=eye_sign(eye))
+    values, gap = bridge_cracks(values, coverage < MIN_COVERAGE)
+    return drop_strays(values, gap)
+
+
+def _strips(image: Tensor) -> Iterator[slice]:
+    """Divide the height into strips of `_rows_at_once` rows."""
+    rows = _rows_at_once(image)
+    return (slice(top, top + rows) for top in range(0, image.shape[-2], rows))
 
 
 def _rows_at_once(image: Tensor) -> int:

@@ -105,9 +105,9 @@ def _found_along_flow(
     flow_height, flow_width = flow.shape[-2:]
     marked = mask[0, 0] > 0.5
     row, column = marked.nonzero(as_tuple=True)
-    coarse = mask.new_zeros(1, 1, flow_height, flow_width)
-    coarse[0, 0, row * flow_height // height, column * flow_width // width] = 1
-    coarse = F.max_pool2d(coarse, 3, stride=1, padding=1)[0, 0] > 0.5
+    coarse = torch.zeros(flow_height, flow_width, dtype=torch.bool, device=mask.device)
+    coarse[row * flow_height // height, column * flow_width // width] = True
+    coarse = _grow(coarse)
     x = torch.arange(flow_width, device=mask.device) + flow[0, 0]
     y = torch.arange(flow_height, device=mask.device)[:, None] + flow[0, 1]
     cell_row, cell_column = (_look_up(coarse, x, y) & (confidence[0, 0] > 0.5)).nonzero(as_tuple=True)
@@ -116,6 +116,13 @@ def _found_along_flow(
     dx, dy = flow[0, :, cell_row[cell], cell_column[cell]]
     found = _look_up(marked, column + dx * (width / flow_width), row + dy * (height / flow_height))
     return row[found], column[found]
+
+
+def _grow(marked: Tensor) -> Tensor:  # [h, w] bool
+    """Mark the eight neighbours of marked pixels too."""
+    padded = F.pad(marked, (1, 1, 1, 1))
+    rows = padded[:-2] | padded[1:-1] | padded[2:]
+    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
 
 
 def _pixels_of(
@@ -140,6 +147,7 @@ def _pixels_of(
 def _look_up(marked: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Tell whether the pixel nearest to each position is marked; outside of the frame none is."""
     height, width = marked.shape
-    x, y = x.round().long(), y.round().long()
+    x, y = x.round(), y.round()
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return inside & marked[y.clamp(0, height - 1), x.clamp(0, width - 1)]
+    index = torch.where(inside, y * width + x, x.new_zeros(())).long()
+    return inside & marked.take(index)

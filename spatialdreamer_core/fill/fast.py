@@ -13,17 +13,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..checks import InputError, check_video
 from ..dvg.eyes import Eye
 from ..dvg.zbuffer import gather_columns, source_columns
 from ..flow import flow_confidence
 from .runs import HoleRuns, find_runs
-from .spatial import fill_from_background
+from .spatial import fill_from_background, sample_at
 
 CARRIED_SHARE = 0.85  # of an earlier estimate in the new one
-ALL_REAL = 0.999  # share of real pixels in a bilinear sample from which on it is real
 STILL = 0.1  # px; smaller motion counts as none, so that carried pixels are not resampled again and again
 
 
@@ -153,13 +151,14 @@ def _look_up(
     if other.disparity is not None:
         valid &= other.disparity[0, near_row, near_column] <= runs.limit
 
+    found = sample_at(other.filled, x, y)
     # Holes of an unfilled frame are black: a real pixel has none among the four that it is mixed from.
-    grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)[None, None]
-    layers = torch.cat([other.filled, other.seen.to(other.filled.dtype)])
-    sampled = F.grid_sample(layers[None], grid.to(layers.dtype), padding_mode="border", align_corners=False)[
-        0, :, 0
-    ]
-    return sampled[:3], valid, sampled[3] > ALL_REAL
+    row, column = y.clamp(0, height - 1), x.clamp(0, width - 1)
+    is_real = torch.ones_like(valid)
+    for corner_row in (row.floor().long(), row.ceil().long()):
+        for corner_column in (column.floor().long(), column.ceil().long()):
+            is_real &= other.seen[0, corner_row, corner_column]
+    return found, valid, is_real
 
 
 def fast_fill(

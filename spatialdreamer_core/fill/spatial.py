@@ -60,13 +60,30 @@ def _pull_push(view: Tensor, usable: Tensor, runs: HoleRuns) -> Tensor:
         level = _halve(level)
         levels.append(level)
     filled = levels[-1][:, :3] / levels[-1][:, 3:].clamp(min=1e-6)
-    for level in reversed(levels[:-1]):
+    for level in reversed(levels[1:-1]):
         coarse = F.interpolate(filled, level.shape[-2:], mode="bilinear", align_corners=False)
         filled = level[:, :3] + (1 - level[:, 3:]) * coarse
-    x = (2 * runs.column + 1).to(view.dtype) / width - 1
-    y = (2 * runs.row + 1).to(view.dtype) / height - 1
-    grid = torch.stack((x, y), dim=-1)[None, None]
-    return F.grid_sample(filled, grid, padding_mode="border", align_corners=False)[0, :, 0]
+    # The finest level, most of the work, is needed at holes alone.
+    x, y = (runs.column + 0.5) * (weight.shape[1] / width), (runs.row + 0.5) * (weight.shape[0] / height)
+    finest = sample_at(levels[0][0], x - 0.5, y - 0.5)
+    if len(levels) == 1:
+        return finest[:3] / finest[3:].clamp(min=1e-6)
+    coarse_height, coarse_width = filled.shape[-2:]
+    x, y = x * (coarse_width / weight.shape[1]), y * (coarse_height / weight.shape[0])
+    return finest[:3] + (1 - finest[3:]) * sample_at(filled[0], x - 0.5, y - 0.5)
+
+
+def sample_at(
+    image: Tensor,  # [C, H, W]
+    x: Tensor,  # [N] px, pixel centres at integers
+    y: Tensor,  # [N] px
+) -> Tensor:  # [C, N]
+    """Sample an image bilinearly at positions, beyond the border as at it."""
+    height, width = image.shape[-2:]
+    grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)[None, None]
+    return F.grid_sample(image[None], grid.to(image.dtype), padding_mode="border", align_corners=False)[
+        0, :, 0
+    ]
 
 
 def _halve(level: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ encoder. Memory does not depend on the length; the output appears under its name
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -160,9 +161,21 @@ def _packed(
     filled = fill(refine(rendered, clock=clock), clock=clock)
     packed = prefetch(_pack_all(filled, config, sheet_index, clock))
     try:
-        yield from packed
+        with _half_of_the_cores():
+            yield from packed
     finally:
         packed.close()
+
+
+@contextmanager
+def _half_of_the_cores() -> Iterator[None]:
+    """Leave each operation half of the cores while stages run side by side: fewer waits for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _pack_all(

@@ -16,7 +16,13 @@ import torch
 from torch import Tensor
 
 from ..depth import BuiltinDepth, upsample_depth, warn_preview_grade, working_size
-from ..dvg import depth_to_disparity, forward_warp, gather_columns, refine_one_mask, source_columns
+from ..dvg import (
+    depth_to_disparity,
+    forward_warp_with_disparity,
+    gather_columns,
+    refine_one_mask,
+    source_columns,
+)
 from ..dvg.eyes import Eye
 from ..fill import FastFill, ViewFlow, ViewFrame
 from ..flow import CutDetector, dis_flow, flow_confidence
@@ -158,8 +164,7 @@ def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
 
 def _render_view(frame: Analysed, image: Tensor, disparity: Tensor, small: Tensor, eye: Eye) -> View:
     """Warp one frame to one eye's view, and bring its disparity and motion there."""
-    view, hole = forward_warp(image, disparity, eye=eye)
-    seen = gather_columns(disparity, source_columns(disparity, eye=eye))
+    view, hole, seen = forward_warp_with_disparity(image, disparity, eye=eye)
     columns = source_columns(small, eye=eye)
     to_previous, to_next = (_carry(motion, columns) for motion in (frame.to_previous, frame.to_next))
     return View(eye, view[0], hole[0], seen[0], to_previous, to_next)
