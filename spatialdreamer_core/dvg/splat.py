@@ -12,10 +12,58 @@ gradients.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 MAX_EXPONENT = 80.0  # exp(±80) times a few colours fits float32
+LEAST_WEIGHT = 1e-37
+
+
+class Landing(NamedTuple):
+    """Where the pixels of some rows land; columns are counted in `width + 3` bins, the frame's from 1 on."""
+
+    index: Tensor  # [1, H, W] int64, the first of the two bins that a pixel lands in
+    share: tuple[Tensor, Tensor]  # two of [1, H, W], bilinear weight in each of the two
+    weight: tuple[Tensor, Tensor]  # two of [1, H, W], the same times the importance exp(d)
+
+
+def land(
+    disparity: Tensor,  # [1, H, W] px, float32
+    *,
+    sign: int,
+) -> Landing:
+    """Find where each pixel lands and how much it counts there; -1 is the right eye's sign, +1 the left's."""
+    width = disparity.shape[-1]
+    target = torch.arange(width, device=disparity.device, dtype=disparity.dtype).add(disparity, alpha=sign)
+    target = target.clamp(-1, width)
+    left = target.detach().floor()
+    fraction = target - left
+    # The first bin and the last two collect what leaves the frame.
+    index = left.long() + 1
+    share = (1 - fraction, fraction)
+    low, high = disparity.detach().aminmax()
+    if max(-float(low), float(high)) <= MAX_EXPONENT:
+        importance = disparity.exp()
+        return Landing(index, share, (importance * share[0], importance * share[1]))
+    nearest = _nearest_disparity(disparity.detach(), index, fraction.detach(), width + 3)
+    first, second = (
+        (disparity - nearest.gather(-1, index + step)).clamp(-MAX_EXPONENT, 0).exp() for step in (0, 1)
+    )
+    return Landing(index, share, (first * share[0], second * share[1]))
+
+
+def add_up(
+    values: tuple[Tensor, Tensor],  # two of [C, H, W]: what each pixel gives to its first and second bin
+    index: Tensor,  # [1, H, W], of `Landing`
+) -> Tensor:  # [C, H, W + 3]
+    """Sum what lands in each bin of a row."""
+    channels, height, width = values[0].shape
+    sums = values[0].new_zeros(channels, height, width + 3)
+    for step, value in enumerate(values):
+        sums.scatter_add_(-1, (index + step if step else index).expand(channels, -1, -1), value)
+    return sums
 
 
 def splat_rows(
@@ -34,29 +82,10 @@ def splat_rows(
     Returns:
         The blended values (0 where nothing lands) and the coverage, the sum of the bilinear weights alone.
     """
-    channels, height, width = values.shape
-    target = torch.arange(width, device=values.device, dtype=values.dtype).add(disparity, alpha=sign)
-    target = target.clamp(-1, width)
-    left = target.detach().floor()
-    fraction = target - left
-    # The first column and the last two collect what leaves the frame.
-    index = left.long() + 1
-    sums = values.new_zeros(channels + 2, height, width + 3)
-    nearest = None
-    if float(disparity.detach().abs().max()) > MAX_EXPONENT:
-        nearest = _nearest_disparity(disparity.detach(), index, fraction.detach(), width + 3)
-    else:
-        importance = disparity.exp()
-    for step, share in ((0, 1 - fraction), (1, fraction)):
-        column = index + step
-        if nearest is not None:
-            importance = (disparity - nearest.gather(-1, column)).clamp(-MAX_EXPONENT, 0).exp()
-        weight = importance * share
-        sums[:channels].scatter_add_(-1, column.expand(channels, -1, -1), values * weight)
-        sums[channels : channels + 1].scatter_add_(-1, column, weight)
-        sums[channels + 1 :].scatter_add_(-1, column, share)
-    sums = sums[..., 1 : width + 1]
-    return sums[:channels] / sums[channels : channels + 1].clamp(min=1e-37), sums[channels + 1 :]
+    landing = land(disparity, sign=sign)
+    total = add_up((values * landing.weight[0], values * landing.weight[1]), landing.index)
+    weight, coverage = add_up(landing.weight, landing.index), add_up(landing.share, landing.index)
+    return (total / weight.clamp(min=LEAST_WEIGHT))[..., 1:-2], coverage[..., 1:-2]
 
 
 def _nearest_disparity(

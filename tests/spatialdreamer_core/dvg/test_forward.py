@@ -38,6 +38,26 @@ def test_left_eye_is_the_mirror_image():
 
 
 @pytest.mark.parametrize("eye", ["right", "left"])
+def test_fine_detail_keeps_its_contrast_between_pixels(eye):
+    wave = (2 * torch.pi / 6 * torch.arange(96.0)).sin() * 0.4 + 0.5  # a splat by half a pixel leaves 87 %
+    image = wave.expand(1, 3, 4, 96)
+    view, _ = forward_warp(image, torch.full((1, 1, 4, 96), 3.5), eye=eye)
+    inner = view[..., 8:88]
+    assert float(inner.max() - inner.min()) > 0.76
+
+
+@pytest.mark.parametrize("eye", ["right", "left"])
+def test_colours_do_not_mix_across_a_jump(eye):
+    image, disparity = box_scene(disparity=6.5)
+    image[:, :, :, 24:40] = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
+    view, hole = forward_warp(image, disparity, eye=eye)
+    grey = (view[:, 0] - view[:, 1]).abs() < 1e-3
+    red = view[:, 0] > 0.99
+    mixed = ~grey & ~red & (hole[:, 0] < 0.5)
+    assert int(mixed.sum(-1).max()) <= 2, "one pixel at each side of the box"
+
+
+@pytest.mark.parametrize("eye", ["right", "left"])
 def test_the_nearer_one_wins(eye):
     image, disparity = box_scene(disparity=12.0)
     disparity[..., :24] = 3.0

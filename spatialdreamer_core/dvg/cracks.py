@@ -1,0 +1,61 @@
+"""Small flaws of a splat: cracks in stretched surfaces, and strays between two holes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+MAX_CRACK = 2  # px
+MAX_STRAY = 2  # px
+
+
+def bridge_cracks(
+    values: Tensor,  # [C, H, W]
+    gap: Tensor,  # [1, H, W] bool
+) -> tuple[Tensor, Tensor]:  # [C, H, W], [1, H, W]
+    """Fill gaps of at most `MAX_CRACK` px between two known pixels of a row linearly.
+
+    Returns:
+        The values and the gaps that stay, bool.
+    """
+    width = values.shape[-1]
+    known = ~gap[0]
+    row, column = gap[0].nonzero(as_tuple=True)
+    to_left = _distance_to_known(known, row, column, -1)
+    to_right = _distance_to_known(known, row, column, 1)
+    is_crack = to_left + to_right <= MAX_CRACK + 1
+    row, column, to_left, to_right = (part[is_crack] for part in (row, column, to_left, to_right))
+    share = to_left / (to_left + to_right)
+    left_value = values[:, row, (column - to_left).clamp(min=0)]
+    right_value = values[:, row, (column + to_right).clamp(max=width - 1)]
+    values, gap = values.clone(), gap.clone()
+    values[:, row, column] = torch.lerp(left_value, right_value, share.to(values.dtype))
+    gap[0, row, column] = False
+    return values, gap
+
+
+def drop_strays(
+    gap: Tensor,  # [1, H, W] bool
+) -> Tensor:  # [1, H, W] bool
+    """Add known runs of at most `MAX_STRAY` px between two gaps of a row to them (an opening)."""
+    width = gap.shape[-1]
+    known = F.pad(~gap, (MAX_STRAY, MAX_STRAY), value=True)
+    in_long_run = known[..., : width + MAX_STRAY]
+    for shift in range(1, MAX_STRAY + 1):
+        in_long_run = in_long_run & known[..., shift : shift + width + MAX_STRAY]
+    kept = in_long_run[..., :width]
+    for shift in range(1, MAX_STRAY + 1):
+        kept = kept | in_long_run[..., shift : shift + width]
+    return ~kept
+
+
+def _distance_to_known(known: Tensor, row: Tensor, column: Tensor, step: int) -> Tensor:
+    """Count the pixels to the next known one in a row's direction; MAX_CRACK + 1 where it is farther."""
+    width = known.shape[-1]
+    distance = torch.full_like(column, MAX_CRACK + 1)
+    for n in range(MAX_CRACK, 0, -1):
+        neighbour = column + n * step
+        inside = (neighbour >= 0) & (neighbour < width)
+        distance[inside & known[row, neighbour.clamp(0, width - 1)]] = n
+    return distance

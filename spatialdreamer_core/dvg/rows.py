@@ -1,0 +1,106 @@
+"""Warp rows: splat the disparity, then gather the colours; at jumps of the disparity splat the colours too.
+
+A splat averages what lands on a pixel, which is right where surfaces meet and blurs their insides; a gather
+keeps detail and cannot tell which colours belong together at an edge. So disparity is splatted (softmax
+splatting, `splat.py`), which tells from which column each pixel of the view comes, and its colour is read
+there with a cubic kernel (Keys 1981, a = -0.5). Within a pixel of a jump the colours are splatted as well.
+`benchmarks.warp` has the figures of each alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .cracks import bridge_cracks, drop_strays
+from .splat import LEAST_WEIGHT, Landing, add_up, land
+
+MIN_COVERAGE = 0.25  # bilinear mass from which on a pixel counts as seen
+JUMP = 0.75  # px; neighbours in the view whose disparities differ by more belong to two surfaces
+
+
+class WarpedRows(NamedTuple):
+    """Rows of a rendered view."""
+
+    colour: Tensor  # [C, H, W] in [0, 1], black in holes
+    hole: Tensor  # [1, H, W] bool
+    disparity: Tensor  # [1, H, W] px, of what is seen; 0 in holes
+
+
+def warp_rows(
+    colour: Tensor,  # [C, H, W] in [0, 1]
+    disparity: Tensor,  # [1, H, W] px
+    *,
+    sign: int,
+) -> WarpedRows:
+    """Render rows of one eye's view; `sign` is -1 for the right eye (x' = x - d), +1 for the left one."""
+    # 1. What is seen at each pixel of the view, by its disparity.
+    landing = land(disparity, sign=sign)
+    weight, coverage = add_up(landing.weight, landing.index), add_up(landing.share, landing.index)
+    carried = (landing.weight[0] * disparity, landing.weight[1] * disparity)
+    seen = add_up(carried, landing.index) / weight.clamp(min=LEAST_WEIGHT)
+    seen, gap = bridge_cracks(seen[..., 1:-2], coverage[..., 1:-2] < MIN_COVERAGE)
+    # 2. The colours there.
+    view = _gather_cubic(colour, seen, sign)
+    # 3. Blended colours where surfaces meet.
+    row, column = _about_jumps(seen, gap)[0].nonzero(as_tuple=True)
+    blended = _splat_at(colour, landing, weight, row, column)
+    lands = weight[0, row, column + 1] > 0
+    view[:, row[lands], column[lands]] = blended[:, lands]
+    # 4. Holes.
+    hole = drop_strays(gap)
+    known = ~hole
+    return WarpedRows(view.mul_(known), hole, seen.mul_(known))
+
+
+def _gather_cubic(colour: Tensor, seen: Tensor, sign: int) -> Tensor:  # [C, H, W]
+    """Read each pixel of the view at x - sign · d of the source, between columns by a cubic kernel."""
+    channels, _, width = colour.shape
+    position = torch.arange(width, device=seen.device, dtype=seen.dtype).sub(seen, alpha=sign)
+    position = position.clamp_(0, width - 1)
+    left = position.floor()
+    t = position.sub_(left)
+    index = left.long().expand(channels, -1, -1)
+    first, last = colour[..., :1], colour[..., -1:]
+    padded = torch.cat([first, colour, last, last], dim=-1)
+    view = None
+    for tap, weight in enumerate(_cubic_weights(t)):
+        value = padded[..., tap : tap + width].gather(-1, index)
+        view = value.mul_(weight) if view is None else view.addcmul_(value, weight)
+    assert view is not None
+    return view.clamp_(0, 1)
+
+
+def _cubic_weights(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weights of the columns at -1, 0, 1 and 2 for a position t in [0, 1) after column 0."""
+    s = 1 - t
+    outer_left, outer_right = t * s * s * -0.5, s * t * t * -0.5
+    inner_right = t * t * (2 - 1.5 * t) + 0.5 * t
+    return outer_left, 1 - outer_left - outer_right - inner_right, inner_right, outer_right
+
+
+def _about_jumps(seen: Tensor, gap: Tensor) -> Tensor:  # [1, H, W] bool
+    """Mark both pixels at each jump of the disparity and at each border of a gap."""
+    jump = (seen[..., 1:] - seen[..., :-1]).abs_() > JUMP
+    jump |= gap[..., 1:] != gap[..., :-1]
+    marked = torch.zeros_like(gap)
+    marked[..., 1:] |= jump
+    marked[..., :-1] |= jump
+    return marked
+
+
+def _splat_at(colour: Tensor, landing: Landing, weight: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Splat the colours of those pixels alone that land on the given ones; returns them, [C, N]."""
+    wanted = torch.zeros_like(weight, dtype=torch.bool)
+    wanted[0, row, column + 1] = True
+    lands = wanted.gather(-1, landing.index) | wanted.gather(-1, landing.index + 1)
+    from_row, from_column = lands[0].nonzero(as_tuple=True)
+    bins = weight.shape[-1]
+    target = from_row * bins + landing.index[0, from_row, from_column]
+    source = colour[:, from_row, from_column]
+    sums = colour.new_zeros(len(colour), weight.shape[-2] * bins)
+    for step, part in enumerate(landing.weight):
+        sums.index_add_(1, target + step, source * part[0, from_row, from_column])
+    return sums[:, row * bins + column + 1] / weight[0, row, column + 1].clamp(min=LEAST_WEIGHT)
