@@ -1,10 +1,10 @@
-"""Warp rows: splat the disparity, then gather the colours; at jumps of the disparity splat the colours too.
+"""Warp rows: splat the disparity, then gather the colours; at jumps of the disparity splat the colours.
 
 A splat averages what lands on a pixel, which is right where surfaces meet and blurs their insides; a gather
 keeps detail and cannot tell which colours belong together at an edge. So disparity is splatted (softmax
 splatting, `splat.py`), which tells from which column each pixel of the view comes, and its colour is read
-there with a cubic kernel (Keys 1981, a = -0.5). Within a pixel of a jump the colours are splatted as well.
-`benchmarks.warp` has the figures of each alone.
+there with a cubic kernel (Keys 1981, a = -0.5). Within a pixel of a jump colours are splatted, front over
+back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from torch import Tensor
 from .cracks import bridge_cracks, drop_strays
 from .splat import LEAST_WEIGHT, Landing, add_up, land
 
-MIN_COVERAGE = 0.25  # bilinear mass from which on a pixel counts as seen
+MIN_COVERAGE = 0.5  # bilinear mass from which on a pixel counts as seen: its centre is
+FRONT_ODDS = 2.0  # of the front surface at an outline; 1 is its share of the pixel, but its rim is soft
 JUMP = 0.75  # px; neighbours in the view whose disparities differ by more belong to two surfaces
 
 
@@ -38,16 +39,15 @@ def warp_rows(
     """Render rows of one eye's view; `sign` is -1 for the right eye (x' = x - d), +1 for the left one."""
     # 1. What is seen at each pixel of the view, by its disparity.
     landing = land(disparity, sign=sign)
-    weight, coverage = add_up(landing.weight, landing.index), add_up(landing.share, landing.index)
+    weight, coverage = add_up(landing.weight, landing.bin), add_up(landing.share, landing.bin)
     carried = (landing.weight[0] * disparity, landing.weight[1] * disparity)
-    seen = add_up(carried, landing.index) / weight.clamp(min=LEAST_WEIGHT)
+    seen = add_up(carried, landing.bin) / weight.clamp(min=LEAST_WEIGHT)
     seen, gap = bridge_cracks(seen[..., 1:-2], coverage[..., 1:-2] < MIN_COVERAGE)
     # 2. The colours there.
     view = _gather_cubic(colour, seen, sign)
     # 3. Blended colours where surfaces meet.
     row, column = _about_jumps(seen, gap)[0].nonzero(as_tuple=True)
-    blended = _splat_at(colour, landing, weight, row, column)
-    lands = weight[0, row, column + 1] > 0
+    blended, lands = _splat_at(colour, disparity, landing, row, column)
     view[:, row[lands], column[lands]] = blended[:, lands]
     # 4. Holes.
     hole = drop_strays(gap)
@@ -91,16 +91,47 @@ def _about_jumps(seen: Tensor, gap: Tensor) -> Tensor:  # [1, H, W] bool
     return marked
 
 
-def _splat_at(colour: Tensor, landing: Landing, weight: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Splat the colours of those pixels alone that land on the given ones; returns them, [C, N]."""
-    wanted = torch.zeros_like(weight, dtype=torch.bool)
+def _splat_at(
+    colour: Tensor,  # [C, H, W]
+    disparity: Tensor,  # [1, H, W] px
+    landing: Landing,
+    row: Tensor,  # [N]
+    column: Tensor,  # [N]
+) -> tuple[Tensor, Tensor]:  # [C, N], [N] bool
+    """Splat the colours of those pixels alone that land on the given ones, the front surface over the rest.
+
+    The front surface covers a pixel as far as its bilinear weights reach, by `FRONT_ODDS`, which smooths its
+    outline.
+
+    Returns:
+        The colours, and where anything lands at all.
+    """
+    height, width = disparity.shape[-2:]
+    bins = width + 3
+    wanted = disparity.new_zeros(1, height, bins, dtype=torch.bool)
     wanted[0, row, column + 1] = True
-    lands = wanted.gather(-1, landing.index) | wanted.gather(-1, landing.index + 1)
+    lands = wanted.gather(-1, landing.bin) | wanted.gather(-1, landing.bin + 1)
     from_row, from_column = lands[0].nonzero(as_tuple=True)
-    bins = weight.shape[-1]
-    target = from_row * bins + landing.index[0, from_row, from_column]
-    source = colour[:, from_row, from_column]
-    sums = colour.new_zeros(len(colour), weight.shape[-2] * bins)
-    for step, part in enumerate(landing.weight):
-        sums.index_add_(1, target + step, source * part[0, from_row, from_column])
-    return sums[:, row * bins + column + 1] / weight[0, row, column + 1].clamp(min=LEAST_WEIGHT)
+    first = from_row * bins + landing.bin[0, from_row, from_column]
+    target = torch.cat([first, first + 1])
+    share, weight = (
+        torch.cat([part[0, from_row, from_column] for part in pair])
+        for pair in (landing.share, landing.weight)
+    )
+    moved = disparity[0, from_row, from_column].repeat(2)
+    front = disparity.new_full((height * bins,), -torch.inf)
+    front.scatter_reduce_(0, target, moved.masked_fill(share == 0, -torch.inf), "amax")
+    in_front = moved >= front[target] - JUMP
+    source = colour[:, from_row, from_column].repeat(1, 2)
+    layers = []
+    for part in (weight * in_front, weight * ~in_front):
+        sums = colour.new_zeros(len(colour) + 1, height * bins)
+        sums.index_add_(1, target, torch.cat([source, torch.ones_like(part)[None]]) * part)
+        layers.append(sums[:, row * bins + column + 1])
+    cover = colour.new_zeros(height * bins).index_add_(0, target, share * in_front)
+    cover = cover[row * bins + column + 1].clamp_(max=1)
+    cover = FRONT_ODDS * cover / (1 + (FRONT_ODDS - 1) * cover)
+    near, far = (layer[:-1] / layer[-1:].clamp(min=LEAST_WEIGHT) for layer in layers)
+    near_lands, far_lands = (layer[-1] > 0 for layer in layers)
+    blended = torch.where(far_lands, torch.lerp(far, near, cover), near)
+    return blended, near_lands

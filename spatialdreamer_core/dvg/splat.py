@@ -24,7 +24,7 @@ LEAST_WEIGHT = 1e-37
 class Landing(NamedTuple):
     """Where the pixels of some rows land; columns are counted in `width + 3` bins, the frame's from 1 on."""
 
-    index: Tensor  # [1, H, W] int64, the first of the two bins that a pixel lands in
+    bin: Tensor  # [1, H, W] int64, the first of the two bins that a pixel lands in
     share: tuple[Tensor, Tensor]  # two of [1, H, W], bilinear weight in each of the two
     weight: tuple[Tensor, Tensor]  # two of [1, H, W], the same times the importance exp(d)
 
@@ -83,8 +83,8 @@ def splat_rows(
         The blended values (0 where nothing lands) and the coverage, the sum of the bilinear weights alone.
     """
     landing = land(disparity, sign=sign)
-    total = add_up((values * landing.weight[0], values * landing.weight[1]), landing.index)
-    weight, coverage = add_up(landing.weight, landing.index), add_up(landing.share, landing.index)
+    total = add_up((values * landing.weight[0], values * landing.weight[1]), landing.bin)
+    weight, coverage = add_up(landing.weight, landing.bin), add_up(landing.share, landing.bin)
     return (total / weight.clamp(min=LEAST_WEIGHT))[..., 1:-2], coverage[..., 1:-2]
 
 
