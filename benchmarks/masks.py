@@ -1,0 +1,159 @@
+"""Hole masks: `python -m benchmarks.masks [--clip FILE]`.
+
+Truth: the hole mask of synthetic clips against the true disocclusion, for both eyes, and the warp's visible
+PSNR against its `scatter_add_` twin's. Stability: how much masks flicker with and without Eq. 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import torch
+from torch import Tensor
+
+from benchmarks.report import format_table, write_result
+from spatialdreamer_core.depth import estimate_depth
+from spatialdreamer_core.dvg import (
+    depth_to_disparity,
+    forward_warp,
+    gather_columns,
+    refine_hole_mask,
+    source_columns,
+)
+from spatialdreamer_core.dvg.eyes import Eye, eye_sign
+from spatialdreamer_core.dvg.reference import splat_rows_reference
+from spatialdreamer_core.flow import estimate_flow, find_cuts, flow_confidence, sample_at_flow
+from spatialdreamer_core.metrics.clips import make_clip
+from spatialdreamer_core.metrics.views import masked_psnr
+from spatialdreamer_core.video import read_frames
+
+CLIPS = (
+    "translate_right",
+    "strips_right",
+    "upside_down_right",
+    "dolly_in",
+    "dolly_ground",
+    "walker",
+    "translate_roll",
+)
+EYES: tuple[tuple[Eye, float], ...] = (("right", 0.025), ("left", -0.025))  # with the second view's baseline
+SIZE = (360, 640)
+FRAMES = 8
+SEEN = 0.25  # coverage from which on the twin counts as having seen a pixel
+
+
+class Stability(NamedTuple):
+    """Sums over the frames of a clip, without and with Eq. 2."""
+
+    flicker: tuple[float, float]
+    area: tuple[float, float]
+
+
+def main() -> None:
+    """Run the benchmark and write its result."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--clip", type=Path, help="a real video for the stability")
+    options = parser.parse_args()
+    torch.set_grad_enabled(False)
+    metrics = measure_synthetic()
+    if options.clip:
+        metrics |= measure_video(options.clip)
+    print(format_table(("measure", "value"), list(metrics.items())))
+    print(write_result("masks", metrics, "builtin depth for the video, true disparity for synthetic clips"))
+
+
+def measure_synthetic() -> dict[str, float]:
+    """Compare masks and views with the truth, and masks with and without Eq. 2."""
+    result: dict[str, float] = {}
+    refined_ious, unrefined_ious, stabilities = [], [], []
+    for eye, baseline in EYES:
+        ious, gains = [], []
+        for name in CLIPS:
+            clip = make_clip(name, size=SIZE, frames=FRAMES, baseline=baseline)
+            assert clip.other is not None
+            assert clip.disparity is not None
+            assert clip.other_hole is not None
+            view, hole = forward_warp(clip.frames, clip.disparity, eye=eye)
+            twin, coverage = splat_rows_reference(clip.frames, clip.disparity, sign=eye_sign(eye))
+            seen = (clip.other_hole < 0.5) & (hole < 0.5) & (coverage >= SEEN)
+            ious.append(iou(hole, clip.other_hole))
+            gains.append(masked_psnr(view, clip.other, seen) - masked_psnr(twin, clip.other, seen))
+            flow = estimate_flow(clip.frames)
+            refined = refine_hole_mask(hole, *flow, disparity=clip.disparity, eye=eye)
+            refined_ious.append(iou(refined, clip.other_hole))
+            unrefined_ious.append(ious[-1])
+            stabilities.append(measure_stability(hole, refined, flow, clip.disparity, eye))
+        result[f"{eye}_iou_mean"], result[f"{eye}_iou_min"] = sum(ious) / len(ious), min(ious)
+        result[f"{eye}_visible_psnr_gain_mean"] = sum(gains) / len(gains)
+        result[f"{eye}_visible_psnr_gain_min"] = min(gains)
+    result["synthetic_iou"] = sum(unrefined_ious) / len(unrefined_ious)
+    result["synthetic_iou_refined"] = sum(refined_ious) / len(refined_ious)
+    return result | summarise("synthetic", stabilities)
+
+
+def iou(mask: Tensor, truth: Tensor) -> float:
+    """Intersection over union of two masks."""
+    mask, truth = mask > 0.5, truth > 0.5
+    return float((mask & truth).sum() / (mask | truth).sum())
+
+
+def measure_video(path: Path) -> dict[str, float]:
+    """Measure the stability on each scene of a real video."""
+    return summarise("video", [measure_scene(scene) for scene in read_scenes(path)])
+
+
+def read_scenes(path: Path) -> Iterator[Tensor]:
+    """Read a video at working size, a scene at a time: [F, 3, H, W] in [0, 1]."""
+    pictures = [
+        cv2.resize(frame.image, SIZE[::-1], interpolation=cv2.INTER_AREA) for frame in read_frames(path)
+    ]
+    frames = torch.stack([torch.from_numpy(picture) for picture in pictures]).permute(0, 3, 1, 2) / 255
+    edges = [0, *find_cuts(frames), len(frames)]
+    for first, last in itertools.pairwise(edges):
+        if last - first > 1:
+            yield frames[first:last]
+
+
+def measure_scene(frames: Tensor) -> Stability:
+    """Measure one scene with builtin depth."""
+    disparity = depth_to_disparity(estimate_depth(frames, estimator="builtin"))
+    _, hole = forward_warp(frames, disparity)
+    flow = estimate_flow(frames)
+    refined = refine_hole_mask(hole, *flow, disparity=disparity)
+    return measure_stability(hole, refined, flow, disparity, "right")
+
+
+def measure_stability(
+    hole: Tensor, refined: Tensor, flow: tuple[Tensor, Tensor], disparity: Tensor, eye: Eye
+) -> Stability:
+    """Add up |m_t - m_{t-1} carried by the flow| on confident pixels, and the masked area."""
+    flow_forward, flow_backward = flow
+    confidence = flow_confidence(flow_backward, flow_forward)
+    columns = source_columns(disparity[1:], eye=eye)
+    towards, trusted = gather_columns(flow_backward, columns), gather_columns(confidence, columns) > 0.5
+    flicker = []
+    for mask in (hole, refined):
+        carried = sample_at_flow(mask[:-1], towards, mode="nearest", outside="zeros")
+        flicker.append(float((mask[1:] - carried).abs()[trusted].sum()))
+    return Stability((flicker[0], flicker[1]), (float(hole.sum()), float(refined.sum())))
+
+
+def summarise(name: str, parts: list[Stability]) -> dict[str, float]:
+    """Put the parts together: shares of the figures without Eq. 2."""
+    flicker = [sum(part.flicker[k] for part in parts) for k in (0, 1)]
+    area = [sum(part.area[k] for part in parts) for k in (0, 1)]
+    return {
+        f"{name}_flicker_with_over_without": flicker[1] / flicker[0],
+        f"{name}_area_with_over_without": area[1] / area[0],
+    }
+
+
+if __name__ == "__main__":
+    main()
