@@ -76,9 +76,12 @@ def _gather_cubic(colour: Tensor, seen: Tensor, sign: int) -> Tensor:  # [C, H, 
 def _cubic_weights(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Weights of the columns at -1, 0, 1 and 2 for a position t in [0, 1) after column 0."""
     s = 1 - t
-    outer_left, outer_right = t * s * s * -0.5, s * t * t * -0.5
-    inner_right = t * t * (2 - 1.5 * t) + 0.5 * t
-    return outer_left, 1 - outer_left - outer_right - inner_right, inner_right, outer_right
+    bow = (t * s).mul_(-0.5)
+    outer_left, outer_right = bow * s, bow * t
+    # The weights add up to 1, and their mean position is t.
+    inner_left = (s + outer_right).sub_(outer_left, alpha=2)
+    inner_right = (t + outer_left).sub_(outer_right, alpha=2)
+    return outer_left, inner_left, inner_right, outer_right
 
 
 def _about_jumps(seen: Tensor, gap: Tensor) -> Tensor:  # [1, H, W] bool
@@ -107,31 +110,30 @@ def _splat_at(
         The colours, and where anything lands at all.
     """
     height, width = disparity.shape[-2:]
-    bins = width + 3
-    wanted = disparity.new_zeros(1, height, bins, dtype=torch.bool)
-    wanted[0, row, column + 1] = True
+    bins, count = width + 3, len(row)
+    slot = torch.full((1, height, bins), count, device=row.device)  # the last one is for all other pixels
+    slot[0, row, column + 1] = torch.arange(count, device=row.device)
+    wanted = slot < count
     lands = wanted.gather(-1, landing.bin) | wanted.gather(-1, landing.bin + 1)
     from_row, from_column = lands[0].nonzero(as_tuple=True)
-    first = from_row * bins + landing.bin[0, from_row, from_column]
-    target = torch.cat([first, first + 1])
+    first = landing.bin[0, from_row, from_column]
+    target = torch.cat([slot[0, from_row, first], slot[0, from_row, first + 1]])
     share, weight = (
         torch.cat([part[0, from_row, from_column] for part in pair])
         for pair in (landing.share, landing.weight)
     )
     moved = disparity[0, from_row, from_column].repeat(2)
-    front = disparity.new_full((height * bins,), -torch.inf)
-    front.scatter_reduce_(0, target, moved.masked_fill(share == 0, -torch.inf), "amax")
+    front = disparity.new_full((count + 1,), -torch.inf)
+    front = front.scatter_reduce(0, target, moved.masked_fill(share == 0, -torch.inf), "amax")
     in_front = moved >= front[target] - JUMP
     source = colour[:, from_row, from_column].repeat(1, 2)
-    layers = []
-    for part in (weight * in_front, weight * ~in_front):
-        sums = colour.new_zeros(len(colour) + 1, height * bins)
-        sums.index_add_(1, target, torch.cat([source, torch.ones_like(part)[None]]) * part)
-        layers.append(sums[:, row * bins + column + 1])
-    cover = colour.new_zeros(height * bins).index_add_(0, target, share * in_front)
-    cover = cover[row * bins + column + 1].clamp_(max=1)
+    payload = torch.cat([source, torch.ones_like(weight)[None]])
+    near, far = (
+        colour.new_zeros(len(payload), count + 1).index_add(1, target, payload * part)[:, :count]
+        for part in (weight * in_front, weight * ~in_front)
+    )
+    cover = colour.new_zeros(count + 1).index_add(0, target, share * in_front)[:count].clamp(max=1)
     cover = FRONT_ODDS * cover / (1 + (FRONT_ODDS - 1) * cover)
-    near, far = (layer[:-1] / layer[-1:].clamp(min=LEAST_WEIGHT) for layer in layers)
-    near_lands, far_lands = (layer[-1] > 0 for layer in layers)
-    blended = torch.where(far_lands, torch.lerp(far, near, cover), near)
-    return blended, near_lands
+    near_colour, far_colour = (layer[:-1] / layer[-1:].clamp(min=LEAST_WEIGHT) for layer in (near, far))
+    blended = torch.where(far[-1] > 0, torch.lerp(far_colour, near_colour, cover), near_colour)
+    return blended, near[-1] > 0
