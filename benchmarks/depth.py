@@ -1,7 +1,9 @@
-"""How well the builtin depth estimator orders rendered scenes, and what it costs.
+"""How well the builtin depth estimator orders rendered scenes, how steady jumping depth gets, and the cost.
 
-Spearman's rank correlation with the exact inverse depth, averaged over each clip's frames, beside that of a
-prior on position alone (lower is nearer). Run: `python -m benchmarks.depth`.
+Order: Spearman's rank correlation with the exact inverse depth, averaged over each clip's frames, beside that
+of a prior on position alone (lower is nearer). Steadiness: the exact inverse depth gets a random scale (0.7
+to 1.4) and shift (-0.2 to 0.2) per frame; `stabilise_depth` takes them out along exact or estimated flow.
+Run: `python -m benchmarks.depth`.
 """
 
 from __future__ import annotations
@@ -10,15 +12,28 @@ import time
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.report import format_table, write_result
-from spatialdreamer_core.depth import BuiltinDepth, estimate_depth, upsample_depth, working_size
+from spatialdreamer_core.depth import (
+    BuiltinDepth,
+    DepthStabiliser,
+    apply_scene_ranges,
+    estimate_depth,
+    measure_scenes,
+    stabilise_depth,
+    upsample_depth,
+    working_size,
+)
 from spatialdreamer_core.depth.cues import position_cue
-from spatialdreamer_core.flow import dis_flow
+from spatialdreamer_core.flow import dis_flow, estimate_flow, sample_at_flow
 from spatialdreamer_core.metrics import CLIPS, make_clip
+from spatialdreamer_core.metrics.scene_flow import scene_flow
 
 _STEP = 0.05  # inverse depths closer than this count as one
 _SPEED_FRAMES = 24  # of 1280x720
+_SCALES, _SHIFT = (0.7, 1.4), 0.2  # what is injected into the exact depth, anew for each frame
+_FLICKER = 0.02  # standard deviation of the noise a pixel in the third column of the steadiness
 
 
 def main() -> None:
@@ -38,12 +53,22 @@ def main() -> None:
         if name.startswith("still"):
             metrics[f"temporal_deviation/{name}"] = float(depth.std(axis=0).mean())
     print(format_table(("clip", "builtin", "position only"), rows))
+    metrics.update(measure_stability())
+    metrics.update(measure_particle())
     metrics.update(measure_speed())
     for name in ("step_ms", "upsample_ms"):
         print(f"{name}: {metrics[name]:.1f} at 1280x720")
     notes = (
         "Spearman's correlation with the exact inverse depth of metrics/clips.py, 320x180, mean over frames; "
-        "a clip with large flat layers cannot reach 1. Times: medians a frame at 1280x720 without flow."
+        "a clip with large flat layers cannot reach 1. temporal_error: mean, over visible pixels, of the "
+        "error's change carried along the exact flow, the clip fitted to the truth by one scale "
+        "and shift. jitter: the exact depth with a random scale 0.7 to 1.4 and shift -0.2 to 0.2 per frame; "
+        "exact, dis: stabilised along exact or DIS medium flow; temporal_gain: jitter / stabilised; flicker: "
+        "with noise of 0.02 per pixel besides. identity_change: mean change that stabilising makes to the "
+        "exact depth; large where the camera approaches, for that looks like a change of scale. "
+        "chunk_difference: chunks of 5 frames against the whole, normalised, largest. particle_change: "
+        "mean change of the most changed other frame's disparity, % of its range. Times: medians a frame at "
+        "1280x720 without flow."
     )
     print(f"wrote {write_result('depth', metrics, notes)}")
 
@@ -58,6 +83,103 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     """Rank values from 0, ties by their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts + 1) / 2)[inverse]
+
+
+def measure_stability() -> dict[str, float]:
+    """Inject a random scale and shift per frame, stabilise, and print what remains of the jitter."""
+    metrics: dict[str, float] = {}
+    rows: list[list[object]] = []
+    chunk_difference = 0.0
+    for name, scene in CLIPS.items():
+        clip = make_clip(name)
+        truth = clip.inverse_depth
+        forward, backward, visible = scene_flow(scene, clip)
+        dis = estimate_flow(clip.frames)
+        generator = torch.Generator().manual_seed(0)
+        jitter = add_jitter(truth, generator)
+        flicker = jitter + _FLICKER * torch.randn(jitter.shape, generator=generator)
+        videos = {
+            "jitter": jitter,
+            "exact": stabilise_depth(jitter, forward, backward),
+            "dis": stabilise_depth(jitter, *dis),
+            "flicker": flicker,
+            "flicker_dis": stabilise_depth(flicker, *dis),
+        }
+        errors = {key: temporal_error(video, truth, backward, visible) for key, video in videos.items()}
+        gains = {key: errors["jitter"] / errors[key] for key in ("exact", "dis")}
+        gains["flicker"] = errors["flicker"] / errors["flicker_dis"]
+        steady = float((stabilise_depth(truth, *dis) - truth).abs().mean())
+        metrics.update({f"temporal_error_{key}/{name}": error for key, error in errors.items()})
+        metrics.update({f"temporal_gain_{key}/{name}": gain for key, gain in gains.items()})
+        metrics[f"identity_change/{name}"] = steady
+        rows.append([name, errors["jitter"], *gains.values(), steady])
+        ranges = measure_scenes(videos["dis"])
+        chunks = apply_scene_ranges(stabilise_in_chunks(jitter, *dis), ranges)
+        whole = apply_scene_ranges(videos["dis"], ranges)
+        chunk_difference = max(chunk_difference, float((chunks - whole).abs().max()))
+    header = ("clip", "jitter", "gain, exact flow", "gain, DIS", "gain, DIS, flicker", "identity change")
+    print(format_table(header, rows))
+    metrics["chunk_difference"] = chunk_difference
+    for key in ("exact", "dis", "flicker"):
+        gains_here = [value for name, value in metrics.items() if name.startswith(f"temporal_gain_{key}/")]
+        metrics[f"temporal_gain_{key}_least"] = min(gains_here)
+        metrics[f"temporal_gain_{key}_median"] = float(np.median(gains_here))
+        print(f"gain, {key}: least {min(gains_here):.1f}, median {np.median(gains_here):.1f}")
+    print(f"chunks of 5 frames against the whole: {chunk_difference:.1e}")
+    return metrics
+
+
+def add_jitter(truth: Tensor, generator: torch.Generator) -> Tensor:  # [F, 1, H, W]
+    """Give each frame a scale and a shift of its own."""
+    scale, shift = torch.rand(2, len(truth), 1, 1, 1, generator=generator)
+    return (_SCALES[0] + (_SCALES[1] - _SCALES[0]) * scale) * truth + _SHIFT * (2 * shift - 1)
+
+
+def temporal_error(
+    depth: Tensor,  # [F, 1, H, W]
+    truth: Tensor,  # [F, 1, H, W]
+    flow_backward: Tensor,  # [F-1, 2, H, W], exact
+    visible: Tensor,  # [F-1, 1, H, W], 1 = seen in the frame before too
+) -> float:
+    """Mean absolute flow-carried change of the error; the clip is first fitted to the truth as a whole."""
+    x, y = depth.double() - depth.double().mean(), truth.double() - truth.double().mean()
+    error = ((x * y).sum() / (x * x).sum() * x - y).float()
+    change = (error[1:] - sample_at_flow(error[:-1], flow_backward)).abs()
+    return float((change * visible).sum() / visible.sum())
+
+
+def stabilise_in_chunks(depth: Tensor, forward: Tensor, backward: Tensor) -> Tensor:  # [F, 1, H, W]
+    """Stabilise five frames at a time, the state carried on."""
+    state = DepthStabiliser()
+    starts = range(0, len(depth), 5)
+    entries = [slice(max(start - 1, 0), start + 4) for start in starts]
+    return torch.cat(
+        [
+            stabilise_depth(depth[start : start + 5], forward[e], backward[e], stabiliser=state)
+            for start, e in zip(starts, entries, strict=True)
+        ]
+    )
+
+
+def measure_particle() -> dict[str, float]:
+    """Let a particle of maximal nearness pass through one frame; tell what it does to the others."""
+    clip = make_clip("dolly_ground")  # its nearness has no plateau on which percentiles could rest
+    flow = estimate_flow(clip.frames)
+    normalised = []
+    for particle in (False, True):
+        depth = clip.inverse_depth.clone()
+        if particle:
+            depth[7, :, 60:84, 100:124] = 4 * depth.max()  # 1 % of the frame
+        stable = stabilise_depth(depth, *flow)
+        normalised.append(apply_scene_ranges(stable, measure_scenes(stable)))
+    change = 100 * (normalised[1] - normalised[0]).abs()
+    change[7] = 0
+    metrics = {
+        "particle_change": float(change.mean(dim=(1, 2, 3)).max()),
+        "particle_change_worst_pixel": float(change.max()),
+    }
+    print("a particle in one frame changes the others' disparity by (% of its range):", metrics)
+    return metrics
 
 
 def measure_speed() -> dict[str, float]:

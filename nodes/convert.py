@@ -12,9 +12,10 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, io, ui
 
-from ..spatialdreamer_core.depth import list_estimators
+from ..spatialdreamer_core.depth import estimator_names, prepare_estimator
 from ..spatialdreamer_core.stereo import FORMATS
 from ..spatialdreamer_core.video import FORMAT_SUFFIXES, ConvertConfig, convert, probe
+from .depth_models import download_progress
 from .dvg import convergence_input, divergence_input
 from .progress import video_progress
 from .stereo import FORMAT_TOOLTIP
@@ -47,10 +48,10 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "depth",
-                    options=[info.name for info in list_estimators() if info.available],
-                    default="builtin",
-                    tooltip="Depth estimator. builtin needs no weights and is preview grade; for depth "
-                    "models use the single nodes with any pack's depth node.",
+                    options=list(estimator_names()),
+                    default="auto",
+                    tooltip="Depth estimator, see the Depth Estimator node. auto: Depth Anything V2 Small if "
+                    "it is installed, else builtin, which needs no weights and is preview grade.",
                 ),
                 io.Int.Input(
                     "crf",
@@ -65,6 +66,13 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     default="SpatialDreamer/stereo",
                     tooltip="Subfolder and start of the file name in the output folder. A number and the "
                     "suffix by which players recognise the stereo format are added.",
+                ),
+                io.Boolean.Input(
+                    "download",
+                    default=False,
+                    optional=True,
+                    tooltip="Download the depth estimator's weights from Hugging Face if they are missing, "
+                    "into models/depth_estimation. Mind their licence.",
                 ),
             ],
             outputs=[
@@ -85,12 +93,14 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         depth: str,
         crf: int,
         filename_prefix: str,
+        download: bool = False,
     ) -> io.NodeOutput:
         """Convert the video and save it."""
         config = ConvertConfig(
             format=format, divergence=divergence, convergence=convergence, eye=eye, depth=depth, crf=crf
         )
         config.check()
+        prepare_estimator(depth, download=download, on_progress=download_progress())
         own_file = _own_file(video)
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), *video.get_dimensions()

@@ -1,4 +1,4 @@
-"""Depth Estimator: a preview-grade depth map without model weights."""
+"""Depth Estimator: depth from a model, or a preview-grade map without any weights."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.depth import estimate_depth, list_estimators
+from .depth_models import prepare_model, register_model_folders
 from .layout import frames_to_image, image_to_frames
 from .progress import frame_progress
 from .sockets import Flow, FlowType
+
+register_model_folders()
 
 
 class SpatialDreamerDepthEstimator(io.ComfyNode):
@@ -21,22 +24,28 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
             node_id="SpatialDreamerDepthEstimator",
             display_name="Depth Estimator",
             category="SpatialDreamer",
-            description="Estimates depth without any model weights, steady over time. Preview grade: for "
-            "final results connect the depth map of any other depth node to DVG Forward Warp instead.",
+            description="Estimates depth with a depth model whose weights are installed, or without any "
+            "weights (preview grade). The depth map of any other depth node can take its place.",
             inputs=[
                 io.Image.Input("image", tooltip="The video's frames, in order, or one photo."),
                 io.Combo.Input(
                     "estimator",
-                    options=[info.name for info in list_estimators() if info.available],
-                    default="builtin",
-                    tooltip="builtin: from motion, position, upright shapes, haze and focus; no weights, "
-                    "preview grade. Depth models come through any other pack's depth node.",
+                    options=[info.name for info in list_estimators()],
+                    default="auto",
+                    tooltip=_estimator_tooltip(),
                 ),
                 FlowType.Input(
                     "flow",
                     optional=True,
                     tooltip="Optical Flow of the same frames. Adds motion parallax and steadies the depth "
-                    "over time.",
+                    "over time. The depth models do without it.",
+                ),
+                io.Boolean.Input(
+                    "download",
+                    default=False,
+                    optional=True,
+                    tooltip="Download the estimator's weights from Hugging Face if they are missing, into "
+                    "models/depth_estimation. Mind their licence.",
                 ),
             ],
             outputs=[
@@ -47,14 +56,29 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image: Tensor, estimator: str, flow: Flow | None = None) -> io.NodeOutput:
+    def execute(
+        cls, image: Tensor, estimator: str, flow: Flow | None = None, download: bool = False
+    ) -> io.NodeOutput:
         """Estimate the depth of the frames."""
         frames = image_to_frames("image", image)
         depth = estimate_depth(
             frames,
-            estimator=estimator,
+            estimator=prepare_model(estimator, download=download),
             flow_forward=flow and flow.forward,
             flow_backward=flow and flow.backward,
             on_frame=frame_progress(len(frames)),
         )
         return io.NodeOutput(frames_to_image(depth))
+
+
+def _estimator_tooltip() -> str:
+    """Describe the estimators, with their licences and which of them are missing on this machine."""
+    estimators = list_estimators()
+    missing = [info.name for info in estimators if not info.available]
+    restricted = [info.name for info in estimators if info.commercial is False]
+    text = (
+        "auto: Depth Anything V2 Small if it is installed, else builtin. builtin: from motion, position, "
+        "upright shapes, haze and focus; no weights, preview grade. The others are depth models. "
+        f"No commercial use: {', '.join(restricted)}."
+    )
+    return f"{text} Not installed (turn `download` on): {', '.join(missing)}." if missing else text

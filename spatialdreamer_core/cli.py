@@ -81,6 +81,9 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--depth", default=default.depth, metavar="NAME", help="depth estimator, see `info`")
     convert.add_argument(
+        "--download", action="store_true", help="download the depth estimator's weights if they are missing"
+    )
+    convert.add_argument(
         "--start", type=_seconds, metavar="TIME", default=None, help="first moment, in s or [h:]m:s"
     )
     convert.add_argument("--end", type=_seconds, metavar="TIME", default=None, help="last moment, likewise")
@@ -127,6 +130,9 @@ def _convert(options: argparse.Namespace) -> int:
     from .video import convert, output_path_for
 
     config = ConvertConfig(**{field.name: getattr(options, field.name) for field in fields(ConvertConfig)})
+    config.check()
+    if options.download:
+        _download_depth(config.depth, quiet=options.quiet)
     output = options.output
     if output.is_dir() or not output.suffix:
         output = output_path_for(options.input, format=config.format, folder=output)
@@ -143,14 +149,32 @@ def _convert(options: argparse.Namespace) -> int:
     return 0
 
 
+def _download_depth(name: str, *, quiet: bool) -> None:
+    """Download the depth estimator's weights if they are missing, before any frame is read."""
+    from tqdm import tqdm
+
+    from .depth import prepare_estimator
+
+    bar = tqdm(desc=name, unit="B", unit_scale=True, disable=quiet, dynamic_ncols=True, delay=0.01)
+
+    def on_progress(done: int, total: int | None) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    with bar:
+        prepare_estimator(name, download=True, on_progress=on_progress)
+
+
 def _info(options: argparse.Namespace) -> int:
     """Run `spatialdreamer info`."""
     import torch
 
-    from .depth import list_estimators
+    from .depth import MODEL_KIND, list_estimators
+    from .weights import model_folders
 
     print(f"spatialdreamer {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    for package in ("torch", "numpy", "opencv-python", "opencv-python-headless", "av", "scenedetect"):
+    packages = ("torch", "numpy", "opencv-python", "opencv-python-headless", "av", "scenedetect")
+    for package in (*packages, "transformers", "diffusers"):
         try:
             print(f"  {package} {version(package)}")
         except PackageNotFoundError:
@@ -162,8 +186,10 @@ def _info(options: argparse.Namespace) -> int:
         print(f"  cuda:{index} {properties.name}, {properties.total_memory / 2**30:.1f} GiB")
     print("depth estimators:")
     for estimator in list_estimators():
-        state = "available" if estimator.available else "not available"
-        print(f"  {estimator.name}: {estimator.title} [{estimator.licence}] {state}. {estimator.note}")
+        state = "available" if estimator.available else "not installed"
+        licence = estimator.licence + (", no commercial use" if estimator.commercial is False else "")
+        print(f"  {estimator.name}: {estimator.title} [{licence}] {state}. {estimator.note}")
+    print(f"folders of depth models: {', '.join(map(str, model_folders(MODEL_KIND)))}")
     return 0
 
 

@@ -1,22 +1,42 @@
 """Inverse depth of a video's frames: estimators behind one function."""
 
 from .builtin import BuiltinDepth
+from .catalogue import EstimatorInfo, estimator_names, list_estimators, prepare_estimator, resolve_estimator
 from .cues import CueWeights
-from .estimate import (
-    EstimatorInfo,
-    estimate_depth,
-    list_estimators,
-    upsample_depth,
-    warn_preview_grade,
-    working_size,
-)
+from .estimate import estimate_depth, upsample_depth, warn_preview_grade, working_size
+from .loading import DepthModel, load_model
+from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
+from .normalise import RunningRange, normalise_scenes
+from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
+from .stabilise import DepthStabiliser, stabilise_depth
+from .stream import DepthStream, ModelDepth, open_estimator
 
 __all__ = [
+    "DEFAULT_MODEL",
+    "MODELS",
+    "MODEL_KIND",
     "BuiltinDepth",
     "CueWeights",
+    "DepthModel",
+    "DepthStabiliser",
+    "DepthStream",
     "EstimatorInfo",
+    "ModelDepth",
+    "ModelSpec",
+    "RunningRange",
+    "SceneRange",
+    "SceneRangeMeter",
+    "apply_scene_ranges",
     "estimate_depth",
+    "estimator_names",
     "list_estimators",
+    "load_model",
+    "measure_scenes",
+    "normalise_scenes",
+    "open_estimator",
+    "prepare_estimator",
+    "resolve_estimator",
+    "stabilise_depth",
     "upsample_depth",
     "warn_preview_grade",
     "working_size",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -12,30 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import InputError, check_choice, check_finite, check_video
-from ..flow import CutDetector, dis_flow
+from ..checks import InputError, check_finite, check_video
+from ..flow import CutDetector, dis_flow, find_cuts
 from .builtin import BuiltinDepth
+from .catalogue import AUTO, BUILTIN, resolve_estimator
 from .edges import steepen_edges
+from .inference import infer_clip
+from .loading import DepthModel, load_model
+from .normalise import normalise_scenes
 
 _LOGGER = logging.getLogger(__name__)
 _WORKING_SIDE = 640  # pixels, the longer side of the frames that the builtin estimator sees
-
-
-@dataclass(frozen=True)
-class EstimatorInfo:
-    """What a user needs to know to choose an estimator."""
-
-    name: str  # what `estimate_depth` takes
-    title: str
-    licence: str  # of the weights, if there are any
-    available: bool  # can be used here and now
-    note: str
-
-
-def list_estimators() -> list[EstimatorInfo]:
-    """List the depth estimators, best for a first try first."""
-    note = "From motion, position, haze and focus; no weights, no download. Preview grade."
-    return [EstimatorInfo("builtin", "Built-in (preview grade)", "Apache-2.0", True, note)]
 
 
 def working_size(height: int, width: int) -> tuple[int, int]:
@@ -47,30 +33,39 @@ def working_size(height: int, width: int) -> tuple[int, int]:
 def estimate_depth(
     frames: Tensor,  # [F, 3, H, W] in [0, 1]
     *,
-    estimator: str = "builtin",
+    estimator: str | DepthModel = AUTO,
     flow_forward: Tensor | None = None,  # [F-1, 2, H, W]
     flow_backward: Tensor | None = None,  # [F-1, 2, H, W]
     on_frame: Callable[[int], None] | None = None,
+    device: torch.device | str | None = None,
+    download: bool = False,
 ) -> Tensor:  # [F, 1, H, W]
     """Estimate the inverse depth of a video's frames; a scene begins anew at each cut.
 
     Args:
         frames: The video.
-        estimator: A name from `list_estimators`.
+        estimator: A name from `estimator_names`, or a model from `load_model`.
         flow_forward: Flow from each frame to the next, as `estimate_flow` gives it; None computes it.
         flow_backward: Flow from each frame to the previous one; given together with `flow_forward`.
         on_frame: Called with the number of finished frames; may raise to interrupt.
+
+        device: Where a model named by `estimator` runs; None is the frames' device.
+        download: Whether to download a model's weights if they are missing.
+
+    The flow matters to `builtin` alone; a model estimates each frame by itself and its output is normalised
+    over each scene.
 
     Returns:
         Inverse depth in [0, 1], 1 = near, float32, on the frames' device; its edges lie on the frames' edges.
 
     Raises:
-        InputError: If a shape is wrong, a value is not finite, the estimator is unknown or only one flow is
-            given.
+        InputError: If a shape is wrong, a value is not finite, the estimator is unknown, only one flow is
+            given, or a model cannot be loaded.
     """
     check_video("frames", frames, channels=3)
     check_finite("frames", frames, "repair the frames, or check the node that made them")
-    check_choice("estimator", estimator, tuple(info.name for info in list_estimators()))
+    if isinstance(estimator, str):
+        estimator = resolve_estimator(estimator, download=download)
     if (flow_forward is None) != (flow_backward is None):
         raise InputError(
             "flow_forward and flow_backward must be given together, got one; give both or neither"
@@ -82,6 +77,22 @@ def estimate_depth(
                 f"`{name}` must be [F-1, 2, H, W] = {expected} for these frames, "
                 f"got {list(flow.shape)}; use estimate_flow on the same frames"
             )
+    if estimator == BUILTIN:
+        depth = _estimate_builtin(frames, flow_forward, flow_backward, on_frame)
+    else:
+        if isinstance(estimator, str):
+            estimator = load_model(estimator, device=device or frames.device, download=download)
+        depth = normalise_scenes(infer_clip(estimator, frames, on_frame=on_frame), find_cuts(frames))
+    return depth.to(frames.device)
+
+
+def _estimate_builtin(
+    frames: Tensor,
+    flow_forward: Tensor | None,
+    flow_backward: Tensor | None,
+    on_frame: Callable[[int], None] | None,
+) -> Tensor:
+    """Estimate a clip's depth with the builtin estimator, from cut to cut."""
     warn_preview_grade()
     size = working_size(*frames.shape[-2:])
     depth = torch.empty(len(frames), 1, *frames.shape[-2:])
@@ -110,7 +121,7 @@ def estimate_depth(
             image, small, to_previous = next_image, next_small, next_to_previous
         if on_frame is not None:
             on_frame(t + 1)
-    return depth.to(frames.device)
+    return depth
 
 
 @lru_cache(maxsize=1)

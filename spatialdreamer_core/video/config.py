@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..checks import InputError, check_choice, check_range
-from ..depth import list_estimators
+from ..depth import estimator_names
 from ..dvg.disparity import MAX_DIVERGENCE
 from ..flow import DIS_PRESETS
 from ..stereo import FORMATS
@@ -25,7 +25,7 @@ class ConvertConfig:
     divergence: float = 2.5  # total disparity range between the eyes, % of the width, 0 to 20
     convergence: float = 0.5  # the depth that lies on the screen, 0 to 1
     eye: Literal["right", "left", "both"] = "right"  # which view is rendered; the source is the other one
-    depth: str = "builtin"  # the depth estimator, one of depth.list_estimators
+    depth: str = "auto"  # the depth estimator, one of depth.estimator_names
     start: float | None = None  # s, first moment to convert
     end: float | None = None  # s, first moment not to convert any more
     audio: bool = True  # whether the sound is passed through
@@ -45,7 +45,7 @@ class ConvertConfig:
         check_range("divergence", self.divergence, 0.0, MAX_DIVERGENCE, "% of width")
         check_range("convergence", self.convergence, 0.0, 1.0)
         check_choice("eye", self.eye, EYES)
-        check_choice("depth", self.depth, tuple(info.name for info in list_estimators()))
+        check_choice("depth", self.depth, estimator_names())
         check_choice("flow", self.flow, tuple(DIS_PRESETS))
         check_choice("codec", self.codec, CODECS)
         check_choice("preset", self.preset, PRESETS)

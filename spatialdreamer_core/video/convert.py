@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
+from ..depth import DepthStream, open_estimator
 from ..dvg.eyes import Eye
 from ..stereo import pack, packed_size
 from .clock import StageClock
@@ -25,7 +26,7 @@ from .prefetch import prefetch
 from .preview import preview_sheet, to_image
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
-from .stages import Rendered, analyse, estimate, fill, refine, render
+from .stages import Rendered, analyse, estimate, fill, place, refine, render
 from .writer import VideoWriter
 
 Progress = Callable[[int, "int | None", "np.ndarray | None"], None]
@@ -67,9 +68,11 @@ def convert(
     clock = clock or StageClock()
     on_progress = on_progress or (lambda done, total, packed: None)
     sheet_path = None if preview_path is None else Path(preview_path)
+    device = torch.device(_choose_device(config.device))
     if is_photo(input_path):
-        return _convert_photo(input_path, output_path, config, on_progress, sheet_path, clock)
+        return _convert_photo(input_path, output_path, config, device, on_progress, sheet_path, clock)
     info = probe(input_path)
+    estimator = open_estimator(config.depth, device=device)
     total = _count_frames(info, config)
     height, width = packed_size(info.height, info.width, format=config.format)
     half_width, half_height = (config.format == name for name in ("half_sbs", "half_tb"))
@@ -90,7 +93,9 @@ def convert(
         audio_end=config.end,
         metadata=metadata,
     ) as writer:
-        for pts, packed, sheet in _packed(frames, config, _middle(total, sheet_path), clock):
+        for pts, packed, sheet in _packed(
+            frames, config, device, estimator, _middle(total, sheet_path), clock
+        ):
             with clock("encode"):
                 writer.write(packed, pts)
             if sheet is not None and sheet_path is not None:
@@ -104,13 +109,17 @@ def _convert_photo(
     input_path: Path,
     output_path: Path,
     config: ConvertConfig,
+    device: torch.device,
     on_progress: Progress,
     sheet_path: Path | None,
     clock: StageClock,
 ) -> int:
     """Convert a single picture: a film of one frame."""
     picture = VideoFrame(read_photo(input_path), 0, Fraction(1, 1))
-    for _, packed, sheet in _packed(iter([picture]), config, _middle(1, sheet_path), clock):
+    estimator = open_estimator(config.depth, device=device)
+    for _, packed, sheet in _packed(
+        iter([picture]), config, device, estimator, _middle(1, sheet_path), clock
+    ):
         write_photo(output_path, packed)
         if sheet is not None and sheet_path is not None:
             write_photo(sheet_path, sheet)
@@ -139,18 +148,20 @@ def _middle(total: int | None, sheet_path: Path | None) -> int | None:
 def _packed(
     frames: Iterator[VideoFrame],
     config: ConvertConfig,
+    device: torch.device,
+    estimator: DepthStream,
     sheet_index: int | None,
     clock: StageClock,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
     """Run the chain of stages; yields each frame's pts, the packed picture and, once, the contact sheet."""
     eyes: tuple[Eye, ...] = ("left", "right") if config.eye == "both" else (config.eye,)
-    device = torch.device(_choose_device(config.device))
     decoded = prefetch(_timed(frames, "decode", clock))
-    estimated = prefetch(estimate(analyse(decoded, flow_preset=config.flow, clock=clock), clock=clock))
-    rendered = prefetch(
-        render(
+    analysed = analyse(decoded, flow_preset=config.flow, clock=clock)
+    estimated = prefetch(estimate(analysed, estimator=estimator, clock=clock))
+    placed = prefetch(
+        place(
             estimated,
-            eyes=eyes,
+            eyes=len(eyes),
             divergence=config.divergence,
             convergence=config.convergence,
             device=device,
@@ -158,6 +169,7 @@ def _packed(
         ),
         ahead=1,
     )
+    rendered = prefetch(render(placed, eyes=eyes, clock=clock), ahead=1)
     filled = fill(refine(rendered, clock=clock), clock=clock)
     packed = prefetch(_pack_all(filled, config, sheet_index, clock))
     try:

@@ -1,8 +1,8 @@
 """The pipeline as a chain of generators: each takes the stage before it and holds at most two frames of it.
 
-analyse (flow, cuts) → estimate (depth) → render (disparity, warp) → refine (hole masks, Eq. 2) → fill. A
-stage that looks at the next frame keeps one frame back, so a film of any length takes the memory of a few
-frames, and the result does not depend on where a window would end.
+analyse (flow, cuts) → estimate (depth) → place (disparity) → render (warp) → refine (hole masks, Eq. 2) →
+fill. A stage that looks at the next frame keeps one frame back, so a film of any length takes the memory of a
+few frames, and the result does not depend on where a window would end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..depth import BuiltinDepth, upsample_depth, warn_preview_grade, working_size
+from ..depth import DepthStream, upsample_depth, working_size
 from ..dvg import (
     depth_to_disparity,
     forward_warp_with_disparity,
@@ -55,6 +55,17 @@ class Estimated:
 
     analysed: Analysed
     depth: np.ndarray  # [h, w] float32 in [0, 1], at working size
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An analysed frame with its depth and disparity."""
+
+    analysed: Analysed
+    image: Tensor  # [3, H, W] in [0, 1]
+    depth: Tensor  # [1, H, W] in [0, 1]
+    disparity: Tensor  # [1, 1, H, W] px
+    small_disparity: Tensor  # [1, 1, h, w] px of the working size
 
 
 @dataclass(frozen=True)
@@ -112,10 +123,8 @@ def _motion(first: np.ndarray, second: np.ndarray, preset: str) -> tuple[Motion,
     return Motion(there, flow_confidence(there, back)), Motion(back, flow_confidence(back, there))
 
 
-def estimate(frames: Iterator[Analysed], *, clock: StageClock) -> Iterator[Estimated]:
+def estimate(frames: Iterator[Analysed], *, estimator: DepthStream, clock: StageClock) -> Iterator[Estimated]:
     """Estimate each frame's depth at working size; a scene begins anew at each cut."""
-    warn_preview_grade()
-    estimator = BuiltinDepth()
     for frame in frames:
         with clock("depth"):
             if frame.starts_scene:
@@ -129,27 +138,33 @@ def _vectors(motion: Motion | None) -> np.ndarray | None:
     return None if motion is None else motion.flow[0].permute(1, 2, 0).numpy()
 
 
-def render(
+def place(
     frames: Iterator[Estimated],
     *,
-    eyes: tuple[Eye, ...],
+    eyes: int,
     divergence: float,
     convergence: float,
     device: torch.device,
     clock: StageClock,
-) -> Iterator[Rendered]:
-    """Warp each frame to the views of the given eyes, which share the disparity among them."""
+) -> Iterator[Placed]:
+    """Turn each frame's depth into disparity at full size; the eyes share the total among them."""
+    for frame in frames:
+        with clock("disparity"):
+            image = to_tensor(frame.analysed.frame.image, device)
+            depth = _as_video(upsample_depth(frame.depth, frame.analysed.frame.image.shape[:2]), device)
+            disparity, small = (
+                depth_to_disparity(values, divergence=divergence / eyes, convergence=convergence)
+                for values in (depth, _as_video(frame.depth, device))
+            )
+        yield Placed(frame.analysed, image, depth[0], disparity, small)
+
+
+def render(frames: Iterator[Placed], *, eyes: tuple[Eye, ...], clock: StageClock) -> Iterator[Rendered]:
+    """Warp each frame to the views of the given eyes."""
     for frame in frames:
         with clock("warp"):
-            image = to_tensor(frame.analysed.frame.image, device)
-            height, width = image.shape[-2:]
-            depth = _as_video(upsample_depth(frame.depth, (height, width)), device)
-            depth_small = _as_video(frame.depth, device)
-            amount = divergence / len(eyes)
-            disparity = depth_to_disparity(depth, divergence=amount, convergence=convergence)
-            small = depth_to_disparity(depth_small, divergence=amount, convergence=convergence)
-            views = tuple(_render_view(frame.analysed, image[None], disparity, small, eye) for eye in eyes)
-        yield Rendered(frame.analysed, image, depth[0], views)
+            views = tuple(_render_view(frame, eye) for eye in eyes)
+        yield Rendered(frame.analysed, frame.image, frame.depth, views)
 
 
 def _as_video(plane: np.ndarray, device: torch.device) -> Tensor:
@@ -162,11 +177,12 @@ def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(image).to(device).permute(2, 0, 1).contiguous().float().div_(255)
 
 
-def _render_view(frame: Analysed, image: Tensor, disparity: Tensor, small: Tensor, eye: Eye) -> View:
+def _render_view(frame: Placed, eye: Eye) -> View:
     """Warp one frame to one eye's view, and bring its disparity and motion there."""
-    view, hole, seen = forward_warp_with_disparity(image, disparity, eye=eye)
-    columns = source_columns(small, eye=eye)
-    to_previous, to_next = (_carry(motion, columns) for motion in (frame.to_previous, frame.to_next))
+    view, hole, seen = forward_warp_with_disparity(frame.image[None], frame.disparity, eye=eye)
+    columns = source_columns(frame.small_disparity, eye=eye)
+    motions = (frame.analysed.to_previous, frame.analysed.to_next)
+    to_previous, to_next = (_carry(motion, columns) for motion in motions)
     return View(eye, view[0], hole[0], seen[0], to_previous, to_next)
 
 

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from spatialdreamer_core.cli import _seconds, main
+
+DEMO = Path(__file__).resolve().parents[2] / "assets" / "bigbuckbunny.mp4"
 
 
 def run(*arguments):
@@ -22,6 +25,24 @@ def test_info_lists_devices_and_estimators(capsys):
     assert "torch" in printed
     assert "cpu" in printed
     assert "builtin" in printed
+    assert "depth_anything_v2_small: Depth Anything V2 Small [Apache-2.0]" in printed
+    assert "depth_anything_v2_large: Depth Anything V2 Large [CC-BY-NC-4.0, no commercial use]" in printed
+    assert "https://huggingface.co/apple/DepthPro-hf" in printed
+
+
+def test_missing_weights_give_one_line_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    for name in ("SPATIALDREAMER_MODELS", "HF_HUB_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    output = tmp_path / "out.mp4"
+    arguments = ["convert", str(DEMO), "-o", str(output), "--depth", "midas", "--quiet"]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "depth estimator midas (MiDaS 3 (DPT-Large)) needs its weights" in error
+    assert "--download" in error
+    assert main([*arguments, "--download"]) == 2
+    assert "downloads are switched off by HF_HUB_OFFLINE" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*out*"))
 
 
 def test_help_shows_defaults(capsys):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.depth import estimate_depth
+from spatialdreamer_core.depth import BuiltinDepth, estimate_depth
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
 from spatialdreamer_core.stereo import FORMATS, packed_size
 from spatialdreamer_core.video import ConvertConfig, StageClock, convert, output_path_for, probe, read_frames
@@ -97,27 +97,29 @@ def test_the_eye_decides_which_side_is_the_source(clip, tmp_path):
 
 def test_streaming_equals_the_functions(clip, tmp_path):
     """The first stages of the stream give what the public functions give on the whole clip."""
-    from spatialdreamer_core.video.stages import analyse, estimate, refine, render
+    from spatialdreamer_core.video.stages import analyse, estimate, place, refine, render
 
     frames = list(read_frames(clip))
     clock = StageClock()
-    stream = render(
-        estimate(analyse(iter(frames), flow_preset="fast", clock=clock), clock=clock),
-        eyes=("right",),
+    analysed = analyse(iter(frames), flow_preset="fast", clock=clock)
+    placed = place(
+        estimate(analysed, estimator=BuiltinDepth(), clock=clock),
+        eyes=1,
         divergence=4.0,
         convergence=0.5,
         device=torch.device("cpu"),
         clock=clock,
     )
+    stream = render(placed, eyes=("right",), clock=clock)
     rendered = list(stream)
     video = torch.stack([item.image for item in rendered])
-    depth = estimate_depth(video)
+    depth = estimate_depth(video, estimator="builtin")
     view, hole = forward_warp(video, depth_to_disparity(depth, divergence=4.0))
     assert torch.allclose(torch.stack([item.depth for item in rendered]), depth, atol=1e-5)
     assert torch.allclose(torch.stack([item.views[0].image for item in rendered]), view, atol=1e-3)
     refined = torch.stack([item.views[0].hole for item in refine(iter(rendered), clock=clock)])
     assert (refined >= hole).all()
-    assert set(clock.seconds) == {"flow", "depth", "warp", "refine"}
+    assert set(clock.seconds) == {"flow", "depth", "disparity", "warp", "refine"}
 
 
 def test_start_and_end(clip, tmp_path):
@@ -194,7 +196,7 @@ def test_progress_may_interrupt_and_nothing_stays(clip, tmp_path):
         ({"convergence": -0.1}, "convergence must be between 0 and 1, got -0.1"),
         ({"format": "vr360"}, "format must be one of full_sbs"),
         ({"eye": "middle"}, "eye must be one of right, left, both, got 'middle'"),
-        ({"depth": "midas"}, "depth must be one of builtin"),
+        ({"depth": "telepathy"}, "depth must be one of builtin"),
         ({"crf": 60}, "crf must be between 0 and 51, got 60"),
         ({"start": 2.0, "end": 1.0}, r"end must be later than start \(2 s\), got 1 s"),
         ({"start": 100.0}, r"start must be less than the video's duration \(0.48 s\), got 100 s"),

@@ -1,0 +1,117 @@
+"""What there is to choose from: the builtin estimator, `auto`, and the depth models."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ..checks import check_choice
+from ..weights.download import OnProgress
+from .loading import fetch_model, model_available
+from .models import DEFAULT_MODEL, MODELS, ModelSpec, find_model
+
+_LOGGER = logging.getLogger(__name__)
+
+BUILTIN = "builtin"
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class EstimatorInfo:
+    """What a user needs to know to choose an estimator."""
+
+    name: str  # what `estimate_depth` takes
+    title: str
+    licence: str  # of the weights, if there are any
+    available: bool  # can be used here and now
+    note: str
+    commercial: bool | None = True  # whether commercial use is allowed; None: see the model card
+    folder: Path | None = None  # where the weights are, whole or not
+    address: str = ""  # of the model card
+
+
+def estimator_names() -> tuple[str, ...]:
+    """List the names that `estimate_depth` takes."""
+    return (BUILTIN, AUTO, *(model.name for model in MODELS))
+
+
+def list_estimators() -> list[EstimatorInfo]:
+    """List the depth estimators: what needs no weights, then the models, best for a first try first."""
+    builtin = "From motion, position, haze and focus; no weights, no download. Preview grade."
+    auto = f"{find_model(DEFAULT_MODEL).title} if its weights are there, else the built-in one."
+    return [
+        EstimatorInfo(BUILTIN, "Built-in (preview grade)", "Apache-2.0", True, builtin),
+        EstimatorInfo(AUTO, "Automatic", "Apache-2.0", True, auto),
+        *(_describe(model) for model in MODELS),
+    ]
+
+
+def resolve_estimator(name: str, *, download: bool = False) -> str:
+    """Return the estimator that a name stands for: `auto` becomes the default model or the builtin one.
+
+    Args:
+        name: One of `estimator_names`.
+        download: Whether missing weights are to be downloaded; `auto` is the default model then.
+
+    Raises:
+        InputError: If the name is unknown.
+    """
+    check_choice("estimator", name, estimator_names())
+    if name != AUTO:
+        return name
+    if download or model_available(find_model(DEFAULT_MODEL)):
+        return DEFAULT_MODEL
+    _say_how_to_get_better()
+    return BUILTIN
+
+
+def prepare_estimator(name: str, *, download: bool = False, on_progress: OnProgress | None = None) -> str:
+    """Make sure that an estimator's files are there, downloading them if that is wanted.
+
+    Args:
+        name: One of `estimator_names`.
+        download: Whether to download missing files.
+        on_progress: Called with the bytes that are there and their total; may raise to interrupt.
+
+    Returns:
+        The estimator that the name stands for, see `resolve_estimator`.
+
+    Raises:
+        InputError: If the name is unknown, files are missing and not downloaded, or cannot be.
+    """
+    name = resolve_estimator(name, download=download)
+    if name != BUILTIN:
+        fetch_model(name, download=download, on_progress=on_progress)
+    return name
+
+
+def _describe(model: ModelSpec) -> EstimatorInfo:
+    """Describe a model as it is on this machine."""
+    snapshot = model.find()
+    folder = None if snapshot is None else snapshot.folder
+    available = model_available(model)
+    if available:
+        note = f"In {folder}."
+    elif snapshot is None:
+        note = f"Weights: {model.address}."
+    elif snapshot.missing:
+        note = f"Incomplete: {folder} lacks {', '.join(snapshot.missing)}. Weights: {model.address}."
+    else:
+        note = f"In {folder}, but needs the Python package {model.package}."
+    return EstimatorInfo(
+        model.name, model.title, model.licence, available, note, model.commercial, folder, model.address
+    )
+
+
+@lru_cache(maxsize=1)
+def _say_how_to_get_better() -> None:
+    """Say once a process how to get depth of a model."""
+    model = find_model(DEFAULT_MODEL)
+    _LOGGER.info(
+        "depth: %s (%s) is not installed, the built-in estimator is used; get it with `download` or from %s",
+        model.title,
+        model.licence,
+        model.address,
+    )

@@ -1,0 +1,93 @@
+"""Run a depth model over a clip, in batches that the memory takes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..checks import InputError
+from .loading import DepthModel
+
+_LOGGER = logging.getLogger(__name__)
+_CPU_BATCH = 2  # frames; more gain nothing there
+_LARGEST_BATCH = 32  # frames
+_SHARE = 0.7  # of the free memory
+
+
+def infer_clip(
+    model: DepthModel,
+    frames: Tensor,  # [F, 3, H, W] in [0, 1]
+    *,
+    on_frame: Callable[[int], None] | None = None,
+) -> Tensor:  # [F, 1, H, W] float32 on the CPU
+    """Estimate the inverse depth of a clip's frames, each by itself.
+
+    On a GPU the first frame goes alone and shows how much memory a frame takes. A batch that does not fit is
+    halved and tried again.
+
+    Args:
+        model: The model.
+        frames: The clip.
+        on_frame: Called with the number of finished frames; may raise to interrupt.
+
+    Returns:
+        Inverse depth, larger = nearer, of the model's own scale and shift.
+
+    Raises:
+        InputError: If not even one frame fits into memory.
+    """
+    device = next(model.modules[0].parameters()).device
+    raw = torch.empty(len(frames), 1, *frames.shape[-2:])
+    batch = 1 if device.type == "cuda" else _CPU_BATCH
+    start, measured = 0, device.type != "cuda"
+    while start < len(frames):
+        stop = min(start + batch, len(frames))
+        if not measured:
+            torch.cuda.reset_peak_memory_stats(device)
+            before = torch.cuda.memory_allocated(device)
+        result = _try_batch(model, frames[start:stop], device)
+        if result is None:
+            measured = True
+            batch = _halve(model, stop - start, frames)
+            continue
+        raw[start:stop] = result
+        start = stop
+        if not measured:
+            measured = True
+            batch = _affordable(torch.cuda.max_memory_allocated(device) - before, device)
+        if on_frame is not None:
+            on_frame(start)
+    return raw
+
+
+def _try_batch(model: DepthModel, frames: Tensor, device: torch.device) -> Tensor | None:
+    """Run one batch; return None if the memory does not suffice."""
+    try:
+        return model.inverse_depth(frames.to(device)).cpu()
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
+        if not (isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)):
+            raise
+        return None
+
+
+def _halve(model: DepthModel, batch: int, frames: Tensor) -> int:
+    """Return half a batch that did not fit, or give up."""
+    if batch == 1:
+        raise InputError(
+            f"a frame must fit into memory, but depth estimator {model.spec.name} ran out of it at "
+            f"{frames.shape[-1]}x{frames.shape[-2]}; use a smaller model or smaller frames"
+        )
+    _LOGGER.info("out of memory with %d frames at once: trying %d", batch, batch // 2)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return batch // 2
+
+
+def _affordable(memory: int, device: torch.device) -> int:
+    """Return how many frames fit if one takes so many bytes."""
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max(1, min(_LARGEST_BATCH, int(_SHARE * free / max(1, memory))))

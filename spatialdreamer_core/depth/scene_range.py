@@ -1,0 +1,188 @@
+"""A scene's range of inverse depth, measured in one pass over its frames, and the normalisation by it.
+
+Low and high are percentiles over all pixels of the scene's frames, so that neither a particle that passes
+close to the camera nor one wrong pixel moves everything else. For films: a first pass measures the scenes
+(`measure_scenes`, at small size, on depth that went through `DepthStabiliser` if the estimator needs it), a
+second one streams and normalises each frame by its scene's range; chunks then equal the whole.
+
+The sketch is a histogram over the leading bits of each value's float32 pattern, whose integers sort like the
+values. Its bins are `2 ** -9` of a value's distance from the first frame's median, whatever the unit, and its
+memory stays the same however long the scene is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..checks import InputError, check_finite, check_video
+
+_KEY_BITS = 18  # sign, 8 of the exponent, 9 of the mantissa
+_DROPPED_BITS = 32 - _KEY_BITS
+_FLAT = 1e-5  # a range narrower than this share of its values holds rounding errors only
+_TINY = 1e-20  # below it, bins and rounding are all there is
+DEPTH_REMEDY = "repair the depth, or check the estimator that made it"
+
+
+@dataclass(frozen=True)
+class SceneRange:
+    """Range of a scene's inverse depth, in the estimator's own unit."""
+
+    low: float  # percentile that becomes 0
+    high: float  # percentile that becomes 1
+
+    def normalise(
+        self,
+        depth: Tensor,  # any shape
+    ) -> Tensor:  # the same shape, in [0, 1]
+        """Map [low, high] to [0, 1] and clamp; a scene of one depth lies at 0.5."""
+        width = self.high - self.low
+        if width <= _FLAT * max(abs(self.low), abs(self.high), _TINY):
+            return torch.full_like(depth, 0.5)
+        return ((depth - self.low) / width).clamp(0, 1)
+
+
+class SceneRangeMeter:
+    """Measures one scene's range frame by frame in constant memory.
+
+    Args:
+        low_percentile: Share of the pixels below the range, %.
+        high_percentile: Share of the pixels below the range's upper end, %.
+
+    Raises:
+        InputError: If not 0 <= low < high <= 100.
+    """
+
+    def __init__(self, *, low_percentile: float = 2.0, high_percentile: float = 98.0) -> None:
+        if not 0 <= low_percentile < high_percentile <= 100:
+            raise InputError(
+                "low_percentile and high_percentile must satisfy 0 <= low < high <= 100, "
+                f"got {low_percentile:g} and {high_percentile:g}; 2 and 98 suit most films"
+            )
+        self._shares = (low_percentile / 100, high_percentile / 100)
+        self._counts = torch.zeros(2**_KEY_BITS, dtype=torch.int64)
+        self._centre: float | None = None
+
+    def add(
+        self,
+        depth: Tensor,  # [1, H, W] or [H, W]
+    ) -> None:
+        """Count a frame's values.
+
+        Raises:
+            InputError: If a value is not finite.
+        """
+        check_finite("depth", depth, DEPTH_REMEDY)
+        values = depth.detach().float().cpu().flatten()
+        if self._centre is None:
+            self._centre = float(values.median())
+        self._counts += torch.bincount(_to_key(values - self._centre), minlength=2**_KEY_BITS)
+
+    def result(self) -> SceneRange:
+        """Return the range of the frames counted so far.
+
+        Raises:
+            InputError: If there were none.
+        """
+        if self._centre is None:
+            raise InputError("a scene must have at least one frame, got 0; add its frames first")
+        low, high = (self._centre + self._quantile(share) for share in self._shares)
+        return SceneRange(low, high)
+
+    def _quantile(self, share: float) -> float:
+        """Find the value below which a share of the counted ones lies, to the width of a bin."""
+        below = self._counts.cumsum(0)
+        wanted = share * float(below[-1])
+        key = min(int(torch.searchsorted(below, wanted)), len(below) - 1)
+        key = key if self._counts[key] else int(self._counts.nonzero()[0])
+        inside = (wanted - float(below[key] - self._counts[key])) / float(self._counts[key])
+        low, high = _from_key(torch.tensor([key, key + 1])).tolist()
+        return low + inside * (high - low)
+
+
+def measure_scenes(
+    depth_frames: Iterable[Tensor],  # each [1, H, W] or [H, W]
+    cuts: Sequence[int] = (),
+    *,
+    low_percentile: float = 2.0,
+    high_percentile: float = 98.0,
+) -> list[SceneRange]:
+    """Measure the range of each scene of a film in one pass, one frame in memory at a time.
+
+    Args:
+        depth_frames: Inverse depth, frame by frame.
+        cuts: Frames with which a new scene begins, as `find_cuts` gives them.
+        low_percentile: Share of a scene's pixels below the range, %.
+        high_percentile: Share of a scene's pixels below the range's upper end, %.
+
+    Returns:
+        One range per scene, in order.
+
+    Raises:
+        InputError: If there is no frame, a cut lies outside them, a value is not finite, or the percentiles
+            are out of order.
+    """
+    starts = set(cuts) - {0}
+    count = 0
+    ranges: list[SceneRange] = []
+    meter = SceneRangeMeter(low_percentile=low_percentile, high_percentile=high_percentile)
+    for depth in depth_frames:
+        if count in starts:
+            ranges.append(meter.result())
+            meter = SceneRangeMeter(low_percentile=low_percentile, high_percentile=high_percentile)
+        meter.add(depth)
+        count += 1
+    check_cuts(cuts, count)
+    return [*ranges, meter.result()]
+
+
+def apply_scene_ranges(
+    depth: Tensor,  # [F, 1, H, W]
+    ranges: Sequence[SceneRange],
+    cuts: Sequence[int] = (),
+) -> Tensor:  # [F, 1, H, W] in [0, 1]
+    """Normalise each frame by its scene's range.
+
+    Raises:
+        InputError: If the shape is wrong, a cut lies outside or there is not one range per scene.
+    """
+    check_video("depth", depth, channels=1)
+    check_cuts(cuts, len(depth))
+    bounds = [0, *sorted(set(cuts) - {0}), len(depth)]
+    if len(ranges) != len(bounds) - 1:
+        raise InputError(
+            f"`ranges` must hold one range per scene ({len(bounds) - 1}), got {len(ranges)}; "
+            "use measure_scenes with the same cuts"
+        )
+    scenes = zip(ranges, bounds[:-1], bounds[1:], strict=True)
+    return torch.cat([scene.normalise(depth[start:end]) for scene, start, end in scenes])
+
+
+def check_cuts(cuts: Sequence[int], frames: int) -> None:
+    """Check that each cut is the number of a frame.
+
+    Raises:
+        InputError: If one is not.
+    """
+    if not all(0 <= cut < frames for cut in cuts):
+        raise InputError(
+            f"`cuts` must lie between 0 and {frames - 1} for {frames} frames, got {list(cuts)}; "
+            "use find_cuts on the same frames"
+        )
+
+
+def _to_key(values: Tensor) -> Tensor:  # float32 -> int64 in [0, 2 ** _KEY_BITS)
+    """Map values to bins whose numbers sort like the values."""
+    bits = (values + 0.0).view(torch.int32).to(torch.int64)  # + 0.0 makes -0 into 0
+    ordered = torch.where(bits < 0, -(bits & 0x7FFFFFFF) - 1, bits) + 2**31
+    return ordered >> _DROPPED_BITS
+
+
+def _from_key(keys: Tensor) -> Tensor:  # int64 -> float64
+    """Return the lower bounds of bins."""
+    ordered = (keys << _DROPPED_BITS) - 2**31
+    bits = torch.where(ordered < 0, -(ordered + 1) | -(2**31), ordered)
+    return bits.to(torch.int32).view(torch.float32).double()

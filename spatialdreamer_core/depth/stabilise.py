@@ -1,0 +1,219 @@
+"""Depth stable over time, for estimators whose output has a scale and a shift of its own in each frame.
+
+Each frame's inverse depth x is brought to the unit of the frame before by `scale * x + shift`, fitted to the
+stabilised previous frame carried along the flow; then the two are blended where they agree. Nothing is
+normalised here: a stable input stays what it is, in its own unit. `scene_range` normalises afterwards.
+
+A chain of fits drifts, and calls a camera's approach a change of scale. So the running range of the output is
+pulled slowly to that of the input over the same frames; what the input keeps up for seconds therefore passes,
+what changes from frame to frame does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..checks import InputError, check_finite, check_range, check_video
+from ..flow import flow_confidence, sample_at_flow
+from .alignment import SCALE_LIMIT, fit_scale_shift, frame_range
+from .scene_range import DEPTH_REMEDY, check_cuts
+
+DEFAULT_STRENGTH = 0.6
+_TOLERANCE = 0.05  # difference at which the filter halves its trust, as a share of the frame's range
+_MEMORY = 16  # frames that the running ranges look back
+_PULL = 1 / 64  # share of the drift taken back a frame; at most 1 / (4 * _MEMORY), or it swings
+
+
+class DepthStabiliser:
+    """Stabilises a stream of depth maps frame by frame; its memory is one frame.
+
+    Args:
+        strength: Share of the carried previous frame where the two frames agree, 0 to 0.95; 0 corrects scale
+            and shift only.
+
+    Raises:
+        InputError: If `strength` is out of range.
+    """
+
+    def __init__(self, *, strength: float = DEFAULT_STRENGTH) -> None:
+        check_range("strength", strength, 0.0, 0.95)
+        self._strength = strength
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next frame begins a scene and stays as it is."""
+        self._previous: Tensor | None = None  # [1, 1, H, W]
+        self._scale = 1.0
+        self._seen = 0
+        self._range_in = self._range_out = (0.0, 0.0)
+
+    @property
+    def continues(self) -> bool:
+        """Whether the next frame follows one of the same scene, so that its flow is needed."""
+        return self._previous is not None
+
+    def step(
+        self,
+        depth: Tensor,  # [1, H, W] or [H, W], any unit, larger = nearer
+        flow_to_previous: Tensor | None = None,  # [2, H, W]
+        confidence: Tensor | None = None,  # [1, H, W] or [H, W] in [0, 1]
+    ) -> Tensor:  # as `depth`, float32
+        """Take the next frame's inverse depth; return it stabilised.
+
+        Args:
+            depth: As the estimator gives it.
+            flow_to_previous: Flow from this frame to the previous one, pixels; needed for every frame but the
+                first after `reset`.
+            confidence: Where the flow can be trusted, as `flow_confidence` gives it; None trusts it
+                everywhere.
+
+        Returns:
+            Inverse depth in the unit of the scene's first frame.
+
+        Raises:
+            InputError: If a shape is wrong, a value is not finite or the flow is missing.
+        """
+        current = _as_batch(depth)
+        if self._previous is None:
+            stable, (low, high) = current, frame_range(current)
+            self._remember(stable, (low, high), (low, high))
+            return stable.reshape(depth.shape).clone()
+        flow, trust = self._check_flow(current, flow_to_previous, confidence)
+        carried = self._take_drift_back(sample_at_flow(self._previous, flow))
+        scale, shift = fit_scale_shift(current, carried, trust, scale_otherwise=self._scale)
+        aligned = scale * current + shift
+        low, high = frame_range(current)
+        range_out = (scale * low + shift, scale * high + shift)
+        stable = aligned
+        if self._strength and range_out[1] > range_out[0]:
+            difference = carried - aligned
+            tolerance = _TOLERANCE * (range_out[1] - range_out[0])
+            agreement = 1 / (1 + (difference / tolerance) ** 4)
+            stable = aligned + self._strength * trust * agreement * difference
+        self._scale = scale
+        self._remember(stable, (low, high), range_out)
+        return stable.reshape(depth.shape).clone()
+
+    def _check_flow(
+        self, current: Tensor, flow: Tensor | None, confidence: Tensor | None
+    ) -> tuple[Tensor, Tensor]:  # [1, 2, H, W], [1, 1, H, W]
+        """Check what tells where the pixels were, and bring it to the depth's device."""
+        assert self._previous is not None
+        size = list(current.shape[-2:])
+        if list(self._previous.shape[-2:]) != size:
+            raise InputError(
+                f"`depth` must keep its size within a scene, {list(self._previous.shape[-2:])}, got {size}; "
+                "resize it, or call reset() where another video begins"
+            )
+        if flow is None or list(flow.shape) != [2, *size]:
+            got = "none" if flow is None else f"shape {list(flow.shape)}"
+            raise InputError(
+                f"`flow_to_previous` must be [2, H, W] = {[2, *size]} for every frame but a scene's first, "
+                f"got {got}; use estimate_flow, or call reset() at a cut"
+            )
+        check_finite("flow_to_previous", flow, "check what estimated the flow")
+        if confidence is None:
+            trust = torch.ones_like(current)
+        elif list(confidence.shape[-2:]) == size and confidence.numel() == current.numel():
+            trust = confidence.reshape(current.shape).to(current)
+        else:
+            raise InputError(
+                f"`confidence` must have the depth's size {size}, got shape {list(confidence.shape)}; "
+                "use flow_confidence on the same flow"
+            )
+        return flow[None].to(current), trust
+
+    def _take_drift_back(self, carried: Tensor) -> Tensor:
+        """Pull the carried frame a little towards the running range of the input."""
+        (low_in, high_in), (low_out, high_out) = self._range_in, self._range_out
+        centre_in, centre_out = (low_in + high_in) / 2, (low_out + high_out) / 2
+        width_in, width_out = high_in - low_in, high_out - low_out
+        ratio = width_in / width_out if min(width_in, width_out) > 0 else 1.0
+        gain = min(max(ratio, 1 / SCALE_LIMIT), SCALE_LIMIT) ** _PULL
+        offset = centre_out + _PULL * (centre_in - centre_out) - gain * centre_out
+        return gain * carried + offset
+
+    def _remember(
+        self, stable: Tensor, range_in: tuple[float, float], range_out: tuple[float, float]
+    ) -> None:
+        """Keep the frame, and bring the running ranges up to date."""
+        self._previous = stable
+        self._seen = min(self._seen + 1, _MEMORY)
+        self._range_in, self._range_out = (
+            (old[0] + (new[0] - old[0]) / self._seen, old[1] + (new[1] - old[1]) / self._seen)
+            for old, new in ((self._range_in, range_in), (self._range_out, range_out))
+        )
+
+
+def stabilise_depth(
+    depth: Tensor,  # [F, 1, H, W], any unit, larger = nearer
+    flow_forward: Tensor,  # [F-1, 2, H, W]
+    flow_backward: Tensor,  # [F-1, 2, H, W]
+    *,
+    cuts: Sequence[int] = (),
+    strength: float = DEFAULT_STRENGTH,
+    stabiliser: DepthStabiliser | None = None,
+    on_frame: Callable[[int], None] | None = None,
+) -> Tensor:  # [F, 1, H, W]
+    """Take out of a video's depth what changes from frame to frame in scale, shift and detail.
+
+    Args:
+        depth: Inverse depth as a per-frame estimator gives it.
+        flow_forward: Flow from each frame to the next, as `estimate_flow` gives it.
+        flow_backward: Flow from each frame to the previous one.
+        cuts: Frames with which a new scene begins; there the state is forgotten.
+        strength: Share of the carried previous frame where the two frames agree, 0 to 0.95; 0 corrects scale
+            and shift only.
+        stabiliser: State to be continued, for a long video in chunks: its strength counts, and if it has seen
+            a frame before, the flows hold F entries, the first one between that frame and this chunk's first.
+        on_frame: Called with the number of finished frames; may raise to interrupt.
+
+    Returns:
+        Inverse depth in the unit of each scene's first frame, float32; `measure_scenes` and
+        `apply_scene_ranges` bring it to [0, 1].
+
+    Raises:
+        InputError: If a shape, a cut or `strength` is wrong or a value is not finite.
+    """
+    check_video("depth", depth, channels=1)
+    check_cuts(cuts, len(depth))
+    state = DepthStabiliser(strength=strength) if stabiliser is None else stabiliser
+    lead = int(state.continues)  # flow entries that belong to the first frame
+    expected = [len(depth) - 1 + lead, 2, *depth.shape[-2:]]
+    for name, flow in (("flow_forward", flow_forward), ("flow_backward", flow_backward)):
+        if list(flow.shape) != expected:
+            rule = "[F, 2, H, W]" if lead else "[F-1, 2, H, W]"
+            raise InputError(
+                f"`{name}` must be {rule} = {expected} for this depth, got {list(flow.shape)}; "
+                "use estimate_flow on the same frames"
+            )
+    starts = set(cuts)
+    stable = torch.empty_like(depth, dtype=torch.float32)
+    for t in range(len(depth)):
+        if t in starts:
+            state.reset()
+        if state.continues:
+            entry = slice(t - 1 + lead, t + lead)
+            to_previous, from_previous = flow_backward[entry], flow_forward[entry]
+            trust = flow_confidence(to_previous, from_previous)
+            stable[t] = state.step(depth[t], to_previous[0], trust[0])
+        else:
+            stable[t] = state.step(depth[t])
+        if on_frame is not None:
+            on_frame(t + 1)
+    return stable
+
+
+def _as_batch(depth: Tensor) -> Tensor:  # [1, H, W] or [H, W] -> [1, 1, H, W] float32
+    """Check one frame's depth and bring it to the layout of videos."""
+    frame = depth[None] if depth.ndim == 2 else depth
+    if frame.ndim != 3 or frame.shape[0] != 1:
+        raise InputError(
+            f"`depth` must be one frame, [1, H, W] or [H, W], got {list(depth.shape)}; give one at a time"
+        )
+    check_video("depth", frame[None], channels=1)
+    check_finite("depth", frame, DEPTH_REMEDY)
+    return frame[None].float().detach()

@@ -1,0 +1,17 @@
+"""Weights of models: where they are looked for, and how they are downloaded when the user asks for it."""
+
+from .download import download
+from .folders import add_model_folder, download_folder, hub_cache, model_folders
+from .hub import Snapshot, download_snapshot, find_snapshot, repository_address
+
+__all__ = [
+    "Snapshot",
+    "add_model_folder",
+    "download",
+    "download_folder",
+    "download_snapshot",
+    "find_snapshot",
+    "hub_cache",
+    "model_folders",
+    "repository_address",
+]
