@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 _BINS = 8  # a channel, of the border's colour histogram
-_REGION_WIDTH = 128  # pixels; regions are found at this size
+_REGION_WIDTH = 112  # pixels; regions are found at this size
 _SAME_COLOUR = 9  # of 255, between neighbours of a region, in each channel of CIELAB
 
 

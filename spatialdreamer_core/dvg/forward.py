@@ -15,7 +15,7 @@ from ..checks import check_finite, check_video
 from .eyes import Eye, eye_sign
 from .rows import warp_rows
 
-STRIP_PIXELS = 1 << 17  # rows are warped on the CPU in strips of about this many pixels
+STRIP_PIXELS = 1 << 18  # rows are warped on the CPU in strips of about this many pixels
 
 
 def forward_warp(

@@ -39,9 +39,9 @@ def warp_rows(
     """Render rows of one eye's view; `sign` is -1 for the right eye (x' = x - d), +1 for the left one."""
     # 1. What is seen at each pixel of the view, by its disparity.
     landing = land(disparity, sign=sign)
-    weight, coverage = add_up(landing.weight, landing.bin), add_up(landing.share, landing.bin)
+    weight, coverage = add_up(landing.weight, landing.bins), add_up(landing.share, landing.bins)
     carried = (landing.weight[0] * disparity, landing.weight[1] * disparity)
-    seen = add_up(carried, landing.bin) / weight.clamp(min=LEAST_WEIGHT)
+    seen = add_up(carried, landing.bins) / weight.clamp(min=LEAST_WEIGHT)
     seen, gap = bridge_cracks(seen[..., 1:-2], coverage[..., 1:-2] < MIN_COVERAGE)
     # 2. The colours there.
     view = _gather_cubic(colour, seen, sign)
@@ -114,10 +114,9 @@ def _splat_at(
     slot = torch.full((1, height, bins), count, device=row.device)  # the last one is for all other pixels
     slot[0, row, column + 1] = torch.arange(count, device=row.device)
     wanted = slot < count
-    lands = wanted.gather(-1, landing.bin) | wanted.gather(-1, landing.bin + 1)
+    lands = wanted.gather(-1, landing.bins[0]) | wanted.gather(-1, landing.bins[1])
     from_row, from_column = lands[0].nonzero(as_tuple=True)
-    first = landing.bin[0, from_row, from_column]
-    target = torch.cat([slot[0, from_row, first], slot[0, from_row, first + 1]])
+    target = torch.cat([slot[0, from_row, index[0, from_row, from_column]] for index in landing.bins])
     share, weight = (
         torch.cat([part[0, from_row, from_column] for part in pair])
         for pair in (landing.share, landing.weight)

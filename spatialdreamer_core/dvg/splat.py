@@ -24,7 +24,7 @@ LEAST_WEIGHT = 1e-37
 class Landing(NamedTuple):
     """Where the pixels of some rows land; columns are counted in `width + 3` bins, the frame's from 1 on."""
 
-    bin: Tensor  # [1, H, W] int64, the first of the two bins that a pixel lands in
+    bins: tuple[Tensor, Tensor]  # two of [1, H, W] int64, the bins that a pixel lands in
     share: tuple[Tensor, Tensor]  # two of [1, H, W], bilinear weight in each of the two
     weight: tuple[Tensor, Tensor]  # two of [1, H, W], the same times the importance exp(d)
 
@@ -46,23 +46,23 @@ def land(
     low, high = disparity.detach().aminmax()
     if max(-float(low), float(high)) <= MAX_EXPONENT:
         importance = disparity.exp()
-        return Landing(index, share, (importance * share[0], importance * share[1]))
+        return Landing((index, index + 1), share, (importance * share[0], importance * share[1]))
     nearest = _nearest_disparity(disparity.detach(), index, fraction.detach(), width + 3)
     first, second = (
         (disparity - nearest.gather(-1, index + step)).clamp(-MAX_EXPONENT, 0).exp() for step in (0, 1)
     )
-    return Landing(index, share, (first * share[0], second * share[1]))
+    return Landing((index, index + 1), share, (first * share[0], second * share[1]))
 
 
 def add_up(
     values: tuple[Tensor, Tensor],  # two of [C, H, W]: what each pixel gives to its first and second bin
-    index: Tensor,  # [1, H, W], of `Landing`
+    bins: tuple[Tensor, Tensor],  # of `Landing`
 ) -> Tensor:  # [C, H, W + 3]
     """Sum what lands in each bin of a row."""
     channels, height, width = values[0].shape
     sums = values[0].new_zeros(channels, height, width + 3)
-    for step, value in enumerate(values):
-        sums.scatter_add_(-1, (index + step if step else index).expand(channels, -1, -1), value)
+    for index, value in zip(bins, values, strict=True):
+        sums.scatter_add_(-1, index.expand(channels, -1, -1), value)
     return sums
 
 
@@ -83,8 +83,8 @@ def splat_rows(
         The blended values (0 where nothing lands) and the coverage, the sum of the bilinear weights alone.
     """
     landing = land(disparity, sign=sign)
-    total = add_up((values * landing.weight[0], values * landing.weight[1]), landing.bin)
-    weight, coverage = add_up(landing.weight, landing.bin), add_up(landing.share, landing.bin)
+    total = add_up((values * landing.weight[0], values * landing.weight[1]), landing.bins)
+    weight, coverage = add_up(landing.weight, landing.bins), add_up(landing.share, landing.bins)
     return (total / weight.clamp(min=LEAST_WEIGHT))[..., 1:-2], coverage[..., 1:-2]
 
 

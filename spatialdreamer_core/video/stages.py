@@ -174,7 +174,8 @@ def _as_video(plane: np.ndarray, device: torch.device) -> Tensor:
 
 def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
     """Convert [H, W, 3] uint8 to [3, H, W] float in [0, 1]."""
-    return torch.from_numpy(image).to(device).permute(2, 0, 1).contiguous().float().div_(255)
+    planes = torch.from_numpy(image).to(device).permute(2, 0, 1)
+    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 def _render_view(frame: Placed, eye: Eye) -> View:
