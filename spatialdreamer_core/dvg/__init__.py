@@ -3,10 +3,12 @@
 from .disparity import depth_to_disparity, looks_inverted
 from .forward import forward_warp, forward_warp_with_disparity
 from .hole_masks import refine_hole_mask, refine_one_mask
+from .pair import RenderedPair, render_pair
 from .zbuffer import NO_SOURCE, gather_columns, source_columns
 
 __all__ = [
     "NO_SOURCE",
+    "RenderedPair",
     "depth_to_disparity",
     "forward_warp",
     "forward_warp_with_disparity",
@@ -14,5 +16,6 @@ __all__ = [
     "looks_inverted",
     "refine_hole_mask",
     "refine_one_mask",
+    "render_pair",
     "source_columns",
 ]

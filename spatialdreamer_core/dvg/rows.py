@@ -47,8 +47,9 @@ def warp_rows(
     view = _gather_cubic(colour, seen, sign)
     # 3. Blended colours where surfaces meet.
     row, column = _about_jumps(seen, gap)[0].nonzero(as_tuple=True)
-    blended, lands = _splat_at(colour, disparity, landing, row, column)
-    view[:, row[lands], column[lands]] = blended[:, lands]
+    blended, surface, lands = _splat_at(colour, disparity, landing, row, column)
+    row, column = row[lands], column[lands]
+    view[:, row, column], seen[0, row, column] = blended[:, lands], surface[lands]
     # 4. Holes.
     hole = drop_strays(gap)
     known = ~hole
@@ -100,14 +101,14 @@ def _splat_at(
     landing: Landing,
     row: Tensor,  # [N]
     column: Tensor,  # [N]
-) -> tuple[Tensor, Tensor]:  # [C, N], [N] bool
+) -> tuple[Tensor, Tensor, Tensor]:  # [C, N], [N] px, [N] bool
     """Splat the colours of those pixels alone that land on the given ones, the front surface over the rest.
 
     The front surface covers a pixel as far as its bilinear weights reach, by `FRONT_ODDS`, which smooths its
     outline.
 
     Returns:
-        The colours, and where anything lands at all.
+        The colours, the disparity of the surface that covers the pixel's centre, and where anything lands.
     """
     height, width = disparity.shape[-2:]
     bins, count = width + 3, len(row)
@@ -126,13 +127,15 @@ def _splat_at(
     front = front.scatter_reduce(0, target, moved.masked_fill(share == 0, -torch.inf), "amax")
     in_front = moved >= front[target] - JUMP
     source = colour[:, from_row, from_column].repeat(1, 2)
-    payload = torch.cat([source, torch.ones_like(weight)[None]])
+    payload = torch.cat([source, moved[None], torch.ones_like(weight)[None]])
     near, far = (
         colour.new_zeros(len(payload), count + 1).index_add(1, target, payload * part)[:, :count]
         for part in (weight * in_front, weight * ~in_front)
     )
     cover = colour.new_zeros(count + 1).index_add(0, target, share * in_front)[:count].clamp(max=1)
+    near, near_lands = near[:-1] / near[-1:].clamp(min=LEAST_WEIGHT), near[-1] > 0
+    far, far_lands = far[:-1] / far[-1:].clamp(min=LEAST_WEIGHT), far[-1] > 0
+    surface = torch.where(far_lands & (cover < 0.5), far[-1], near[-1])
     cover = FRONT_ODDS * cover / (1 + (FRONT_ODDS - 1) * cover)
-    near_colour, far_colour = (layer[:-1] / layer[-1:].clamp(min=LEAST_WEIGHT) for layer in (near, far))
-    blended = torch.where(far[-1] > 0, torch.lerp(far_colour, near_colour, cover), near_colour)
-    return blended, near[-1] > 0
+    blended = torch.where(far_lands, torch.lerp(far[:-1], near[:-1], cover), near[:-1])
+    return blended, surface, near_lands

@@ -1,0 +1,92 @@
+"""Forward-backward rendering: training pairs from any video (SpatialDreamer, section 3.2).
+
+A video has but one view, so a second one is made up and the way back is rendered: x1 is warped to the other
+eye and filled to x2; x2 is warped back to x1's place, with the holes that any warp has. The result lies pixel
+on pixel on x1, the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..flow import estimate_flow
+from .disparity import depth_to_disparity
+from .eyes import Eye
+from .forward import forward_warp_with_disparity
+from .hole_masks import refine_hole_mask
+
+Inpaint = Callable[[Tensor, Tensor], Tensor]  # view [F, 3, H, W], hole [F, 1, H, W] -> view without holes
+
+
+class RenderedPair(NamedTuple):
+    """What `render_pair` makes of a video x1."""
+
+    reference: Tensor  # [F, 3, H, W] in [0, 1], x2: the other eye's view, its holes filled
+    reference_disparity: Tensor  # [F, 1, H, W] px, of x2
+    view: Tensor  # [F, 3, H, W] in [0, 1], x2 rendered back to x1, black where masked
+    hole: Tensor  # [F, 1, H, W], 1 = hole of that view, refined by Eq. 2
+
+
+def render_pair(
+    image: Tensor,  # [F, 3, H, W] in [0, 1]
+    depth: Tensor,  # [F, 1, H, W] in [0, 1], 1 = near
+    *,
+    inpaint: Inpaint,
+    side: Eye = "right",
+    divergence: float = 2.5,
+    convergence: float = 0.5,
+) -> RenderedPair:
+    """Render a video to one side and back.
+
+    Args:
+        image: x1, the truth for what is learned from the pair.
+        depth: Its inverse depth.
+        inpaint: Fills the holes of the other eye's view, such as `fast_fill`.
+        side: Where x2 lies. Holes of the view open on the left of near things for "right", on their right for
+            "left", so both should occur in training.
+        divergence: Total disparity range in % of the width, 0 to 20.
+        convergence: The depth that lies on the screen, 0 to 1.
+
+    Raises:
+        InputError: If shapes differ, a number is out of range or the depth is not finite or not in [0, 1].
+    """
+    # 1. x1 to the other side, with its disparity; a hole shows background.
+    disparity = depth_to_disparity(depth, divergence=divergence, convergence=convergence)
+    warped, hole, seen = forward_warp_with_disparity(image, disparity, eye=side)
+    reference = inpaint(warped, hole)
+    reference_disparity = extend_background(seen, hole)
+    # 2. x2 back to x1's place.
+    back: Eye = "left" if side == "right" else "right"
+    view, hole, _ = forward_warp_with_disparity(reference, reference_disparity, eye=back)
+    # 3. The mask, with what neighbouring frames could not see either.
+    if len(image) > 1:
+        flow = estimate_flow(reference)
+        hole = refine_hole_mask(hole, *flow, disparity=reference_disparity, eye=back)
+    return RenderedPair(reference, reference_disparity, view * (1 - hole), hole)
+
+
+def extend_background(
+    disparity: Tensor,  # [F, 1, H, W] px
+    hole: Tensor,  # [F, 1, H, W], 1 = hole
+) -> Tensor:  # [F, 1, H, W] px
+    """Give each hole the disparity of the farther one of the two known pixels beside it in the row.
+
+    A row without any known pixel gets 0.
+    """
+    known = hole < 0.5
+    from_left = _last_known(disparity, known)
+    from_right = _last_known(disparity.flip(-1), known.flip(-1)).flip(-1)
+    farther = torch.minimum(from_left, from_right)
+    farther = torch.where(farther.isinf(), torch.zeros_like(farther), farther)
+    return torch.where(known, disparity, farther)
+
+
+def _last_known(disparity: Tensor, known: Tensor) -> Tensor:
+    """Carry the last known value of each row to the right; inf before the first one."""
+    column = torch.arange(disparity.shape[-1], device=disparity.device).expand_as(disparity)
+    last = torch.where(known, column, -1).cummax(-1).values
+    return disparity.gather(-1, last.clamp(min=0)).masked_fill(last < 0, torch.inf)
