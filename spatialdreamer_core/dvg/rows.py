@@ -52,8 +52,9 @@ def warp_rows(
     view[:, row, column], seen[0, row, column] = blended[:, lands], surface[lands]
     # 4. Holes.
     hole = drop_strays(gap)
-    known = ~hole
-    return WarpedRows(view.mul_(known), hole, seen.mul_(known))
+    row, column = hole[0].nonzero(as_tuple=True)
+    view[:, row, column], seen[:, row, column] = 0, 0
+    return WarpedRows(view, hole, seen)
 
 
 def _gather_cubic(colour: Tensor, seen: Tensor, sign: int) -> Tensor:  # [C, H, W]

@@ -117,7 +117,7 @@ def analyse(frames: Iterator[VideoFrame], *, flow_preset: str, clock: StageClock
 def _motion(first: np.ndarray, second: np.ndarray, preset: str) -> tuple[Motion, Motion]:
     """Estimate the motion from the first frame to the second and back."""
     there, back = (
-        torch.from_numpy(dis_flow(a, b, preset=preset)).permute(2, 0, 1)[None]
+        torch.from_numpy(dis_flow(a, b, preset=preset)).permute(2, 0, 1)[None].contiguous()
         for a, b in ((first, second), (second, first))
     )
     return Motion(there, flow_confidence(there, back)), Motion(back, flow_confidence(back, there))
@@ -135,7 +135,7 @@ def estimate(frames: Iterator[Analysed], *, estimator: DepthStream, clock: Stage
 
 def _vectors(motion: Motion | None) -> np.ndarray | None:
     """Give the flow as [h, w, 2], as the depth estimator takes it."""
-    return None if motion is None else motion.flow[0].permute(1, 2, 0).numpy()
+    return None if motion is None else np.ascontiguousarray(motion.flow[0].permute(1, 2, 0).numpy())
 
 
 def place(
