@@ -20,6 +20,7 @@ from torch import Tensor
 
 from benchmarks.report import format_table, write_result
 from spatialdreamer_core.dvg import forward_warp
+from spatialdreamer_core.dvg.pair import extend_background
 from spatialdreamer_core.dvg.reference import splat_rows_reference
 from spatialdreamer_core.fill import fast_fill
 from spatialdreamer_core.metrics.clips import make_clip
@@ -117,17 +118,9 @@ def load_motorcycle(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
         views.append(torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255)
     with np.load(folder / "motorcycle_disp.npz") as archive:
         disparity = archive[archive.files[0]].astype(np.float32)
-    known = np.where(np.isfinite(disparity), disparity, np.nan)
-    filled = np.fmin(_extend(known), _extend(known[:, ::-1])[:, ::-1])
-    return views[0], views[1], torch.from_numpy(np.where(np.isnan(known), filled, known))[None, None]
-
-
-def _extend(disparity: np.ndarray) -> np.ndarray:
-    """Carry the last known value of each row to the right."""
-    column = np.where(np.isnan(disparity), -1, np.arange(disparity.shape[1]))
-    last = np.maximum.accumulate(column, axis=1)
-    carried = np.take_along_axis(disparity, last.clip(0), axis=1)
-    return np.where(last < 0, np.nan, carried)
+    unknown = torch.from_numpy(~np.isfinite(disparity))[None, None]
+    known = torch.from_numpy(disparity)[None, None].masked_fill(unknown, 0)
+    return views[0], views[1], extend_background(known, unknown.float())
 
 
 if __name__ == "__main__":

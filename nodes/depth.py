@@ -6,7 +6,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.depth import estimate_depth, list_estimators
-from .depth_models import prepare_model, register_model_folders
+from .depth_models import download_input, prepare_model, register_model_folders
 from .layout import frames_to_image, image_to_frames
 from .progress import frame_progress
 from .sockets import Flow, FlowType
@@ -40,13 +40,7 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
                     tooltip="Optical Flow of the same frames. Adds motion parallax and steadies the depth "
                     "over time. The depth models do without it.",
                 ),
-                io.Boolean.Input(
-                    "download",
-                    default=False,
-                    optional=True,
-                    tooltip="Download the estimator's weights from Hugging Face if they are missing, into "
-                    "models/depth_estimation. Mind their licence.",
-                ),
+                download_input(),
             ],
             outputs=[
                 io.Image.Output(

@@ -9,9 +9,10 @@ from functools import lru_cache
 import folder_paths
 from comfy import model_management, model_patcher
 from comfy.utils import ProgressBar
+from comfy_api.latest import io
 from torch.nn import ModuleList
 
-from ..spatialdreamer_core.depth import MODEL_KIND, DepthModel, load_model, prepare_estimator
+from ..spatialdreamer_core.depth import BUILTIN, MODEL_KIND, DepthModel, load_model, prepare_estimator
 from ..spatialdreamer_core.weights import add_model_folder
 
 _Patcher = getattr(model_patcher, "CoreModelPatcher", model_patcher.ModelPatcher)  # of newer versions
@@ -29,6 +30,17 @@ def register_model_folders() -> None:
         add_model_folder(MODEL_KIND, path)
 
 
+def download_input() -> io.Boolean.Input:
+    """Make the input that lets a node download weights."""
+    return io.Boolean.Input(
+        "download",
+        default=False,
+        optional=True,
+        tooltip="Download the depth estimator's weights from Hugging Face if they are missing, into "
+        "models/depth_estimation. Mind their licence.",
+    )
+
+
 def prepare_model(estimator: str, *, download: bool) -> str | DepthModel:
     """Return what `estimate_depth` takes for an estimator; a model is loaded to ComfyUI's device.
 
@@ -40,7 +52,7 @@ def prepare_model(estimator: str, *, download: bool) -> str | DepthModel:
         InputError: If weights are missing or cannot be used.
     """
     name = prepare_estimator(estimator, download=download, on_progress=download_progress())
-    if name == "builtin":
+    if name == BUILTIN:
         return name
     model, patcher = _load(name)
     model_management.load_models_gpu([patcher], memory_required=_WORKING_MEMORY)

@@ -1,7 +1,14 @@
 """Inverse depth of a video's frames: estimators behind one function."""
 
 from .builtin import BuiltinDepth
-from .catalogue import EstimatorInfo, estimator_names, list_estimators, prepare_estimator, resolve_estimator
+from .catalogue import (
+    BUILTIN,
+    EstimatorInfo,
+    estimator_names,
+    list_estimators,
+    prepare_estimator,
+    resolve_estimator,
+)
 from .cues import CueWeights
 from .estimate import estimate_depth, upsample_depth, warn_preview_grade, working_size
 from .loading import DepthModel, load_model
@@ -12,6 +19,7 @@ from .stabilise import DepthStabiliser, stabilise_depth
 from .stream import DepthStream, ModelDepth, open_estimator
 
 __all__ = [
+    "BUILTIN",
     "DEFAULT_MODEL",
     "MODELS",
     "MODEL_KIND",

@@ -39,7 +39,7 @@ def estimator_names() -> tuple[str, ...]:
 
 def list_estimators() -> list[EstimatorInfo]:
     """List the depth estimators: what needs no weights, then the models, best for a first try first."""
-    builtin = "From motion, position, haze and focus; no weights, no download. Preview grade."
+    builtin = "From motion, position, upright shapes, haze and focus; no weights, no download. Preview grade."
     auto = f"{find_model(DEFAULT_MODEL).title} if its weights are there, else the built-in one."
     return [
         EstimatorInfo(BUILTIN, "Built-in (preview grade)", "Apache-2.0", True, builtin),

@@ -42,18 +42,17 @@ def estimate_depth(
 ) -> Tensor:  # [F, 1, H, W]
     """Estimate the inverse depth of a video's frames; a scene begins anew at each cut.
 
+    The flow matters to `builtin` alone; a model estimates each frame by itself and its output is normalised
+    over each scene.
+
     Args:
         frames: The video.
         estimator: A name from `estimator_names`, or a model from `load_model`.
         flow_forward: Flow from each frame to the next, as `estimate_flow` gives it; None computes it.
         flow_backward: Flow from each frame to the previous one; given together with `flow_forward`.
         on_frame: Called with the number of finished frames; may raise to interrupt.
-
         device: Where a model named by `estimator` runs; None is the frames' device.
         download: Whether to download a model's weights if they are missing.
-
-    The flow matters to `builtin` alone; a model estimates each frame by itself and its output is normalised
-    over each scene.
 
     Returns:
         Inverse depth in [0, 1], 1 = near, float32, on the frames' device; its edges lie on the frames' edges.

@@ -7,7 +7,6 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ..weights.download import OnProgress
 from .builtin import BuiltinDepth
 from .catalogue import BUILTIN, resolve_estimator
 from .estimate import warn_preview_grade
@@ -65,22 +64,18 @@ def open_estimator(
     name: str,
     *,
     device: torch.device | str = "cpu",
-    download: bool = False,
-    on_progress: OnProgress | None = None,
 ) -> DepthStream:
-    """Open an estimator for a film.
+    """Open an estimator for a film; `prepare_estimator` downloads its weights beforehand.
 
     Args:
         name: One of `estimator_names`.
         device: Where a model runs; the builtin estimator runs on the CPU.
-        download: Whether to download missing weights.
-        on_progress: Of the download: called with the bytes that are there and their total.
 
     Raises:
         InputError: If the name is unknown, or see `load_model`.
     """
-    name = resolve_estimator(name, download=download)
+    name = resolve_estimator(name)
     if name == BUILTIN:
         warn_preview_grade()
         return BuiltinDepth()
-    return ModelDepth(load_model(name, device=device, download=download, on_progress=on_progress))
+    return ModelDepth(load_model(name, device=device))

@@ -216,9 +216,11 @@ def fast_fill(
         if flow is not None and columns is not None:
             forward, backward = flow
             if t > 0:
-                to_previous = _carry_flow(backward[t - 1 : t], forward[t - 1 : t], columns)
+                there, back = backward[t - 1 : t], forward[t - 1 : t]
+                to_previous = carry_flow(there, flow_confidence(there, back), columns)
             if t + 1 < len(view):
-                to_next = _carry_flow(forward[t : t + 1], backward[t : t + 1], columns)
+                there, back = forward[t : t + 1], backward[t : t + 1]
+                to_next = carry_flow(there, flow_confidence(there, back), columns)
         filled[t] = filler.step(frame, to_previous=to_previous, to_next=to_next, following=following)
         if following is not None:
             frame, columns = following, next_columns
@@ -237,8 +239,11 @@ def _view_frame(
     return ViewFrame(view[t], hole[t], gather_columns(disparity[t : t + 1], columns)[0]), columns
 
 
-def _carry_flow(flow: Tensor, flow_back: Tensor, columns: Tensor) -> ViewFlow:
+def carry_flow(
+    flow: Tensor,  # [1, 2, h, w] px
+    confidence: Tensor,  # [1, 1, h, w] in [0, 1]
+    columns: Tensor,  # [1, 1, h, w] int64, of `source_columns`
+) -> ViewFlow:
     """Bring one frame's flow and its confidence from the source view into the rendered one."""
-    both = torch.cat([flow, flow_confidence(flow, flow_back)], dim=1)
-    carried = gather_columns(both, columns)[0]
+    carried = gather_columns(torch.cat([flow, confidence], dim=1), columns)[0]
     return ViewFlow(carried[:2], carried[2:])

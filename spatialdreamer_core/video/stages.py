@@ -19,12 +19,11 @@ from ..depth import DepthStream, upsample_depth, working_size
 from ..dvg import (
     depth_to_disparity,
     forward_warp_with_disparity,
-    gather_columns,
     refine_one_mask,
     source_columns,
 )
 from ..dvg.eyes import Eye
-from ..fill import FastFill, ViewFlow, ViewFrame
+from ..fill import FastFill, ViewFlow, ViewFrame, carry_flow
 from ..flow import CutDetector, dis_flow, flow_confidence
 from .clock import StageClock
 from .reader import VideoFrame
@@ -191,9 +190,7 @@ def _carry(motion: Motion | None, columns: Tensor) -> ViewFlow | None:
     """Bring the source view's motion into the rendered view."""
     if motion is None:
         return None
-    both = torch.cat([motion.flow, motion.confidence], dim=1).to(columns.device)
-    carried = gather_columns(both, columns)[0]
-    return ViewFlow(carried[:2], carried[2:])
+    return carry_flow(motion.flow.to(columns.device), motion.confidence.to(columns.device), columns)
 
 
 def refine(frames: Iterator[Rendered], *, clock: StageClock) -> Iterator[Rendered]:
