@@ -37,8 +37,8 @@ class SpatialDreamerFastFill(io.ComfyNode):
                 FlowType.Input(
                     "flow",
                     optional=True,
-                    tooltip="Optical Flow of the source view; takes what a neighbouring frame shows behind "
-                    "the hole and keeps the filling steady over time.",
+                    tooltip="Optical Flow of the source view: with `disparity`, holes take what other frames "
+                    "show there, and the filling is steady over time.",
                 ),
             ],
             outputs=[

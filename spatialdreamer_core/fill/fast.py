@@ -1,14 +1,16 @@
 """Fast fill: holes filled without any weights, from the background beside them and from other frames.
 
-A hole shows background. Where the flow says that this background was visible in the next frame, or in an
-earlier one (earlier fills are carried along, so what was seen once is kept while it stays in a hole), its
-true pixels are taken. The rest is estimated from the background side of the hole, and blended with what was
-estimated there before, so that it does not flicker.
+A hole shows background. Where this background was visible in an earlier frame (earlier fills are carried
+along, so what was seen once is kept while it stays in a hole), or will be in one of the next few, its true
+pixels are taken, found by the motion of the background beside the hole (`motion.py`). The rest is estimated
+from the background side of the hole, and blended with what was estimated there before, so that it does not
+flicker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,34 +20,22 @@ from ..checks import InputError, check_video
 from ..dvg.eyes import Eye
 from ..dvg.zbuffer import gather_columns, source_columns
 from ..flow import flow_confidence
+from .motion import BackgroundMotion
 from .runs import HoleRuns, find_runs
 from .spatial import fill_from_background, sample_at
+from .views import ViewFlow, ViewFrame, carry_flow
 
+LOOK_AHEAD = 3  # frames in which a hole's background is looked for
 CARRIED_SHARE = 0.85  # of an earlier estimate in the new one
 STILL = 0.1  # px; smaller motion counts as none, so that carried pixels are not resampled again and again
 
 
-class ViewFlow(NamedTuple):
-    """Flow of a rendered view towards another frame; may be smaller than the view."""
+class _Seen(NamedTuple):
+    """A frame in which background is looked for."""
 
-    flow: Tensor  # [2, h, w] px of its own size
-    confidence: Tensor  # [1, h, w] in [0, 1]
-
-
-class ViewFrame(NamedTuple):
-    """A rendered view as the fill needs it."""
-
-    view: Tensor  # [3, H, W] in [0, 1]
-    hole: Tensor  # [1, H, W], 1 = hole
-    disparity: Tensor | None  # [1, H, W] px, in the rendered view
-
-
-class _Memory(NamedTuple):
-    """What is carried from frame to frame."""
-
-    filled: Tensor  # [3, H, W]
-    disparity: Tensor | None  # [1, H, W] px, with the background's disparity in holes
-    seen: Tensor  # [1, H, W] bool: a real pixel, not an estimate
+    view: Tensor  # [3, H, W]
+    disparity: Tensor  # [H, W] px
+    real: Tensor  # [H, W] bool: a real pixel, neither a hole nor an estimate
 
 
 class FastFill:
@@ -57,7 +47,7 @@ class FastFill:
 
     def __init__(self, *, eye: Eye = "right") -> None:
         self._eye: Eye = eye
-        self._memory: _Memory | None = None
+        self._memory: _Seen | None = None
 
     def reset(self) -> None:
         """Forget everything: a new scene begins."""
@@ -68,97 +58,101 @@ class FastFill:
         frame: ViewFrame,
         *,
         to_previous: ViewFlow | None = None,
-        to_next: ViewFlow | None = None,
-        following: ViewFrame | None = None,
+        following: Sequence[tuple[ViewFlow, ViewFrame]] = (),
     ) -> Tensor:  # [3, H, W] in [0, 1]
         """Fill one frame.
 
         Args:
-            frame: The frame to fill.
+            frame: The frame to fill. Without disparity other frames do not help.
             to_previous: Flow towards the frame of the last call, or None to ignore it.
-            to_next: Flow towards `following`, or None to ignore it.
-            following: The next frame, not yet filled.
+            following: The next frames, not yet filled, in order, each with the flow towards it from the frame
+                before it.
 
         Returns:
             The view with its holes filled; all other pixels are the view's own.
         """
         hole = frame.hole[0] > 0.5
-        disparity = None if frame.disparity is None else frame.disparity[0]
+        disparity = None if frame.disparity is None else frame.disparity[0].clone()
         runs = find_runs(hole, disparity, eye=self._eye)
         filled = frame.view.clone()
-        seen = (~hole)[None]
+        real = ~hole
         if len(runs.row):
             filled[:, runs.row, runs.column] = frame.view[:, runs.row, runs.source]
             colour = fill_from_background(filled, hole, runs)
-            colour, is_seen = self._from_other_frames(colour, runs, to_previous, to_next, following)
+            if disparity is not None:
+                search = _Search(runs, disparity, colour)
+                if to_previous is not None and self._memory is not None:
+                    search.look_back(self._memory, to_previous)
+                search.look_ahead(following)
+                colour = search.colour
+                real[runs.row, runs.column] = search.found
             filled[:, runs.row, runs.column] = colour
-            seen[0, runs.row, runs.column] = is_seen
         if disparity is not None:
-            disparity = disparity.clone()
             disparity[runs.row, runs.column] = runs.disparity.to(disparity.dtype)
-        self._memory = _Memory(filled, None if disparity is None else disparity[None], seen)
+            self._memory = _Seen(filled, disparity, real)
         return filled
 
-    def _from_other_frames(
+
+class _Search:
+    """The search for a frame's hidden background in other frames."""
+
+    def __init__(self, runs: HoleRuns, disparity: Tensor, colour: Tensor) -> None:
+        self.colour = colour  # [3, N], estimates, replaced by what is found
+        self.found = torch.zeros_like(runs.row, dtype=torch.bool)  # [N]
+        self._runs = runs
+        self._disparity = disparity
+
+    def look_back(self, memory: _Seen, to_previous: ViewFlow) -> None:
+        """Take what an earlier frame saw, and blend estimates with the ones made there."""
+        motion = BackgroundMotion(self._runs, self._disparity, to_previous.flow.shape[-2:])
+        everything = torch.arange(len(self._runs.row), device=self.colour.device)
+        earlier, valid, real = self._look_up(memory, *motion.follow(to_previous), everything)
+        blended = torch.lerp(self.colour, earlier, CARRIED_SHARE)
+        self.colour = torch.where(valid, torch.where(real, earlier, blended), self.colour)
+        self.found = valid & real
+
+    def look_ahead(self, following: Sequence[tuple[ViewFlow, ViewFrame]]) -> None:
+        """Take what the next frames see, the nearest one's first."""
+        motion = None
+        for towards, frame in following:
+            missing = (~self.found).nonzero()[:, 0]
+            if not len(missing) or frame.disparity is None:
+                return
+            motion = motion or BackgroundMotion(self._runs, self._disparity, towards.flow.shape[-2:])
+            other = _Seen(frame.view, frame.disparity[0], frame.hole[0] < 0.5)
+            colour, valid, real = self._look_up(other, *motion.follow(towards), missing)
+            seen = valid & real
+            self.colour[:, missing[seen]] = colour[:, seen]
+            self.found[missing[seen]] = True
+
+    def _look_up(
         self,
-        colour: Tensor,  # [3, N]
-        runs: HoleRuns,
-        to_previous: ViewFlow | None,
-        to_next: ViewFlow | None,
-        following: ViewFrame | None,
-    ) -> tuple[Tensor, Tensor]:  # [3, N], [N] bool
-        """Replace estimates by what other frames saw; tell which pixels are real afterwards."""
-        seen = torch.zeros_like(runs.row, dtype=torch.bool)
-        if to_next is not None and following is not None:
-            known = _Memory(following.view, following.disparity, following.hole < 0.5)
-            found, valid, is_real = _look_up(known, to_next, runs)
-            seen = valid & is_real
-            colour = torch.where(seen, found, colour)
-        if to_previous is not None and self._memory is not None:
-            found, valid, is_real = _look_up(self._memory, to_previous, runs)
-            real = valid & is_real
-            blended = torch.lerp(colour, found, CARRIED_SHARE)
-            colour = torch.where(real, found, torch.where(valid & ~seen, blended, colour))
-            seen = seen | real
-        return colour, seen
+        other: _Seen,
+        dx: Tensor,  # [N] px
+        dy: Tensor,  # [N] px
+        trusted: Tensor,  # [N] bool
+        wanted: Tensor,  # [M] int64, which of the N hole pixels
+    ) -> tuple[Tensor, Tensor, Tensor]:  # [3, M], [M] bool, [M] bool
+        """Follow hole pixels' background into another frame.
 
-
-def _look_up(
-    other: _Memory,
-    towards: ViewFlow,
-    runs: HoleRuns,
-) -> tuple[Tensor, Tensor, Tensor]:  # [3, N], [N] bool, [N] bool
-    """Follow each hole pixel's background into another frame.
-
-    Returns:
-        Its colour there, whether the background is what is found there, and whether it is a real pixel.
-    """
-    height, width = other.filled.shape[-2:]
-    flow_height, flow_width = towards.flow.shape[-2:]
-    # A hole has no flow of its own: it moves like the background beside it.
-    flow_row = runs.row * flow_height // height
-    flow_column = runs.source * flow_width // width
-    dx = towards.flow[0, flow_row, flow_column] * (width / flow_width)
-    dy = towards.flow[1, flow_row, flow_column] * (height / flow_height)
-    still = dx.square() + dy.square() < STILL**2
-    x = runs.column + dx.masked_fill(still, 0)
-    y = runs.row + dy.masked_fill(still, 0)
-
-    valid = towards.confidence[0, flow_row, flow_column] > 0.5
-    valid &= (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    near_row = y.round().long().clamp(0, height - 1)
-    near_column = x.round().long().clamp(0, width - 1)
-    if other.disparity is not None:
-        valid &= other.disparity[0, near_row, near_column] <= runs.limit
-
-    found = sample_at(other.filled, x, y)
-    # Holes of an unfilled frame are black: a real pixel has none among the four that it is mixed from.
-    row, column = y.clamp(0, height - 1), x.clamp(0, width - 1)
-    is_real = torch.ones_like(valid)
-    for corner_row in (row.floor().long(), row.ceil().long()):
-        for corner_column in (column.floor().long(), column.ceil().long()):
-            is_real &= other.seen[0, corner_row, corner_column]
-    return found, valid, is_real
+        Returns:
+            Its colour there, whether the background is what is found there, and whether it is a real pixel.
+        """
+        height, width = other.disparity.shape
+        dx, dy, valid = dx[wanted], dy[wanted], trusted[wanted]
+        still = dx.square() + dy.square() < STILL**2
+        x = self._runs.column[wanted] + dx.masked_fill(still, 0)
+        y = self._runs.row[wanted] + dy.masked_fill(still, 0)
+        valid = valid & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+        row, column = y.clamp(0, height - 1), x.clamp(0, width - 1)
+        there = other.disparity[row.round().long(), column.round().long()]
+        valid &= there <= self._runs.limit[wanted]
+        # Holes of an unfilled frame are black: a real pixel has none among the four that it is mixed from.
+        real = torch.ones_like(valid)
+        for corner_row in (row.floor().long(), row.ceil().long()):
+            for corner_column in (column.floor().long(), column.ceil().long()):
+                real &= other.real[corner_row, corner_column]
+        return sample_at(other.view, x, y), valid, real
 
 
 def fast_fill(
@@ -207,43 +201,68 @@ def fast_fill(
 
     filler = FastFill(eye=eye)
     filled = torch.empty_like(view)
-    frame, columns = _view_frame(view, hole, disparity, 0, eye)
+    window: deque[_Prepared] = deque()
     for t in range(len(view)):
-        following, next_columns = None, None
-        if t + 1 < len(view):
-            following, next_columns = _view_frame(view, hole, disparity, t + 1, eye)
-        to_previous = to_next = None
-        if flow is not None and columns is not None:
-            forward, backward = flow
-            if t > 0:
-                there, back = backward[t - 1 : t], forward[t - 1 : t]
-                to_previous = carry_flow(there, flow_confidence(there, back), columns)
-            if t + 1 < len(view):
-                there, back = forward[t : t + 1], backward[t : t + 1]
-                to_next = carry_flow(there, flow_confidence(there, back), columns)
-        filled[t] = filler.step(frame, to_previous=to_previous, to_next=to_next, following=following)
-        if following is not None:
-            frame, columns = following, next_columns
+        while len(window) <= LOOK_AHEAD and t + len(window) < len(view):
+            window.append(_prepare(view, hole, disparity, flow, t + len(window), eye))
+        current = window.popleft()
+        filled[t] = filler.step(
+            current.frame,
+            to_previous=current.to_previous,
+            following=chain(current.to_next, [(later.to_next, later.frame) for later in window]),
+        )
         if on_frame is not None:
             on_frame(t + 1)
     return filled
 
 
-def _view_frame(
-    view: Tensor, hole: Tensor, disparity: Tensor | None, t: int, eye: Eye
-) -> tuple[ViewFrame, Tensor | None]:
-    """Gather what belongs to frame t of a clip, and the source columns of its pixels."""
+class _Prepared(NamedTuple):
+    """A frame of a clip with its motion."""
+
+    frame: ViewFrame
+    to_previous: ViewFlow | None
+    to_next: ViewFlow | None
+
+
+def _prepare(
+    view: Tensor,
+    hole: Tensor,
+    disparity: Tensor | None,
+    flow: tuple[Tensor, Tensor] | None,
+    t: int,
+    eye: Eye,
+) -> _Prepared:
+    """Gather what belongs to frame t of a clip."""
     if disparity is None:
-        return ViewFrame(view[t], hole[t], None), None
+        return _Prepared(ViewFrame(view[t], hole[t], None), None, None)
     columns = source_columns(disparity[t : t + 1], eye=eye)
-    return ViewFrame(view[t], hole[t], gather_columns(disparity[t : t + 1], columns)[0]), columns
+    frame = ViewFrame(view[t], hole[t], gather_columns(disparity[t : t + 1], columns)[0])
+    to_previous = to_next = None
+    if flow is not None:
+        forward, backward = flow
+        if t > 0:
+            there, back = backward[t - 1 : t], forward[t - 1 : t]
+            to_previous = carry_flow(there, flow_confidence(there, back), columns)
+        if t + 1 < len(view):
+            there, back = forward[t : t + 1], backward[t : t + 1]
+            to_next = carry_flow(there, flow_confidence(there, back), columns)
+    return _Prepared(frame, to_previous, to_next)
 
 
-def carry_flow(
-    flow: Tensor,  # [1, 2, h, w] px
-    confidence: Tensor,  # [1, 1, h, w] in [0, 1]
-    columns: Tensor,  # [1, 1, h, w] int64, of `source_columns`
-) -> ViewFlow:
-    """Bring one frame's flow and its confidence from the source view into the rendered one."""
-    carried = gather_columns(torch.cat([flow, confidence], dim=1), columns)[0]
-    return ViewFlow(carried[:2], carried[2:])
+def chain(
+    to_next: ViewFlow | None,
+    later: Sequence[tuple[ViewFlow | None, ViewFrame]],
+) -> list[tuple[ViewFlow, ViewFrame]]:
+    """Pair each of the following frames with the flow towards it, up to where the flow ends.
+
+    Args:
+        to_next: Flow from the current frame to the next one, or None where a scene ends.
+        later: The following frames, each after its own flow to the next one.
+    """
+    following = []
+    for flow_onwards, frame in later:
+        if to_next is None:
+            break
+        following.append((to_next, frame))
+        to_next = flow_onwards
+    return following

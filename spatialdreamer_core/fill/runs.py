@@ -18,10 +18,12 @@ FOREGROUND_REACH = 32  # px; farther from a hole, nothing is kept from colouring
 
 
 class HoleRuns(NamedTuple):
-    """What is known about each hole pixel of a frame; N hole pixels in row-major order."""
+    """What is known about each hole pixel of a frame; N hole pixels in row-major order, in R runs."""
 
     row: Tensor  # [N] int64
     column: Tensor  # [N] int64
+    run: Tensor  # [N] int64, which run a pixel belongs to
+    first: Tensor  # [R] int64, each run's first pixel
     source: Tensor  # [N] int64, column of the nearest background pixel in the row
     disparity: Tensor  # [N] px, of that background
     limit: Tensor  # [N] px; what has more disparity than this is foreground for this hole
@@ -41,7 +43,7 @@ def find_runs(
     width = hole.shape[-1]
     row, column = hole.nonzero(as_tuple=True)
     starts = _is_first(row, column)
-    run = starts.cumsum(0) - 1  # [N], which run a pixel belongs to
+    run = starts.cumsum(0) - 1
     first = starts.nonzero()[:, 0]
     run_row, left = row[first], column[first] - 1
     ends = torch.cat([first[1:], first.new_tensor([len(row)])])[: len(first)] - 1
@@ -64,7 +66,7 @@ def find_runs(
         foreground[run_row[at_run], beside[at_run, at_step]] = True
     foreground &= ~hole
     source = torch.where(no_source[run], column, source[run])
-    return HoleRuns(row, column, source, background[run], limit[run], foreground)
+    return HoleRuns(row, column, run, first, source, background[run], limit[run], foreground)
 
 
 def _is_first(row: Tensor, column: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
-"""The pipeline as a chain of generators: each takes the stage before it and holds at most two frames of it.
+"""The pipeline as a chain of generators: each takes the stage before it and holds a few frames of it at most.
 
 analyse (flow, cuts) → estimate (depth) → place (disparity) → render (warp) → refine (hole masks, Eq. 2) →
-fill. A stage that looks at the next frame keeps one frame back, so a film of any length takes the memory of a
-few frames, and the result does not depend on where a window would end.
+fill. A stage that looks at next frames keeps as many back, so a film of any length takes the memory of a few
+frames, and the result does not depend on where a window would end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -23,7 +24,7 @@ from ..dvg import (
     source_columns,
 )
 from ..dvg.eyes import Eye
-from ..fill import FastFill, ViewFlow, ViewFrame, carry_flow
+from ..fill import LOOK_AHEAD, FastFill, ViewFlow, ViewFrame, carry_flow, chain
 from ..flow import CutDetector, dis_flow, flow_confidence
 from .clock import StageClock
 from .reader import VideoFrame
@@ -225,19 +226,21 @@ def _refine_frame(
 def fill(frames: Iterator[Rendered], *, clock: StageClock) -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
     """Fill each view's holes; yields the frame with its filled views, [3, H, W] in [0, 1] each."""
     fillers: list[FastFill] = []
-    current: Rendered | None = None
-    for following in frames:
-        if current is not None:
-            yield current, _fill_frame(fillers, current, following, clock)
-        current = following
-    if current is not None:
-        yield current, _fill_frame(fillers, current, None, clock)
+    window: deque[Rendered] = deque()
+    for frame in frames:
+        window.append(frame)
+        if len(window) > LOOK_AHEAD:
+            current = window.popleft()
+            yield current, _fill_frame(fillers, current, window, clock)
+    while window:
+        current = window.popleft()
+        yield current, _fill_frame(fillers, current, window, clock)
 
 
 def _fill_frame(
-    fillers: list[FastFill], current: Rendered, following: Rendered | None, clock: StageClock
+    fillers: list[FastFill], current: Rendered, later: Iterable[Rendered], clock: StageClock
 ) -> tuple[Tensor, ...]:
-    """Fill the views of one frame."""
+    """Fill the views of one frame, given the frames after it."""
     with clock("fill"):
         if not fillers:
             fillers.extend(FastFill(eye=view.eye) for view in current.views)
@@ -245,15 +248,9 @@ def _fill_frame(
         for i, (filler, view) in enumerate(zip(fillers, current.views, strict=True)):
             if current.analysed.starts_scene:
                 filler.reset()
-            upcoming = following.views[i] if following is not None else None
-            filled.append(
-                filler.step(
-                    _view_frame(view),
-                    to_previous=view.to_previous,
-                    to_next=view.to_next,
-                    following=None if upcoming is None else _view_frame(upcoming),
-                )
-            )
+            later_views = [frame.views[i] for frame in later]
+            following = chain(view.to_next, [(other.to_next, _view_frame(other)) for other in later_views])
+            filled.append(filler.step(_view_frame(view), to_previous=view.to_previous, following=following))
         return tuple(filled)
 
 

@@ -73,6 +73,35 @@ def test_what_was_seen_before_is_exact():
     assert torch.allclose(filled[5][inside], background[5][inside], atol=1e-5)
 
 
+def test_what_is_seen_two_frames_later_is_exact():
+    image, disparity, flow, background = moving_box(6, step=-4, start=60)
+    view, hole = forward_warp(image, disparity)
+    filled = fast_fill(view, hole, disparity=disparity, flow=flow)
+    inside = hole[1].expand(3, -1, -1) > 0
+    assert torch.allclose(filled[1][inside], background[1][inside], atol=1e-5)
+
+
+def test_flow_blurred_at_the_edge_of_the_foreground_is_kept_out():
+    image, disparity, flow, background = moving_box(6, step=-4, start=60)
+    blurred = tuple(torch.nn.functional.avg_pool2d(f, 5, 1, 2) for f in flow)
+    view, hole = forward_warp(image, disparity)
+    filled = fast_fill(view, hole, disparity=disparity, flow=blurred)
+    inside = hole[1].expand(3, -1, -1) > 0
+    error = (filled[1] - background[1])[inside].abs()
+    assert float((error < 1e-4).float().mean()) > 0.9
+
+
+def test_nothing_is_taken_from_beyond_a_cut():
+    image, disparity, flow, _ = moving_box(6, step=-4, start=60)
+    image[3:] = 1 - image[3:]
+    for f in flow:
+        f[2] = 1e3  # leads out of the frame: no confidence, as across a cut
+    view, hole = forward_warp(image, disparity)
+    whole = fast_fill(view, hole, disparity=disparity, flow=flow)
+    alone = fast_fill(view[:3], hole[:3], disparity=disparity[:3], flow=tuple(f[:2] for f in flow))
+    assert torch.equal(whole[:3], alone)
+
+
 def test_a_still_clip_does_not_flicker():
     image, disparity, _, _ = moving_box(1)
     image, disparity = image.repeat(5, 1, 1, 1), disparity.repeat(5, 1, 1, 1)

@@ -1,0 +1,35 @@
+"""Rendered views and their motion, as the fill takes them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..dvg.zbuffer import gather_columns
+
+
+class ViewFlow(NamedTuple):
+    """Flow of a rendered view towards another frame; may be smaller than the view."""
+
+    flow: Tensor  # [2, h, w] px of its own size
+    confidence: Tensor  # [1, h, w] in [0, 1]
+
+
+class ViewFrame(NamedTuple):
+    """A rendered view as the fill needs it."""
+
+    view: Tensor  # [3, H, W] in [0, 1]
+    hole: Tensor  # [1, H, W], 1 = hole
+    disparity: Tensor | None  # [1, H, W] px, in the rendered view
+
+
+def carry_flow(
+    flow: Tensor,  # [1, 2, h, w] px
+    confidence: Tensor,  # [1, 1, h, w] in [0, 1]
+    columns: Tensor,  # [1, 1, h, w] int64, of `source_columns`
+) -> ViewFlow:
+    """Bring one frame's flow and its confidence from the source view into the rendered one."""
+    carried = gather_columns(torch.cat([flow, confidence], dim=1), columns)[0]
+    return ViewFlow(carried[:2], carried[2:])
