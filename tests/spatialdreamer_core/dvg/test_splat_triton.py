@@ -105,6 +105,18 @@ def test_views_of_larger_tensors():
     assert_same(result, expected)
 
 
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter runs on any device")
+def test_where_the_kernel_fails_torch_is_kept_with_a_warning(caplog):
+    assert not splat.triton_runs.__wrapped__(torch.device("cpu"))
+    assert "Triton does not run on cpu" in caplog.text
+
+
+def test_without_triton_torch_is_kept_silently(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "spatialdreamer_core.dvg.splat_triton", None)
+    assert not splat.triton_runs.__wrapped__(torch.device(DEVICE))
+    assert not caplog.text
+
+
 @pytest.mark.gpu
 def test_the_kernel_is_chosen_on_cuda_but_not_for_gradients():
     assert splat.triton_runs(torch.device("cuda:0"))
