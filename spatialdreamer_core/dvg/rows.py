@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .cracks import bridge_cracks, drop_strays
-from .splat import LEAST_WEIGHT, Landing, add_up, land
+from .splat import LEAST_WEIGHT, MAX_EXPONENT, Landing, land, splat_rows
 
 MIN_COVERAGE = 0.5  # bilinear mass from which on a pixel counts as seen: its centre is
 FRONT_ODDS = 2.0  # of the front surface at an outline; 1 is its share of the pixel, but its rim is soft
@@ -39,10 +39,8 @@ def warp_rows(
     """Render rows of one eye's view; `sign` is -1 for the right eye (x' = x - d), +1 for the left one."""
     # 1. What is seen at each pixel of the view, by its disparity.
     landing = land(disparity, sign=sign)
-    weight, coverage = add_up(landing.weight, landing.bins), add_up(landing.share, landing.bins)
-    carried = (landing.weight[0] * disparity, landing.weight[1] * disparity)
-    seen = add_up(carried, landing.bins) / weight.clamp(min=LEAST_WEIGHT)
-    seen, gap = bridge_cracks(seen[..., 1:-2], coverage[..., 1:-2] < MIN_COVERAGE)
+    seen, coverage = splat_rows(disparity, disparity, sign=sign, landing=landing)
+    seen, gap = bridge_cracks(seen, coverage < MIN_COVERAGE)
     # 2. The colours there.
     view = _gather_cubic(colour, seen, sign)
     # 3. Blended colours where surfaces meet.
@@ -116,27 +114,40 @@ def _splat_at(
     slot = torch.full((1, height, bins), count, device=row.device)  # the last one is for all other pixels
     slot[0, row, column + 1] = torch.arange(count, device=row.device)
     wanted = slot < count
-    lands = wanted.gather(-1, landing.bins[0]) | wanted.gather(-1, landing.bins[1])
+    lands = (wanted[..., :-1] | wanted[..., 1:]).gather(-1, landing.first)
     from_row, from_column = lands[0].nonzero(as_tuple=True)
-    target = torch.cat([slot[0, from_row, index[0, from_row, from_column]] for index in landing.bins])
-    share, weight = (
-        torch.cat([part[0, from_row, from_column] for part in pair])
-        for pair in (landing.share, landing.weight)
-    )
+    first, fraction = (part[0, from_row, from_column] for part in landing)
+    target = torch.cat([slot[0, from_row, first], slot[0, from_row, first + 1]])
+    share = torch.cat([1 - fraction, fraction])
     moved = disparity[0, from_row, from_column].repeat(2)
-    front = disparity.new_full((count + 1,), -torch.inf)
-    front = front.scatter_reduce(0, target, moved.masked_fill(share == 0, -torch.inf), "amax")
-    in_front = moved >= front[target] - JUMP
+    in_front = moved >= _nearest(moved, target, share > 0, count)[target] - JUMP
     source = colour[:, from_row, from_column].repeat(1, 2)
-    payload = torch.cat([source, moved[None], torch.ones_like(weight)[None]])
-    near, far = (
-        colour.new_zeros(len(payload), count + 1).index_add(1, target, payload * part)[:, :count]
-        for part in (weight * in_front, weight * ~in_front)
-    )
+    payload = torch.cat([source, moved[None], torch.ones_like(share)[None]])
+    near, near_lands = _blend(payload, moved, target, share * in_front, count)
+    far, far_lands = _blend(payload, moved, target, share * ~in_front, count)
     cover = colour.new_zeros(count + 1).index_add(0, target, share * in_front)[:count].clamp(max=1)
-    near, near_lands = near[:-1] / near[-1:].clamp(min=LEAST_WEIGHT), near[-1] > 0
-    far, far_lands = far[:-1] / far[-1:].clamp(min=LEAST_WEIGHT), far[-1] > 0
     surface = torch.where(far_lands & (cover < 0.5), far[-1], near[-1])
     cover = FRONT_ODDS * cover / (1 + (FRONT_ODDS - 1) * cover)
     blended = torch.where(far_lands, torch.lerp(far[:-1], near[:-1], cover), near[:-1])
     return blended, surface, near_lands
+
+
+def _blend(
+    payload: Tensor,  # [C, M], the last channel 1
+    disparity: Tensor,  # [M] px
+    target: Tensor,  # [M] int64, the slot that each lands in
+    share: Tensor,  # [M], bilinear weights; 0 for what is to be left out
+    count: int,
+) -> tuple[Tensor, Tensor]:  # [C - 1, count], [count] bool
+    """Average what lands in each slot by b · exp(d), as `splat_rows` does; tell where anything lands."""
+    nearest = _nearest(disparity, target, share > 0, count)
+    weight = (disparity - nearest[target]).clamp(-MAX_EXPONENT, 0).exp() * share
+    sums = payload.new_zeros(len(payload), count + 1).index_add(1, target, payload * weight)[:, :count]
+    return sums[:-1] / sums[-1:].clamp(min=LEAST_WEIGHT), sums[-1] > 0
+
+
+def _nearest(disparity: Tensor, target: Tensor, reaches: Tensor, count: int) -> Tensor:  # [count + 1] px
+    """Find the largest disparity that reaches each slot, -inf where none does."""
+    nearest = disparity.new_full((count + 1,), -torch.inf)
+    reaching = disparity.detach().masked_fill(~reaches, -torch.inf)
+    return nearest.scatter_reduce_(0, target, reaching, "amax")

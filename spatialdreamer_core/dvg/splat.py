@@ -7,11 +7,13 @@ reference that its exponents are taken from, so any reference gives the same res
 0 where no exponent can overflow, else the nearest disparity that reaches each column.
 
 The readable twin is `reference.splat_rows_reference`; `tests/…/dvg/test_splat.py` compares values and
-gradients.
+gradients. On a GPU `splat_triton.py` does the same in one kernel.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 from typing import NamedTuple
 
 import torch
@@ -19,44 +21,119 @@ from torch import Tensor
 
 MAX_EXPONENT = 80.0  # exp(±80) times a few colours fits float32
 LEAST_WEIGHT = 1e-37
+_LOGGER = logging.getLogger(__name__)
 
 
 class Landing(NamedTuple):
     """Where the pixels of some rows land; columns are counted in `width + 3` bins, the frame's from 1 on."""
 
-    bins: tuple[Tensor, Tensor]  # two of [1, H, W] int64, the bins that a pixel lands in
-    share: tuple[Tensor, Tensor]  # two of [1, H, W], bilinear weight in each of the two
-    weight: tuple[Tensor, Tensor]  # two of [1, H, W], the same times the importance exp(d)
+    first: Tensor  # [1, H, W] int64, the bin that a pixel lands in together with the next bin
+    fraction: Tensor  # [1, H, W], share of the next bin; the first one has the rest
 
 
 def land(
-    disparity: Tensor,  # [1, H, W] px, float32
+    disparity: Tensor,  # [1, H, W] px
     *,
     sign: int,
 ) -> Landing:
-    """Find where each pixel lands and how much it counts there; -1 is the right eye's sign, +1 the left's."""
+    """Find where each pixel lands; -1 is the right eye's sign, +1 the left's."""
     width = disparity.shape[-1]
     target = torch.arange(width, device=disparity.device, dtype=disparity.dtype).add(disparity, alpha=sign)
+    # The first bin and the last two collect what leaves the frame.
     target = target.clamp(-1, width)
     left = target.detach().floor()
-    fraction = target - left
-    # The first bin and the last two collect what leaves the frame.
-    index = left.long() + 1
-    share = (1 - fraction, fraction)
+    return Landing(left.long() + 1, target - left)
+
+
+def splat_rows(
+    values: Tensor,  # [C, H, W] float32
+    disparity: Tensor,  # [1, H, W] px, float32
+    *,
+    sign: int,
+    landing: Landing | None = None,
+    use_triton: bool = True,
+) -> tuple[Tensor, Tensor]:  # [C, H, W], [1, H, W]
+    """Splat one frame along its rows.
+
+    Args:
+        values: What is carried along, one row of it staying one row.
+        disparity: Displacement and importance of each pixel, pixels.
+        sign: -1 for the right eye (x' = x - d), +1 for the left one.
+        landing: What `land` gives for this disparity, if it is there already.
+        use_triton: Whether to use the kernel of `splat_triton.py` where it runs: on a GPU with Triton, for up
+            to four channels, without gradients. Its result is the same within rounding.
+
+    Returns:
+        The blended values (0 where nothing lands) and the coverage, the sum of the bilinear weights alone.
+    """
+    if use_triton and _fits_kernel(values, disparity) and triton_runs(values.device):
+        from .splat_triton import splat_rows_triton
+
+        return splat_rows_triton(values, disparity, sign=sign)
+    first, fraction = land(disparity, sign=sign) if landing is None else landing
+    bins, share = (first, first + 1), (1 - fraction, fraction)
+    weight = _weigh(disparity, bins, share)
+    total = _add_up((values * weight[0], values * weight[1]), bins)
+    blended = total / _add_up(weight, bins).clamp(min=LEAST_WEIGHT)
+    return blended[..., 1:-2], _add_up(share, bins)[..., 1:-2]
+
+
+@functools.cache
+def triton_runs(device: torch.device) -> bool:
+    """Tell whether the kernel runs on a GPU, by trying it once.
+
+    Triton is not made for every system, and at run time it needs a C compiler and a GPU that it knows.
+    """
+    if torch.version.hip is not None:  # torch calls AMD's GPUs CUDA too
+        return False
+    try:
+        from .splat_triton import splat_rows_triton
+    except ImportError:
+        return False
+    row = torch.zeros(1, 1, 4, device=device)
+    try:
+        splat_rows_triton(row, row, sign=-1)
+        torch.cuda.synchronize(device)
+    except Exception as error:  # whatever it is, torch can do the work
+        _LOGGER.warning("warping is slower than it could be: Triton does not run on %s: %s", device, error)
+        return False
+    return True
+
+
+def _fits_kernel(values: Tensor, disparity: Tensor) -> bool:
+    """Tell whether the kernel takes these tensors."""
+    needs_gradients = torch.is_grad_enabled() and (values.requires_grad or disparity.requires_grad)
+    return (
+        values.is_cuda
+        and values.device == disparity.device
+        and values.dtype == disparity.dtype == torch.float32
+        and 1 <= len(values) <= 4
+        and values.numel() < 2**31
+        and not needs_gradients
+    )
+
+
+def _weigh(
+    disparity: Tensor,  # [1, H, W]
+    bins: tuple[Tensor, Tensor],  # two of [1, H, W] int64
+    share: tuple[Tensor, Tensor],  # two of [1, H, W]
+) -> tuple[Tensor, Tensor]:  # two of [1, H, W]
+    """Multiply each pixel's bilinear shares by its importance exp(d)."""
     low, high = disparity.detach().aminmax()
     if max(-float(low), float(high)) <= MAX_EXPONENT:
         importance = disparity.exp()
-        return Landing((index, index + 1), share, (importance * share[0], importance * share[1]))
-    nearest = _nearest_disparity(disparity.detach(), index, fraction.detach(), width + 3)
+        return importance * share[0], importance * share[1]
+    nearest = _nearest_disparity(disparity.detach(), bins, share[1].detach())
     first, second = (
-        (disparity - nearest.gather(-1, index + step)).clamp(-MAX_EXPONENT, 0).exp() for step in (0, 1)
+        (disparity - nearest.gather(-1, index)).clamp(-MAX_EXPONENT, 0).exp() * part
+        for index, part in zip(bins, share, strict=True)
     )
-    return Landing((index, index + 1), share, (first * share[0], second * share[1]))
+    return first, second
 
 
-def add_up(
+def _add_up(
     values: tuple[Tensor, Tensor],  # two of [C, H, W]: what each pixel gives to its first and second bin
-    bins: tuple[Tensor, Tensor],  # of `Landing`
+    bins: tuple[Tensor, Tensor],  # two of [1, H, W] int64
 ) -> Tensor:  # [C, H, W + 3]
     """Sum what lands in each bin of a row."""
     channels, height, width = values[0].shape
@@ -66,36 +143,14 @@ def add_up(
     return sums
 
 
-def splat_rows(
-    values: Tensor,  # [C, H, W] float32
-    disparity: Tensor,  # [1, H, W] px, float32
-    *,
-    sign: int,
-) -> tuple[Tensor, Tensor]:  # [C, H, W], [1, H, W]
-    """Splat one frame along its rows.
-
-    Args:
-        values: What is carried along, one row of it staying one row.
-        disparity: Displacement and importance of each pixel, pixels.
-        sign: -1 for the right eye (x' = x - d), +1 for the left one.
-
-    Returns:
-        The blended values (0 where nothing lands) and the coverage, the sum of the bilinear weights alone.
-    """
-    landing = land(disparity, sign=sign)
-    total = add_up((values * landing.weight[0], values * landing.weight[1]), landing.bins)
-    weight, coverage = add_up(landing.weight, landing.bins), add_up(landing.share, landing.bins)
-    return (total / weight.clamp(min=LEAST_WEIGHT))[..., 1:-2], coverage[..., 1:-2]
-
-
 def _nearest_disparity(
     disparity: Tensor,  # [1, H, W]
-    index: Tensor,  # [1, H, W], first of the two columns that a pixel lands on
-    fraction: Tensor,  # [1, H, W], share of the second one
-    columns: int,
-) -> Tensor:  # [1, H, columns]
-    """Find the largest disparity that reaches each column."""
-    nearest = disparity.new_full((*disparity.shape[:-1], columns), -torch.inf)
-    nearest.scatter_reduce_(-1, index, disparity, "amax")
+    bins: tuple[Tensor, Tensor],  # two of [1, H, W] int64
+    fraction: Tensor,  # [1, H, W], share of the second bin
+) -> Tensor:  # [1, H, W + 3]
+    """Find the largest disparity that reaches each bin."""
+    height, width = disparity.shape[-2:]
+    nearest = disparity.new_full((1, height, width + 3), -torch.inf)
+    nearest.scatter_reduce_(-1, bins[0], disparity, "amax")
     reaching = disparity.masked_fill(fraction == 0, -torch.inf)
-    return nearest.scatter_reduce_(-1, index + 1, reaching, "amax")
+    return nearest.scatter_reduce_(-1, bins[1], reaching, "amax")

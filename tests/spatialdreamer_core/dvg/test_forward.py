@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.dvg import forward, forward_warp
+from spatialdreamer_core.dvg import forward, forward_warp, rows
 
 
 def box_scene(width=64, height=8, disparity=6.0):
@@ -64,6 +64,16 @@ def test_the_nearer_one_wins(eye):
     view, _ = forward_warp(image, disparity, eye=eye)
     red = (view[0, 0] > 0.99) & (view[0, 1] < 0.01)
     assert int(red.sum(1).min()) >= 15, "the box stays whole in front of what it covers"
+
+
+def test_layers_far_behind_an_outline_keep_their_order():
+    image, disparity = torch.zeros(1, 3, 1, 300), torch.full((1, 1, 1, 300), -400.0)  # most leave the frame
+    image[..., 220:226], disparity[..., 220:226] = 1.0, 199.5  # half a pixel of the front on column 20
+    image[..., 66:71], disparity[..., 66:71] = 0.5, 50.0  # behind it there
+    image[..., 30], disparity[..., 30] = 0.0, 10.0  # behind both
+    view, _ = forward_warp(image, disparity)
+    cover = rows.FRONT_ODDS * 0.5 / (0.5 + rows.FRONT_ODDS * 0.5)
+    assert float(view[0, 0, 0, 20]) == pytest.approx(cover * 1.0 + (1 - cover) * 0.5, abs=1e-4)
 
 
 def test_a_stretched_surface_has_no_cracks():
