@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..checks import InputError, check_video
+from ..checks import InputError, check_finite, check_video
 from ..depth.normalise import percentiles
 
 MAX_BAR_PERCENT = 3.0  # % of the width: the widest bar, and the band at each edge that it looks at
@@ -32,7 +32,7 @@ class FloatingWindow(NamedTuple):
 
 
 class FloatingWindowTracker:
-    """Follows the bars' widths over a film, without jumps; memory of one frame. Reset it at cuts."""
+    """Follows the bars' widths over a film, without jumps, in constant memory. Reset it at cuts."""
 
     def __init__(self) -> None:
         self.reset()
@@ -74,9 +74,10 @@ def floating_window(
         cuts: The frames with which a new scene begins, see `find_cuts`.
 
     Raises:
-        InputError: If the tensor is no video of one channel.
+        InputError: If the tensor is no video of one channel or not finite.
     """
     check_video("disparity", disparity, channels=1)
+    check_finite("disparity", disparity, "repair the depth it was made from")
     tracker = FloatingWindowTracker()
     windows = []
     for t, frame in enumerate(disparity.split(1)):

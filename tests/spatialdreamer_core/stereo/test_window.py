@@ -104,3 +104,5 @@ def test_errors():
         apply_floating_window(view, view[..., :3], window)
     with pytest.raises(InputError, match="`disparity` must have 1 channel"):
         floating_window(view)
+    with pytest.raises(InputError, match="`disparity` must be finite, got 16 NaN or infinite values"):
+        floating_window(torch.full((1, 1, 4, 4), torch.inf))
