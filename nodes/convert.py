@@ -14,7 +14,7 @@ from comfy_api.latest import Input, InputImpl, io, ui
 
 from ..spatialdreamer_core.depth import estimator_names, prepare_estimator
 from ..spatialdreamer_core.stereo import FORMATS
-from ..spatialdreamer_core.video import FORMAT_SUFFIXES, ConvertConfig, convert, probe
+from ..spatialdreamer_core.video import BORDERS, FORMAT_SUFFIXES, ConvertConfig, convert, probe
 from .depth_models import download_input, download_progress
 from .dvg import convergence_input, divergence_input
 from .progress import video_progress
@@ -68,6 +68,15 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     "suffix by which players recognise the stereo format are added.",
                 ),
                 download_input(),
+                io.Combo.Input(
+                    "border",
+                    options=list(BORDERS),
+                    default="none",
+                    optional=True,
+                    tooltip="What to do about things that pop out of the screen and are cut by the picture's "
+                    "left or right edge. ease: they sink back to the screen towards the edge. "
+                    "floating_window: narrow black bars bring the edge forward.",
+                ),
             ],
             outputs=[
                 io.Video.Output("stereo", display_name="stereo", tooltip="The saved stereo video."),
@@ -88,10 +97,17 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         crf: int,
         filename_prefix: str,
         download: bool = False,
+        border: str = "none",
     ) -> io.NodeOutput:
         """Convert the video and save it."""
         config = ConvertConfig(
-            format=format, divergence=divergence, convergence=convergence, eye=eye, depth=depth, crf=crf
+            format=format,
+            divergence=divergence,
+            convergence=convergence,
+            eye=eye,
+            depth=depth,
+            crf=crf,
+            border=border,
         )
         config.check()
         prepare_estimator(depth, download=download, on_progress=download_progress())

@@ -5,9 +5,19 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..spatialdreamer_core.dvg import depth_to_disparity, forward_warp, looks_inverted, refine_hole_mask
+from ..spatialdreamer_core.dvg import (
+    MAX_BORDER_WIDTH,
+    MAX_DILATION,
+    depth_to_disparity,
+    dilate_hole,
+    ease_borders,
+    forward_warp,
+    looks_inverted,
+    refine_hole_mask,
+)
+from ..spatialdreamer_core.stereo import COMFORT_LIMIT, measure_comfort
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
-from .progress import frame_progress, warn
+from .progress import frame_progress, report
 from .sockets import Disparity, DisparityType, Flow, FlowType
 
 
@@ -43,6 +53,17 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                     default="right",
                     tooltip="Which eye's view is rendered; the source is taken as the other eye's.",
                 ),
+                io.Float.Input(
+                    "border_width",
+                    default=0.0,
+                    min=0.0,
+                    max=MAX_BORDER_WIDTH,
+                    step=0.5,
+                    optional=True,
+                    tooltip="Width of a border at the left and right edge, % of the picture's width, 0 (off) "
+                    "to 25. In it, what pops out of the screen sinks back to the screen towards the edge, so "
+                    "that the edge does not cut it. 5 is a good value.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -60,14 +81,30 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: Tensor, depth: Tensor, invert_depth: bool, divergence: float, convergence: float, eye: str
+        cls,
+        image: Tensor,
+        depth: Tensor,
+        invert_depth: bool,
+        divergence: float,
+        convergence: float,
+        eye: str,
+        border_width: float = 0.0,
     ) -> io.NodeOutput:
         """Render the other eye's view."""
         frames = image_to_frames("image", image)
         inverse_depth = image_to_depth(depth, like=frames, invert=invert_depth)
         disparity = depth_to_disparity(inverse_depth, divergence=divergence, convergence=convergence)
+        disparity = ease_borders(disparity, width_percent=border_width)
+        warnings = []
         if looks_inverted(inverse_depth):
-            warn(cls.hidden.unique_id, "depth looks inverted (far at the bottom): check `invert_depth`")
+            warnings.append("depth looks inverted (far at the bottom): check `invert_depth`")
+        comfort = measure_comfort(disparity)
+        if not comfort.within_limit:
+            warnings.append(
+                f"more disparity than is comfortable (over {COMFORT_LIMIT:g} % of the width): lower "
+                "`divergence` or move `convergence`"
+            )
+        report(cls.hidden.unique_id, comfort.describe(), warnings=warnings)
         view, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
         return io.NodeOutput(frames_to_image(view), frames_to_mask(hole), Disparity(disparity, eye))
 
@@ -90,6 +127,15 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
                 DisparityType.Input(
                     "disparity", tooltip="Disparity of the DVG Forward Warp that made the mask."
                 ),
+                io.Int.Input(
+                    "dilate",
+                    default=0,
+                    min=0,
+                    max=MAX_DILATION,
+                    optional=True,
+                    tooltip="Widens the refined holes by this many pixels to every side, 0 to 64, so that "
+                    "the filler redraws the rims of objects beside them too. 1 to 3 removes thin halos.",
+                ),
             ],
             outputs=[
                 io.Mask.Output(
@@ -99,7 +145,7 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, hole: Tensor, flow: Flow, disparity: Disparity) -> io.NodeOutput:
+    def execute(cls, hole: Tensor, flow: Flow, disparity: Disparity, dilate: int = 0) -> io.NodeOutput:
         """Refine the mask."""
         refined = refine_hole_mask(
             mask_to_frames("hole", hole),
@@ -108,7 +154,7 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
             disparity=disparity.pixels,
             eye=disparity.eye,
         )
-        return io.NodeOutput(frames_to_mask(refined))
+        return io.NodeOutput(frames_to_mask(dilate_hole(refined, dilate)))
 
 
 def divergence_input() -> io.Float.Input:

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.checks import check_video
+from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
 from ..spatialdreamer_core.fill import composite, fast_fill
 from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .progress import frame_progress
@@ -94,9 +95,18 @@ class SpatialDreamerComposite(io.ComfyNode):
                     "dilate",
                     default=0,
                     min=0,
-                    max=64,
+                    max=MAX_DILATION,
                     tooltip="Widens the hole by this many pixels, 0 to 64, to hide halos at object edges. "
                     "Pixels outside stay equal to the warped view bit for bit.",
+                ),
+                io.Int.Input(
+                    "feather",
+                    default=0,
+                    min=0,
+                    max=MAX_FEATHER,
+                    optional=True,
+                    tooltip="Blends the filled view into the warped one over this many pixels around the "
+                    "hole, 0 (hard edge) to 64. Hides seams of fillers that redraw the whole picture.",
                 ),
             ],
             outputs=[
@@ -105,12 +115,15 @@ class SpatialDreamerComposite(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, warped: Tensor, filled: Tensor, hole: Tensor, dilate: int) -> io.NodeOutput:
+    def execute(
+        cls, warped: Tensor, filled: Tensor, hole: Tensor, dilate: int, feather: int = 0
+    ) -> io.NodeOutput:
         """Composite the two views."""
         image = composite(
             image_to_frames("warped", warped),
             image_to_frames("filled", filled),
             mask_to_frames("hole", hole),
             dilate=dilate,
+            feather=feather,
         )
         return io.NodeOutput(frames_to_image(image))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from comfy.model_management import throw_exception_if_processing_interrupted
@@ -46,7 +46,8 @@ def video_progress() -> Callable[[int, int | None, np.ndarray | None], None]:
     return on_progress
 
 
-def warn(node_id: str, text: str) -> None:
-    """Write a warning to the log and onto the node."""
-    _log.warning(text)
-    PromptServer.instance.send_progress_text(text, node_id)
+def report(node_id: str, text: str, *, warnings: Sequence[str] = ()) -> None:
+    """Write a text onto the node, below the warnings, which go to the log too; it replaces the last text."""
+    for warning in warnings:
+        _log.warning(warning)
+    PromptServer.instance.send_progress_text("\n".join([*warnings, text]), node_id)

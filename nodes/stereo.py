@@ -5,12 +5,15 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..spatialdreamer_core.stereo import FORMATS, pack
+from ..spatialdreamer_core.checks import InputError, check_video
+from ..spatialdreamer_core.flow import find_cuts
+from ..spatialdreamer_core.stereo import FORMATS, apply_floating_window, floating_window, pack
 from .layout import frames_to_image, image_to_frames
+from .sockets import Disparity, DisparityType
 
 
 class SpatialDreamerSBSPacker(io.ComfyNode):
-    """Node around `spatialdreamer_core.stereo.pack`."""
+    """Node around `spatialdreamer_core.stereo.pack` and `floating_window`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -24,6 +27,20 @@ class SpatialDreamerSBSPacker(io.ComfyNode):
                 io.Image.Input("left", tooltip="The left eye's view."),
                 io.Image.Input("right", tooltip="The right eye's view, of the same size and length."),
                 io.Combo.Input("format", options=list(FORMATS), default="full_sbs", tooltip=FORMAT_TOOLTIP),
+                DisparityType.Input(
+                    "disparity",
+                    optional=True,
+                    tooltip="Disparity of the DVG Forward Warp that rendered one of the views; only "
+                    "`floating_window` needs it.",
+                ),
+                io.Boolean.Input(
+                    "floating_window",
+                    default=False,
+                    optional=True,
+                    tooltip="Draws narrow black bars, at most 3 % of the width, at the outer sides of both "
+                    "views where something that pops out of the screen is cut by the picture's edge, which "
+                    "then seems to lie in front of it. Needs `disparity`.",
+                ),
             ],
             outputs=[
                 io.Image.Output("stereo", display_name="stereo", tooltip="The packed frames."),
@@ -31,10 +48,29 @@ class SpatialDreamerSBSPacker(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, left: Tensor, right: Tensor, format: str) -> io.NodeOutput:
+    def execute(
+        cls,
+        left: Tensor,
+        right: Tensor,
+        format: str,
+        disparity: Disparity | None = None,
+        floating_window: bool = False,
+    ) -> io.NodeOutput:
         """Pack the views."""
-        stereo = pack(image_to_frames("left", left), image_to_frames("right", right), format=format)
-        return io.NodeOutput(frames_to_image(stereo))
+        views = image_to_frames("left", left), image_to_frames("right", right)
+        if floating_window:
+            views = _apply_window(*views, disparity)
+        return io.NodeOutput(frames_to_image(pack(*views, format=format)))
+
+
+def _apply_window(left: Tensor, right: Tensor, disparity: Disparity | None) -> tuple[Tensor, Tensor]:
+    """Draw the floating window's bars over both views."""
+    if disparity is None:
+        raise InputError(
+            "`floating_window` needs `disparity`, got none; connect that of DVG Forward Warp or turn it off"
+        )
+    check_video("disparity", disparity.pixels, like=left, like_name="left")
+    return apply_floating_window(left, right, floating_window(disparity.pixels, cuts=find_cuts(left)))
 
 
 FORMAT_TOOLTIP = (

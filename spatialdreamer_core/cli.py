@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import __version__
 from .checks import InputError
-from .video.config import CODECS, EYES, PRESETS, ConvertConfig
+from .video.config import BORDERS, CODECS, EYES, PRESETS, ConvertConfig
 
 USER_ERROR = 2  # exit code
 INTERRUPTED = 130  # exit code of a command ended by Ctrl-C
@@ -78,6 +78,20 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     convert.add_argument(
         "--eye", choices=EYES, default=default.eye, help="the view to render; the source is the other one"
+    )
+    convert.add_argument(
+        "--border",
+        choices=BORDERS,
+        default=default.border,
+        help="near things cut by the frame's left or right edge: ease flattens depth in front of the screen "
+        "towards the edges, floating_window brings the edges forward by black bars",
+    )
+    convert.add_argument(
+        "--border-width",
+        type=float,
+        default=default.border_width,
+        metavar="PERCENT",
+        help="width of the border that `--border ease` flattens, in %% of the width, 0 to 25",
     )
     convert.add_argument("--depth", default=default.depth, metavar="NAME", help="depth estimator, see `info`")
     convert.add_argument(

@@ -1,15 +1,22 @@
 """DVG, depth-based video generation (SpatialDreamer, section 3.2): disparity, warping, hole masks."""
 
+from .borders import MAX_BORDER_WIDTH, ease_borders
 from .disparity import depth_to_disparity, looks_inverted
 from .forward import forward_warp, forward_warp_with_disparity
 from .hole_masks import refine_hole_mask, refine_one_mask
+from .mask_edges import MAX_DILATION, MAX_FEATHER, dilate_hole, soft_hole_mask
 from .pair import RenderedPair, render_pair
 from .zbuffer import NO_SOURCE, gather_columns, source_columns
 
 __all__ = [
+    "MAX_BORDER_WIDTH",
+    "MAX_DILATION",
+    "MAX_FEATHER",
     "NO_SOURCE",
     "RenderedPair",
     "depth_to_disparity",
+    "dilate_hole",
+    "ease_borders",
     "forward_warp",
     "forward_warp_with_disparity",
     "gather_columns",
@@ -17,5 +24,6 @@ __all__ = [
     "refine_hole_mask",
     "refine_one_mask",
     "render_pair",
+    "soft_hole_mask",
     "source_columns",
 ]

@@ -1,6 +1,21 @@
-"""Packing two views into one picture, as players and screens expect it."""
+"""Two views for the viewer: the frame's edges, comfort, and packing into one picture as screens expect it."""
 
 from .anaglyph import DUBOIS_RED_CYAN, anaglyph
+from .comfort import COMFORT_LIMIT, Comfort, measure_comfort
 from .packing import FORMATS, pack, packed_size
+from .window import FloatingWindow, FloatingWindowTracker, apply_floating_window, floating_window
 
-__all__ = ["DUBOIS_RED_CYAN", "FORMATS", "anaglyph", "pack", "packed_size"]
+__all__ = [
+    "COMFORT_LIMIT",
+    "DUBOIS_RED_CYAN",
+    "FORMATS",
+    "Comfort",
+    "FloatingWindow",
+    "FloatingWindowTracker",
+    "anaglyph",
+    "apply_floating_window",
+    "floating_window",
+    "measure_comfort",
+    "pack",
+    "packed_size",
+]

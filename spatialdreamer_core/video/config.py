@@ -7,11 +7,13 @@ from typing import Literal
 
 from ..checks import InputError, check_choice, check_range
 from ..depth import estimator_names
+from ..dvg.borders import MAX_BORDER_WIDTH
 from ..dvg.disparity import MAX_DIVERGENCE
 from ..flow import DIS_PRESETS
 from ..stereo import FORMATS
 
 EYES = ("right", "left", "both")
+BORDERS = ("none", "ease", "floating_window")
 CODECS = ("auto", "libx264", "libx265")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 MAX_H264_WIDTH = 4096  # px; many players refuse wider H.264
@@ -33,6 +35,8 @@ class ConvertConfig:
     crf: int = 18  # quality, 0 (lossless) to 51 (worst)
     preset: str = "veryfast"  # speed of the encoder, one of PRESETS
     flow: str = "fast"  # optical flow preset, one of flow.DIS_PRESETS
+    border: str = "none"  # what keeps near things that the frame's sides cut behind the frame, one of BORDERS
+    border_width: float = 5.0  # width of the border that "ease" flattens, % of the width, 0 to 25
     device: str = "auto"  # where the views are rendered: "auto", "cpu", "cuda" or "cuda:N"
 
     def check(self) -> None:
@@ -46,6 +50,8 @@ class ConvertConfig:
         check_range("convergence", self.convergence, 0.0, 1.0)
         check_choice("eye", self.eye, EYES)
         check_choice("depth", self.depth, estimator_names())
+        check_choice("border", self.border, BORDERS)
+        check_range("border_width", self.border_width, 0.0, MAX_BORDER_WIDTH, "% of width")
         check_choice("flow", self.flow, tuple(DIS_PRESETS))
         check_choice("codec", self.codec, CODECS)
         check_choice("preset", self.preset, PRESETS)

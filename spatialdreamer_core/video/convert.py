@@ -18,7 +18,8 @@ from torch import Tensor
 from ..checks import InputError
 from ..depth import DepthStream, open_estimator
 from ..dvg.eyes import Eye
-from ..stereo import pack, packed_size
+from ..stereo import apply_floating_window, pack, packed_size
+from .borders import treat_borders
 from .clock import StageClock
 from .config import ConvertConfig
 from .photo import is_photo, read_photo, write_photo
@@ -169,7 +170,10 @@ def _packed(
         ),
         ahead=1,
     )
-    rendered = prefetch(render(placed, eyes=eyes, clock=clock), ahead=1)
+    bordered = treat_borders(
+        placed, border=config.border, width_percent=config.border_width, eyes=len(eyes), clock=clock
+    )
+    rendered = prefetch(render(bordered, eyes=eyes, clock=clock), ahead=1)
     filled = fill(refine(rendered, clock=clock), clock=clock)
     packed = prefetch(_pack_all(filled, config, sheet_index, clock))
     try:
@@ -204,6 +208,10 @@ def _pack_all(
                 "left": (views[0], rendered.image),
                 "both": (views[0], views[-1]),
             }[config.eye]
+            if rendered.window is not None:
+                left, right = (
+                    view[0] for view in apply_floating_window(left[None], right[None], rendered.window)
+                )
             packed = _pack_images(_to_image(left, rendered), _to_image(right, rendered), config.format)
         sheet = None
         if index == sheet_index:

@@ -1,8 +1,8 @@
 """The pipeline as a chain of generators: each takes the stage before it and holds a few frames of it at most.
 
-analyse (flow, cuts) → estimate (depth) → place (disparity) → render (warp) → refine (hole masks, Eq. 2) →
-fill. A stage that looks at next frames keeps as many back, so a film of any length takes the memory of a few
-frames, and the result does not depend on where a window would end.
+analyse (flow, cuts) → estimate (depth) → place (disparity) → treat_borders (`borders.py`) → render (warp) →
+refine (hole masks, Eq. 2) → fill. A stage that looks at next frames keeps as many back, so a film of any length
+takes the memory of a few frames, and the result does not depend on where a window would end.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ..dvg import (
 from ..dvg.eyes import Eye
 from ..fill import LOOK_AHEAD, FastFill, ViewFlow, ViewFrame, carry_flow, chain
 from ..flow import CutDetector, dis_flow, flow_confidence
+from ..stereo import FloatingWindow
 from .clock import StageClock
 from .reader import VideoFrame
 
@@ -66,6 +67,7 @@ class Placed:
     depth: Tensor  # [1, H, W] in [0, 1]
     disparity: Tensor  # [1, 1, H, W] px
     small_disparity: Tensor  # [1, 1, h, w] px of the working size
+    window: FloatingWindow | None = None  # of this frame
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Rendered:
     image: Tensor  # [3, H, W] in [0, 1]
     depth: Tensor  # [1, H, W] in [0, 1]
     views: tuple[View, ...]
+    window: FloatingWindow | None = None  # of this frame
 
 
 def analyse(frames: Iterator[VideoFrame], *, flow_preset: str, clock: StageClock) -> Iterator[Analysed]:
@@ -164,7 +167,7 @@ def render(frames: Iterator[Placed], *, eyes: tuple[Eye, ...], clock: StageClock
     for frame in frames:
         with clock("warp"):
             views = tuple(_render_view(frame, eye) for eye in eyes)
-        yield Rendered(frame.analysed, frame.image, frame.depth, views)
+        yield Rendered(frame.analysed, frame.image, frame.depth, views, frame.window)
 
 
 def _as_video(plane: np.ndarray, device: torch.device) -> Tensor:

@@ -187,9 +187,32 @@ def test_composite_equals_the_warp_outside_the_dilated_hole_bit_for_bit():
         assert torch.equal(result, torch.where(inside, filled, warped))
 
 
+def test_a_feather_blends_around_the_hole_and_nowhere_else():
+    generator = torch.Generator().manual_seed(0)
+    warped, filled = torch.rand(2, 2, 3, 20, 30, generator=generator)
+    hole = torch.zeros(2, 1, 20, 30)
+    hole[:, :, 8:10, 12:16] = 1
+    result = composite(warped, filled, hole, dilate=1, feather=3)
+    assert torch.equal(result[..., 7:11, 11:17], filled[..., 7:11, 11:17])
+    assert torch.equal(result[..., :3, :], warped[..., :3, :])
+    assert torch.equal(result[..., 21:], warped[..., 21:])
+    middle = (warped + filled) / 2  # two of the four steps from the hole
+    assert torch.allclose(result[..., 8, 18], middle[..., 8, 18])
+
+
+def test_what_a_filler_shows_far_from_holes_is_ignored_whatever_it_is():
+    warped, hole = torch.rand(1, 3, 6, 20), torch.zeros(1, 1, 6, 20)
+    hole[..., 0] = 1
+    filled = torch.full_like(warped, torch.nan)
+    filled[..., :5] = 0.5
+    assert torch.equal(composite(warped, filled, hole, feather=3)[..., 5:], warped[..., 5:])
+
+
 def test_composite_errors():
     video, hole = torch.rand(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)
     with pytest.raises(InputError, match=r"dilate must be between 0 and 64 \(px\), got 65"):
         composite(video, video, hole, dilate=65)
+    with pytest.raises(InputError, match=r"feather must be between 0 and 64 \(px\), got 99"):
+        composite(video, video, hole, feather=99)
     with pytest.raises(InputError, match="`hole` must have the size of `warped`"):
         composite(video, video, torch.zeros(1, 1, 4, 5))

@@ -1,0 +1,44 @@
+"""Disparity at the frame's left and right edge: what is cut there should not stand in front of the screen.
+
+An object in front of the screen that the frame cuts is hidden by something behind it, which no real window
+does, and one eye sees a strip of it that the other does not. Here the disparity in front of the screen is
+eased to zero towards the edge; `stereo.window` brings the frame forward instead.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..checks import check_range, check_video
+
+MAX_BORDER_WIDTH = 25.0  # % of the width
+
+
+def ease_borders(
+    disparity: Tensor,  # [F, 1, H, W] px
+    *,
+    width_percent: float = 5.0,
+) -> Tensor:  # [F, 1, H, W] px
+    """Ease disparity in front of the screen to zero towards the left and the right edge.
+
+        d' = d · u² (3 - 2u)   if d > 0, with u = min(1, distance to the nearer edge / border width)
+
+    The outermost pixel has distance 0. What lies behind the screen stays.
+
+    Args:
+        disparity: Disparity of the source view; above 0 is in front of the screen.
+        width_percent: Width of the border in % of the frame's width, 0 (unchanged) to 25.
+
+    Raises:
+        InputError: If the tensor is no video of one channel or the width is out of range.
+    """
+    check_video("disparity", disparity, channels=1)
+    check_range("width_percent", width_percent, 0.0, MAX_BORDER_WIDTH, "% of width")
+    width = disparity.shape[-1]
+    border = width_percent / 100 * width
+    if border == 0:
+        return disparity
+    column = torch.arange(width, device=disparity.device, dtype=disparity.dtype)
+    u = (torch.minimum(column, width - 1 - column) / border).clamp(max=1)
+    return torch.where(disparity > 0, disparity * (u * u * (3 - 2 * u)), disparity)

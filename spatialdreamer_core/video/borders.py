@@ -1,0 +1,39 @@
+"""The stage between place and render that treats what the frame's left and right edges cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..dvg import ease_borders
+from ..stereo import FloatingWindowTracker
+from .clock import StageClock
+from .stages import Placed
+
+
+def treat_borders(
+    frames: Iterator[Placed], *, border: str, width_percent: float, eyes: int, clock: StageClock
+) -> Iterator[Placed]:
+    """Ease each frame's disparity towards the edges, find its floating window, or leave it as it is.
+
+    Args:
+        frames: Frames with the disparity of one eye.
+        border: "none", "ease" or "floating_window".
+        width_percent: Width of the eased border, % of the width.
+        eyes: How many views are rendered: each has its share of the whole disparity.
+        clock: Adds up the time.
+    """
+    tracker = FloatingWindowTracker()
+    for frame in frames:
+        with clock("disparity"):
+            if border == "ease":
+                disparity, small = (
+                    ease_borders(values, width_percent=width_percent)
+                    for values in (frame.disparity, frame.small_disparity)
+                )
+                frame = replace(frame, disparity=disparity, small_disparity=small)
+            elif border == "floating_window":
+                if frame.analysed.starts_scene:
+                    tracker.reset()
+                frame = replace(frame, window=tracker.step(eyes * frame.disparity))
+        yield frame
