@@ -8,7 +8,7 @@ from typing import Literal
 from ..checks import InputError, check_choice, check_range
 from ..depth import estimator_names
 from ..dvg.disparity import MAX_DIVERGENCE
-from ..flow import DIS_PRESETS
+from ..flow import FLOW_METHODS
 from ..stereo import FORMATS
 
 EYES = ("right", "left", "both")
@@ -32,8 +32,8 @@ class ConvertConfig:
     codec: str = "auto"  # encoder: "auto" is libx264 up to 4096 px wide, libx265 beyond
     crf: int = 18  # quality, 0 (lossless) to 51 (worst)
     preset: str = "veryfast"  # speed of the encoder, one of PRESETS
-    flow: str = "fast"  # optical flow preset, one of flow.DIS_PRESETS
-    device: str = "auto"  # where the views are rendered: "auto", "cpu", "cuda" or "cuda:N"
+    flow: str = "dis_fast"  # optical flow method, one of flow.FLOW_METHODS
+    device: str = "auto"  # where views are rendered and models run: "auto", "cpu", "cuda" or "cuda:N"
 
     def check(self) -> None:
         """Check every setting.
@@ -46,7 +46,7 @@ class ConvertConfig:
         check_range("convergence", self.convergence, 0.0, 1.0)
         check_choice("eye", self.eye, EYES)
         check_choice("depth", self.depth, estimator_names())
-        check_choice("flow", self.flow, tuple(DIS_PRESETS))
+        check_choice("flow", self.flow, FLOW_METHODS)
         check_choice("codec", self.codec, CODECS)
         check_choice("preset", self.preset, PRESETS)
         check_range("crf", self.crf, 0, 51)

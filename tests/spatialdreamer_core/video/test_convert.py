@@ -16,6 +16,7 @@ import torch
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import BuiltinDepth, estimate_depth
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
+from spatialdreamer_core.flow import open_flow
 from spatialdreamer_core.stereo import FORMATS, packed_size
 from spatialdreamer_core.video import ConvertConfig, StageClock, convert, output_path_for, probe, read_frames
 from spatialdreamer_core.video.prefetch import prefetch
@@ -101,7 +102,7 @@ def test_streaming_equals_the_functions(clip, tmp_path):
 
     frames = list(read_frames(clip))
     clock = StageClock()
-    analysed = analyse(iter(frames), flow_preset="fast", clock=clock)
+    analysed = analyse(iter(frames), flow=open_flow("dis_fast"), clock=clock)
     placed = place(
         estimate(analysed, estimator=BuiltinDepth(), clock=clock),
         eyes=1,
