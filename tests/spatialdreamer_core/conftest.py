@@ -1,12 +1,16 @@
 """A folder of models of a test's own, a server on this machine, and RAFT models with random weights."""
 
+import dataclasses
+import hashlib
 import http.server
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from spatialdreamer_core.flow import FLOW_MODEL_KIND, FLOW_MODELS, raft_weights
 from spatialdreamer_core.weights import folders
 
 
@@ -69,11 +73,7 @@ def install_raft(own_models):
     optical_flow = pytest.importorskip("torchvision").models.optical_flow
 
     def install(name: str, file: str | None = None) -> Path:
-        import torch
-
-        from spatialdreamer_core.flow import FLOW_MODEL_KIND, FLOW_MODELS
-
-        (spec,) = (spec for spec in FLOW_MODELS if spec.name == name)
+        spec = raft_weights.find_flow_model(name)
         path = own_models / FLOW_MODEL_KIND / (file or spec.file)
         path.parent.mkdir(parents=True, exist_ok=True)
         with torch.random.fork_rng(devices=[]):
@@ -88,3 +88,16 @@ def install_raft(own_models):
         return path
 
     return install
+
+
+@pytest.fixture
+def published_raft(install_raft, file_server, monkeypatch):
+    """Let the server publish random weights of raft_small; returns the server, the model, its content."""
+    path = install_raft("raft_small")
+    content = path.read_bytes()
+    path.unlink()
+    file = f"raft_small_C_T_V2-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    spec = dataclasses.replace(FLOW_MODELS[0], address=f"{file_server.url}/models/{file}")
+    monkeypatch.setattr(raft_weights, "FLOW_MODELS", (spec, FLOW_MODELS[1]))
+    file_server.files[f"/models/{file}"] = content
+    return file_server, spec, content

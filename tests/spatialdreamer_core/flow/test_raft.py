@@ -1,7 +1,5 @@
 """torchvision's own RAFT classes with random weights: found, downloaded, refused, and run on any size."""
 
-import dataclasses
-import hashlib
 import logging
 import re
 
@@ -210,21 +208,8 @@ def test_torchvision_publishes_the_weights_where_the_list_says():
     assert large.address == optical_flow.Raft_Large_Weights.DEFAULT.url
 
 
-@pytest.fixture
-def published(install_raft, file_server, monkeypatch):
-    """Let the server on this machine publish random weights of raft_small; returns the server and them."""
-    path = install_raft("raft_small")
-    content = path.read_bytes()
-    path.unlink()
-    file = f"raft_small_C_T_V2-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    spec = dataclasses.replace(FLOW_MODELS[0], address=f"{file_server.url}/models/{file}")
-    monkeypatch.setattr(raft_weights, "FLOW_MODELS", (spec, FLOW_MODELS[1]))
-    file_server.files[f"/models/{file}"] = content
-    return file_server, spec, content
-
-
-def test_a_download_is_resumed_checked_and_used(published, own_models):
-    server, spec, content = published
+def test_a_download_is_resumed_checked_and_used(published_raft, own_models):
+    server, spec, content = published_raft
     server.cut_at = len(content) // 2
     with pytest.raises(InputError, match=r"was cut .* try again to continue it"):
         prepare_flow("raft_small", download=True)
@@ -240,8 +225,8 @@ def test_a_download_is_resumed_checked_and_used(published, own_models):
     assert len(server.requests) == count, "nothing is fetched twice"
 
 
-def test_a_download_with_a_wrong_checksum_is_not_used(published, own_models):
-    server, spec, content = published
+def test_a_download_with_a_wrong_checksum_is_not_used(published_raft, own_models):
+    server, spec, content = published_raft
     server.files[f"/models/{spec.file}"] = content[:-1] + b"x"
     with pytest.raises(InputError, match=rf"must have the SHA-256 checksum {spec.sha256_prefix}\.\.\., got "):
         load_flow_model("raft_small", download=True)
