@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,6 +83,9 @@ class RaftFlow:
             if not is_out_of_memory(error):
                 raise
             return None
+        finally:  # torchvision keeps the correlations, most of the memory, until the next pair has its own
+            correlations: Any = self._model.module.corr_block
+            correlations.corr_pyramid = []
 
     def _shrink(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Bring a frame of a full size, or one shrunk from it, to the working size."""

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..checks import InputError
+from ..checks import InputError, check_choice
 from ..weights import download as download_file
 from ..weights import download_folder, model_folders, torch_cache
-from ..weights.download import OnProgress
+from ..weights.download import OnProgress, partial_file
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -85,7 +85,12 @@ class FlowModel:
 
 
 def find_flow_model(name: str) -> FlowModelSpec:
-    """Return the model of a name, one of `FLOW_MODELS`."""
+    """Return the model of a name.
+
+    Raises:
+        InputError: If it is none of `FLOW_MODELS`.
+    """
+    check_choice("flow model", name, tuple(model.name for model in FLOW_MODELS))
     return next(model for model in FLOW_MODELS if model.name == name)
 
 
@@ -98,7 +103,7 @@ def fetch_flow_model(name: str, *, download: bool = False, on_progress: OnProgre
         on_progress: Called with the bytes that are there and their total; may raise to interrupt.
 
     Raises:
-        InputError: If the file is missing and not downloaded, or cannot be.
+        InputError: If the name is unknown, the file is missing and not downloaded, or cannot be.
     """
     spec = find_flow_model(name)
     file = spec.find()
@@ -108,9 +113,13 @@ def fetch_flow_model(name: str, *, download: bool = False, on_progress: OnProgre
     if download:
         _LOGGER.info("downloading %s (%s) from %s", spec.title, spec.licence, spec.address)
         return download_file(spec.address, target, sha256_prefix=spec.sha256_prefix, on_progress=on_progress)
-    searched = ", ".join(map(str, [*model_folders(FLOW_MODEL_KIND), torch_cache()]))
+    if partial_file(target).is_file():
+        state = f"of which only a part has come ({partial_file(target)})"
+    else:
+        searched = ", ".join(map(str, [*model_folders(FLOW_MODEL_KIND), torch_cache()]))
+        state = f"which are in none of {searched}"
     raise InputError(
-        f"flow method {name} ({spec.title}) needs its weights {spec.file}, which are in none of {searched}; "
+        f"flow method {name} ({spec.title}) needs its weights {spec.file}, {state}; "
         f"download them (--download, download=True, or the node's `download`), or put the file from "
         f"{spec.address} into {target.parent}"
     )
@@ -132,7 +141,8 @@ def load_flow_model(
         on_progress: Of the download, see `fetch_flow_model`.
 
     Raises:
-        InputError: If torchvision is missing, the file is missing or damaged, or it is another model's.
+        InputError: If the name is unknown, torchvision is missing, or the file is missing, damaged, or
+            another model's.
     """
     spec = find_flow_model(name)
     file = fetch_flow_model(name, download=download, on_progress=on_progress)

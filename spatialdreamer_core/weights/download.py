@@ -69,7 +69,7 @@ def download(
     if urlsplit(url).scheme not in ("http", "https"):
         raise InputError(f"the address must begin with http:// or https://, got {url}; correct it")
     target = Path(target)
-    partial = target.with_name(target.name + ".part")
+    partial = partial_file(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         offset = partial.stat().st_size if partial.exists() else 0
@@ -85,6 +85,11 @@ def download(
     _check_content(url, partial, target, size, sha256 or sha256_prefix, whole=sha256 is not None)
     os.replace(partial, target)
     return target
+
+
+def partial_file(target: Path) -> Path:
+    """Return the file that a download collects its bytes in until it is whole."""
+    return target.with_name(target.name + ".part")
 
 
 def fetch_text(url: str, *, wanted: str) -> str:
