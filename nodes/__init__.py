@@ -1,4 +1,4 @@
-"""The ComfyUI nodes, one module a stage; `layout`, `sockets` and `progress` serve them all."""
+"""The ComfyUI nodes, one module a stage; `layout`, `sockets`, `models` and `progress` serve them all."""
 
 from comfy_api.latest import ComfyExtension, io
 

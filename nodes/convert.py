@@ -15,8 +15,9 @@ from comfy_api.latest import Input, InputImpl, io, ui
 from ..spatialdreamer_core.depth import estimator_names, prepare_estimator
 from ..spatialdreamer_core.stereo import FORMATS
 from ..spatialdreamer_core.video import BORDERS, FORMAT_SUFFIXES, ConvertConfig, convert, probe
-from .depth_models import download_input, download_progress
+from .depth_models import depth_download_input
 from .dvg import convergence_input, divergence_input
+from .models import download_progress
 from .progress import video_progress
 from .stereo import FORMAT_TOOLTIP
 
@@ -67,7 +68,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     tooltip="Subfolder and start of the file name in the output folder. A number and the "
                     "suffix by which players recognise the stereo format are added.",
                 ),
-                download_input(),
+                depth_download_input(),
                 io.Combo.Input(
                     "border",
                     options=list(BORDERS),

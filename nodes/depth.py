@@ -6,12 +6,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.depth import estimate_depth, list_estimators
-from .depth_models import download_input, prepare_model, register_model_folders
+from .depth_models import depth_download_input, prepare_model
 from .layout import frames_to_image, image_to_frames
 from .progress import frame_progress
 from .sockets import Flow, FlowType
-
-register_model_folders()
 
 
 class SpatialDreamerDepthEstimator(io.ComfyNode):
@@ -40,7 +38,7 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
                     tooltip="Optical Flow of the same frames. Adds motion parallax and steadies the depth "
                     "over time. The depth models do without it.",
                 ),
-                download_input(),
+                depth_download_input(),
             ],
             outputs=[
                 io.Image.Output(

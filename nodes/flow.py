@@ -6,7 +6,8 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..spatialdreamer_core.flow import FLOW_METHODS, estimate_flow, flow_confidence
+from ..spatialdreamer_core.flow import FLOW_METHODS, estimate_flow, flow_confidence, list_flow_methods
+from .flow_models import flow_download_input, prepare_flow_model
 from .layout import frames_to_mask, image_to_frames
 from .progress import frame_progress
 from .sockets import Flow, FlowType
@@ -22,8 +23,8 @@ class SpatialDreamerOpticalFlow(io.ComfyNode):
             node_id="SpatialDreamerOpticalFlow",
             display_name="Optical Flow",
             category="SpatialDreamer",
-            description="Estimates how each pixel moves from frame to frame, forward and backward, on the "
-            "CPU and without weights. Steadies depth, hole masks and filling over time.",
+            description="Estimates how each pixel moves from frame to frame, forward and backward, with DIS "
+            "(no weights) or RAFT. Steadies depth, hole masks and filling over time.",
             inputs=[
                 io.Image.Input(
                     "image", tooltip="The left view's frames, in order, at the size of the later nodes."
@@ -32,8 +33,9 @@ class SpatialDreamerOpticalFlow(io.ComfyNode):
                     "method",
                     options=list(FLOW_METHODS),
                     default="dis_medium",
-                    tooltip="DIS optical flow, from fastest to most accurate.",
+                    tooltip=_method_tooltip(),
                 ),
+                flow_download_input(),
             ],
             outputs=[
                 FlowType.Output("flow", display_name="flow", tooltip="Forward and backward flow in pixels."),
@@ -47,10 +49,21 @@ class SpatialDreamerOpticalFlow(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image: Tensor, method: str) -> io.NodeOutput:
+    def execute(cls, image: Tensor, method: str, download: bool = False) -> io.NodeOutput:
         """Estimate the flow of the frames and its confidence."""
         frames = image_to_frames("image", image)
-        flow = Flow(*estimate_flow(frames, method=method, on_frame=frame_progress(len(frames) - 1)))
+        model = prepare_flow_model(method, download=download)
+        flow = Flow(*estimate_flow(frames, method=model, on_frame=frame_progress(len(frames) - 1)))
         confidence = flow_confidence(flow.forward, flow.backward)
         confidence = F.pad(confidence, (0, 0, 0, 0, 0, 0, 0, 1), value=1.0)
         return io.NodeOutput(flow, frames_to_mask(confidence))
+
+
+def _method_tooltip() -> str:
+    """Describe the methods, and say which of them are missing on this machine."""
+    missing = [info.name for info in list_flow_methods() if not info.available]
+    text = (
+        "From fastest to most accurate. dis_…: on the CPU, no weights. raft_…: torchvision's RAFT, on the "
+        "GPU if there is one; frames over 1024 pixels are shrunk to that for the estimate."
+    )
+    return f"{text} Not installed (turn `download` on): {', '.join(missing)}." if missing else text

@@ -6,7 +6,7 @@ import argparse
 import logging
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _build_parser() -> argparse.ArgumentParser:
     """Describe the commands and their options; defaults are those of `ConvertConfig`."""
-    from .flow import DIS_PRESETS
+    from .flow import FLOW_METHODS
     from .stereo import FORMATS
 
     parser = argparse.ArgumentParser(
@@ -95,7 +95,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--depth", default=default.depth, metavar="NAME", help="depth estimator, see `info`")
     convert.add_argument(
-        "--download", action="store_true", help="download the depth estimator's weights if they are missing"
+        "--download", action="store_true", help="download weights of depth and flow if they are missing"
     )
     convert.add_argument(
         "--start", type=_seconds, metavar="TIME", default=None, help="first moment, in s or [h:]m:s"
@@ -106,7 +106,7 @@ def _build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--crf", type=int, default=default.crf, help="quality, 0 (lossless) to 51 (worst)")
     convert.add_argument("--preset", choices=PRESETS, default=default.preset, help="speed of the encoder")
     convert.add_argument(
-        "--flow", choices=tuple(DIS_PRESETS), default=default.flow, help="optical flow preset"
+        "--flow", choices=FLOW_METHODS, default=default.flow, help="optical flow method, see `info`"
     )
     convert.add_argument("--device", default=default.device, help="auto, cpu, cuda or cuda:N")
     convert.add_argument(
@@ -115,7 +115,7 @@ def _build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--quiet", action="store_true", help="no progress bar")
     convert.set_defaults(run=_convert)
 
-    info = commands.add_parser("info", help="show versions, devices and depth estimators")
+    info = commands.add_parser("info", help="show versions, devices, depth estimators and flow methods")
     info.set_defaults(run=_info)
     return parser
 
@@ -141,12 +141,15 @@ def _convert(options: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
+    from .depth import prepare_estimator
+    from .flow import prepare_flow
     from .video import convert, output_path_for
 
     config = ConvertConfig(**{field.name: getattr(options, field.name) for field in fields(ConvertConfig)})
     config.check()
     if options.download:
-        _download_depth(config.depth, quiet=options.quiet)
+        _download(prepare_estimator, config.depth, quiet=options.quiet)
+        _download(prepare_flow, config.flow, quiet=options.quiet)
     output = options.output
     if output.is_dir() or not output.suffix:
         output = output_path_for(options.input, format=config.format, folder=output)
@@ -163,11 +166,9 @@ def _convert(options: argparse.Namespace) -> int:
     return 0
 
 
-def _download_depth(name: str, *, quiet: bool) -> None:
-    """Download the depth estimator's weights if they are missing, before any frame is read."""
+def _download(prepare: Callable[..., object], name: str, *, quiet: bool) -> None:
+    """Download the weights of an estimator if they are missing, before any frame is read."""
     from tqdm import tqdm
-
-    from .depth import prepare_estimator
 
     bar = tqdm(desc=name, unit="B", unit_scale=True, disable=quiet, dynamic_ncols=True, delay=0.01)
 
@@ -176,7 +177,7 @@ def _download_depth(name: str, *, quiet: bool) -> None:
         bar.update(done - bar.n)
 
     with bar:
-        prepare_estimator(name, download=True, on_progress=on_progress)
+        prepare(name, download=True, on_progress=on_progress)
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -184,11 +185,12 @@ def _info(options: argparse.Namespace) -> int:
     import torch
 
     from .depth import MODEL_KIND, list_estimators
+    from .flow import FLOW_MODEL_KIND, list_flow_methods
     from .weights import model_folders
 
     print(f"spatialdreamer {__version__}, Python {platform.python_version()}, {platform.platform()}")
     packages = ("torch", "numpy", "opencv-python", "opencv-python-headless", "av", "scenedetect")
-    for package in (*packages, "transformers", "diffusers"):
+    for package in (*packages, "transformers", "diffusers", "torchvision"):
         try:
             print(f"  {package} {version(package)}")
         except PackageNotFoundError:
@@ -198,12 +200,14 @@ def _info(options: argparse.Namespace) -> int:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         print(f"  cuda:{index} {properties.name}, {properties.total_memory / 2**30:.1f} GiB")
-    print("depth estimators:")
-    for estimator in list_estimators():
-        state = "available" if estimator.available else "not installed"
-        licence = estimator.licence + (", no commercial use" if estimator.commercial is False else "")
-        print(f"  {estimator.name}: {estimator.title} [{licence}] {state}. {estimator.note}")
-    print(f"folders of depth models: {', '.join(map(str, model_folders(MODEL_KIND)))}")
+    for title, listed in (("depth estimators", list_estimators()), ("flow methods", list_flow_methods())):
+        print(f"{title}:")
+        for estimator in listed:
+            state = "available" if estimator.available else "not installed"
+            licence = estimator.licence + (", no commercial use" if estimator.commercial is False else "")
+            print(f"  {estimator.name}: {estimator.title} [{licence}] {state}. {estimator.note}")
+    for title, kind in (("depth", MODEL_KIND), ("flow", FLOW_MODEL_KIND)):
+        print(f"folders of {title} models: {', '.join(map(str, model_folders(kind)))}")
     return 0
 
 

@@ -1,9 +1,9 @@
 """Inverse depth of a video's frames: estimators behind one function."""
 
+from ..weights import EstimatorInfo
 from .builtin import BuiltinDepth
 from .catalogue import (
     BUILTIN,
-    EstimatorInfo,
     estimator_names,
     list_estimators,
     prepare_estimator,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..flow import fit_size
 from .cues import CueWeights, combine_cues
 from .edges import clean_edges, steepen_edges
 from .guided_filter import ColourGuide, apply_coefficients
@@ -161,8 +162,7 @@ class BuiltinDepth:
 
 def _analysis_size(height: int, width: int) -> tuple[int, int]:
     """Return the size at which cues and motion are worked out."""
-    factor = min(1.0, _ANALYSIS_SIDE / max(height, width))
-    return max(1, round(height * factor)), max(1, round(width * factor))
+    return fit_size(height, width, longer_side=_ANALYSIS_SIDE)
 
 
 def _shrink_flow(flow: np.ndarray | None, size: tuple[int, int]) -> np.ndarray | None:

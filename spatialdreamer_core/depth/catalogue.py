@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from ..checks import check_choice
+from ..weights import EstimatorInfo
 from ..weights.download import OnProgress
 from .loading import fetch_model, model_available
 from .models import DEFAULT_MODEL, MODELS, ModelSpec, find_model
@@ -16,20 +15,6 @@ _LOGGER = logging.getLogger(__name__)
 
 BUILTIN = "builtin"
 AUTO = "auto"
-
-
-@dataclass(frozen=True)
-class EstimatorInfo:
-    """What a user needs to know to choose an estimator."""
-
-    name: str  # what `estimate_depth` takes
-    title: str
-    licence: str  # of the weights, if there are any
-    available: bool  # can be used here and now
-    note: str
-    commercial: bool | None = True  # whether commercial use is allowed; None: see the model card
-    folder: Path | None = None  # where the weights are, whole or not
-    address: str = ""  # of the model card
 
 
 def estimator_names() -> tuple[str, ...]:

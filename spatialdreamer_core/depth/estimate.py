@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError, check_finite, check_video
-from ..flow import CutDetector, dis_flow, find_cuts
+from ..flow import CutDetector, dis_flow, find_cuts, fit_size
 from .builtin import BuiltinDepth
 from .catalogue import AUTO, BUILTIN, resolve_estimator
 from .edges import steepen_edges
@@ -26,8 +26,7 @@ _WORKING_SIDE = 640  # pixels, the longer side of the frames that the builtin es
 
 def working_size(height: int, width: int) -> tuple[int, int]:
     """Return the (height, width) at which the builtin estimator works: the longer side at most 640 pixels."""
-    factor = min(1.0, _WORKING_SIDE / max(height, width))
-    return max(1, round(height * factor)), max(1, round(width * factor))
+    return fit_size(height, width, longer_side=_WORKING_SIDE)
 
 
 def estimate_depth(

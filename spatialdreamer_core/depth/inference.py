@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
+from ..memory import is_out_of_memory, release_cached_memory
 from .loading import DepthModel
 
 _LOGGER = logging.getLogger(__name__)
@@ -67,8 +68,8 @@ def _try_batch(model: DepthModel, frames: Tensor, device: torch.device) -> Tenso
     """Run one batch; return None if the memory does not suffice."""
     try:
         return model.inverse_depth(frames.to(device)).cpu()
-    except RuntimeError as error:  # torch.OutOfMemoryError is one
-        if not (isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)):
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
             raise
         return None
 
@@ -81,8 +82,7 @@ def _halve(model: DepthModel, batch: int, frames: Tensor) -> int:
             f"{frames.shape[-1]}x{frames.shape[-2]}; use a smaller model or smaller frames"
         )
     _LOGGER.info("out of memory with %d frames at once: trying %d", batch, batch // 2)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    release_cached_memory()
     return batch // 2
 
 

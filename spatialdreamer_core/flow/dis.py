@@ -6,14 +6,46 @@ import threading
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 DIS_PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
+DIS_PREFIX = "dis_"  # of the presets' names among the flow methods
 _thread = threading.local()
 _SMALLEST_SIDE = 32  # below this DIS has too few pyramid levels and patches
+
+
+class DisFlow:
+    """DIS flow as a `FlowEstimator`.
+
+    Args:
+        preset: A key of `DIS_PRESETS`, from fast to accurate.
+    """
+
+    def __init__(self, *, preset: str = "fast") -> None:
+        self._preset = preset
+
+    def prepare(
+        self,
+        frame: Tensor,  # [3, H, W], float in [0, 1] or uint8
+    ) -> np.ndarray:  # [H, W] uint8
+        """Convert a frame to grey."""
+        rgb = frame.detach().cpu()
+        if rgb.dtype != torch.uint8:
+            rgb = (rgb.float().clamp(0, 1) * 255).round().to(torch.uint8)
+        return cv2.cvtColor(np.ascontiguousarray(rgb.permute(1, 2, 0).numpy()), cv2.COLOR_RGB2GRAY)
+
+    def between(self, first: np.ndarray, second: np.ndarray) -> tuple[Tensor, Tensor]:  # two of [1, 2, H, W]
+        """Estimate the flow from the first frame to the second and back."""
+        there, back = (
+            torch.from_numpy(dis_flow(a, b, preset=self._preset)).permute(2, 0, 1)[None].contiguous()
+            for a, b in ((first, second), (second, first))
+        )
+        return there, back
 
 
 def dis_flow(

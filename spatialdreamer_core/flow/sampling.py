@@ -1,4 +1,4 @@
-"""Look a tensor up where flow points to, and change a flow field's size."""
+"""Look a tensor up where flow points to; sizes to work at, and flow brought to another size."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ def sample_at_flow(
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
     grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
     return F.grid_sample(values, grid.to(values.dtype), mode=mode, padding_mode=outside, align_corners=False)
+
+
+def fit_size(height: int, width: int, *, longer_side: int) -> tuple[int, int]:
+    """Return the (height, width) of a frame shrunk, if need be, to a longer side of so many pixels."""
+    factor = min(1.0, longer_side / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def resize_flow(

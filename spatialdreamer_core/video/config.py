@@ -9,7 +9,7 @@ from ..checks import InputError, check_choice, check_range
 from ..depth import estimator_names
 from ..dvg.borders import MAX_BORDER_WIDTH
 from ..dvg.disparity import MAX_DIVERGENCE
-from ..flow import DIS_PRESETS
+from ..flow import FLOW_METHODS
 from ..stereo import FORMATS
 
 EYES = ("right", "left", "both")
@@ -34,10 +34,10 @@ class ConvertConfig:
     codec: str = "auto"  # encoder: "auto" is libx264 up to 4096 px wide, libx265 beyond
     crf: int = 18  # quality, 0 (lossless) to 51 (worst)
     preset: str = "veryfast"  # speed of the encoder, one of PRESETS
-    flow: str = "fast"  # optical flow preset, one of flow.DIS_PRESETS
+    flow: str = "dis_fast"  # optical flow method, one of flow.FLOW_METHODS
     border: str = "none"  # what keeps near things that the frame's sides cut behind the frame, one of BORDERS
     border_width: float = 5.0  # width of the border that "ease" flattens, % of the width, 0 to 25
-    device: str = "auto"  # where the views are rendered: "auto", "cpu", "cuda" or "cuda:N"
+    device: str = "auto"  # where views are rendered and models run: "auto", "cpu", "cuda" or "cuda:N"
 
     def check(self) -> None:
         """Check every setting.
@@ -52,7 +52,7 @@ class ConvertConfig:
         check_choice("depth", self.depth, estimator_names())
         check_choice("border", self.border, BORDERS)
         check_range("border_width", self.border_width, 0.0, MAX_BORDER_WIDTH, "% of width")
-        check_choice("flow", self.flow, tuple(DIS_PRESETS))
+        check_choice("flow", self.flow, FLOW_METHODS)
         check_choice("codec", self.codec, CODECS)
         check_choice("preset", self.preset, PRESETS)
         check_range("crf", self.crf, 0, 51)

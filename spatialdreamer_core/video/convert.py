@@ -18,6 +18,7 @@ from torch import Tensor
 from ..checks import InputError
 from ..depth import DepthStream, open_estimator
 from ..dvg.eyes import Eye
+from ..flow import FlowEstimator, open_flow
 from ..stereo import apply_floating_window, pack, packed_size
 from .borders import treat_borders
 from .clock import StageClock
@@ -73,7 +74,7 @@ def convert(
     if is_photo(input_path):
         return _convert_photo(input_path, output_path, config, device, on_progress, sheet_path, clock)
     info = probe(input_path)
-    estimator = open_estimator(config.depth, device=device)
+    estimator, flow = open_estimator(config.depth, device=device), open_flow(config.flow, device=device)
     total = _count_frames(info, config)
     height, width = packed_size(info.height, info.width, format=config.format)
     half_width, half_height = (config.format == name for name in ("half_sbs", "half_tb"))
@@ -95,7 +96,7 @@ def convert(
         metadata=metadata,
     ) as writer:
         for pts, packed, sheet in _packed(
-            frames, config, device, estimator, _middle(total, sheet_path), clock
+            frames, config, device, estimator, flow, _middle(total, sheet_path), clock
         ):
             with clock("encode"):
                 writer.write(packed, pts)
@@ -117,9 +118,9 @@ def _convert_photo(
 ) -> int:
     """Convert a single picture: a film of one frame."""
     picture = VideoFrame(read_photo(input_path), 0, Fraction(1, 1))
-    estimator = open_estimator(config.depth, device=device)
+    estimator, flow = open_estimator(config.depth, device=device), open_flow(config.flow, device=device)
     for _, packed, sheet in _packed(
-        iter([picture]), config, device, estimator, _middle(1, sheet_path), clock
+        iter([picture]), config, device, estimator, flow, _middle(1, sheet_path), clock
     ):
         write_photo(output_path, packed)
         if sheet is not None and sheet_path is not None:
@@ -151,13 +152,14 @@ def _packed(
     config: ConvertConfig,
     device: torch.device,
     estimator: DepthStream,
+    flow: FlowEstimator,
     sheet_index: int | None,
     clock: StageClock,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
     """Run the chain of stages; yields each frame's pts, the packed picture and, once, the contact sheet."""
     eyes: tuple[Eye, ...] = ("left", "right") if config.eye == "both" else (config.eye,)
     decoded = prefetch(_timed(frames, "decode", clock))
-    analysed = analyse(decoded, flow_preset=config.flow, clock=clock)
+    analysed = analyse(decoded, flow=flow, clock=clock)
     estimated = prefetch(estimate(analysed, estimator=estimator, clock=clock))
     placed = prefetch(
         place(

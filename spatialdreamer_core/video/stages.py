@@ -1,8 +1,8 @@
 """The pipeline as a chain of generators: each takes the stage before it and holds a few frames of it at most.
 
 analyse (flow, cuts) → estimate (depth) → place (disparity) → treat_borders (`borders.py`) → render (warp) →
-refine (hole masks, Eq. 2) → fill. A stage that looks at next frames keeps as many back, so a film of any length
-takes the memory of a few frames, and the result does not depend on where a window would end.
+refine (hole masks, Eq. 2) → fill. A stage that looks at next frames keeps as many back, so a film of any
+length takes the memory of a few frames, and the result does not depend on where a window would end.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ from ..dvg import (
 )
 from ..dvg.eyes import Eye
 from ..fill import LOOK_AHEAD, FastFill, ViewFlow, ViewFrame, carry_flow, chain
-from ..flow import CutDetector, dis_flow, flow_confidence
+from ..flow import CutDetector, FlowEstimator, flow_confidence
 from ..stereo import FloatingWindow
 from .clock import StageClock
 from .reader import VideoFrame
@@ -93,22 +94,22 @@ class Rendered:
     window: FloatingWindow | None = None  # of this frame
 
 
-def analyse(frames: Iterator[VideoFrame], *, flow_preset: str, clock: StageClock) -> Iterator[Analysed]:
+def analyse(frames: Iterator[VideoFrame], *, flow: FlowEstimator, clock: StageClock) -> Iterator[Analysed]:
     """Find cuts and estimate the flow between neighbouring frames, both ways."""
     cuts = CutDetector()
     current: Analysed | None = None
-    grey = np.empty(0, np.uint8)
+    prepared: Any = None  # the frame as the flow estimator takes it
     for frame in frames:
         with clock("flow"):
             height, width = working_size(*frame.image.shape[:2])
             small = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
             starts_scene = cuts.step(small) or current is None
-            previous_grey, grey = grey, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+            previous, prepared = prepared, flow.prepare(torch.from_numpy(small).permute(2, 0, 1))
             to_previous = None
             if current is not None:
                 to_next = None
                 if not starts_scene:
-                    to_next, to_previous = _motion(previous_grey, grey, flow_preset)
+                    to_next, to_previous = _motion(*flow.between(previous, prepared))
                 current = replace(current, to_next=to_next)
         if current is not None:
             yield current
@@ -117,12 +118,8 @@ def analyse(frames: Iterator[VideoFrame], *, flow_preset: str, clock: StageClock
         yield current
 
 
-def _motion(first: np.ndarray, second: np.ndarray, preset: str) -> tuple[Motion, Motion]:
-    """Estimate the motion from the first frame to the second and back."""
-    there, back = (
-        torch.from_numpy(dis_flow(a, b, preset=preset)).permute(2, 0, 1)[None].contiguous()
-        for a, b in ((first, second), (second, first))
-    )
+def _motion(there: Tensor, back: Tensor) -> tuple[Motion, Motion]:
+    """Add to each of two opposite flows the confidence that the other one gives it."""
     return Motion(there, flow_confidence(there, back)), Motion(back, flow_confidence(back, there))
 
 

@@ -1,10 +1,12 @@
 """Weights of models: where they are looked for, and how they are downloaded when the user asks for it."""
 
 from .download import download
-from .folders import add_model_folder, download_folder, hub_cache, model_folders
+from .estimator_info import EstimatorInfo
+from .folders import add_model_folder, download_folder, hub_cache, model_folders, torch_cache
 from .hub import Snapshot, download_snapshot, find_snapshot, repository_address
 
 __all__ = [
+    "EstimatorInfo",
     "Snapshot",
     "add_model_folder",
     "download",
@@ -14,4 +16,5 @@ __all__ = [
     "hub_cache",
     "model_folders",
     "repository_address",
+    "torch_cache",
 ]

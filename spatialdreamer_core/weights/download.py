@@ -44,6 +44,7 @@ def download(
     target: str | os.PathLike[str],
     *,
     sha256: str | None = None,
+    sha256_prefix: str | None = None,
     size: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
@@ -52,7 +53,8 @@ def download(
     Args:
         url: Address of the file, http or https.
         target: Where the file goes; its folder is made, and an older file of the name is replaced at the end.
-        sha256: Checksum in hexadecimal digits; None checks no more than the size.
+        sha256: Checksum in hexadecimal digits; without it and `sha256_prefix` only the size is checked.
+        sha256_prefix: How the checksum begins, where no more of it is published.
         size: Size in bytes; None takes the server's word.
         on_progress: Called with the bytes that are there and their total (None if unknown); may raise to
             interrupt, which keeps the partial file.
@@ -67,7 +69,7 @@ def download(
     if urlsplit(url).scheme not in ("http", "https"):
         raise InputError(f"the address must begin with http:// or https://, got {url}; correct it")
     target = Path(target)
-    partial = target.with_name(target.name + ".part")
+    partial = partial_file(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         offset = partial.stat().st_size if partial.exists() else 0
@@ -80,9 +82,14 @@ def download(
         _check_space(target, size - offset)
     if size is None or offset < size:
         _fetch(url, partial, offset, target, size, on_progress)
-    _check_content(url, partial, target, size, sha256)
+    _check_content(url, partial, target, size, sha256 or sha256_prefix, whole=sha256 is not None)
     os.replace(partial, target)
     return target
+
+
+def partial_file(target: Path) -> Path:
+    """Return the file that a download collects its bytes in until it is whole."""
+    return target.with_name(target.name + ".part")
 
 
 def fetch_text(url: str, *, wanted: str) -> str:
@@ -182,8 +189,10 @@ def _check_space(target: Path, needed: int) -> None:
         )
 
 
-def _check_content(url: str, partial: Path, target: Path, size: int | None, sha256: str | None) -> None:
-    """Check size and checksum of the whole file; remove it if they differ."""
+def _check_content(
+    url: str, partial: Path, target: Path, size: int | None, checksum: str | None, *, whole: bool
+) -> None:
+    """Check size and checksum, or how it begins, of the whole file; remove it if they differ."""
     found_size = partial.stat().st_size
     if size is not None and found_size != size:
         partial.unlink()
@@ -191,17 +200,19 @@ def _check_content(url: str, partial: Path, target: Path, size: int | None, sha2
             f"{target.name} must have {size} bytes, got {found_size} from {url}; "
             "the file was removed, try again"
         )
-    if sha256 is None:
+    if checksum is None:
         return
+    checksum = checksum.lower()
     digest = hashlib.sha256()
     with partial.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
-    if digest.hexdigest() != sha256.lower():
+    found = digest.hexdigest()
+    if found[: None if whole else len(checksum)] != checksum:
         partial.unlink()
         raise InputError(
-            f"{target.name} must have the SHA-256 checksum {sha256.lower()}, got {digest.hexdigest()} from "
-            f"{url}; the file was removed, try again or download it from elsewhere to {target.parent}"
+            f"{target.name} must have the SHA-256 checksum {checksum}{'' if whole else '...'}, got {found} "
+            f"from {url}; the file was removed, try again or download it from elsewhere to {target.parent}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Where weights are looked for: registered folders, the user's own, and Hugging Face's cache.
+"""Where weights are looked for: registered folders, the user's own, Hugging Face's and torch's caches.
 
 A kind of model (such as `depth_estimation`) has its own folders. The first one is where downloads go.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+
+import torch
 
 _REGISTERED: dict[str, list[Path]] = {}
 
@@ -43,6 +45,11 @@ def hub_cache() -> Path:
         return Path(os.environ["HF_HOME"]).expanduser() / "hub"
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache).expanduser() / "huggingface" / "hub"
+
+
+def torch_cache() -> Path:
+    """Return the folder where torch and torchvision keep the weights that they downloaded."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def _own_folder() -> Path:

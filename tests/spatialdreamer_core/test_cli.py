@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from spatialdreamer_core.cli import _seconds, main
 
@@ -28,11 +30,11 @@ def test_info_lists_devices_and_estimators(capsys):
     assert "depth_anything_v2_small: Depth Anything V2 Small [Apache-2.0]" in printed
     assert "depth_anything_v2_large: Depth Anything V2 Large [CC-BY-NC-4.0, no commercial use]" in printed
     assert "https://huggingface.co/apple/DepthPro-hf" in printed
+    assert "dis_fast: DIS fast [Apache-2.0] available" in printed
+    assert "raft_small: RAFT small (C+T V2) [code BSD-3-Clause, weights trained on" in printed
 
 
-def test_missing_weights_give_one_line_before_anything_is_written(tmp_path, monkeypatch, capsys):
-    for name in ("SPATIALDREAMER_MODELS", "HF_HUB_CACHE"):
-        monkeypatch.setenv(name, str(tmp_path))
+def test_missing_weights_give_one_line_before_anything_is_written(own_models, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     output = tmp_path / "out.mp4"
     arguments = ["convert", str(DEMO), "-o", str(output), "--depth", "midas", "--quiet"]
@@ -42,7 +44,24 @@ def test_missing_weights_give_one_line_before_anything_is_written(tmp_path, monk
     assert "--download" in error
     assert main([*arguments, "--download"]) == 2
     assert "downloads are switched off by HF_HUB_OFFLINE" in capsys.readouterr().err
+    assert main(["convert", str(DEMO), "-o", str(output), "--flow", "raft_small", "--quiet"]) == 2
+    assert "flow method raft_small (RAFT small (C+T V2)) needs its weights" in capsys.readouterr().err
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_download_covers_the_flow_method(published_raft, tmp_path, capsys):
+    server, spec, content = published_raft
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "photo.png")
+    arguments = ["convert", tmp_path / "photo.png", "-o", tmp_path / "out.png", "--depth", "builtin"]
+    arguments = [*map(str, arguments), "--flow", "raft_small", "--download", "--quiet"]
+    server.cut_at = 1000
+    assert main(arguments) == 2
+    assert "was cut" in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()
+    server.cut_at = None
+    assert main(arguments) == 0
+    assert spec.find().read_bytes() == content
+    assert (tmp_path / "out.png").exists()
 
 
 def test_help_shows_defaults(capsys):
@@ -89,9 +108,6 @@ def test_bad_numbers_give_one_line_and_exit_code_2(tmp_path):
 
 
 def test_unwritable_output(tmp_path):
-    import numpy as np
-    from PIL import Image
-
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "photo.png")
     (tmp_path / "file").write_text("in the way")
     process = run("convert", tmp_path / "photo.png", "-o", tmp_path / "file" / "out.png")

@@ -1,4 +1,4 @@
-"""No test sees the models of the machine it runs on, or the network."""
+"""Tiny depth models; no test sees those of the machine it runs on, or the network."""
 
 import importlib.util
 import sys
@@ -7,17 +7,13 @@ from pathlib import Path
 import pytest
 
 from spatialdreamer_core.depth.models import MODEL_KIND, find_model
-from spatialdreamer_core.weights import folders
 
 
 @pytest.fixture(autouse=True)
-def models_folder(tmp_path, monkeypatch) -> Path:
+def models_folder(own_models, monkeypatch) -> Path:
     """Give each test an empty folder of depth models."""
-    monkeypatch.setattr(folders, "_REGISTERED", {})
-    monkeypatch.setenv("SPATIALDREAMER_MODELS", str(tmp_path / "models"))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    return tmp_path / "models" / MODEL_KIND
+    return own_models / MODEL_KIND
 
 
 @pytest.fixture(scope="session")

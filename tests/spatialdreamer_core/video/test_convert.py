@@ -16,6 +16,7 @@ import torch
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import BuiltinDepth, estimate_depth
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
+from spatialdreamer_core.flow import estimate_flow, open_flow
 from spatialdreamer_core.stereo import FORMATS, packed_size
 from spatialdreamer_core.video import ConvertConfig, StageClock, convert, output_path_for, probe, read_frames
 from spatialdreamer_core.video.prefetch import prefetch
@@ -101,7 +102,7 @@ def test_streaming_equals_the_functions(clip, tmp_path):
 
     frames = list(read_frames(clip))
     clock = StageClock()
-    analysed = analyse(iter(frames), flow_preset="fast", clock=clock)
+    analysed = analyse(iter(frames), flow=open_flow("dis_fast"), clock=clock)
     placed = place(
         estimate(analysed, estimator=BuiltinDepth(), clock=clock),
         eyes=1,
@@ -120,6 +121,22 @@ def test_streaming_equals_the_functions(clip, tmp_path):
     refined = torch.stack([item.views[0].hole for item in refine(iter(rendered), clock=clock)])
     assert (refined >= hole).all()
     assert set(clock.seconds) == {"flow", "depth", "disparity", "warp", "refine"}
+
+
+def test_a_film_takes_its_flow_from_raft(make_video, install_raft, tmp_path):
+    from spatialdreamer_core.video.stages import analyse
+
+    install_raft("raft_small")
+    clip = make_video(frames=3, size=(160, 96), picture=moving_square)
+    analysed = list(analyse(read_frames(clip), flow=open_flow("raft_small"), clock=StageClock()))
+    video = torch.stack([torch.from_numpy(item.frame.image).permute(2, 0, 1) / 255 for item in analysed])
+    forward, backward = estimate_flow(video, method="raft_small")
+    for t in range(2):
+        torch.testing.assert_close(analysed[t].to_next.flow[0], forward[t], atol=1e-2, rtol=1e-3)
+        torch.testing.assert_close(analysed[t + 1].to_previous.flow[0], backward[t], atol=1e-2, rtol=1e-3)
+    output = tmp_path / "out.mp4"
+    assert convert(clip, output, ConvertConfig(flow="raft_small")) == 3
+    assert len(decode(output)) == 3
 
 
 def test_start_and_end(clip, tmp_path):

@@ -2,11 +2,8 @@
 
 import errno
 import hashlib
-import http.server
 import importlib
 import json
-import threading
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,48 +15,10 @@ CONTENT = bytes(range(256)) * 12_000  # about 3 MB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        state = self.server.state
-        state.requests.append((self.path, self.headers.get("Range")))
-        if self.path == "/moved":
-            self.send_response(302)
-            self.send_header("Location", state.location)
-            self.end_headers()
-            return
-        content = state.files.get(self.path.split("?")[0])
-        if content is None:
-            self.send_error(404)
-            return
-        start = int(self.headers["Range"][6:-1]) if state.ranges and "Range" in self.headers else 0
-        if start >= len(content) > 0:
-            self.send_error(416)
-            return
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        stop = len(content) if state.cut_at is None else state.cut_at
-        self.wfile.write(content[start:stop])
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.state = SimpleNamespace(
-        files={"/model.bin": CONTENT}, ranges=True, cut_at=None, requests=[], location="/model.bin"
-    )
-    httpd.state.url = f"http://127.0.0.1:{httpd.server_port}"
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield httpd.state
-    httpd.shutdown()
-    httpd.server_close()
+def server(file_server):
+    file_server.files["/model.bin"] = CONTENT
+    return file_server
 
 
 @pytest.fixture
@@ -103,6 +62,17 @@ def test_other_kinds_of_address_are_refused(target, url):
 def test_a_wrong_checksum_leaves_nothing(server, target):
     with pytest.raises(InputError, match=rf"checksum {'0' * 64}, got {SHA256} from http.* was removed"):
         download(f"{server.url}/model.bin", target, sha256="0" * 64)
+    assert names(target) == []
+
+
+def test_the_beginning_of_a_checksum_is_checked_where_no_more_is_known(server, target):
+    download(f"{server.url}/model.bin", target, sha256_prefix=SHA256[:8].upper())
+    assert target.read_bytes() == CONTENT
+    target.unlink()
+    with pytest.raises(InputError, match=rf"checksum 00000000\.\.\., got {SHA256} from http.* was removed"):
+        download(f"{server.url}/model.bin", target, sha256_prefix="0" * 8)
+    with pytest.raises(InputError, match=rf"checksum {SHA256[:8]}, got {SHA256}"):
+        download(f"{server.url}/model.bin", target, sha256=SHA256[:8])
     assert names(target) == []
 
 
@@ -187,11 +157,8 @@ def test_a_folder_that_cannot_be_made_is_named(server, tmp_path):
 
 
 @pytest.fixture
-def hub(server, monkeypatch, tmp_path):
+def hub(server, monkeypatch, own_models):
     """Let the server be a hub with one repository."""
-    monkeypatch.setattr(folders, "_REGISTERED", {})
-    monkeypatch.setenv("SPATIALDREAMER_MODELS", str(tmp_path / "models"))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     listing = [

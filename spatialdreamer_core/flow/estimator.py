@@ -1,0 +1,53 @@
+"""Every optical flow method behind the same two functions, for clips and films alike."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..checks import check_choice
+from .catalogue import FLOW_METHODS
+from .dis import DIS_PREFIX, DisFlow
+from .raft import RaftFlow
+from .raft_weights import FlowModel, load_flow_model
+
+
+class FlowEstimator(Protocol):
+    """Estimates the flow of pairs of frames."""
+
+    def prepare(
+        self,
+        frame: Tensor,  # [3, H, W], float in [0, 1] or uint8
+    ) -> Any:
+        """Bring a frame into the form that `between` takes: once a frame, though it is in two pairs."""
+        ...
+
+    def between(self, first: Any, second: Any) -> tuple[Tensor, Tensor]:  # two of [1, 2, H, W]
+        """Estimate the flow from the first frame to the second and back, (dx, dy) in pixels, on the CPU."""
+        ...
+
+
+def open_flow(
+    method: str | FlowModel,
+    *,
+    device: torch.device | str = "cpu",
+    download: bool = False,
+) -> FlowEstimator:
+    """Open a flow method.
+
+    Args:
+        method: One of `FLOW_METHODS`, or a model from `load_flow_model`.
+        device: Where a model named by `method` runs; DIS runs on the CPU.
+        download: Whether to download a model's weights if they are missing.
+
+    Raises:
+        InputError: If the name is unknown, or see `load_flow_model`.
+    """
+    if isinstance(method, FlowModel):
+        return RaftFlow(method)
+    check_choice("method", method, FLOW_METHODS)
+    if method.startswith(DIS_PREFIX):
+        return DisFlow(preset=method.removeprefix(DIS_PREFIX))
+    return RaftFlow(load_flow_model(method, device=device, download=download))

@@ -1,0 +1,43 @@
+"""Optical Flow with RAFT in ComfyUI's folder: one with random weights that runs, and one that is missing."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from .server import ExecutionFailed
+
+
+def flow_prompt(method: str) -> dict:
+    image = {"width": 72, "height": 48, "batch_size": 3, "color": 0x808080}
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": image},
+        "2": {"class_type": "SpatialDreamerOpticalFlow", "inputs": {"image": ["1", 0], "method": method}},
+        "3": {"class_type": "MaskToImage", "inputs": {"mask": ["2", 1]}},
+        "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
+    }
+
+
+def test_raft_in_comfyuis_folder_runs(comfy_server):
+    optical_flow = pytest.importorskip("torchvision").models.optical_flow
+    folder = comfy_server.base / "models" / "optical_flow"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(optical_flow.raft_small(weights=None).state_dict(), folder / "raft_small.pth")
+    try:
+        outputs = comfy_server.run(flow_prompt("raft_small"))
+    finally:
+        shutil.rmtree(folder)  # other tests share the server
+    assert len(outputs["4"]["images"]) == 3
+
+
+def test_missing_weights_are_answered_with_what_to_do(comfy_server):
+    with pytest.raises(ExecutionFailed) as caught:
+        comfy_server.run(flow_prompt("raft_large"))
+    for part in (
+        "the node's `download`",
+        "https://download.pytorch.org/models/raft_large_C_T_SKHT_V2-ff5fadd5.pth",
+        str(comfy_server.base / "models" / "optical_flow"),
+    ):
+        assert part in str(caught.value)
