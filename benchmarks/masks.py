@@ -1,7 +1,10 @@
 """Hole masks: `python -m benchmarks.masks [--clip FILE]`.
 
 Truth: the hole mask of synthetic clips against the true disocclusion, for both eyes, and the warp's visible
-PSNR against its `scatter_add_` twin's. Stability: how much masks flicker with and without Eq. 2.
+PSNR against its `scatter_add_` twin's. Stability: how much masks flicker, |m_t - m_{t-1} carried by the flow|
+on confident pixels, and how large they are: with Eq. 2, and with its half that looks at frame t-1 alone, over
+without. On synthetic clips with true depth and flow, with true depth and DIS flow, and with depth whose scale
+jumps from frame to frame; on a video with builtin depth.
 """
 
 from __future__ import annotations
@@ -9,7 +12,9 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import cv2
@@ -28,7 +33,9 @@ from spatialdreamer_core.dvg import (
 from spatialdreamer_core.dvg.eyes import Eye, eye_sign
 from spatialdreamer_core.dvg.reference import splat_rows_reference
 from spatialdreamer_core.flow import estimate_flow, find_cuts, flow_confidence, sample_at_flow
+from spatialdreamer_core.metrics.clips import CLIPS as SCENES
 from spatialdreamer_core.metrics.clips import make_clip
+from spatialdreamer_core.metrics.scene_flow import scene_flow
 from spatialdreamer_core.metrics.views import masked_psnr
 from spatialdreamer_core.video import read_frames
 
@@ -44,14 +51,15 @@ CLIPS = (
 EYES: tuple[tuple[Eye, float], ...] = (("right", 0.025), ("left", -0.025))  # with the second view's baseline
 SIZE = (360, 640)
 FRAMES = 8
+DEPTH_NOISE = 0.1  # standard deviation of a frame's scale
 SEEN = 0.25  # coverage from which on the twin counts as having seen a pixel
 
 
 class Stability(NamedTuple):
-    """Sums over the frames of a clip, without and with Eq. 2."""
+    """Sums over the frames of a clip, by variant."""
 
-    flicker: tuple[float, float]
-    area: tuple[float, float]
+    flicker: dict[str, float]
+    area: dict[str, float]
 
 
 def main() -> None:
@@ -72,9 +80,10 @@ def main() -> None:
 def measure_synthetic() -> dict[str, float]:
     """Compare masks and views with the truth, and masks with and without Eq. 2."""
     result: dict[str, float] = {}
-    refined_ious, unrefined_ious, stabilities = [], [], []
+    ious: dict[str, list[float]] = {}
+    stabilities: dict[str, list[Stability]] = {"true_flow": [], "synthetic": [], "noisy_depth": []}
     for eye, baseline in EYES:
-        ious, gains = [], []
+        gains, unrefined = [], []
         for name in CLIPS:
             clip = make_clip(name, size=SIZE, frames=FRAMES, baseline=baseline)
             assert clip.other is not None
@@ -83,19 +92,28 @@ def measure_synthetic() -> dict[str, float]:
             view, hole = forward_warp(clip.frames, clip.disparity, eye=eye)
             twin, coverage = splat_rows_reference(clip.frames, clip.disparity, sign=eye_sign(eye))
             seen = (clip.other_hole < 0.5) & (hole < 0.5) & (coverage >= SEEN)
-            ious.append(iou(hole, clip.other_hole))
             gains.append(masked_psnr(view, clip.other, seen) - masked_psnr(twin, clip.other, seen))
+            unrefined.append(iou(hole, clip.other_hole))
             flow = estimate_flow(clip.frames)
-            refined = refine_hole_mask(hole, *flow, disparity=clip.disparity, eye=eye)
-            refined_ious.append(iou(refined, clip.other_hole))
-            unrefined_ious.append(ious[-1])
-            stabilities.append(measure_stability(hole, refined, flow, clip.disparity, eye))
-        result[f"{eye}_iou_mean"], result[f"{eye}_iou_min"] = sum(ious) / len(ious), min(ious)
-        result[f"{eye}_visible_psnr_gain_mean"] = sum(gains) / len(gains)
+            scene = replace(SCENES[name], size=SIZE, frames=FRAMES)
+            true_flow = scene_flow(scene, clip)[:2]
+            masks = refine(hole, true_flow, clip.disparity, eye)
+            stabilities["true_flow"].append(measure_stability(masks, true_flow, clip.disparity, eye))
+            masks = refine(hole, flow, clip.disparity, eye)
+            stabilities["synthetic"].append(measure_stability(masks, flow, clip.disparity, eye))
+            for variant, mask in masks.items():
+                ious.setdefault(variant, []).append(iou(mask, clip.other_hole))
+            noise = torch.randn(FRAMES, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+            disparity = clip.disparity * (1 + DEPTH_NOISE * noise)
+            masks = refine(forward_warp(clip.frames, disparity, eye=eye)[1], flow, disparity, eye)
+            stabilities["noisy_depth"].append(measure_stability(masks, flow, disparity, eye))
+        result[f"{eye}_iou_mean"], result[f"{eye}_iou_min"] = fmean(unrefined), min(unrefined)
+        result[f"{eye}_visible_psnr_gain_mean"] = fmean(gains)
         result[f"{eye}_visible_psnr_gain_min"] = min(gains)
-    result["synthetic_iou"] = sum(unrefined_ious) / len(unrefined_ious)
-    result["synthetic_iou_refined"] = sum(refined_ious) / len(refined_ious)
-    return result | summarise("synthetic", stabilities)
+    result |= {f"synthetic_{variant}_iou": fmean(values) for variant, values in ious.items()}
+    for name, parts in stabilities.items():
+        result |= summarise(name, parts)
+    return result
 
 
 def iou(mask: Tensor, truth: Tensor) -> float:
@@ -126,33 +144,43 @@ def measure_scene(frames: Tensor) -> Stability:
     disparity = depth_to_disparity(estimate_depth(frames, estimator="builtin"))
     _, hole = forward_warp(frames, disparity)
     flow = estimate_flow(frames)
-    refined = refine_hole_mask(hole, *flow, disparity=disparity)
-    return measure_stability(hole, refined, flow, disparity, "right")
+    return measure_stability(refine(hole, flow, disparity, "right"), flow, disparity, "right")
+
+
+def refine(hole: Tensor, flow: tuple[Tensor, Tensor], disparity: Tensor, eye: Eye) -> dict[str, Tensor]:
+    """Refine a clip's masks in each way."""
+    variants = {"without": hole}
+    for name, neighbours in (("eq2", "both"), ("previous", "previous")):
+        variants[name] = refine_hole_mask(hole, *flow, disparity=disparity, eye=eye, neighbours=neighbours)
+    return variants
 
 
 def measure_stability(
-    hole: Tensor, refined: Tensor, flow: tuple[Tensor, Tensor], disparity: Tensor, eye: Eye
+    masks: dict[str, Tensor], flow: tuple[Tensor, Tensor], disparity: Tensor, eye: Eye
 ) -> Stability:
     """Add up |m_t - m_{t-1} carried by the flow| on confident pixels, and the masked area."""
     flow_forward, flow_backward = flow
     confidence = flow_confidence(flow_backward, flow_forward)
     columns = source_columns(disparity[1:], eye=eye)
     towards, trusted = gather_columns(flow_backward, columns), gather_columns(confidence, columns) > 0.5
-    flicker = []
-    for mask in (hole, refined):
+    flicker = {}
+    for variant, mask in masks.items():
         carried = sample_at_flow(mask[:-1], towards, mode="nearest", outside="zeros")
-        flicker.append(float((mask[1:] - carried).abs()[trusted].sum()))
-    return Stability((flicker[0], flicker[1]), (float(hole.sum()), float(refined.sum())))
+        flicker[variant] = float((mask[1:] - carried).abs()[trusted].sum())
+    return Stability(flicker, {variant: float(mask.sum()) for variant, mask in masks.items()})
 
 
 def summarise(name: str, parts: list[Stability]) -> dict[str, float]:
-    """Put the parts together: shares of the figures without Eq. 2."""
-    flicker = [sum(part.flicker[k] for part in parts) for k in (0, 1)]
-    area = [sum(part.area[k] for part in parts) for k in (0, 1)]
-    return {
-        f"{name}_flicker_with_over_without": flicker[1] / flicker[0],
-        f"{name}_area_with_over_without": area[1] / area[0],
-    }
+    """Put the parts together: shares of the figures without any refinement."""
+    result = {}
+    for measure in Stability._fields:
+        totals = {
+            variant: sum(getattr(part, measure)[variant] for part in parts)
+            for variant in ("without", "eq2", "previous")
+        }
+        for variant in ("eq2", "previous"):
+            result[f"{name}_{variant}_{measure}_ratio"] = totals[variant] / totals["without"]
+    return result
 
 
 if __name__ == "__main__":

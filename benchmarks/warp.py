@@ -1,6 +1,7 @@
-"""Speed and quality of the forward warp: `python -m benchmarks.warp [--motorcycle FOLDER]`.
+"""Speed and quality of the forward warp: `python -m benchmarks.warp [--motorcycle FOLDER] [--iw3 FOLDER]`.
 
-Speed: the default warp and its `scatter_add_` twin in turn on a synthetic scene, medians in one process.
+Speed: the default warp, its `scatter_add_` twin and, given nunif's source, iw3's `forward_fill` (a warp that
+fills as it goes, so the warp with fast fill is timed too) in turn on a synthetic scene, medians of a process.
 Quality: the Middlebury 2014 Motorcycle pair (left, right, true left disparity), the right view rendered from
 the left one, and the mirrored pair with the left eye.
 """
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -36,12 +39,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--motorcycle", type=Path, help="folder of motorcycle_{left,right}.png and _disp.npz")
+    parser.add_argument("--iw3", type=Path, help="folder of nunif's source, to time iw3's forward_fill")
     parser.add_argument("--repetitions", type=int, default=20)
     options = parser.parse_args()
     torch.set_grad_enabled(False)
     metrics: dict[str, float] = {}
     for height, width in SIZES:
-        metrics |= measure_speed(height, width, options.repetitions)
+        metrics |= measure_speed(height, width, options.repetitions, options.iw3)
     print(format_table(("speed", "ms or ratio"), list(metrics.items())))
     if options.motorcycle:
         quality = measure_motorcycle(options.motorcycle)
@@ -51,15 +55,19 @@ def main() -> None:
     print(path)
 
 
-def measure_speed(height: int, width: int, repetitions: int) -> dict[str, float]:
-    """Time the warp and its twin in turn on one frame."""
+def measure_speed(height: int, width: int, repetitions: int, iw3: Path | None) -> dict[str, float]:
+    """Time the warp and what it is compared with in turn on one frame."""
     clip = make_clip("translate_right", size=(height, width), frames=1, baseline=BASELINE)
     assert clip.disparity is not None
     frame, disparity = clip.frames, clip.disparity
     competitors: dict[str, Callable[[], object]] = {
         "twin": lambda: splat_rows_reference(frame, disparity),
         "warp": lambda: forward_warp(frame, disparity),
+        "warp_and_fill": lambda: fast_fill(*forward_warp(frame, disparity), disparity=disparity),
     }
+    if iw3 is not None:
+        forward_fill = load_iw3(iw3)
+        competitors["iw3"] = lambda: forward_fill(frame, clip.inverse_depth, 100 * BASELINE, 0.0)
     seconds: dict[str, list[float]] = {name: [] for name in competitors}
     for _ in range(repetitions + 1):
         for name, run in competitors.items():
@@ -68,11 +76,18 @@ def measure_speed(height: int, width: int, repetitions: int) -> dict[str, float]
             seconds[name].append(time.perf_counter() - start)
     median = {name: statistics.median(times[1:]) for name, times in seconds.items()}
     label = f"{width}x{height}"
-    return {
-        f"{label}_twin_ms": median["twin"] * 1000,
-        f"{label}_warp_ms": median["warp"] * 1000,
-        f"{label}_twin_over_warp": median["twin"] / median["warp"],
-    }
+    times = {f"{label}_{name}_ms": value * 1000 for name, value in median.items()}
+    others = [name for name in median if name not in ("warp", "warp_and_fill")]
+    ratios = {f"{label}_{name}_over_warp": median[name] / median["warp"] for name in others}
+    return times | ratios
+
+
+def load_iw3(folder: Path) -> Callable[[Tensor, Tensor, float, float], object]:
+    """Import iw3's warp from its source, for the right eye; takes image, depth, divergence, convergence."""
+    sys.path.insert(0, str(folder))
+    from iw3.forward_warp import apply_divergence_forward_warp
+
+    return partial(apply_divergence_forward_warp, method="forward_fill", synthetic_view="right")
 
 
 def measure_motorcycle(folder: Path) -> dict[str, float]:

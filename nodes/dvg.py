@@ -8,6 +8,7 @@ from torch import Tensor
 from ..spatialdreamer_core.dvg import (
     MAX_BORDER_WIDTH,
     MAX_DILATION,
+    NEIGHBOURS,
     depth_to_disparity,
     dilate_hole,
     ease_borders,
@@ -136,6 +137,14 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
                     tooltip="Widens the refined holes by this many pixels to every side, 0 to 64, so that "
                     "the filler redraws the rims of objects beside them too. 1 to 3 removes thin halos.",
                 ),
+                io.Combo.Input(
+                    "neighbours",
+                    options=list(NEIGHBOURS),
+                    default="both",
+                    optional=True,
+                    tooltip="Frames whose holes are added. both: the ones before and after, as in the paper. "
+                    "previous: the one before alone; masks stay smaller and change less.",
+                ),
             ],
             outputs=[
                 io.Mask.Output(
@@ -145,7 +154,9 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, hole: Tensor, flow: Flow, disparity: Disparity, dilate: int = 0) -> io.NodeOutput:
+    def execute(
+        cls, hole: Tensor, flow: Flow, disparity: Disparity, dilate: int = 0, neighbours: str = "both"
+    ) -> io.NodeOutput:
         """Refine the mask."""
         refined = refine_hole_mask(
             mask_to_frames("hole", hole),
@@ -153,6 +164,7 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
             flow.backward,
             disparity=disparity.pixels,
             eye=disparity.eye,
+            neighbours=neighbours,
         )
         return io.NodeOutput(frames_to_mask(dilate_hole(refined, dilate)))
 

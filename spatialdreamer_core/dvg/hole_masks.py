@@ -8,18 +8,27 @@ A pixel of frame t is marked as a hole too if the pixel that the flow leads to w
 with the flow w and its forward-backward confidence C. All masks are the original ones (one pass) and all
 values binary, so the sum is an OR. The masks live in the rendered view, while the flow is known in the
 source view: it is carried over with the same disparity that rendered the view.
+
+What is seen in frame t and hidden in frame t-1 has no flow between them, so with true depth and flow the
+equation adds next to nothing. It answers to the errors of estimated ones: masks that jump with the depth, and
+flow blurred at outlines. With frame t-1 alone (`neighbours="previous"`) masks grow half as much and change
+less; `benchmarks.masks` has the figures.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import InputError, check_video
+from ..checks import InputError, check_choice, check_video
 from ..flow import flow_confidence
 from .eyes import Eye
 from .zbuffer import gather_columns, source_columns
+
+NEIGHBOURS = ("both", "previous")
 
 
 def refine_hole_mask(
@@ -29,6 +38,7 @@ def refine_hole_mask(
     *,
     disparity: Tensor,  # [F, 1, H, W] px
     eye: Eye = "right",
+    neighbours: Literal["both", "previous"] = "both",
 ) -> Tensor:  # [F, 1, H, W]
     """Add to each frame's hole mask what the neighbouring frames' masks show along the flow (Eq. 2).
 
@@ -38,13 +48,15 @@ def refine_hole_mask(
         flow_backward: The source view's flow from each next frame back.
         disparity: The disparity that rendered the view.
         eye: The rendered eye.
+        neighbours: Frames whose masks are added: t-1 and t+1 as in Eq. 2, or t-1 alone.
 
     Returns:
         Binary masks that contain the given ones.
 
     Raises:
-        InputError: If a shape does not fit.
+        InputError: If a shape does not fit or `neighbours` is unknown.
     """
+    check_choice("neighbours", neighbours, NEIGHBOURS)
     check_video("hole", hole, channels=1)
     check_video("disparity", disparity, channels=1, like=hole, like_name="hole")
     expected = (hole.shape[0] - 1, 2, *hole.shape[-2:])
@@ -59,18 +71,18 @@ def refine_hole_mask(
     refined = []
     for t in range(len(hole)):
         columns = source_columns(disparity[t : t + 1], eye=eye)
-        neighbours = []
+        others = []
         if t > 0:
-            neighbours.append(
+            others.append(
                 (hole[t - 1 : t], flow_backward[t - 1 : t], confidence_backward[t - 1 : t]),
             )
-        if t < len(hole) - 1:
-            neighbours.append(
+        if t < len(hole) - 1 and neighbours == "both":
+            others.append(
                 (hole[t + 1 : t + 2], flow_forward[t : t + 1], confidence_forward[t : t + 1]),
             )
         carried = [
             (mask, gather_columns(flow, columns), gather_columns(confidence, columns))
-            for mask, flow, confidence in neighbours
+            for mask, flow, confidence in others
         ]
         refined.append(refine_one_mask(hole[t : t + 1], carried))
     return torch.cat(refined)

@@ -73,6 +73,17 @@ def test_equals_the_printed_equation():
     assert result.sum() > hole.sum()
 
 
+def test_previous_leaves_the_next_frame_out():
+    hole = torch.zeros(3, 1, 4, 6)
+    hole[1, 0, 2, 3] = 1
+    still = torch.zeros(2, 2, 4, 6)
+    refined = refine_hole_mask(hole, still, still, disparity=hole * 0, neighbours="previous")
+    assert refined[:, 0, 2, 3].tolist() == [0, 1, 1]
+    assert refine_hole_mask(hole, still, still, disparity=hole * 0)[:, 0, 2, 3].tolist() == [1, 1, 1]
+    with pytest.raises(InputError, match="neighbours must be one of both, previous, got 'next'"):
+        refine_hole_mask(hole, still, still, disparity=hole * 0, neighbours="next")
+
+
 def test_result_contains_the_given_mask_and_is_binary():
     hole = (torch.rand(3, 1, 20, 30) > 0.8).float()
     flow = torch.randn(2, 2, 20, 30)

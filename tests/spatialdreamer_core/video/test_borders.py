@@ -11,6 +11,7 @@ import torch
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import BuiltinDepth
 from spatialdreamer_core.dvg import ease_borders
+from spatialdreamer_core.flow import open_flow
 from spatialdreamer_core.stereo import floating_window
 from spatialdreamer_core.video import ConvertConfig, StageClock, convert, read_frames
 from spatialdreamer_core.video.borders import treat_borders
@@ -44,7 +45,7 @@ def convert_and_split(clip, folder, **settings):
 
 def placed_frames(clip, *, eyes=1):
     clock = StageClock()
-    analysed = analyse(read_frames(clip), flow_preset="fast", clock=clock)
+    analysed = analyse(read_frames(clip), flow=open_flow("dis_fast"), clock=clock)
     estimated = estimate(analysed, estimator=BuiltinDepth(), clock=clock)
     cpu = torch.device("cpu")
     return list(place(estimated, eyes=eyes, divergence=5, convergence=0.2, device=cpu, clock=clock))
