@@ -2,8 +2,8 @@
 
 Truth: the hole mask of synthetic clips against the true disocclusion, for both eyes, and the warp's visible
 PSNR against its `scatter_add_` twin's. Stability: how much masks flicker, |m_t - m_{t-1} carried by the flow|
-on confident pixels, and how large they are: with Eq. 2, and with its half that looks at frame t-1 alone, over
-without. On synthetic clips with true depth and flow, with true depth and DIS flow, and with depth whose scale
+on confident pixels, and how large they are, over those without any refinement: with Eq. 2, with its half that
+looks at frame t-1 alone, and with that twice. On synthetic clips with true depth and flow, with true depth and DIS flow, and with depth whose scale
 jumps from frame to frame; on a video with builtin depth.
 """
 
@@ -13,6 +13,7 @@ import argparse
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from torch import Tensor
 from benchmarks.report import format_table, write_result
 from spatialdreamer_core.depth import estimate_depth
 from spatialdreamer_core.dvg import (
+    NEIGHBOURS,
     depth_to_disparity,
     forward_warp,
     gather_columns,
@@ -47,10 +49,12 @@ CLIPS = (
     "dolly_ground",
     "walker",
     "translate_roll",
+    "studio_right",
 )
 EYES: tuple[tuple[Eye, float], ...] = (("right", 0.025), ("left", -0.025))  # with the second view's baseline
 SIZE = (360, 640)
 FRAMES = 8
+VARIANTS = ("without", "eq2", "previous", "previous_twice")
 DEPTH_NOISE = 0.1  # standard deviation of a frame's scale
 SEEN = 0.25  # coverage from which on the twin counts as having seen a pixel
 
@@ -148,11 +152,20 @@ def measure_scene(frames: Tensor) -> Stability:
 
 
 def refine(hole: Tensor, flow: tuple[Tensor, Tensor], disparity: Tensor, eye: Eye) -> dict[str, Tensor]:
-    """Refine a clip's masks in each way."""
-    variants = {"without": hole}
-    for name, neighbours in (("eq2", "both"), ("previous", "previous")):
-        variants[name] = refine_hole_mask(hole, *flow, disparity=disparity, eye=eye, neighbours=neighbours)
-    return variants
+    """Refine a clip's masks in each way of `VARIANTS`; twice looks two frames back."""
+    both, previous = (
+        partial(
+            refine_hole_mask,
+            flow_forward=flow[0],
+            flow_backward=flow[1],
+            disparity=disparity,
+            eye=eye,
+            neighbours=neighbours,
+        )
+        for neighbours in NEIGHBOURS
+    )
+    once = previous(hole)
+    return dict(zip(VARIANTS, (hole, both(hole), once, previous(once)), strict=True))
 
 
 def measure_stability(
@@ -174,11 +187,8 @@ def summarise(name: str, parts: list[Stability]) -> dict[str, float]:
     """Put the parts together: shares of the figures without any refinement."""
     result = {}
     for measure in Stability._fields:
-        totals = {
-            variant: sum(getattr(part, measure)[variant] for part in parts)
-            for variant in ("without", "eq2", "previous")
-        }
-        for variant in ("eq2", "previous"):
+        totals = {variant: sum(getattr(part, measure)[variant] for part in parts) for variant in VARIANTS}
+        for variant in VARIANTS[1:]:
             result[f"{name}_{variant}_{measure}_ratio"] = totals[variant] / totals["without"]
     return result
 

@@ -1,6 +1,7 @@
 """Measures, and the rendered clips with exact depth on which they are taken."""
 
 from .clips import CLIPS, make_clip
-from .synthetic import Camera, Layer, Scene, SceneClip, render_scene
+from .surfaces import Layer, Sphere
+from .synthetic import Camera, Scene, SceneClip, render_scene
 
-__all__ = ["CLIPS", "Camera", "Layer", "Scene", "SceneClip", "make_clip", "render_scene"]
+__all__ = ["CLIPS", "Camera", "Layer", "Scene", "SceneClip", "Sphere", "make_clip", "render_scene"]

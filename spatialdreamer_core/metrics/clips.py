@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..checks import check_choice
-from .synthetic import Camera, Layer, Scene, SceneClip, render_scene
+from .surfaces import Layer, Sphere
+from .synthetic import Camera, Scene, SceneClip, render_scene
 
 _FAR = Layer(0.12, colour=(0.50, 0.55, 0.60), seed=1)
 _MIDDLE = Layer(0.40, "rectangle", (-0.30, 0.45, 0.55, 1.50), colour=(0.55, 0.45, 0.35), seed=2)
@@ -31,6 +32,15 @@ _GROUND = (
     Layer(0.10, colour=(0.55, 0.60, 0.70), seed=12),
     Layer(0.60, "rectangle", (-2.0, 0.45, 3.0, 1.45), slant=(0.0, 1.0), colour=(0.45, 0.50, 0.35), seed=13),
 )
+# Round things, poles a few pixels wide, a slanted floor and a wall without texture.
+_STUDIO = (
+    Layer(0.15, colour=(0.55, 0.55, 0.58), contrast=0.0),
+    Layer(0.50, "rectangle", (-1.0, 0.62, 2.0, 1.40), slant=(0.0, 0.9), colour=(0.5, 0.42, 0.35), seed=14),
+    Sphere(0.55, (0.30, 0.50), 0.12, colour=(0.60, 0.35, 0.30), seed=15),
+    Sphere(0.85, (0.72, 0.62), 0.09, velocity=(-0.01, 0.0, 0.0), colour=(0.30, 0.40, 0.60), seed=16),
+    Layer(0.70, "rectangle", (0.495, -0.5, 0.503, 0.95), colour=(0.25, 0.25, 0.25), seed=17),
+    Layer(0.45, "rectangle", (0.86, -0.5, 0.872, 0.85), colour=(0.70, 0.65, 0.40), seed=18),
+)
 
 CLIPS: dict[str, Scene] = {
     "translate_right": Scene(_LAYERS, Camera((0.012, 0, 0))),
@@ -50,6 +60,8 @@ CLIPS: dict[str, Scene] = {
     "dolly_out": Scene(_LAYERS, Camera((0, 0, -0.025)), frames=12),
     "dolly_upside_down": Scene(_UPSIDE_DOWN, Camera((0, 0, 0.015)), frames=12),
     "dolly_ground": Scene(_GROUND, Camera((0, 0, 0.03)), frames=12),
+    "studio_right": Scene(_STUDIO, Camera((0.010, 0, 0))),
+    "studio_dolly": Scene(_STUDIO, Camera((0, 0, 0.012)), frames=12),
     "walker": Scene((_FAR, _WALKER)),
     "walker_two_layers": Scene((_FAR, _MIDDLE, _WALKER)),
     "walker_pan": Scene((_FAR, _WALKER), Camera(pan=0.004)),

@@ -48,5 +48,7 @@ def _follow(scene: Scene, clip: SceneClip, start: int, end: int) -> tuple[np.nda
     point = np.tensordot(second.rotation.T, point, axes=1)
     target = point[:2] / point[2] * second.focal + centre
     inside = (np.abs(target - centre) <= centre).all(axis=0)
-    seen = inside & (layer >= 0) & (_trace(scene, second, target)[0] == layer)
+    expected = depth / np.where(layer >= 0, point[2], 1)
+    layer_there, depth_there, _ = _trace(scene, second, target)
+    seen = inside & (layer >= 0) & (layer_there == layer) & (np.abs(depth_there - expected) < 1e-6)
     return target - pixels, seen[None]

@@ -1,48 +1,28 @@
-"""Scenes of textured planes, rendered by exact ray casting, so that depth and second view are known.
+"""Scenes of textured planes and spheres, rendered by exact ray casting: depth and second view are known.
 
-A scene is described in its first view ("reference view"): each layer is a plane of a given inverse depth, cut
-out by an outline given in fractions of that view's width and height. Unit of length is the distance whose
-inverse depth is 1; x points right, y down, z into the scene. Camera speeds are per frame: a camera moving by
-0.01 in x shifts what has inverse depth rho by `0.01 * rho * focal * width` pixels.
+A scene is described in its first view ("reference view"), see `surfaces.py`. Unit of length is the distance
+whose inverse depth is 1; x points right, y down, z into the scene. Camera speeds are per frame: a camera
+moving by 0.01 in x shifts what has inverse depth rho by `0.01 * rho * focal * width` pixels.
 
-Nothing is approximated but colour (2x2 samples a pixel, bilinear texture): a pixel's ray meets every plane,
-the nearest one whose outline contains the meeting point is seen. The second view is rendered from the same
-planes.
+Nothing is approximated but colour (2x2 samples a pixel, bilinear texture): a pixel's ray meets every surface,
+the nearest meeting is seen. The second view is rendered from the same surfaces.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from .surfaces import ReferenceView, Surface, meet
+
 _TEXTURE_SIZE = 512  # texels; textures repeat
 _SAMPLES = 2  # colour samples a pixel along each axis
 _BEHIND = -1  # layer index where no layer is met
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A textured plane cut out by an outline."""
-
-    inverse_depth: float  # at the outline's centre, in the reference view
-    shape: Literal["full", "rectangle", "ellipse"] = "full"
-    box: tuple[float, float, float, float] = (
-        0.0,
-        0.0,
-        1.0,
-        1.0,
-    )  # left, top, right, bottom; fractions of the view
-    slant: tuple[float, float] = (0.0, 0.0)  # change of inverse depth across the view's width and height
-    velocity: tuple[float, float, float] = (0.0, 0.0, 0.0)  # the layer's own movement a frame
-    colour: tuple[float, float, float] = (0.5, 0.5, 0.5)  # mean RGB
-    contrast: float = 0.25  # amplitude of the texture
-    seed: int = 0  # of the texture
 
 
 @dataclass(frozen=True)
@@ -61,7 +41,7 @@ class Camera:
 class Scene:
     """Layers seen by a camera over time."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Surface, ...]
     camera: Camera = Camera()
     size: tuple[int, int] = (180, 320)  # height, width
     frames: int = 16
@@ -167,50 +147,23 @@ def _trace(scene: Scene, pose: _Pose, pixels: np.ndarray) -> tuple[np.ndarray, n
     """Follow each pixel's ray to the nearest layer.
 
     Returns:
-        Layer index [h, w], inverse depth along the camera's z [h, w], and the point met, given by its
-        position in the reference view [2, h, w], pixels.
+        Layer index [h, w], inverse depth along the camera's z [h, w], and the position on that layer's
+        texture [2, h, w], texels.
     """
     height, width = scene.size
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    rays = np.concatenate([(pixels - centre[:, None, None]) / pose.focal, np.ones_like(pixels[:1])])
+    view = ReferenceView(height, width, scene.camera.focal * width)
+    rays = np.concatenate([(pixels - view.middle[:, None, None]) / pose.focal, np.ones_like(pixels[:1])])
     rays = np.tensordot(pose.rotation, rays, axes=1)
     best = np.zeros(pixels.shape[1:])
     index = np.full(pixels.shape[1:], _BEHIND)
-    reference = np.zeros_like(pixels)
-    focal = scene.camera.focal * width
-    for number, layer in enumerate(scene.layers):
-        # The plane is n . X = 1, which makes inverse depth n . (x / f, y / f, 1) in the reference view.
-        middle = (_box_centre(layer) - 0.5) * (width, height) / focal
-        normal = np.array(
-            [layer.slant[0] * focal / width, layer.slant[1] * focal / height, layer.inverse_depth]
-        )
-        normal[2] -= normal[:2] @ middle
-        position = pose.position - np.array(layer.velocity) * pose.time
-        along = np.tensordot(normal, rays, axes=1) / (1 - normal @ position)  # inverse depth here
-        point = position[:, None, None] * along + rays  # homogeneous: divided by depth
-        seen_at = point[:2] / np.where(point[2] > 1e-6, point[2], np.inf) * focal + centre[:, None, None]
-        nearer = (along > best) & (point[2] > 1e-6) & _contains(layer, seen_at, scene.size)
-        best = np.where(nearer, along, best)
+    texture = np.zeros_like(pixels)
+    for number, surface in enumerate(scene.layers):
+        meeting = meet(surface, rays, pose.position - np.array(surface.velocity) * pose.time, view)
+        nearer = meeting.met & (meeting.inverse_depth > best)
+        best = np.where(nearer, meeting.inverse_depth, best)
         index = np.where(nearer, number, index)
-        reference = np.where(nearer, seen_at, reference)
-    return index, best, reference
-
-
-def _box_centre(layer: Layer) -> np.ndarray:
-    """Return the middle of a layer's box, fractions of the view."""
-    left, top, right, bottom = layer.box
-    return np.array([(left + right) / 2, (top + bottom) / 2])
-
-
-def _contains(layer: Layer, seen_at: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Tell which points of a layer, given in the reference view, lie inside its outline."""
-    if layer.shape == "full":
-        return np.ones(seen_at.shape[1:], bool)
-    left, top, right, bottom = layer.box
-    x, y = (seen_at[0] + 0.5) / size[1], (seen_at[1] + 0.5) / size[0]
-    across = np.abs(x - (left + right) / 2) / ((right - left) / 2)
-    down = np.abs(y - (top + bottom) / 2) / ((bottom - top) / 2)
-    return (across**2 + down**2 < 1) if layer.shape == "ellipse" else (np.maximum(across, down) < 1)
+        texture = np.where(nearer, meeting.texture, texture)
+    return index, best, texture
 
 
 @lru_cache(maxsize=16)

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.flow import sample_at_flow
-from spatialdreamer_core.metrics import CLIPS, Camera, Layer, Scene, make_clip, render_scene
+from spatialdreamer_core.metrics import CLIPS, Camera, Layer, Scene, Sphere, make_clip, render_scene
+from spatialdreamer_core.metrics.scene_flow import scene_flow
 
 _BACK = Layer(0.2, seed=1)
 _FRONT = Layer(0.8, "rectangle", (0.25, 0.25, 0.5, 0.75), colour=(0.7, 0.4, 0.3), seed=2)
@@ -75,6 +78,28 @@ def test_the_second_view_agrees_with_disparity_and_holes(baseline):
     beside = row[left + 50 : left + 60] if baseline > 0 else row[left - 10 : left]
     assert int(beside.sum()) == 6
     assert int((seen == 1).sum()) == 30 * 50
+
+
+def test_a_sphere_is_round_and_bulges_towards_the_camera():
+    sphere = Sphere(0.25, (0.5, 0.5), 0.2, seed=4)  # at distance 4, of radius 0.2 * 4
+    clip = render_scene(Scene((_BACK, sphere), size=(101, 101), frames=1))
+    inside = clip.layer[0, 0] == 1
+    assert float(clip.inverse_depth[0, 0, 50, 50]) == pytest.approx(1 / (4 - 0.8), rel=1e-4)
+    assert torch.equal(inside, inside.T)
+    # Its outline is seen under asin(0.8 / 4), which a focal length of 101 pixels shows as a radius of 20.6.
+    assert int(inside[50].sum()) == 41
+    assert clip.inverse_depth[0, 0][inside].min() > 0.25
+
+
+def test_the_flow_of_the_studio_leads_to_the_same_colours():
+    scene = replace(CLIPS["studio_right"], size=(180, 320), frames=2)
+    clip = render_scene(scene)
+    forward, backward, visible = scene_flow(scene, clip)
+    carried = sample_at_flow(clip.frames[:1], backward)
+    error = (carried - clip.frames[1:]).abs().mean(1, keepdim=True)
+    assert float(error[visible > 0].mean()) < 0.015
+    assert float(error[visible == 0].mean()) > 0.05
+    assert forward.shape == backward.shape == (1, 2, 180, 320)
 
 
 def test_noise_is_seeded():
