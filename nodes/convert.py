@@ -14,9 +14,9 @@ from comfy_api.latest import Input, InputImpl, io, ui
 
 from ..spatialdreamer_core.depth import estimator_names, prepare_estimator
 from ..spatialdreamer_core.stereo import FORMATS
-from ..spatialdreamer_core.video import FORMAT_SUFFIXES, ConvertConfig, convert, probe
+from ..spatialdreamer_core.video import AUTO_EDGE, FORMAT_SUFFIXES, ConvertConfig, convert, probe
 from .depth_models import download_input, download_progress
-from .dvg import convergence_input, divergence_input
+from .dvg import convergence_input, divergence_input, shaping_inputs
 from .progress import video_progress
 from .stereo import FORMAT_TOOLTIP
 
@@ -68,6 +68,11 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     "suffix by which players recognise the stereo format are added.",
                 ),
                 download_input(),
+                *shaping_inputs(
+                    edge_width=AUTO_EDGE,
+                    edge_dilation=AUTO_EDGE,
+                    note=" -1: {} for depth models, 0 for builtin, whose edges are done.",
+                ),
             ],
             outputs=[
                 io.Video.Output("stereo", display_name="stereo", tooltip="The saved stereo video."),
@@ -88,10 +93,29 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         crf: int,
         filename_prefix: str,
         download: bool = False,
+        foreground_scale: float = 0.0,
+        depth_gamma: float = 1.0,
+        depth_near: float = 1.0,
+        depth_far: float = 0.0,
+        edge_width: int = AUTO_EDGE,
+        edge_dilation: int = AUTO_EDGE,
+        guided_upsampling: bool = False,
     ) -> io.NodeOutput:
         """Convert the video and save it."""
         config = ConvertConfig(
-            format=format, divergence=divergence, convergence=convergence, eye=eye, depth=depth, crf=crf
+            format=format,
+            divergence=divergence,
+            convergence=convergence,
+            eye=eye,
+            depth=depth,
+            crf=crf,
+            foreground_scale=foreground_scale,
+            depth_gamma=depth_gamma,
+            depth_near=depth_near,
+            depth_far=depth_far,
+            edge_width=edge_width,
+            edge_dilation=edge_dilation,
+            guided_upsampling=guided_upsampling,
         )
         config.check()
         prepare_estimator(depth, download=download, on_progress=download_progress())

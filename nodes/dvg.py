@@ -5,6 +5,15 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..spatialdreamer_core.depth import (
+    EDGE_DILATION,
+    EDGE_WIDTH,
+    MAX_EDGE_DILATION,
+    MAX_EDGE_WIDTH,
+    DepthShaping,
+    guide_depth,
+    shape_depth,
+)
 from ..spatialdreamer_core.dvg import depth_to_disparity, forward_warp, looks_inverted, refine_hole_mask
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
 from .progress import frame_progress, warn
@@ -43,6 +52,11 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                     default="right",
                     tooltip="Which eye's view is rendered; the source is taken as the other eye's.",
                 ),
+                *shaping_inputs(
+                    edge_width=EDGE_WIDTH,
+                    edge_dilation=EDGE_DILATION,
+                    note=" The default, {}, is for depth models.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -60,12 +74,30 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: Tensor, depth: Tensor, invert_depth: bool, divergence: float, convergence: float, eye: str
+        cls,
+        image: Tensor,
+        depth: Tensor,
+        invert_depth: bool,
+        divergence: float,
+        convergence: float,
+        eye: str,
+        foreground_scale: float = 0.0,
+        depth_gamma: float = 1.0,
+        depth_near: float = 1.0,
+        depth_far: float = 0.0,
+        edge_width: int = EDGE_WIDTH,
+        edge_dilation: int = EDGE_DILATION,
+        guided_upsampling: bool = False,
     ) -> io.NodeOutput:
         """Render the other eye's view."""
         frames = image_to_frames("image", image)
         inverse_depth = image_to_depth(depth, like=frames, invert=invert_depth)
-        disparity = depth_to_disparity(inverse_depth, divergence=divergence, convergence=convergence)
+        shaping = DepthShaping(
+            foreground_scale, depth_gamma, depth_near, depth_far, edge_width, edge_dilation
+        )
+        shaped = guide_depth(inverse_depth, frames) if guided_upsampling else inverse_depth
+        shaped = shape_depth(shaped, shaping)
+        disparity = depth_to_disparity(shaped, divergence=divergence, convergence=convergence)
         if looks_inverted(inverse_depth):
             warn(cls.hidden.unique_id, "depth looks inverted (far at the bottom): check `invert_depth`")
         view, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
@@ -135,3 +167,84 @@ def convergence_input() -> io.Float.Input:
         tooltip="The depth that sits on the screen, 0 (farthest) to 1 (nearest). What is nearer pops out of "
         "the screen, what is farther lies behind it.",
     )
+
+
+def shaping_inputs(
+    *,
+    edge_width: int,
+    edge_dilation: int,
+    note: str,
+) -> list[io.Float.Input | io.Int.Input | io.Boolean.Input]:
+    """Describe the widgets for depth before the warp.
+
+    Args:
+        edge_width: Default of that widget; a negative one is also its least value.
+        edge_dilation: Likewise.
+        note: What their tooltips say of the default; `{}` stands for the one of depth models.
+    """
+    return [
+        io.Float.Input(
+            "foreground_scale",
+            default=0.0,
+            min=-3.0,
+            max=3.0,
+            step=0.1,
+            tooltip="As in iw3, -3 to 3: above 0 the foreground gets more of the disparity range and the "
+            "background less, for people who look flat outdoors; below 0 the other way round. 0: as it is.",
+            optional=True,
+        ),
+        io.Float.Input(
+            "depth_gamma",
+            default=1.0,
+            min=0.1,
+            max=10.0,
+            step=0.05,
+            tooltip="Exponent of the depth, 0.1 to 10: above 1 pushes the middle back, below 1 brings it "
+            "forward. 1: as it is.",
+            optional=True,
+        ),
+        io.Float.Input(
+            "depth_near",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Near clipping: the depth, 0 to 1, from which on everything is nearest. What lies "
+            "between depth_far and depth_near gets the whole disparity range.",
+            optional=True,
+        ),
+        io.Float.Input(
+            "depth_far",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Far clipping: the depth, 0 to 1, up to which everything is farthest.",
+            optional=True,
+        ),
+        io.Int.Input(
+            "edge_width",
+            default=edge_width,
+            min=min(edge_width, 0),
+            max=MAX_EDGE_WIDTH,
+            tooltip="Pixels to either side of an edge of depth within which a ramp becomes a step, 0 to 20. "
+            "Ramps, as depth models leave them, tear outlines. 0: as they are." + note.format(EDGE_WIDTH),
+            optional=True,
+        ),
+        io.Int.Input(
+            "edge_dilation",
+            default=edge_dilation,
+            min=min(edge_dilation, 0),
+            max=MAX_EDGE_DILATION,
+            tooltip="Pixels by which foregrounds grow, 0 to 10, so that no rim of their soft outlines stays "
+            "behind on the background. 0: not at all, for exact depth." + note.format(EDGE_DILATION),
+            optional=True,
+        ),
+        io.Boolean.Input(
+            "guided_upsampling",
+            default=False,
+            tooltip="Moves depth's edges to the edges of the picture's colours: for depth coarser than the "
+            "picture. Not for builtin depth, whose outlines it tears.",
+            optional=True,
+        ),
+    ]

@@ -10,6 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+_CONTRAST = 0.08  # difference of depth within a few pixels from which on it is an edge
+
 
 def clean_edges(
     depth: np.ndarray,  # [h, w] float32, 1 = near
@@ -35,7 +37,7 @@ def steepen_edges(
     values: np.ndarray,  # [h, w] float32
     *,
     radius: int,
-    contrast: float = 0.08,
+    contrast: float = _CONTRAST,
 ) -> np.ndarray:  # [h, w]
     """Turn the ramps that filters and resizing leave at an edge into steps.
 
@@ -58,4 +60,25 @@ def steepen_edges(
     share = np.minimum(spread / contrast - 1, 1)
     result = values.copy()
     result.ravel()[at_edge] = old + share * (snapped - old)
+    return result
+
+
+def dilate_foreground(
+    depth: np.ndarray,  # [h, w] float32, 1 = near
+    *,
+    radius: int,
+) -> np.ndarray:  # [h, w]
+    """Let foregrounds cover `radius` pixels more about their outlines.
+
+    A grey dilation at edges alone: where it raises depth by no more than an edge's contrast, on a surface's
+    slope, depth stays as it is; weak edges move in part.
+    """
+    grown = cv2.dilate(depth, _disc(radius))
+    rise = cv2.subtract(grown, depth)
+    at_edge = np.flatnonzero(rise > _CONTRAST)
+    if at_edge.size == 0:
+        return depth
+    risen = rise.ravel()[at_edge]
+    result = depth.copy()
+    result.ravel()[at_edge] += np.minimum(risen / _CONTRAST - 1, 1) * risen
     return result

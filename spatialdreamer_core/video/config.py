@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..checks import InputError, check_choice, check_range
-from ..depth import estimator_names
+from ..depth import (
+    BUILTIN,
+    EDGE_DILATION,
+    EDGE_WIDTH,
+    MAX_EDGE_DILATION,
+    MAX_EDGE_WIDTH,
+    DepthShaping,
+    estimator_names,
+    resolve_estimator,
+)
 from ..dvg.disparity import MAX_DIVERGENCE
 from ..flow import DIS_PRESETS
 from ..stereo import FORMATS
@@ -14,6 +23,7 @@ from ..stereo import FORMATS
 EYES = ("right", "left", "both")
 CODECS = ("auto", "libx264", "libx265")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+AUTO_EDGE = -1  # depth.EDGE_WIDTH and EDGE_DILATION for depth models; builtin depth has its edges done
 MAX_H264_WIDTH = 4096  # px; many players refuse wider H.264
 
 
@@ -34,6 +44,13 @@ class ConvertConfig:
     preset: str = "veryfast"  # speed of the encoder, one of PRESETS
     flow: str = "fast"  # optical flow preset, one of flow.DIS_PRESETS
     device: str = "auto"  # where the views are rendered: "auto", "cpu", "cuda" or "cuda:N"
+    foreground_scale: float = 0.0  # share of the range for the foreground, -3 to 3, as in iw3
+    depth_gamma: float = 1.0  # exponent of the depth, 0.1 to 10: above 1 pushes the middle back
+    depth_near: float = 1.0  # depth from which on everything is nearest, 0 to 1
+    depth_far: float = 0.0  # depth up to which everything is farthest, 0 to 1
+    edge_width: int = AUTO_EDGE  # px beside an edge within which ramps become steps, 0 to 20; -1: as above
+    edge_dilation: int = AUTO_EDGE  # px by which foregrounds grow, 0 to 10; -1: as above
+    guided_upsampling: bool = False  # whether depth's edges move to the edges of the frame's colours
 
     def check(self) -> None:
         """Check every setting.
@@ -46,6 +63,9 @@ class ConvertConfig:
         check_range("convergence", self.convergence, 0.0, 1.0)
         check_choice("eye", self.eye, EYES)
         check_choice("depth", self.depth, estimator_names())
+        check_range("edge_width", self.edge_width, AUTO_EDGE, MAX_EDGE_WIDTH, "px")
+        check_range("edge_dilation", self.edge_dilation, AUTO_EDGE, MAX_EDGE_DILATION, "px")
+        self._shaping(0, 0).check()
         check_choice("flow", self.flow, tuple(DIS_PRESETS))
         check_choice("codec", self.codec, CODECS)
         check_choice("preset", self.preset, PRESETS)
@@ -55,6 +75,26 @@ class ConvertConfig:
                 check_range(name, value, 0.0, float("inf"), "seconds")
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise InputError(f"end must be later than start ({self.start:g} s), got {self.end:g} s")
+
+    def shaping(self) -> DepthShaping:
+        """Return how depth is shaped before the warp."""
+        builtin = resolve_estimator(self.depth) == BUILTIN
+        width, dilation = (0, 0) if builtin else (EDGE_WIDTH, EDGE_DILATION)
+        return self._shaping(
+            width if self.edge_width == AUTO_EDGE else self.edge_width,
+            dilation if self.edge_dilation == AUTO_EDGE else self.edge_dilation,
+        )
+
+    def _shaping(self, edge_width: int, edge_dilation: int) -> DepthShaping:
+        """Put the settings of depth together."""
+        return DepthShaping(
+            foreground_scale=self.foreground_scale,
+            gamma=self.depth_gamma,
+            near=self.depth_near,
+            far=self.depth_far,
+            edge_width=edge_width,
+            edge_dilation=edge_dilation,
+        )
 
     def encoder(self, width: int) -> str:
         """Return the encoder for a packed video of a width in pixels."""

@@ -166,6 +166,8 @@ def _packed(
             convergence=config.convergence,
             device=device,
             clock=clock,
+            shaping=config.shaping(),
+            guided=config.guided_upsampling,
         ),
         ahead=1,
     )
