@@ -63,6 +63,23 @@ def steepen_edges(
     return result
 
 
+def snap_edges(
+    depth: np.ndarray,  # [h, w] float32
+    *,
+    radius: int,
+) -> np.ndarray:  # [h, w]
+    """Turn ramps at edges into steps with smooth outlines: a median where `steepen_edges` moved depth.
+
+    A ramp with noise or a slope beside it becomes a ragged step, whose specks the warp would scatter; thin
+    things that were steep already are not touched.
+    """
+    steep = steepen_edges(depth, radius=radius)
+    moved = np.flatnonzero(cv2.absdiff(steep, depth) > 1e-3)
+    if moved.size:
+        steep.ravel()[moved] = cv2.medianBlur(steep, 5).ravel()[moved]
+    return steep
+
+
 def dilate_foreground(
     depth: np.ndarray,  # [h, w] float32, 1 = near
     *,

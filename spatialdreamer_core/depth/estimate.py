@@ -15,7 +15,7 @@ from ..checks import InputError, check_finite, check_inverse_depth, check_video
 from ..flow import CutDetector, dis_flow, find_cuts
 from .builtin import BuiltinDepth
 from .catalogue import AUTO, BUILTIN, resolve_estimator
-from .edges import steepen_edges
+from .edges import snap_edges, steepen_edges
 from .guided_filter import guided_upsample
 from .inference import infer_clip
 from .loading import DepthModel, load_model
@@ -154,7 +154,7 @@ def upsample_depth(
         small = working_size(height, width)
         raised = guided_upsample(depth, guide, size=small, radius=_GUIDE_RADIUS, epsilon=_GUIDE_EPSILON)
         raised = np.clip(raised, 0, 1)
-        return steepen_edges(raised, radius=max(2, round(2 * width / small[1])))
+        return snap_edges(raised, radius=max(2, round(2 * width / small[1])))
     if depth.shape == size:
         return depth
     raised = cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -1,9 +1,9 @@
 """Depth for warping: its edges, range and curve as the user wants them, before it becomes disparity.
 
 Edges first, because the warp tears a ramp apart and leaves the rim of its foreground behind: ramps become
-steps (`edge_width`), and foregrounds grow over the mixed colours of their outline (`edge_dilation`). Then three
-pointwise curves in this order, each from [0, 1] to [0, 1] and monotone, so that `divergence` stays the total
-disparity range and nearer stays nearer:
+steps (`edge_width`), and foregrounds grow over the mixed colours of their outline (`edge_dilation`). Then
+three pointwise curves in this order, each from [0, 1] to [0, 1] and monotone, so that `divergence` stays the
+total disparity range and nearer stays nearer:
 
     clipping          x = clip((x - far) / (near - far), 0, 1)
     gamma             x = x ** gamma
@@ -25,12 +25,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..checks import InputError, check_inverse_depth, check_range
-from .edges import dilate_foreground, steepen_edges
+from .edges import dilate_foreground, snap_edges
 
 MAX_FOREGROUND_SCALE = 3.0
 MIN_GAMMA, MAX_GAMMA = 0.1, 10.0
 MAX_EDGE_WIDTH, MAX_EDGE_DILATION = 20, 10  # px
-EDGE_WIDTH, EDGE_DILATION = 4, 1  # px; best for estimated depth and soft colours in `benchmarks.edges`
+EDGE_WIDTH, EDGE_DILATION = 3, 1  # px; best for estimated depth and soft colours in `benchmarks.edges`
 _LEAST_RANGE = 0.01  # of near - far
 _GROWTH = ((12.0, 0.343), (12.0, 0.515), (12.0, 0.687))  # (k, b) of levels 1 to 3
 _SHRINKAGE = ((7.8788, -0.002102), (6.2626, -0.0003), (3.4343, -0.0001))  # (k, b) of levels -1 to -3
@@ -104,7 +104,7 @@ def _snap_edges(depth: Tensor, width: int, dilation: int) -> Tensor:
     for frame in depth.detach().cpu().contiguous():
         plane = frame[0].numpy()
         if width:
-            plane = steepen_edges(plane, radius=int(width))
+            plane = snap_edges(plane, radius=int(width))
         if dilation:
             plane = dilate_foreground(plane, radius=int(dilation))
         planes.append(plane)
