@@ -12,9 +12,9 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, io, ui
 
-from ..spatialdreamer_core.depth import estimator_names, prepare_estimator
+from ..spatialdreamer_core.depth import AUTO_EDGE, estimator_names, prepare_estimator
 from ..spatialdreamer_core.stereo import FORMATS
-from ..spatialdreamer_core.video import AUTO_EDGE, FORMAT_SUFFIXES, ConvertConfig, convert, probe
+from ..spatialdreamer_core.video import FORMAT_SUFFIXES, ConvertConfig, convert, probe
 from .depth_models import download_input, download_progress
 from .dvg import convergence_input, divergence_input, shaping_inputs
 from .progress import video_progress
@@ -68,11 +68,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     "suffix by which players recognise the stereo format are added.",
                 ),
                 download_input(),
-                *shaping_inputs(
-                    edge_width=AUTO_EDGE,
-                    edge_dilation=AUTO_EDGE,
-                    note=" -1: {} for depth models, 0 for builtin, whose edges are done.",
-                ),
+                *shaping_inputs(),
             ],
             outputs=[
                 io.Video.Output("stereo", display_name="stereo", tooltip="The saved stereo video."),

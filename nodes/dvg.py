@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.depth import (
+    AUTO_EDGE,
     EDGE_DILATION,
     EDGE_WIDTH,
     MAX_EDGE_DILATION,
@@ -52,11 +53,7 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                     default="right",
                     tooltip="Which eye's view is rendered; the source is taken as the other eye's.",
                 ),
-                *shaping_inputs(
-                    edge_width=EDGE_WIDTH,
-                    edge_dilation=EDGE_DILATION,
-                    note=" The default, {}, is for depth models.",
-                ),
+                *shaping_inputs(),
             ],
             outputs=[
                 io.Image.Output(
@@ -85,8 +82,8 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
         depth_gamma: float = 1.0,
         depth_near: float = 1.0,
         depth_far: float = 0.0,
-        edge_width: int = EDGE_WIDTH,
-        edge_dilation: int = EDGE_DILATION,
+        edge_width: int = AUTO_EDGE,
+        edge_dilation: int = AUTO_EDGE,
         guided_upsampling: bool = False,
     ) -> io.NodeOutput:
         """Render the other eye's view."""
@@ -169,19 +166,8 @@ def convergence_input() -> io.Float.Input:
     )
 
 
-def shaping_inputs(
-    *,
-    edge_width: int,
-    edge_dilation: int,
-    note: str,
-) -> list[io.Float.Input | io.Int.Input | io.Boolean.Input]:
-    """Describe the widgets for depth before the warp.
-
-    Args:
-        edge_width: Default of that widget; a negative one is also its least value.
-        edge_dilation: Likewise.
-        note: What their tooltips say of the default; `{}` stands for the one of depth models.
-    """
+def shaping_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input]:
+    """Describe the widgets for depth before the warp."""
     return [
         io.Float.Input(
             "foreground_scale",
@@ -224,20 +210,22 @@ def shaping_inputs(
         ),
         io.Int.Input(
             "edge_width",
-            default=edge_width,
-            min=min(edge_width, 0),
+            default=AUTO_EDGE,
+            min=AUTO_EDGE,
             max=MAX_EDGE_WIDTH,
             tooltip="Pixels to either side of an edge of depth within which a ramp becomes a step, 0 to 20. "
-            "Ramps, as depth models leave them, tear outlines. 0: as they are." + note.format(EDGE_WIDTH),
+            "Ramps, as depth models leave them, tear outlines. 0: as they are. "
+            f"-1: {EDGE_WIDTH} for depth of models, 0 for depth with steep edges (builtin, exact).",
             optional=True,
         ),
         io.Int.Input(
             "edge_dilation",
-            default=edge_dilation,
-            min=min(edge_dilation, 0),
+            default=AUTO_EDGE,
+            min=AUTO_EDGE,
             max=MAX_EDGE_DILATION,
             tooltip="Pixels by which foregrounds grow, 0 to 10, so that no rim of their soft outlines stays "
-            "behind on the background. 0: not at all, for exact depth." + note.format(EDGE_DILATION),
+            "behind on the background. "
+            f"-1: {EDGE_DILATION} for depth of models, 0 for depth with steep edges (builtin, exact).",
             optional=True,
         ),
         io.Boolean.Input(

@@ -15,11 +15,20 @@ from .loading import DepthModel, load_model
 from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
 from .normalise import RunningRange, normalise_scenes
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
-from .shaping import EDGE_DILATION, EDGE_WIDTH, MAX_EDGE_DILATION, MAX_EDGE_WIDTH, DepthShaping, shape_depth
+from .shaping import (
+    AUTO_EDGE,
+    EDGE_DILATION,
+    EDGE_WIDTH,
+    MAX_EDGE_DILATION,
+    MAX_EDGE_WIDTH,
+    DepthShaping,
+    shape_depth,
+)
 from .stabilise import DepthStabiliser, stabilise_depth
 from .stream import DepthStream, ModelDepth, open_estimator
 
 __all__ = [
+    "AUTO_EDGE",
     "BUILTIN",
     "DEFAULT_MODEL",
     "EDGE_DILATION",

@@ -80,6 +80,22 @@ def snap_edges(
     return steep
 
 
+def edge_steepness(
+    depth: np.ndarray,  # [h, w] float32
+) -> float:
+    """Return how steep edges are: the median over their pixels of the largest step divided by the height.
+
+    Both are looked for within 3 pixels. Exact depth has 1, the builtin estimator's 0.75 to 0.85; blurred by 1
+    px or brought to half its size and back, exact depth has less than 0.6. 1 where there is no edge.
+    """
+    window = np.ones((7, 7), np.uint8)
+    height = cv2.dilate(depth, window) - cv2.erode(depth, window)
+    pair = np.ones((2, 2), np.uint8)
+    step = cv2.dilate(cv2.dilate(depth, pair) - cv2.erode(depth, pair), window)
+    edge = height > 2 * _CONTRAST
+    return float(np.median(step[edge] / height[edge])) if edge.any() else 1.0
+
+
 def dilate_foreground(
     depth: np.ndarray,  # [h, w] float32, 1 = near
     *,

@@ -2,7 +2,7 @@
 
 from .clock import StageClock
 from .color import ColorInfo
-from .config import AUTO_EDGE, CODECS, EYES, ConvertConfig
+from .config import CODECS, EYES, ConvertConfig
 from .convert import convert
 from .naming import FORMAT_SUFFIXES, output_path_for
 from .output import check_output_path, partial_path_for
@@ -12,7 +12,6 @@ from .reader import VideoFrame, read_frames
 from .writer import VIDEO_CONTAINERS, VideoWriter
 
 __all__ = [
-    "AUTO_EDGE",
     "CODECS",
     "EYES",
     "FORMAT_SUFFIXES",

@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.depth import DepthShaping, guide_depth, shape_depth
+from spatialdreamer_core.depth import (
+    AUTO_EDGE,
+    EDGE_DILATION,
+    EDGE_WIDTH,
+    DepthShaping,
+    guide_depth,
+    shape_depth,
+)
 
 DEPTHS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -83,6 +90,17 @@ def test_the_foreground_grows_by_the_dilation(dilation):
     assert torch.allclose(grown[..., 30 - dilation :], torch.tensor(0.8))
 
 
+@pytest.mark.parametrize("ramp", [0.5, 4, 8])
+def test_automatic_edges_are_for_ramps_alone(ramp):
+    depth = soft_edge(ramp)
+    shaped = shape_depth(depth, DepthShaping(edge_width=AUTO_EDGE, edge_dilation=AUTO_EDGE))
+    if ramp < 1:
+        assert shaped is depth
+    else:
+        by_hand = DepthShaping(edge_width=EDGE_WIDTH, edge_dilation=EDGE_DILATION)
+        assert torch.equal(shaped, shape_depth(depth, by_hand))
+
+
 def test_slopes_do_not_grow():
     slope = torch.linspace(0, 1, 200).expand(1, 1, 20, 200).contiguous()
     shaped = shape_depth(slope, DepthShaping(edge_width=4, edge_dilation=4))
@@ -110,8 +128,8 @@ def test_flat_depth_stays_flat(value, size):
             {"near": 0.4, "far": 0.4},
             r"depth_near must be at least 0.01 above depth_far \(0.4\), got 0.4; 1 and",
         ),
-        ({"edge_width": -1}, r"edge_width must be between 0 and 20 \(px\), got -1"),
-        ({"edge_dilation": 11}, r"edge_dilation must be between 0 and 10 \(px\), got 11"),
+        ({"edge_width": -2}, r"edge_width must be between -1 and 20 \(px\), got -2"),
+        ({"edge_dilation": 11}, r"edge_dilation must be between -1 and 10 \(px\), got 11"),
     ],
 )
 def test_settings_out_of_range(change, message):
