@@ -75,7 +75,7 @@ def apply_coefficients(coefficients: np.ndarray, image: np.ndarray) -> np.ndarra
     height, width = image.shape[:2]
     same = coefficients.shape[:2] == (height, width)
     result = np.zeros((height, width), np.float32)
-    for channel in range(4):
+    for channel in (3, 0, 1, 2):
         plane = coefficients[..., channel]
         if not same:
             plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
