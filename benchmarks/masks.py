@@ -3,8 +3,8 @@
 Truth: the hole mask of synthetic clips against the true disocclusion, for both eyes, and the warp's visible
 PSNR against its `scatter_add_` twin's. Stability: how much masks flicker, |m_t - m_{t-1} carried by the flow|
 on confident pixels, and how large they are, over those without any refinement: with Eq. 2, with its half that
-looks at frame t-1 alone, and with that twice. On synthetic clips with true depth and flow, with true depth and DIS flow, and with depth whose scale
-jumps from frame to frame; on a video with builtin depth.
+looks at frame t-1 alone, and with that twice. On synthetic clips with true depth and flow, with true depth
+and DIS flow, and with depth whose scale jumps from frame to frame; on a video with builtin depth.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, io, ui
 
-from ..spatialdreamer_core.depth import estimator_names, prepare_estimator
+from ..spatialdreamer_core.depth import AUTO_EDGE, estimator_names, prepare_estimator
 from ..spatialdreamer_core.stereo import FORMATS
 from ..spatialdreamer_core.video import BORDERS, FORMAT_SUFFIXES, ConvertConfig, convert, probe
 from .depth_models import depth_download_input
-from .dvg import convergence_input, divergence_input
+from .dvg import convergence_input, divergence_input, shaping_inputs
 from .models import download_progress
 from .progress import video_progress
 from .stereo import FORMAT_TOOLTIP
@@ -78,6 +78,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     "left or right edge. ease: they sink back to the screen towards the edge. "
                     "floating_window: narrow black bars bring the edge forward.",
                 ),
+                *shaping_inputs(),
             ],
             outputs=[
                 io.Video.Output("stereo", display_name="stereo", tooltip="The saved stereo video."),
@@ -99,6 +100,13 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         filename_prefix: str,
         download: bool = False,
         border: str = "none",
+        foreground_scale: float = 0.0,
+        depth_gamma: float = 1.0,
+        depth_near: float = 1.0,
+        depth_far: float = 0.0,
+        edge_width: int = AUTO_EDGE,
+        edge_dilation: int = AUTO_EDGE,
+        guided_upsampling: bool = False,
     ) -> io.NodeOutput:
         """Convert the video and save it."""
         config = ConvertConfig(
@@ -109,6 +117,13 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             depth=depth,
             crf=crf,
             border=border,
+            foreground_scale=foreground_scale,
+            depth_gamma=depth_gamma,
+            depth_near=depth_near,
+            depth_far=depth_far,
+            edge_width=edge_width,
+            edge_dilation=edge_dilation,
+            guided_upsampling=guided_upsampling,
         )
         config.check()
         prepare_estimator(depth, download=download, on_progress=download_progress())

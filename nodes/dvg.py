@@ -5,6 +5,16 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..spatialdreamer_core.depth import (
+    AUTO_EDGE,
+    EDGE_DILATION,
+    EDGE_WIDTH,
+    MAX_EDGE_DILATION,
+    MAX_EDGE_WIDTH,
+    DepthShaping,
+    guide_depth,
+    shape_depth,
+)
 from ..spatialdreamer_core.dvg import (
     MAX_BORDER_WIDTH,
     MAX_DILATION,
@@ -65,6 +75,7 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                     "to 25. In it, what pops out of the screen sinks back to the screen towards the edge, so "
                     "that the edge does not cut it. 5 is a good value.",
                 ),
+                *shaping_inputs(),
             ],
             outputs=[
                 io.Image.Output(
@@ -90,11 +101,23 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
         convergence: float,
         eye: str,
         border_width: float = 0.0,
+        foreground_scale: float = 0.0,
+        depth_gamma: float = 1.0,
+        depth_near: float = 1.0,
+        depth_far: float = 0.0,
+        edge_width: int = AUTO_EDGE,
+        edge_dilation: int = AUTO_EDGE,
+        guided_upsampling: bool = False,
     ) -> io.NodeOutput:
         """Render the other eye's view."""
         frames = image_to_frames("image", image)
         inverse_depth = image_to_depth(depth, like=frames, invert=invert_depth)
-        disparity = depth_to_disparity(inverse_depth, divergence=divergence, convergence=convergence)
+        shaping = DepthShaping(
+            foreground_scale, depth_gamma, depth_near, depth_far, edge_width, edge_dilation
+        )
+        shaped = guide_depth(inverse_depth, frames) if guided_upsampling else inverse_depth
+        shaped = shape_depth(shaped, shaping)
+        disparity = depth_to_disparity(shaped, divergence=divergence, convergence=convergence)
         disparity = ease_borders(disparity, width_percent=border_width)
         warnings = []
         if looks_inverted(inverse_depth):
@@ -193,3 +216,75 @@ def convergence_input() -> io.Float.Input:
         tooltip="The depth that sits on the screen, 0 (farthest) to 1 (nearest). What is nearer pops out of "
         "the screen, what is farther lies behind it.",
     )
+
+
+def shaping_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input]:
+    """Describe the widgets for depth before the warp."""
+    return [
+        io.Float.Input(
+            "foreground_scale",
+            default=0.0,
+            min=-3.0,
+            max=3.0,
+            step=0.1,
+            tooltip="As in iw3, -3 to 3: above 0 the foreground gets more of the disparity range and the "
+            "background less, for people who look flat outdoors; below 0 the other way round. 0: as it is.",
+            optional=True,
+        ),
+        io.Float.Input(
+            "depth_gamma",
+            default=1.0,
+            min=0.1,
+            max=10.0,
+            step=0.05,
+            tooltip="Exponent of the depth, 0.1 to 10: above 1 pushes the middle back, below 1 brings it "
+            "forward. 1: as it is.",
+            optional=True,
+        ),
+        io.Float.Input(
+            "depth_near",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Near clipping: the depth, 0 to 1, from which on everything is nearest. What lies "
+            "between depth_far and depth_near gets the whole disparity range.",
+            optional=True,
+        ),
+        io.Float.Input(
+            "depth_far",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Far clipping: the depth, 0 to 1, up to which everything is farthest.",
+            optional=True,
+        ),
+        io.Int.Input(
+            "edge_width",
+            default=AUTO_EDGE,
+            min=AUTO_EDGE,
+            max=MAX_EDGE_WIDTH,
+            tooltip="Pixels to either side of an edge of depth within which a ramp becomes a step, 0 to 20. "
+            "Ramps, as depth models leave them, tear outlines. 0: as they are. "
+            f"-1: {EDGE_WIDTH} for depth of models, 0 for depth with steep edges (builtin, exact).",
+            optional=True,
+        ),
+        io.Int.Input(
+            "edge_dilation",
+            default=AUTO_EDGE,
+            min=AUTO_EDGE,
+            max=MAX_EDGE_DILATION,
+            tooltip="Pixels by which foregrounds grow, 0 to 10, so that no rim of their soft outlines stays "
+            "behind on the background. "
+            f"-1: {EDGE_DILATION} for depth of models, 0 for depth with steep edges (builtin, exact).",
+            optional=True,
+        ),
+        io.Boolean.Input(
+            "guided_upsampling",
+            default=False,
+            tooltip="Moves depth's edges to the edges of the picture's colours: for depth coarser than the "
+            "picture. Not for builtin depth, whose outlines it tears.",
+            optional=True,
+        ),
+    ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_DEPTH_TOLERANCE = 1e-3  # overshoot of [0, 1] that resampling may leave
+
 
 class InputError(ValueError):
     """A mistake in the input; its text is for the user (rule, value, remedy) and needs no traceback."""
@@ -88,3 +90,19 @@ def check_finite(name: str, value: Tensor, remedy: str) -> None:
     if not bool(extremes.isfinite().all()):
         count = int((~value.isfinite()).sum())
         raise InputError(f"`{name}` must be finite, got {count} NaN or infinite values; {remedy}")
+
+
+def check_inverse_depth(depth: Tensor) -> None:
+    """Check that a tensor is a video [F, 1, H, W] of inverse depth in [0, 1], but for resampling's overshoot.
+
+    Raises:
+        InputError: If its shape is wrong, a value is not finite, or one is clearly outside [0, 1].
+    """
+    check_video("depth", depth, channels=1)
+    check_finite("depth", depth, "repair the depth map or use another depth estimator")
+    low, high = (float(bound) for bound in depth.aminmax())
+    if low < -_DEPTH_TOLERANCE or high > 1 + _DEPTH_TOLERANCE:
+        raise InputError(
+            f"`depth` must be inverse depth in [0, 1], got values from {low:.4g} to {high:.4g}; "
+            "normalise it over the scene first (metres: use 1 / depth)"
+        )

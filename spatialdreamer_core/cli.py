@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _build_parser() -> argparse.ArgumentParser:
     """Describe the commands and their options; defaults are those of `ConvertConfig`."""
+    from .depth import EDGE_DILATION, EDGE_WIDTH
     from .flow import FLOW_METHODS
     from .stereo import FORMATS
 
@@ -96,6 +97,55 @@ def _build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--depth", default=default.depth, metavar="NAME", help="depth estimator, see `info`")
     convert.add_argument(
         "--download", action="store_true", help="download weights of depth and flow if they are missing"
+    )
+    convert.add_argument(
+        "--foreground-scale",
+        type=float,
+        default=default.foreground_scale,
+        metavar="LEVEL",
+        help="share of the range for the foreground, -3 to 3, as in iw3: above 0 more, below 0 less",
+    )
+    convert.add_argument(
+        "--depth-gamma",
+        type=float,
+        default=default.depth_gamma,
+        metavar="EXPONENT",
+        help="exponent of the depth, 0.1 to 10: above 1 pushes the middle back, below brings it forward",
+    )
+    convert.add_argument(
+        "--depth-near",
+        type=float,
+        default=default.depth_near,
+        metavar="DEPTH",
+        help="depth from which on everything is nearest, 0 to 1; the range between near and far is stretched",
+    )
+    convert.add_argument(
+        "--depth-far",
+        type=float,
+        default=default.depth_far,
+        metavar="DEPTH",
+        help="depth up to which everything is farthest, 0 to 1",
+    )
+    convert.add_argument(
+        "--edge-width",
+        type=int,
+        default=default.edge_width,
+        metavar="PX",
+        help=f"px beside an edge of depth within which ramps become steps, 0 to 20; -1: {EDGE_WIDTH} for "
+        "depth models, 0 for builtin, whose edges are done",
+    )
+    convert.add_argument(
+        "--edge-dilation",
+        type=int,
+        default=default.edge_dilation,
+        metavar="PX",
+        help=f"px by which foregrounds grow over their soft outline, 0 to 10; -1: {EDGE_DILATION} for depth "
+        "models, 0 for builtin",
+    )
+    convert.add_argument(
+        "--guided-upsampling",
+        action="store_true",
+        help="move depth's edges to the edges of the frame's colours; not for builtin depth",
     )
     convert.add_argument(
         "--start", type=_seconds, metavar="TIME", default=None, help="first moment, in s or [h:]m:s"

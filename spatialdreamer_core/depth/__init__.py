@@ -10,22 +10,37 @@ from .catalogue import (
     resolve_estimator,
 )
 from .cues import CueWeights
-from .estimate import estimate_depth, upsample_depth, warn_preview_grade, working_size
+from .estimate import estimate_depth, guide_depth, upsample_depth, warn_preview_grade, working_size
 from .loading import DepthModel, load_model
 from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
 from .normalise import RunningRange, normalise_scenes
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
+from .shaping import (
+    AUTO_EDGE,
+    EDGE_DILATION,
+    EDGE_WIDTH,
+    MAX_EDGE_DILATION,
+    MAX_EDGE_WIDTH,
+    DepthShaping,
+    shape_depth,
+)
 from .stabilise import DepthStabiliser, stabilise_depth
 from .stream import DepthStream, ModelDepth, open_estimator
 
 __all__ = [
+    "AUTO_EDGE",
     "BUILTIN",
     "DEFAULT_MODEL",
+    "EDGE_DILATION",
+    "EDGE_WIDTH",
+    "MAX_EDGE_DILATION",
+    "MAX_EDGE_WIDTH",
     "MODELS",
     "MODEL_KIND",
     "BuiltinDepth",
     "CueWeights",
     "DepthModel",
+    "DepthShaping",
     "DepthStabiliser",
     "DepthStream",
     "EstimatorInfo",
@@ -37,6 +52,7 @@ __all__ = [
     "apply_scene_ranges",
     "estimate_depth",
     "estimator_names",
+    "guide_depth",
     "list_estimators",
     "load_model",
     "measure_scenes",
@@ -44,6 +60,7 @@ __all__ = [
     "open_estimator",
     "prepare_estimator",
     "resolve_estimator",
+    "shape_depth",
     "stabilise_depth",
     "upsample_depth",
     "warn_preview_grade",

@@ -10,6 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+_CONTRAST = 0.08  # difference of depth within a few pixels from which on it is an edge
+
 
 def clean_edges(
     depth: np.ndarray,  # [h, w] float32, 1 = near
@@ -35,7 +37,7 @@ def steepen_edges(
     values: np.ndarray,  # [h, w] float32
     *,
     radius: int,
-    contrast: float = 0.08,
+    contrast: float = _CONTRAST,
 ) -> np.ndarray:  # [h, w]
     """Turn the ramps that filters and resizing leave at an edge into steps.
 
@@ -58,4 +60,58 @@ def steepen_edges(
     share = np.minimum(spread / contrast - 1, 1)
     result = values.copy()
     result.ravel()[at_edge] = old + share * (snapped - old)
+    return result
+
+
+def snap_edges(
+    depth: np.ndarray,  # [h, w] float32
+    *,
+    radius: int,
+) -> np.ndarray:  # [h, w]
+    """Turn ramps at edges into steps with smooth outlines: a median where `steepen_edges` moved depth.
+
+    A ramp with noise or a slope beside it becomes a ragged step, whose specks the warp would scatter; thin
+    things that were steep already are not touched.
+    """
+    steep = steepen_edges(depth, radius=radius)
+    moved = np.flatnonzero(cv2.absdiff(steep, depth) > 1e-3)
+    if moved.size:
+        steep.ravel()[moved] = cv2.medianBlur(steep, 5).ravel()[moved]
+    return steep
+
+
+def edge_steepness(
+    depth: np.ndarray,  # [h, w] float32
+) -> float:
+    """Return how steep edges are: the median over their pixels of the largest step divided by the height.
+
+    Both are looked for within 3 pixels. Exact depth has 1, the builtin estimator's 0.75 to 0.85; blurred by 1
+    px or brought to half its size and back, exact depth has less than 0.6. 1 where there is no edge.
+    """
+    window = np.ones((7, 7), np.uint8)
+    height = cv2.dilate(depth, window) - cv2.erode(depth, window)
+    pair = np.ones((2, 2), np.uint8)
+    step = cv2.dilate(cv2.dilate(depth, pair) - cv2.erode(depth, pair), window)
+    edge = height > 2 * _CONTRAST
+    return float(np.median(step[edge] / height[edge])) if edge.any() else 1.0
+
+
+def dilate_foreground(
+    depth: np.ndarray,  # [h, w] float32, 1 = near
+    *,
+    radius: int,
+) -> np.ndarray:  # [h, w]
+    """Let foregrounds cover `radius` pixels more about their outlines.
+
+    A grey dilation at edges alone: where it raises depth by no more than an edge's contrast, on a surface's
+    slope, depth stays as it is; weak edges move in part.
+    """
+    grown = cv2.dilate(depth, _disc(radius))
+    rise = cv2.subtract(grown, depth)
+    at_edge = np.flatnonzero(rise > _CONTRAST)
+    if at_edge.size == 0:
+        return depth
+    risen = rise.ravel()[at_edge]
+    result = depth.copy()
+    result.ravel()[at_edge] += np.minimum(risen / _CONTRAST - 1, 1) * risen
     return result

@@ -68,11 +68,39 @@ class ColourGuide:
 
 
 def apply_coefficients(coefficients: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Evaluate `a . I + b` at the guide's size; the coefficients [h, w, 4] may be of a smaller size."""
+    """Evaluate `a . I + b` at the guide's size; the coefficients [h, w, 4] may be of a smaller size.
+
+    Channel by channel: it takes the memory of three planes of the guide's size.
+    """
     height, width = image.shape[:2]
-    if coefficients.shape[:2] != (height, width):
-        coefficients = cv2.resize(coefficients, (width, height), interpolation=cv2.INTER_LINEAR)
-    result = coefficients[..., 3].copy()
-    for channel in range(3):
-        result += coefficients[..., channel] * image[..., channel]
+    same = coefficients.shape[:2] == (height, width)
+    result = np.zeros((height, width), np.float32)
+    for channel in (3, 0, 1, 2):
+        plane = coefficients[..., channel]
+        if not same:
+            plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+        result += plane * image[..., channel] if channel < 3 else plane
     return result
+
+
+def guided_upsample(
+    values: np.ndarray,  # [h, w] float32
+    image: np.ndarray,  # [H, W, 3] uint8
+    *,
+    size: tuple[int, int],  # (height, width) at which the coefficients are found
+    radius: int,
+    epsilon: float,
+) -> np.ndarray:  # [H, W]
+    """Bring a map to an image's size with its edges on the image's edges: the fast guided filter.
+
+    Args:
+        values: The map, of any size.
+        image: The guide, of the result's size.
+        size: A size not larger than the image; it bounds the work.
+        radius: The window is 2 * radius + 1 pixels of `size` wide.
+        epsilon: See `ColourGuide`.
+    """
+    small = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    coefficients = ColourGuide(small, radius=radius, epsilon=epsilon).coefficients(values)
+    coefficients[..., :3] /= 255
+    return apply_coefficients(coefficients, image)

@@ -10,10 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import InputError, check_finite, check_range, check_video
+from ..checks import check_inverse_depth, check_range
 
 MAX_DIVERGENCE = 20.0  # % of the width
-_TOLERANCE = 1e-3  # overshoot of [0, 1] that resampling may leave; it is clamped
 
 
 def depth_to_disparity(
@@ -35,16 +34,9 @@ def depth_to_disparity(
     Raises:
         InputError: If a number is out of range, or the depth is not finite or not in [0, 1].
     """
-    check_video("depth", depth, channels=1)
+    check_inverse_depth(depth)
     check_range("divergence", divergence, 0.0, MAX_DIVERGENCE, "% of width")
     check_range("convergence", convergence, 0.0, 1.0)
-    check_finite("depth", depth, "repair the depth map or use another depth estimator")
-    low, high = (float(bound) for bound in depth.aminmax())
-    if low < -_TOLERANCE or high > 1 + _TOLERANCE:
-        raise InputError(
-            f"`depth` must be inverse depth in [0, 1], got values from {low:.4g} to {high:.4g}; "
-            "normalise it over the scene first (metres: use 1 / depth)"
-        )
     return (depth.float().clamp(0, 1) - convergence) * (divergence / 100 * depth.shape[-1])
 
 

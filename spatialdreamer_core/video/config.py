@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..checks import InputError, check_choice, check_range
-from ..depth import estimator_names
+from ..depth import (
+    AUTO_EDGE,
+    BUILTIN,
+    EDGE_DILATION,
+    EDGE_WIDTH,
+    DepthShaping,
+    estimator_names,
+    resolve_estimator,
+)
 from ..dvg.borders import MAX_BORDER_WIDTH
 from ..dvg.disparity import MAX_DIVERGENCE
 from ..flow import FLOW_METHODS
@@ -38,6 +46,13 @@ class ConvertConfig:
     border: str = "none"  # what keeps near things that the frame's sides cut behind the frame, one of BORDERS
     border_width: float = 5.0  # width of the border that "ease" flattens, % of the width, 0 to 25
     device: str = "auto"  # where views are rendered and models run: "auto", "cpu", "cuda" or "cuda:N"
+    foreground_scale: float = 0.0  # share of the range for the foreground, -3 to 3, as in iw3
+    depth_gamma: float = 1.0  # exponent of the depth, 0.1 to 10: above 1 pushes the middle back
+    depth_near: float = 1.0  # depth from which on everything is nearest, 0 to 1
+    depth_far: float = 0.0  # depth up to which everything is farthest, 0 to 1
+    edge_width: int = AUTO_EDGE  # px beside an edge within which ramps become steps, 0 to 20; -1: automatic
+    edge_dilation: int = AUTO_EDGE  # px by which foregrounds grow, 0 to 10; -1: automatic
+    guided_upsampling: bool = False  # whether depth's edges move to the edges of the frame's colours
 
     def check(self) -> None:
         """Check every setting.
@@ -53,6 +68,7 @@ class ConvertConfig:
         check_choice("border", self.border, BORDERS)
         check_range("border_width", self.border_width, 0.0, MAX_BORDER_WIDTH, "% of width")
         check_choice("flow", self.flow, FLOW_METHODS)
+        self._shaping(self.edge_width, self.edge_dilation).check()
         check_choice("codec", self.codec, CODECS)
         check_choice("preset", self.preset, PRESETS)
         check_range("crf", self.crf, 0, 51)
@@ -61,6 +77,30 @@ class ConvertConfig:
                 check_range(name, value, 0.0, float("inf"), "seconds")
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise InputError(f"end must be later than start ({self.start:g} s), got {self.end:g} s")
+
+    def shaping(self) -> DepthShaping:
+        """Return how depth is shaped before the warp.
+
+        An automatic edge goes by the estimator: every frame alike, and builtin depth, which is steep, costs
+        nothing.
+        """
+        builtin = resolve_estimator(self.depth) == BUILTIN
+        width, dilation = (0, 0) if builtin else (EDGE_WIDTH, EDGE_DILATION)
+        return self._shaping(
+            width if self.edge_width == AUTO_EDGE else self.edge_width,
+            dilation if self.edge_dilation == AUTO_EDGE else self.edge_dilation,
+        )
+
+    def _shaping(self, edge_width: int, edge_dilation: int) -> DepthShaping:
+        """Put the settings of depth together."""
+        return DepthShaping(
+            foreground_scale=self.foreground_scale,
+            gamma=self.depth_gamma,
+            near=self.depth_near,
+            far=self.depth_far,
+            edge_width=edge_width,
+            edge_dilation=edge_dilation,
+        )
 
     def encoder(self, width: int) -> str:
         """Return the encoder for a packed video of a width in pixels."""

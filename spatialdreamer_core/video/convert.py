@@ -169,6 +169,8 @@ def _packed(
             convergence=config.convergence,
             device=device,
             clock=clock,
+            shaping=config.shaping(),
+            guided=config.guided_upsampling,
         ),
         ahead=1,
     )

@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from ..depth import DepthStream, upsample_depth, working_size
+from ..depth import DepthShaping, DepthStream, shape_depth, upsample_depth, working_size
 from ..dvg import (
     depth_to_disparity,
     forward_warp_with_disparity,
@@ -30,6 +31,8 @@ from ..flow import CutDetector, FlowEstimator, flow_confidence
 from ..stereo import FloatingWindow
 from .clock import StageClock
 from .reader import VideoFrame
+
+_AS_IT_IS = DepthShaping()
 
 
 @dataclass(frozen=True)
@@ -146,17 +149,27 @@ def place(
     convergence: float,
     device: torch.device,
     clock: StageClock,
+    shaping: DepthShaping = _AS_IT_IS,
+    guided: bool = False,
 ) -> Iterator[Placed]:
-    """Turn each frame's depth into disparity at full size; the eyes share the total among them."""
+    """Turn each frame's depth into disparity at full size; the eyes share the total among them.
+
+    `guided` moves depth's edges to the edges of the frame's colours, `shaping` is `shape_depth`'s.
+    """
     for frame in frames:
         with clock("disparity"):
-            image = to_tensor(frame.analysed.frame.image, device)
-            depth = _as_video(upsample_depth(frame.depth, frame.analysed.frame.image.shape[:2]), device)
-            disparity, small = (
-                depth_to_disparity(values, divergence=divergence / eyes, convergence=convergence)
-                for values in (depth, _as_video(frame.depth, device))
-            )
+            picture = frame.analysed.frame.image
+            image = to_tensor(picture, device)
+            full = upsample_depth(frame.depth, picture.shape[:2], guide=picture if guided else None)
+            depth = shape_depth(_as_video(full, device), shaping)
+            disparity = depth_to_disparity(depth, divergence=divergence / eyes, convergence=convergence)
+            small = _shrink_disparity(disparity, frame.analysed.small.shape[:2])
         yield Placed(frame.analysed, image, depth[0], disparity, small)
+
+
+def _shrink_disparity(disparity: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring disparity to a smaller size and its pixels; an edge's values are picked, not mixed."""
+    return F.interpolate(disparity, size, mode="nearest-exact") * (size[1] / disparity.shape[-1])
 
 
 def render(frames: Iterator[Placed], *, eyes: tuple[Eye, ...], clock: StageClock) -> Iterator[Rendered]:

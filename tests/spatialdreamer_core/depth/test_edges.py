@@ -1,6 +1,6 @@
 import numpy as np
 
-from spatialdreamer_core.depth.edges import clean_edges, steepen_edges
+from spatialdreamer_core.depth.edges import clean_edges, dilate_foreground, snap_edges, steepen_edges
 
 
 def test_steps_are_made_and_slopes_kept():
@@ -30,3 +30,28 @@ def test_the_foreground_covers_one_pixel_more():
     assert (cleaned[34, 29:61] > 0.79).all()
     assert cleaned[34, 28] < 0.21
     assert cleaned[34, 61] < 0.21
+
+
+def test_a_noisy_ramp_becomes_a_step_without_specks():
+    ramp = np.tile(np.clip((np.arange(60, dtype=np.float32) - 27) / 6, 0, 1), (40, 1))
+    noisy = ramp + 0.03 * np.random.default_rng(0).standard_normal(ramp.shape).astype(np.float32)
+    outlines = [
+        np.abs(np.diff((snapped(noisy, radius=4) > 0.5).astype(int), axis=0)).sum()
+        for snapped in (steepen_edges, snap_edges)
+    ]
+    assert outlines[1] < 0.6 * outlines[0]
+
+
+def test_thin_things_that_are_steep_stay():
+    depth = np.full((30, 30), 0.2, np.float32)
+    depth[:, 12] = 0.9
+    assert np.array_equal(snap_edges(depth, radius=3), depth)
+
+
+def test_weak_edges_are_dilated_in_part():
+    for step, grown_by in ((0.07, 0.0), (0.12, 0.06), (0.5, 0.5)):
+        depth = np.zeros((9, 20), np.float32)
+        depth[:, 10:] = step
+        grown = dilate_foreground(depth, radius=2)
+        assert np.allclose(grown[:, 8:10], grown_by, atol=1e-5)
+        assert not grown[:, :8].any()

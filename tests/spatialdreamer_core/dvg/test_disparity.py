@@ -40,6 +40,14 @@ def test_depth_must_be_finite_and_normalised():
         depth_to_disparity(torch.tensor([0.0, 40.0]).view(1, 1, 1, 2))
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("-inf")])
+def test_infinite_depth_is_refused_with_a_remedy(value):
+    depth = torch.full((1, 1, 2, 3), value)
+    message = "`depth` must be finite, got 6 NaN or infinite values; repair the depth map or use another"
+    with pytest.raises(InputError, match=message):
+        depth_to_disparity(depth)
+
+
 def test_resampling_overshoot_is_clamped():
     depth = torch.tensor([-0.0005, 1.0005]).view(1, 1, 1, 2)
     assert torch.equal(depth_to_disparity(depth), depth_to_disparity(depth.clamp(0, 1)))

@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.dvg import forward, forward_warp, rows
+from spatialdreamer_core.depth import DepthShaping, shape_depth
+from spatialdreamer_core.dvg import depth_to_disparity, forward, forward_warp, rows
+from spatialdreamer_core.fill import fast_fill
 
 
 def box_scene(width=64, height=8, disparity=6.0):
@@ -116,6 +118,31 @@ def test_chunks_equal_the_whole():
 def test_disparity_beyond_the_frame_leaves_only_holes():
     _, hole = forward_warp(torch.rand(1, 3, 4, 20), torch.full((1, 1, 4, 20), 50.0))
     assert hole.all()
+
+
+@pytest.mark.parametrize("eye", ["right", "left"])
+@pytest.mark.parametrize("size", [(1, 1), (5, 20), (16, 8192)])
+def test_a_view_that_all_has_left_is_filled_with_finite_pixels(size, eye):
+    image, disparity = torch.rand(1, 3, *size), torch.full((1, 1, *size), 1.5 * size[1] + 2)
+    view, hole = forward_warp(image, disparity, eye=eye)
+    assert hole.all()
+    filled = fast_fill(view, hole, left=image, disparity=disparity, eye=eye)
+    assert filled.isfinite().all()
+    assert 0 <= float(filled.min()) <= float(filled.max()) <= 1
+
+
+@pytest.mark.parametrize("depth", ["zeros", "ones", "rand"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (16, 8192)])
+def test_any_size_and_flat_depth_from_depth_to_view(size, depth):
+    """Depth without any range moves everything alike: the view is the image, shifted."""
+    inverse_depth = getattr(torch, depth)(1, 1, *size)
+    shaped = shape_depth(inverse_depth, DepthShaping(1.0, gamma=2, edge_width=4, edge_dilation=2))
+    disparity = depth_to_disparity(shaped, divergence=20, convergence=0.5)
+    view, hole = forward_warp(torch.rand(1, 3, *size), disparity)
+    assert view.isfinite().all()
+    if depth != "rand":
+        shift = 0.1 * size[1]
+        assert abs(float(hole.sum()) / size[0] - shift) <= 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (143, 175)])

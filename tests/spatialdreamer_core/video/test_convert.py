@@ -14,7 +14,15 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.depth import BuiltinDepth, estimate_depth
+from spatialdreamer_core.depth import (
+    EDGE_DILATION,
+    EDGE_WIDTH,
+    BuiltinDepth,
+    DepthShaping,
+    estimate_depth,
+    guide_depth,
+    shape_depth,
+)
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
 from spatialdreamer_core.flow import estimate_flow, open_flow
 from spatialdreamer_core.stereo import FORMATS, packed_size
@@ -139,6 +147,48 @@ def test_a_film_takes_its_flow_from_raft(make_video, install_raft, tmp_path):
     assert len(decode(output)) == 3
 
 
+@pytest.mark.parametrize("guided", [False, True])
+def test_films_shape_depth_as_the_functions_do(clip, guided):
+    from spatialdreamer_core.video.stages import analyse, estimate, place
+
+    clock = StageClock()
+    config = ConvertConfig(
+        depth="builtin",
+        foreground_scale=1.5,
+        depth_gamma=0.8,
+        depth_near=0.9,
+        depth_far=0.1,
+        edge_width=2,
+        edge_dilation=1,
+    )
+    analysed = analyse(read_frames(clip), flow=open_flow("dis_fast"), clock=clock)
+    placed = list(
+        place(
+            estimate(analysed, estimator=BuiltinDepth(), clock=clock),
+            eyes=1,
+            divergence=4.0,
+            convergence=0.5,
+            device=torch.device("cpu"),
+            clock=clock,
+            shaping=config.shaping(),
+            guided=guided,
+        )
+    )
+    frames = torch.stack([item.image for item in placed])
+    depth = estimate_depth(frames, estimator="builtin")
+    shaped = shape_depth(
+        guide_depth(depth, frames) if guided else depth, DepthShaping(1.5, 0.8, 0.9, 0.1, 2, 1)
+    )
+    assert torch.allclose(torch.stack([item.depth for item in placed]), shaped, atol=1e-3)
+
+
+def test_edges_are_snapped_for_models_alone():
+    model = ConvertConfig(depth="depth_anything_v2_small", depth_gamma=2).shaping()
+    assert model == DepthShaping(gamma=2, edge_width=EDGE_WIDTH, edge_dilation=EDGE_DILATION)
+    assert ConvertConfig(depth="builtin").shaping() == DepthShaping()
+    assert ConvertConfig(depth="builtin", edge_width=2).shaping() == DepthShaping(edge_width=2)
+
+
 def test_start_and_end(clip, tmp_path):
     output = tmp_path / "part.mp4"
     assert convert(clip, output, ConvertConfig(start=0.08, end=0.28)) == 5
@@ -218,6 +268,11 @@ def test_progress_may_interrupt_and_nothing_stays(clip, tmp_path):
         ({"start": 2.0, "end": 1.0}, r"end must be later than start \(2 s\), got 1 s"),
         ({"start": 100.0}, r"start must be less than the video's duration \(0.48 s\), got 100 s"),
         ({"device": "cuda:99"}, "device must be"),
+        ({"foreground_scale": 4.0}, "foreground_scale must be between -3 and 3, got 4"),
+        ({"depth_gamma": 0.0}, "depth_gamma must be between 0.1 and 10, got 0"),
+        ({"depth_near": 0.2, "depth_far": 0.5}, r"depth_near must be at least 0.01 above depth_far \(0.5\)"),
+        ({"edge_width": 21}, r"edge_width must be between -1 and 20 \(px\), got 21"),
+        ({"edge_dilation": -2}, r"edge_dilation must be between -1 and 10 \(px\), got -2"),
     ],
 )
 def test_settings_out_of_range(clip, tmp_path, change, message):

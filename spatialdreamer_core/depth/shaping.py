@@ -1,0 +1,150 @@
+"""Depth for warping: its edges, range and curve as the user wants them, before it becomes disparity.
+
+Edges first, because the warp tears a ramp apart and leaves the rim of its foreground behind: ramps become
+steps (`edge_width`), and foregrounds grow over the mixed colours of their outline (`edge_dilation`). Then
+three pointwise curves in this order, each from [0, 1] to [0, 1] and monotone, so that `divergence` stays the
+total disparity range and nearer stays nearer:
+
+    clipping          x = clip((x - far) / (near - far), 0, 1)
+    gamma             x = x ** gamma
+    foreground scale  level n = 1, 2, 3:  x = (s(x) - s(0)) / (s(1) - s(0)),  s(x) = log(1 + exp(k (x - b)))
+                      level -n:           the same with              s(x) = log(exp(k (x - b)) - 1)
+
+The foreground scale and its constants (k, b) are those that iw3 uses for relative depth (nagadomi/nunif, MIT,
+`iw3/mapper.py`); ours is always relative inverse depth, whatever the estimator.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..checks import InputError, check_inverse_depth, check_range
+from .edges import dilate_foreground, edge_steepness, snap_edges
+
+MAX_FOREGROUND_SCALE = 3.0
+MIN_GAMMA, MAX_GAMMA = 0.1, 10.0
+MAX_EDGE_WIDTH, MAX_EDGE_DILATION = 20, 10  # px
+EDGE_WIDTH, EDGE_DILATION = 3, 1  # px; best for estimated depth and soft colours in `benchmarks.edges`
+AUTO_EDGE = -1  # EDGE_WIDTH and EDGE_DILATION where depth has ramps, 0 where its edges are steep
+_STEEP = 0.65  # edge_steepness from which on edges are steep
+_STEEPNESS_FRAMES = 5  # looked at, spread over the clip
+_LEAST_RANGE = 0.01  # of near - far
+_GROWTH = ((12.0, 0.343), (12.0, 0.515), (12.0, 0.687))  # (k, b) of levels 1 to 3
+_SHRINKAGE = ((7.8788, -0.002102), (6.2626, -0.0003), (3.4343, -0.0001))  # (k, b) of levels -1 to -3
+
+
+@dataclass(frozen=True)
+class DepthShaping:
+    """How depth is changed before the warp; the defaults leave it as it is."""
+
+    foreground_scale: float = 0.0  # -3 to 3, as in iw3: above 0 more of the range for the foreground
+    gamma: float = 1.0  # exponent, 0.1 to 10: above 1 pushes the middle back, below brings it forward
+    near: float = 1.0  # depth from which on everything is nearest, 0 to 1
+    far: float = 0.0  # depth up to which everything is farthest, 0 to 1
+    edge_width: int = 0  # px beside an edge within which a ramp becomes a step, 0 to 20; or AUTO_EDGE
+    edge_dilation: int = 0  # px by which foregrounds grow, 0 to 10; or AUTO_EDGE
+
+    def check(self) -> None:
+        """Check every setting.
+
+        Raises:
+            InputError: For the first one that breaks its rule.
+        """
+        check_range("foreground_scale", self.foreground_scale, -MAX_FOREGROUND_SCALE, MAX_FOREGROUND_SCALE)
+        check_range("depth_gamma", self.gamma, MIN_GAMMA, MAX_GAMMA)
+        check_range("depth_near", self.near, 0.0, 1.0)
+        check_range("depth_far", self.far, 0.0, 1.0)
+        check_range("edge_width", self.edge_width, AUTO_EDGE, MAX_EDGE_WIDTH, "px")
+        check_range("edge_dilation", self.edge_dilation, AUTO_EDGE, MAX_EDGE_DILATION, "px")
+        if self.near - self.far < _LEAST_RANGE:
+            raise InputError(
+                f"depth_near must be at least {_LEAST_RANGE:g} above depth_far ({self.far:g}), "
+                f"got {self.near:g}; 1 and 0 keep the whole range"
+            )
+
+
+def shape_depth(
+    depth: Tensor,  # [F, 1, H, W] in [0, 1], 1 = near
+    shaping: DepthShaping,
+) -> Tensor:  # [F, 1, H, W] in [0, 1]
+    """Shape inverse depth for the warp: snap its edges, clip its range, bend its curve.
+
+    The edges are worked on by the CPU, a frame at a time.
+
+    Args:
+        depth: Inverse depth of the size at which it is warped.
+        shaping: What to change.
+
+    Returns:
+        Inverse depth, float32; `depth` itself where `shaping` changes nothing.
+
+    Raises:
+        InputError: If a setting is out of range, or the depth is not finite or not in [0, 1].
+    """
+    shaping.check()
+    if shaping == DepthShaping():
+        return depth
+    check_inverse_depth(depth)
+    shaping = _choose_edges(depth, shaping)
+    if shaping == DepthShaping():
+        return depth
+    depth = depth.float().clamp(0, 1)
+    if shaping.edge_width or shaping.edge_dilation:
+        depth = _snap_edges(depth, shaping.edge_width, shaping.edge_dilation)
+    if (shaping.near, shaping.far) != (1.0, 0.0):
+        depth = ((depth - shaping.far) / (shaping.near - shaping.far)).clamp(0, 1)
+    if shaping.gamma != 1:
+        depth = depth**shaping.gamma
+    return _scale_foreground(depth, shaping.foreground_scale)
+
+
+def _choose_edges(depth: Tensor, shaping: DepthShaping) -> DepthShaping:
+    """Put numbers in the place of AUTO_EDGE."""
+    if AUTO_EDGE not in (shaping.edge_width, shaping.edge_dilation):
+        return shaping
+    frames = depth.detach()[:: -(-len(depth) // _STEEPNESS_FRAMES), 0].float().cpu()
+    steep = np.median([edge_steepness(frame.contiguous().numpy()) for frame in frames]) >= _STEEP
+    width, dilation = (0, 0) if steep else (EDGE_WIDTH, EDGE_DILATION)
+    return replace(
+        shaping,
+        edge_width=width if shaping.edge_width == AUTO_EDGE else shaping.edge_width,
+        edge_dilation=dilation if shaping.edge_dilation == AUTO_EDGE else shaping.edge_dilation,
+    )
+
+
+def _snap_edges(depth: Tensor, width: int, dilation: int) -> Tensor:
+    """Make the edges of each frame steep and let foregrounds grow."""
+    planes = []
+    for frame in depth.detach().cpu().contiguous():
+        plane = frame[0].numpy()
+        if width:
+            plane = snap_edges(plane, radius=int(width))
+        if dilation:
+            plane = dilate_foreground(plane, radius=int(dilation))
+        planes.append(plane)
+    return torch.from_numpy(np.stack(planes))[:, None].to(depth.device)
+
+
+def _scale_foreground(depth: Tensor, scale: float) -> Tensor:
+    """Bend the curve by iw3's foreground scale; between two levels it is their weighted mean."""
+    level = math.floor(abs(scale))
+    share = abs(scale) - level
+    bent = _bend(depth, math.copysign(level, scale))
+    return torch.lerp(bent, _bend(depth, math.copysign(level + 1, scale)), share) if share else bent
+
+
+def _bend(depth: Tensor, level: float) -> Tensor:
+    """Apply the curve of one whole level, -3 to 3."""
+    if level == 0:
+        return depth
+    steepness, bias = (_GROWTH if level > 0 else _SHRINKAGE)[int(abs(level)) - 1]
+    values, ends = (steepness * (x - bias) for x in (depth, torch.tensor([0.0, 1.0], dtype=torch.float64)))
+    values, ends = (F.softplus(x) if level > 0 else x.expm1().log() for x in (values, ends))
+    low, high = ends.tolist()
+    return ((values - low) / (high - low)).clamp(0, 1)
