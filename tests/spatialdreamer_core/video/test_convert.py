@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -194,6 +195,22 @@ def test_start_and_end(clip, tmp_path):
     assert convert(clip, output, ConvertConfig(start=0.08, end=0.28)) == 5
     assert len(decode(output)) == 5
     assert 0 < len(packets(output)) < len(packets(clip))
+
+
+def test_a_scene_knows_nothing_of_the_one_before(make_video, tmp_path):
+    def cut_after_the_first(index):
+        return (
+            av.VideoFrame.from_ndarray(255 - moving_square(7).to_ndarray())
+            if not index
+            else moving_square(index)
+        )
+
+    film = make_video(frames=8, picture=cut_after_the_first, size=(160, 96), codec="ffv1", name="film.mkv")
+    whole, rest = tmp_path / "whole.mkv", tmp_path / "rest.mkv"
+    lossless = ConvertConfig(crf=0, preset="ultrafast")
+    assert convert(film, whole, lossless) == 8
+    assert convert(film, rest, replace(lossless, start=0.04)) == 7
+    assert np.array_equal(decode(whole)[1:], decode(rest))
 
 
 def test_variable_frame_rate_is_kept(make_video, tmp_path):
