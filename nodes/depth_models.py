@@ -12,7 +12,15 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io
 from torch.nn import ModuleList
 
-from ..spatialdreamer_core.depth import BUILTIN, MODEL_KIND, DepthModel, load_model, prepare_estimator
+from ..spatialdreamer_core.depth import (
+    BUILTIN,
+    DEFAULT_STRENGTH,
+    MAX_STRENGTH,
+    MODEL_KIND,
+    DepthModel,
+    load_model,
+    prepare_estimator,
+)
 from ..spatialdreamer_core.weights import add_model_folder
 
 _Patcher = getattr(model_patcher, "CoreModelPatcher", model_patcher.ModelPatcher)  # of newer versions
@@ -41,8 +49,23 @@ def download_input() -> io.Boolean.Input:
     )
 
 
-def prepare_model(estimator: str, *, download: bool) -> str | DepthModel:
-    """Return what `estimate_depth` takes for an estimator; a model is loaded to ComfyUI's device.
+def depth_stability_input() -> io.Float.Input:
+    """Make the widget that says how much a model's depth is steadied."""
+    return io.Float.Input(
+        "depth_stability",
+        default=DEFAULT_STRENGTH,
+        min=0.0,
+        max=MAX_STRENGTH,
+        step=0.05,
+        optional=True,
+        tooltip="How much the depth of a depth model is steadied over time, 0 to 0.95: the share that each "
+        "frame takes over from the one before, where they agree. 0 leaves each frame as the model gives it; "
+        "any other value also corrects jumps of the whole map. builtin is steady by itself.",
+    )
+
+
+def prepare_model(estimator: str, *, download: bool) -> DepthModel | None:
+    """Load a depth model to ComfyUI's device; None stands for the builtin estimator.
 
     Args:
         estimator: The choice on the widget.
@@ -53,7 +76,7 @@ def prepare_model(estimator: str, *, download: bool) -> str | DepthModel:
     """
     name = prepare_estimator(estimator, download=download, on_progress=download_progress())
     if name == BUILTIN:
-        return name
+        return None
     model, patcher = _load(name)
     model_management.load_models_gpu([patcher], memory_required=_WORKING_MEMORY)
     patcher.model.to(patcher.load_device)  # when short of memory, only ComfyUI's own layers are moved in part

@@ -81,6 +81,13 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--depth", default=default.depth, metavar="NAME", help="depth estimator, see `info`")
     convert.add_argument(
+        "--depth-stability",
+        type=float,
+        default=default.depth_stability,
+        metavar="SHARE",
+        help="how much a depth model's depth is steadied over time, 0 (off) to 0.95",
+    )
+    convert.add_argument(
         "--download", action="store_true", help="download the depth estimator's weights if they are missing"
     )
     convert.add_argument(
@@ -137,14 +144,30 @@ def _convert(options: argparse.Namespace) -> int:
     if output.is_dir() or not output.suffix:
         output = output_path_for(options.input, format=config.format, folder=output)
 
-    bar = tqdm(desc=options.input.name, unit=" frames", disable=options.quiet, dynamic_ncols=True, delay=0.01)
+    bar = tqdm(unit=" frames", disable=options.quiet, dynamic_ncols=True, delay=0.01)
 
-    def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
+    def show(phase: str, done: int, total: int | None) -> None:
+        if done == 1:
+            bar.set_description(phase, refresh=False)
+            bar.reset()
         bar.total = total if total is None else max(total, done)
         bar.update(done - bar.n)
 
+    def on_survey(done: int, total: int | None) -> None:
+        show("measuring depth range", done, total)
+
+    def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
+        show(options.input.name, done, total)
+
     with bar:
-        frames = convert(options.input, output, config, on_progress=on_progress, preview_path=options.preview)
+        frames = convert(
+            options.input,
+            output,
+            config,
+            on_progress=on_progress,
+            on_survey=on_survey,
+            preview_path=options.preview,
+        )
     print(f"{output} ({frames} frame{'s' if frames != 1 else ''})")
     return 0
 

@@ -6,46 +6,51 @@ from .catalogue import (
     EstimatorInfo,
     estimator_names,
     list_estimators,
+    open_estimator,
     prepare_estimator,
     resolve_estimator,
 )
 from .cues import CueWeights
-from .estimate import estimate_depth, upsample_depth, warn_preview_grade, working_size
+from .estimate import estimate_depth, upsample_depth, working_frame, working_size
 from .loading import DepthModel, load_model
 from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
-from .normalise import RunningRange, normalise_scenes
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
-from .stabilise import DepthStabiliser, stabilise_depth
-from .stream import DepthStream, ModelDepth, open_estimator
+from .stabilise import DEFAULT_STRENGTH, MAX_STRENGTH, DepthStabiliser, stabilise_depth
+from .stream import BuiltinStream, DepthStream, ModelPhoto, ModelStream
+from .survey import DepthSurvey, SurveyedScene
 
 __all__ = [
     "BUILTIN",
     "DEFAULT_MODEL",
+    "DEFAULT_STRENGTH",
+    "MAX_STRENGTH",
     "MODELS",
     "MODEL_KIND",
     "BuiltinDepth",
+    "BuiltinStream",
     "CueWeights",
     "DepthModel",
     "DepthStabiliser",
     "DepthStream",
+    "DepthSurvey",
     "EstimatorInfo",
-    "ModelDepth",
+    "ModelPhoto",
     "ModelSpec",
-    "RunningRange",
+    "ModelStream",
     "SceneRange",
     "SceneRangeMeter",
+    "SurveyedScene",
     "apply_scene_ranges",
     "estimate_depth",
     "estimator_names",
     "list_estimators",
     "load_model",
     "measure_scenes",
-    "normalise_scenes",
     "open_estimator",
     "prepare_estimator",
     "resolve_estimator",
     "stabilise_depth",
     "upsample_depth",
-    "warn_preview_grade",
+    "working_frame",
     "working_size",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..checks import InputError, check_choice, check_range
-from ..depth import estimator_names
+from ..depth import DEFAULT_STRENGTH, MAX_STRENGTH, estimator_names
 from ..dvg.disparity import MAX_DIVERGENCE
 from ..flow import DIS_PRESETS
 from ..stereo import FORMATS
@@ -26,6 +26,7 @@ class ConvertConfig:
     convergence: float = 0.5  # the depth that lies on the screen, 0 to 1
     eye: Literal["right", "left", "both"] = "right"  # which view is rendered; the source is the other one
     depth: str = "auto"  # the depth estimator, one of depth.estimator_names
+    depth_stability: float = DEFAULT_STRENGTH  # how much a model's depth is steadied over time, 0 to 0.95
     start: float | None = None  # s, first moment to convert
     end: float | None = None  # s, first moment not to convert any more
     audio: bool = True  # whether the sound is passed through
@@ -46,6 +47,7 @@ class ConvertConfig:
         check_range("convergence", self.convergence, 0.0, 1.0)
         check_choice("eye", self.eye, EYES)
         check_choice("depth", self.depth, estimator_names())
+        check_range("depth_stability", self.depth_stability, 0.0, MAX_STRENGTH)
         check_choice("flow", self.flow, tuple(DIS_PRESETS))
         check_choice("codec", self.codec, CODECS)
         check_choice("preset", self.preset, PRESETS)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..depth import DepthStream, upsample_depth, working_size
+from ..depth import DepthStream, upsample_depth, working_frame
 from ..dvg import (
     depth_to_disparity,
     forward_warp_with_disparity,
@@ -24,22 +24,14 @@ from ..dvg import (
 )
 from ..dvg.eyes import Eye
 from ..fill import FastFill, ViewFlow, ViewFrame, carry_flow
-from ..flow import CutDetector, dis_flow, flow_confidence
+from ..flow import CutDetector, Motion, dis_flow, flow_confidence
 from .clock import StageClock
 from .reader import VideoFrame
 
 
 @dataclass(frozen=True)
-class Motion:
-    """Flow of a frame towards a neighbour, at working size."""
-
-    flow: Tensor  # [1, 2, h, w] px
-    confidence: Tensor  # [1, 1, h, w] in [0, 1]
-
-
-@dataclass(frozen=True)
 class Analysed:
-    """A frame with its motion; None where there is no neighbour in the same scene."""
+    """A frame with its motion at working size; None where there is no neighbour in the same scene."""
 
     frame: VideoFrame
     small: np.ndarray  # [h, w, 3] uint8, the frame at working size
@@ -96,8 +88,7 @@ def analyse(frames: Iterator[VideoFrame], *, flow_preset: str, clock: StageClock
     grey = np.empty(0, np.uint8)
     for frame in frames:
         with clock("flow"):
-            height, width = working_size(*frame.image.shape[:2])
-            small = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
+            small = working_frame(frame.image)
             starts_scene = cuts.step(small) or current is None
             previous_grey, grey = grey, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
             to_previous = None
@@ -128,13 +119,8 @@ def estimate(frames: Iterator[Analysed], *, estimator: DepthStream, clock: Stage
         with clock("depth"):
             if frame.starts_scene:
                 estimator.reset()
-            depth = estimator.step(frame.small, _vectors(frame.to_next), _vectors(frame.to_previous))
+            depth = estimator.step(frame.small, frame.to_next, frame.to_previous)
         yield Estimated(frame, depth)
-
-
-def _vectors(motion: Motion | None) -> np.ndarray | None:
-    """Give the flow as [h, w, 2], as the depth estimator takes it."""
-    return None if motion is None else np.ascontiguousarray(motion.flow[0].permute(1, 2, 0).numpy())
 
 
 def place(
