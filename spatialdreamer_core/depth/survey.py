@@ -40,7 +40,7 @@ class DepthSurvey:
     def __init__(self, model: DepthModel) -> None:
         self._model = model
         self._scenes: list[SurveyedScene] = []
-        self._count = 0  # frames of the current scene
+        self._begin_scene()
 
     def step(
         self,
@@ -53,23 +53,27 @@ class DepthSurvey:
         Raises:
             InputError: If it does not fit into memory.
         """
-        if starts_scene or self._count == 0:
+        if starts_scene:
             self._finish_scene()
-            self._meter = SceneRangeMeter()
-            self._start: list[Tensor] = []
-            self._count = 0
-        if self._count < START_FRAMES or self._count % _EVERY == 0:
+            self._begin_scene()
+        if self._count < START_FRAMES:
             depth = infer_picture(self._model, frame)
-            at_start = self._count < START_FRAMES
-            self._meter.add(depth, weight=1 if at_start else START_FRAMES)
-            if at_start:
-                self._start.append(depth)
+            self._start.append(depth)
+            self._meter.add(depth)
+        elif self._count % _EVERY == 0:  # stands for as many frames as all those of the start do together
+            self._meter.add(infer_picture(self._model, frame), weight=START_FRAMES)
         self._count += 1
 
     def finish(self) -> list[SurveyedScene]:
         """Return the scenes, in order."""
         self._finish_scene()
         return self._scenes
+
+    def _begin_scene(self) -> None:
+        """Forget the current scene."""
+        self._meter = SceneRangeMeter()
+        self._start: list[Tensor] = []
+        self._count = 0  # frames of the scene
 
     def _finish_scene(self) -> None:
         """Note what was found out about the current scene, if there is one."""

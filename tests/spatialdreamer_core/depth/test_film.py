@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.cli import main
 from spatialdreamer_core.depth import DepthSurvey, ModelStream
 from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.metrics import make_clip
@@ -135,6 +136,17 @@ def test_the_first_pass_can_be_interrupted(two_scenes, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         convert(two_scenes, tmp_path / "out.mp4", depth_model=RedIsNear(jumps=False), on_survey=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_shows_both_passes(install, film, tmp_path, capsys):
+    install("depth_anything_v2_small")
+    arguments = ["convert", str(film), "-o", str(tmp_path / "out.mp4"), "--depth", "depth_anything_v2_small"]
+    assert main([*arguments, "--depth-stability", "0.3"]) == 0
+    shown = capsys.readouterr().err
+    assert shown.index("measuring depth range: ") < shown.index("film.mp4: ")
+    assert "5/5" in shown
+    assert main([*arguments, "--depth-stability", "1"]) == 2
+    assert "depth_stability must be between 0 and 0.95, got 1" in capsys.readouterr().err
 
 
 def test_the_builtin_estimator_needs_no_first_pass(film, tmp_path):
