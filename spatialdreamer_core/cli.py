@@ -7,6 +7,7 @@ import logging
 import platform
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -144,12 +145,14 @@ def _convert(options: argparse.Namespace) -> int:
     if output.is_dir() or not output.suffix:
         output = output_path_for(options.input, format=config.format, folder=output)
 
-    bar = tqdm(unit=" frames", disable=options.quiet, dynamic_ncols=True, delay=0.01)
+    bars, bar = ExitStack(), tqdm(disable=True)
 
     def show(phase: str, done: int, total: int | None) -> None:
+        nonlocal bar
         if done == 1:
-            bar.set_description(phase, refresh=False)
-            bar.reset()
+            bars.close()  # that of the first pass
+            bar = tqdm(desc=phase, unit=" frames", disable=options.quiet, dynamic_ncols=True)
+            bars.enter_context(bar)
         bar.total = total if total is None else max(total, done)
         bar.update(done - bar.n)
 
@@ -159,7 +162,7 @@ def _convert(options: argparse.Namespace) -> int:
     def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
         show(options.input.name, done, total)
 
-    with bar:
+    with bars:
         frames = convert(
             options.input,
             output,
