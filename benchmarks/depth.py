@@ -34,6 +34,8 @@ _STEP = 0.05  # inverse depths closer than this count as one
 _SPEED_FRAMES = 24  # of 1280x720
 _SCALES, _SHIFT = (0.7, 1.4), 0.2  # what is injected into the exact depth, anew for each frame
 _FLICKER = 0.02  # standard deviation of the noise a pixel in the third column of the steadiness
+_STRENGTHS = (0.0, 0.3, 0.6, 0.8, 0.95)
+_STRENGTH_CLIPS = ("translate_right", "walker", "dolly_in", "dolly_ground")
 
 
 def main() -> None:
@@ -54,6 +56,7 @@ def main() -> None:
             metrics[f"temporal_deviation/{name}"] = float(depth.std(axis=0).mean())
     print(format_table(("clip", "builtin", "position only"), rows))
     metrics.update(measure_stability())
+    metrics.update(measure_strengths())
     metrics.update(measure_particle())
     metrics.update(measure_speed())
     for name in ("step_ms", "upsample_ms"):
@@ -64,7 +67,10 @@ def main() -> None:
         "error's change carried along the exact flow, the clip fitted to the truth by one scale "
         "and shift. jitter: the exact depth with a random scale 0.7 to 1.4 and shift -0.2 to 0.2 per frame; "
         "exact, dis: stabilised along exact or DIS medium flow; temporal_gain: jitter / stabilised; flicker: "
-        "with noise of 0.02 per pixel besides. identity_change: mean change that stabilising makes to the "
+        "with noise of 0.02 per pixel besides. strength_*: the filter's strengths, means over "
+        f"{', '.join(_STRENGTH_CLIPS)}: gain as in flicker, and the mean error of the depth itself after the "
+        "clip is fitted to the truth; lag: how far an object that approaches by 0.005 a frame is behind. "
+        "identity_change: mean change that stabilising makes to the "
         "exact depth; large where the camera approaches, for that looks like a change of scale. "
         "chunk_difference: chunks of 5 frames against the whole, normalised, largest. particle_change: "
         "mean change of the most changed other frame's disparity, % of its range. Times: medians a frame at "
@@ -129,6 +135,46 @@ def measure_stability() -> dict[str, float]:
     return metrics
 
 
+def measure_strengths() -> dict[str, float]:
+    """Weigh what the filter calms against what it blurs, for some strengths; print and return the means."""
+    gains: dict[float, list[float]] = {strength: [] for strength in _STRENGTHS}
+    errors: dict[float, list[float]] = {strength: [] for strength in _STRENGTHS}
+    for name in _STRENGTH_CLIPS:
+        clip = make_clip(name)
+        truth = clip.inverse_depth
+        _, backward, visible = scene_flow(CLIPS[name], clip)
+        flow = estimate_flow(clip.frames)
+        generator = torch.Generator().manual_seed(0)
+        flicker = add_jitter(truth, generator)
+        flicker = flicker + _FLICKER * torch.randn(flicker.shape, generator=generator)
+        before = temporal_error(flicker, truth, backward, visible)
+        for strength in _STRENGTHS:
+            stable = stabilise_depth(flicker, *flow, strength=strength)
+            gains[strength].append(before / temporal_error(stable, truth, backward, visible))
+            errors[strength].append(float(fitted_error(stable, truth).abs().mean()))
+    metrics: dict[str, float] = {}
+    rows: list[list[object]] = []
+    for strength in _STRENGTHS:
+        row = (float(np.mean(gains[strength])), float(np.mean(errors[strength])), approach_lag(strength))
+        rows.append([f"{strength:g}", *row])
+        for kind, value in zip(("gain", "error", "lag"), row, strict=True):
+            metrics[f"strength_{kind}/{strength:g}"] = value
+    print(format_table(("strength", "gain, DIS, flicker", "error", "lag"), rows))
+    return metrics
+
+
+def approach_lag(strength: float) -> float:
+    """How far an object that comes nearer by 0.005 a frame lags behind in the 16th frame of a still view."""
+    ground = make_clip("dolly_ground").inverse_depth[:1]
+    height, width = ground.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
+    near = ((2 * x - 1) / 0.25).square() + ((2 * y - 1) / 0.66).square() < 1
+    depth = torch.cat([torch.where(near, 0.5 + 0.005 * t, ground) for t in range(16)])
+    flow = torch.zeros(15, 2, height, width)
+    behind = depth - stabilise_depth(depth, flow, flow, strength=strength)
+    return float(behind[-1, 0][near].mean())
+
+
 def add_jitter(truth: Tensor, generator: torch.Generator) -> Tensor:  # [F, 1, H, W]
     """Give each frame a scale and a shift of its own."""
     scale, shift = torch.rand(2, len(truth), 1, 1, 1, generator=generator)
@@ -142,10 +188,15 @@ def temporal_error(
     visible: Tensor,  # [F-1, 1, H, W], 1 = seen in the frame before too
 ) -> float:
     """Mean absolute flow-carried change of the error; the clip is first fitted to the truth as a whole."""
-    x, y = depth.double() - depth.double().mean(), truth.double() - truth.double().mean()
-    error = ((x * y).sum() / (x * x).sum() * x - y).float()
+    error = fitted_error(depth, truth)
     change = (error[1:] - sample_at_flow(error[:-1], flow_backward)).abs()
     return float((change * visible).sum() / visible.sum())
+
+
+def fitted_error(depth: Tensor, truth: Tensor) -> Tensor:  # [F, 1, H, W]
+    """What remains between a clip and the truth after the best fit of one scale and shift."""
+    x, y = depth.double() - depth.double().mean(), truth.double() - truth.double().mean()
+    return ((x * y).sum() / (x * x).sum() * x - y).float()
 
 
 def stabilise_in_chunks(depth: Tensor, forward: Tensor, backward: Tensor) -> Tensor:  # [F, 1, H, W]

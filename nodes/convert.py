@@ -12,13 +12,12 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, io, ui
 
-from ..spatialdreamer_core.depth import AUTO_EDGE, estimator_names, prepare_estimator
+from ..spatialdreamer_core.depth import AUTO_EDGE, DEFAULT_STRENGTH, estimator_names
 from ..spatialdreamer_core.stereo import FORMATS
 from ..spatialdreamer_core.video import BORDERS, FORMAT_SUFFIXES, ConvertConfig, convert, probe
-from .depth_models import depth_download_input
+from .depth_models import depth_download_input, depth_stability_input, prepare_model
 from .dvg import convergence_input, divergence_input, shaping_inputs
-from .models import download_progress
-from .progress import video_progress
+from .progress import survey_progress, video_progress
 from .stereo import FORMAT_TOOLTIP
 
 
@@ -79,11 +78,12 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     "floating_window: narrow black bars bring the edge forward.",
                 ),
                 *shaping_inputs(),
+                depth_stability_input(),
             ],
             outputs=[
                 io.Video.Output("stereo", display_name="stereo", tooltip="The saved stereo video."),
             ],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -107,6 +107,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         edge_width: int = AUTO_EDGE,
         edge_dilation: int = AUTO_EDGE,
         guided_upsampling: bool = False,
+        depth_stability: float = DEFAULT_STRENGTH,
     ) -> io.NodeOutput:
         """Convert the video and save it."""
         config = ConvertConfig(
@@ -124,9 +125,10 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             edge_width=edge_width,
             edge_dilation=edge_dilation,
             guided_upsampling=guided_upsampling,
+            depth_stability=depth_stability,
         )
         config.check()
-        prepare_estimator(depth, download=download, on_progress=download_progress())
+        model = prepare_model(depth, download=download)
         own_file = _own_file(video)
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), *video.get_dimensions()
@@ -135,7 +137,15 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         file = f"{name}_{counter:05}{FORMAT_SUFFIXES[format]}.mp4"
         path = os.path.join(folder, file)
         with nullcontext(own_file) if own_file else _temporary_file(video) as source:
-            convert(source, path, config, on_progress=video_progress(), metadata=cls._workflow())
+            convert(
+                source,
+                path,
+                config,
+                depth_model=model,
+                on_progress=video_progress(),
+                on_survey=survey_progress(cls.hidden.unique_id),
+                metadata=cls._workflow(),
+            )
         saved = ui.SavedResult(file, subfolder, io.FolderType.output)
         return io.NodeOutput(InputImpl.VideoFromFile(path), ui=ui.PreviewVideo([saved]))
 

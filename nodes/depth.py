@@ -5,8 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..spatialdreamer_core.depth import estimate_depth, list_estimators
-from .depth_models import depth_download_input, prepare_model
+from ..spatialdreamer_core.depth import BUILTIN, DEFAULT_STRENGTH, estimate_depth, list_estimators
+from .depth_models import depth_download_input, depth_stability_input, prepare_model
 from .layout import frames_to_image, image_to_frames
 from .progress import frame_progress
 from .sockets import Flow, FlowType
@@ -35,10 +35,11 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
                 FlowType.Input(
                     "flow",
                     optional=True,
-                    tooltip="Optical Flow of the same frames. Adds motion parallax and steadies the depth "
-                    "over time. The depth models do without it.",
+                    tooltip="Optical Flow of the same frames. Along it the depth is steadied over time, and "
+                    "`builtin` sees motion parallax. Without it flow is estimated inside.",
                 ),
                 depth_download_input(),
+                depth_stability_input(),
             ],
             outputs=[
                 io.Image.Output(
@@ -49,15 +50,21 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: Tensor, estimator: str, flow: Flow | None = None, download: bool = False
+        cls,
+        image: Tensor,
+        estimator: str,
+        flow: Flow | None = None,
+        download: bool = False,
+        depth_stability: float = DEFAULT_STRENGTH,
     ) -> io.NodeOutput:
         """Estimate the depth of the frames."""
         frames = image_to_frames("image", image)
         depth = estimate_depth(
             frames,
-            estimator=prepare_model(estimator, download=download),
+            estimator=prepare_model(estimator, download=download) or BUILTIN,
             flow_forward=flow and flow.forward,
             flow_backward=flow and flow.backward,
+            stability=depth_stability,
             on_frame=frame_progress(len(frames)),
         )
         return io.NodeOutput(frames_to_image(depth))

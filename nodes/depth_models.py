@@ -7,7 +7,15 @@ from functools import lru_cache
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ..spatialdreamer_core.depth import BUILTIN, MODEL_KIND, DepthModel, load_model, prepare_estimator
+from ..spatialdreamer_core.depth import (
+    BUILTIN,
+    DEFAULT_STRENGTH,
+    MAX_STRENGTH,
+    MODEL_KIND,
+    DepthModel,
+    load_model,
+    prepare_estimator,
+)
 from .models import download_input, download_progress, make_patcher, move_to_device, register_model_folders
 
 register_model_folders(MODEL_KIND, {".safetensors", ".json", ".txt"})
@@ -21,8 +29,23 @@ def depth_download_input() -> io.Boolean.Input:
     )
 
 
-def prepare_model(estimator: str, *, download: bool) -> str | DepthModel:
-    """Return what `estimate_depth` takes for an estimator; a model is loaded to ComfyUI's device.
+def depth_stability_input() -> io.Float.Input:
+    """Make the widget that says how much a model's depth is steadied."""
+    return io.Float.Input(
+        "depth_stability",
+        default=DEFAULT_STRENGTH,
+        min=0.0,
+        max=MAX_STRENGTH,
+        step=0.05,
+        optional=True,
+        tooltip="How much the depth of a depth model is steadied over time, 0 to 0.95: the share that each "
+        "frame takes over from the one before, where they agree. 0 leaves each frame as the model gives it; "
+        "any other value also corrects jumps of the whole map. builtin is steady by itself.",
+    )
+
+
+def prepare_model(estimator: str, *, download: bool) -> DepthModel | None:
+    """Load a depth model to ComfyUI's device; None stands for the builtin estimator.
 
     Args:
         estimator: The choice on the widget.
@@ -33,7 +56,7 @@ def prepare_model(estimator: str, *, download: bool) -> str | DepthModel:
     """
     name = prepare_estimator(estimator, download=download, on_progress=download_progress())
     if name == BUILTIN:
-        return name
+        return None
     model, patcher = _load(name)
     move_to_device(patcher)
     return model

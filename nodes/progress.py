@@ -29,6 +29,19 @@ def frame_progress(total: int) -> Callable[[int], None]:
     return on_frame
 
 
+def survey_progress(node_id: str) -> Callable[[int, int | None], None]:
+    """Make the `on_survey` callback of `convert`: as `frame_progress`, and says on the node what goes on."""
+    bar = ProgressBar(1)
+
+    def on_survey(done: int, total: int | None) -> None:
+        throw_exception_if_processing_interrupted()
+        if done == 1:
+            PromptServer.instance.send_progress_text("measuring the depth range of each scene", node_id)
+        bar.update_absolute(done, total or done + 1)
+
+    return on_survey
+
+
 def video_progress() -> Callable[[int, int | None, np.ndarray | None], None]:
     """Make the `on_progress` callback of `convert`: as `frame_progress`, with a picture now and then."""
     bar = ProgressBar(1)

@@ -7,6 +7,7 @@ import logging
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -95,6 +96,13 @@ def _build_parser() -> argparse.ArgumentParser:
         help="width of the border that `--border ease` flattens, in %% of the width, 0 to 25",
     )
     convert.add_argument("--depth", default=default.depth, metavar="NAME", help="depth estimator, see `info`")
+    convert.add_argument(
+        "--depth-stability",
+        type=float,
+        default=default.depth_stability,
+        metavar="SHARE",
+        help="how much a depth model's depth is steadied over time, 0 (off) to 0.95",
+    )
     convert.add_argument(
         "--download", action="store_true", help="download weights of depth and flow if they are missing"
     )
@@ -204,14 +212,32 @@ def _convert(options: argparse.Namespace) -> int:
     if output.is_dir() or not output.suffix:
         output = output_path_for(options.input, format=config.format, folder=output)
 
-    bar = tqdm(desc=options.input.name, unit=" frames", disable=options.quiet, dynamic_ncols=True, delay=0.01)
+    bars, bar = ExitStack(), tqdm(disable=True)
 
-    def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
+    def show(phase: str, done: int, total: int | None) -> None:
+        nonlocal bar
+        if done == 1:
+            bars.close()  # that of the first pass
+            bar = tqdm(desc=phase, unit=" frames", disable=options.quiet, dynamic_ncols=True)
+            bars.enter_context(bar)
         bar.total = total if total is None else max(total, done)
         bar.update(done - bar.n)
 
-    with bar:
-        frames = convert(options.input, output, config, on_progress=on_progress, preview_path=options.preview)
+    def on_survey(done: int, total: int | None) -> None:
+        show("measuring depth range", done, total)
+
+    def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
+        show(options.input.name, done, total)
+
+    with bars:
+        frames = convert(
+            options.input,
+            output,
+            config,
+            on_progress=on_progress,
+            on_survey=on_survey,
+            preview_path=options.preview,
+        )
     print(f"{output} ({frames} frame{'s' if frames != 1 else ''})")
     return 0
 

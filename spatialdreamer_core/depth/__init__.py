@@ -6,14 +6,14 @@ from .catalogue import (
     BUILTIN,
     estimator_names,
     list_estimators,
+    open_estimator,
     prepare_estimator,
     resolve_estimator,
 )
 from .cues import CueWeights
-from .estimate import estimate_depth, guide_depth, upsample_depth, warn_preview_grade, working_size
+from .estimate import estimate_depth, guide_depth, upsample_depth, working_frame, working_size
 from .loading import DepthModel, load_model
 from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
-from .normalise import RunningRange, normalise_scenes
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
 from .shaping import (
     AUTO_EDGE,
@@ -24,31 +24,37 @@ from .shaping import (
     DepthShaping,
     shape_depth,
 )
-from .stabilise import DepthStabiliser, stabilise_depth
-from .stream import DepthStream, ModelDepth, open_estimator
+from .stabilise import DEFAULT_STRENGTH, MAX_STRENGTH, DepthStabiliser, stabilise_depth
+from .stream import BuiltinStream, DepthStream, ModelPhoto, ModelStream
+from .survey import DepthSurvey, SurveyedScene
 
 __all__ = [
     "AUTO_EDGE",
     "BUILTIN",
     "DEFAULT_MODEL",
+    "DEFAULT_STRENGTH",
     "EDGE_DILATION",
     "EDGE_WIDTH",
     "MAX_EDGE_DILATION",
     "MAX_EDGE_WIDTH",
+    "MAX_STRENGTH",
     "MODELS",
     "MODEL_KIND",
     "BuiltinDepth",
+    "BuiltinStream",
     "CueWeights",
     "DepthModel",
     "DepthShaping",
     "DepthStabiliser",
     "DepthStream",
+    "DepthSurvey",
     "EstimatorInfo",
-    "ModelDepth",
+    "ModelPhoto",
     "ModelSpec",
-    "RunningRange",
+    "ModelStream",
     "SceneRange",
     "SceneRangeMeter",
+    "SurveyedScene",
     "apply_scene_ranges",
     "estimate_depth",
     "estimator_names",
@@ -56,13 +62,12 @@ __all__ = [
     "list_estimators",
     "load_model",
     "measure_scenes",
-    "normalise_scenes",
     "open_estimator",
     "prepare_estimator",
     "resolve_estimator",
     "shape_depth",
     "stabilise_depth",
     "upsample_depth",
-    "warn_preview_grade",
+    "working_frame",
     "working_size",
 ]

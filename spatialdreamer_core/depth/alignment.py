@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -83,3 +85,9 @@ def frame_range(depth: Tensor) -> tuple[float, float]:  # [1, 1, H, W]
     values = F.avg_pool2d(depth, cell, ceil_mode=True).flatten().cpu().double()
     low, high = values.quantile(values.new_tensor(_PERCENTILES)).tolist()
     return low, high
+
+
+def typical_range(frames: Iterable[Tensor]) -> tuple[float, float]:  # each [1, 1, H, W]
+    """Return the mean range of a few frames, about which that of a single one varies."""
+    lows, highs = zip(*map(frame_range, frames), strict=True)
+    return fmean(lows), fmean(highs)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from functools import lru_cache
 
+import torch
+
 from ..checks import check_choice
 from ..weights import EstimatorInfo
 from ..weights.download import OnProgress
-from .loading import fetch_model, model_available
+from .loading import DepthModel, fetch_model, load_model, model_available
 from .models import DEFAULT_MODEL, MODELS, ModelSpec, find_model
 
 _LOGGER = logging.getLogger(__name__)
@@ -72,6 +74,26 @@ def prepare_estimator(name: str, *, download: bool = False, on_progress: OnProgr
     return name
 
 
+def open_estimator(
+    name: str, *, device: torch.device | str = "cpu", download: bool = False
+) -> DepthModel | None:
+    """Load the model behind an estimator's name; None stands for the builtin estimator, which needs none.
+
+    Args:
+        name: One of `estimator_names`.
+        device: Where a model runs.
+        download: Whether to download missing files.
+
+    Raises:
+        InputError: If the name is unknown, or see `load_model`.
+    """
+    name = resolve_estimator(name, download=download)
+    if name == BUILTIN:
+        _warn_preview_grade()
+        return None
+    return load_model(name, device=device, download=download)
+
+
 def _describe(model: ModelSpec) -> EstimatorInfo:
     """Describe a model as it is on this machine."""
     snapshot = model.find()
@@ -88,6 +110,12 @@ def _describe(model: ModelSpec) -> EstimatorInfo:
     return EstimatorInfo(
         model.name, model.title, model.licence, available, note, model.commercial, folder, model.address
     )
+
+
+@lru_cache(maxsize=1)
+def _warn_preview_grade() -> None:
+    """Say once a process what the builtin estimator is good for."""
+    _LOGGER.warning("depth estimator `builtin` is preview grade: use a depth model for final results")
 
 
 @lru_cache(maxsize=1)

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from functools import lru_cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from ..checks import InputError, check_finite, check_inverse_depth, check_video
-from ..flow import CutDetector, dis_flow, find_cuts, fit_size
+from ..checks import InputError, check_finite, check_inverse_depth, check_range, check_video
+from ..flow import CutDetector, dis_flow, estimate_flow, find_cuts, fit_size, resize_flow
+from .alignment import typical_range
 from .builtin import BuiltinDepth
-from .catalogue import AUTO, BUILTIN, resolve_estimator
+from .catalogue import AUTO, open_estimator
 from .edges import snap_edges, steepen_edges
 from .guided_filter import guided_upsample
 from .inference import infer_clip
-from .loading import DepthModel, load_model
-from .normalise import normalise_scenes
+from .loading import DepthModel
+from .scene_range import apply_scene_ranges, measure_scenes
+from .stabilise import DEFAULT_STRENGTH, MAX_STRENGTH, DepthStabiliser, stabilise_depth
+from .survey import START_FRAMES
 
-_LOGGER = logging.getLogger(__name__)
-_WORKING_SIDE = 640  # pixels, the longer side of the frames that the builtin estimator sees
+_CHUNK = 4  # frames that are stabilised at once, which bounds the memory for their flow
+_WORKING_SIDE = 640  # pixels, the longer side of the frames that flow and films' depth are estimated on
 _GUIDE_RADIUS, _GUIDE_EPSILON = 4, 1e-3  # pixels of the working size, and variance of colours in [0, 1]
 
 
 def working_size(height: int, width: int) -> tuple[int, int]:
-    """Return the (height, width) at which the builtin estimator works: the longer side at most 640 pixels."""
+    """Return the (height, width) at which films are analysed: the longer side at most 640 pixels."""
     return fit_size(height, width, longer_side=_WORKING_SIDE)
+
+
+def working_frame(
+    image: np.ndarray,  # [H, W, 3] uint8
+) -> np.ndarray:  # [h, w, 3] uint8
+    """Shrink a frame to its working size."""
+    return _shrink(image, working_size(*image.shape[:2]))
 
 
 def estimate_depth(
@@ -37,20 +47,24 @@ def estimate_depth(
     estimator: str | DepthModel = AUTO,
     flow_forward: Tensor | None = None,  # [F-1, 2, H, W]
     flow_backward: Tensor | None = None,  # [F-1, 2, H, W]
+    stability: float = DEFAULT_STRENGTH,
     on_frame: Callable[[int], None] | None = None,
     device: torch.device | str | None = None,
     download: bool = False,
 ) -> Tensor:  # [F, 1, H, W]
     """Estimate the inverse depth of a video's frames; a scene begins anew at each cut.
 
-    The flow matters to `builtin` alone; a model estimates each frame by itself and its output is normalised
-    over each scene.
+    A model estimates each frame by itself; its output is stabilised along the flow (`stabilise_depth`) and
+    normalised over each scene. That holds for models that give metres too: their scale varies from frame to
+    frame like any other's, and what does not vary is left as it is.
 
     Args:
         frames: The video.
         estimator: A name from `estimator_names`, or a model from `load_model`.
         flow_forward: Flow from each frame to the next, as `estimate_flow` gives it; None computes it.
         flow_backward: Flow from each frame to the previous one; given together with `flow_forward`.
+        stability: How much a model's depth is steadied over time, 0 to 0.95: the strength of
+            `DepthStabiliser`; 0 leaves each frame as the model gives it. `builtin` is steady by itself.
         on_frame: Called with the number of finished frames; may raise to interrupt.
         device: Where a model named by `estimator` runs; None is the frames' device.
         download: Whether to download a model's weights if they are missing.
@@ -59,41 +73,79 @@ def estimate_depth(
         Inverse depth in [0, 1], 1 = near, float32, on the frames' device; its edges lie on the frames' edges.
 
     Raises:
-        InputError: If a shape is wrong, a value is not finite, the estimator is unknown, only one flow is
-            given, or a model cannot be loaded.
+        InputError: If a shape is wrong, a value is not finite, the estimator is unknown, `stability` is out
+            of range, only one flow is given, or a model cannot be loaded.
     """
     check_video("frames", frames, channels=3)
     check_finite("frames", frames, "repair the frames, or check the node that made them")
-    if isinstance(estimator, str):
-        estimator = resolve_estimator(estimator, download=download)
+    check_range("stability", stability, 0.0, MAX_STRENGTH)
     if (flow_forward is None) != (flow_backward is None):
         raise InputError(
             "flow_forward and flow_backward must be given together, got one; give both or neither"
         )
     expected = [len(frames) - 1, 2, *frames.shape[-2:]]
-    for name, flow in (("flow_forward", flow_forward), ("flow_backward", flow_backward)):
-        if flow is not None and list(flow.shape) != expected:
+    for name, given in (("flow_forward", flow_forward), ("flow_backward", flow_backward)):
+        if given is not None and list(given.shape) != expected:
             raise InputError(
                 f"`{name}` must be [F-1, 2, H, W] = {expected} for these frames, "
-                f"got {list(flow.shape)}; use estimate_flow on the same frames"
+                f"got {list(given.shape)}; use estimate_flow on the same frames"
             )
-    if estimator == BUILTIN:
-        depth = _estimate_builtin(frames, flow_forward, flow_backward, on_frame)
+    if isinstance(estimator, str):
+        model = open_estimator(estimator, device=device or frames.device, download=download)
     else:
-        if isinstance(estimator, str):
-            estimator = load_model(estimator, device=device or frames.device, download=download)
-        depth = normalise_scenes(infer_clip(estimator, frames, on_frame=on_frame), find_cuts(frames))
+        model = estimator
+    on_frame = on_frame or (lambda done: None)
+    flow = None if flow_forward is None or flow_backward is None else (flow_forward, flow_backward)
+    if model is None:
+        depth = _estimate_builtin(frames, flow, on_frame)
+    else:
+        depth, cuts = infer_clip(model, frames, on_frame=on_frame), find_cuts(frames)
+        if stability:
+            depth = _stabilise(depth, frames, flow, cuts, stability, on_frame)
+        depth = apply_scene_ranges(depth, measure_scenes(depth, cuts), cuts)
     return depth.to(frames.device)
 
 
-def _estimate_builtin(
+def _stabilise(
+    depth: Tensor,  # [F, 1, H, W] on the CPU
     frames: Tensor,
-    flow_forward: Tensor | None,
-    flow_backward: Tensor | None,
-    on_frame: Callable[[int], None] | None,
+    flow: tuple[Tensor, Tensor] | None,
+    cuts: list[int],
+    strength: float,
+    on_frame: Callable[[int], None],
+) -> Tensor:  # [F, 1, H, W] on the CPU
+    """Stabilise a clip's depth scene by scene, a few frames at a time; flow is estimated if there is none."""
+    stable = torch.empty_like(depth)
+    stabiliser = DepthStabiliser(strength=strength)
+    for first, end in pairwise((0, *cuts, len(depth))):
+        scene = depth[first:end]
+        stabiliser.reset(typical_range(frame[None] for frame in scene[:START_FRAMES]))
+        for start in range(first, end, _CHUNK):
+            stop = min(start + _CHUNK, end)
+            before = max(first, start - 1)  # the flow from the frame before leads into the chunk
+            if flow is None:
+                to_next, to_previous = _working_flow(frames[before:stop])
+            else:
+                to_next, to_previous = (f[before : stop - 1].to(depth) for f in flow)
+            stable[start:stop] = stabilise_depth(
+                depth[start:stop], to_next, to_previous, stabiliser=stabiliser
+            )
+            on_frame(len(depth))
+    return stable
+
+
+def _working_flow(frames: Tensor) -> tuple[Tensor, Tensor]:  # two of [F-1, 2, H, W] on the CPU
+    """Estimate the flow between neighbouring frames at working size, and give it at theirs."""
+    size = (frames.shape[-2], frames.shape[-1])
+    small = F.interpolate(frames.detach().float().cpu(), working_size(*size), mode="area")
+    forward, backward = estimate_flow(small, method="dis_fast")
+    return resize_flow(forward, size), resize_flow(backward, size)
+
+
+def _estimate_builtin(
+    frames: Tensor, flow: tuple[Tensor, Tensor] | None, on_frame: Callable[[int], None]
 ) -> Tensor:
     """Estimate a clip's depth with the builtin estimator, from cut to cut."""
-    warn_preview_grade()
     size = working_size(*frames.shape[-2:])
     depth = torch.empty(len(frames), 1, *frames.shape[-2:])
     detector, builtin = CutDetector(), BuiltinDepth()
@@ -107,10 +159,8 @@ def _estimate_builtin(
             next_small = _shrink(next_image, size)
             next_is_cut = detector.step(next_image)
             if not next_is_cut:
-                if flow_forward is not None and flow_backward is not None:
-                    to_next, next_to_previous = (
-                        _shrink_flow(f[t], size) for f in (flow_forward, flow_backward)
-                    )
+                if flow is not None:
+                    to_next, next_to_previous = (_shrink_flow(f[t], size) for f in flow)
                 else:
                     to_next, next_to_previous = _flow_pair(small, next_small)
         depth_small = builtin.step(small, to_next, to_previous)
@@ -119,15 +169,8 @@ def _estimate_builtin(
             if next_is_cut:
                 builtin.reset()
             image, small, to_previous = next_image, next_small, next_to_previous
-        if on_frame is not None:
-            on_frame(t + 1)
+        on_frame(t + 1)
     return depth
-
-
-@lru_cache(maxsize=1)
-def warn_preview_grade() -> None:
-    """Say once a process what the builtin estimator is good for."""
-    _LOGGER.warning("depth estimator `builtin` is preview grade: use a depth model for final results")
 
 
 def upsample_depth(

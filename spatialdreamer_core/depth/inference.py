@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,6 +63,15 @@ def infer_clip(
         if on_frame is not None:
             on_frame(start)
     return raw
+
+
+def infer_picture(
+    model: DepthModel,
+    picture: np.ndarray,  # [h, w, 3] uint8 RGB
+) -> Tensor:  # [1, 1, h, w] float32 on the CPU
+    """Estimate the inverse depth of a single frame, see `infer_clip`."""
+    planes = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+    return infer_clip(model, planes[None].float() / 255)
 
 
 def _try_batch(model: DepthModel, frames: Tensor, device: torch.device) -> Tensor | None:

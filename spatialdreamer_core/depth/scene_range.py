@@ -1,9 +1,10 @@
 """A scene's range of inverse depth, measured in one pass over its frames, and the normalisation by it.
 
+    depth = clip((raw - p_low) / (p_high - p_low), 0, 1)
+
 Low and high are percentiles over all pixels of the scene's frames, so that neither a particle that passes
-close to the camera nor one wrong pixel moves everything else. For films: a first pass measures the scenes
-(`measure_scenes`, at small size, on depth that went through `DepthStabiliser` if the estimator needs it), a
-second one streams and normalises each frame by its scene's range; chunks then equal the whole.
+close to the camera nor one wrong pixel moves everything else. A clip at hand is measured whole
+(`measure_scenes`), a film by a first pass over some of its frames (`survey`).
 
 The sketch is a histogram over the leading bits of each value's float32 pattern, whose integers sort like the
 values. Its bins are `2 ** -9` of a value's distance from the first frame's median, whatever the unit, and its
@@ -68,9 +69,11 @@ class SceneRangeMeter:
 
     def add(
         self,
-        depth: Tensor,  # [1, H, W] or [H, W]
+        depth: Tensor,  # any shape
+        *,
+        weight: int = 1,
     ) -> None:
-        """Count a frame's values.
+        """Count a frame's values, each `weight` times.
 
         Raises:
             InputError: If a value is not finite.
@@ -79,7 +82,7 @@ class SceneRangeMeter:
         values = depth.detach().float().cpu().flatten()
         if self._centre is None:
             self._centre = float(values.median())
-        self._counts += torch.bincount(_to_key(values - self._centre), minlength=2**_KEY_BITS)
+        self._counts += weight * torch.bincount(_to_key(values - self._centre), minlength=2**_KEY_BITS)
 
     def result(self) -> SceneRange:
         """Return the range of the frames counted so far.
@@ -104,7 +107,7 @@ class SceneRangeMeter:
 
 
 def measure_scenes(
-    depth_frames: Iterable[Tensor],  # each [1, H, W] or [H, W]
+    depth_frames: Iterable[Tensor],  # each of one frame, any shape
     cuts: Sequence[int] = (),
     *,
     low_percentile: float = 2.0,

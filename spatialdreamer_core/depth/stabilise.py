@@ -6,7 +6,8 @@ normalised here: a stable input stays what it is, in its own unit. `scene_range`
 
 A chain of fits drifts, and calls a camera's approach a change of scale. So the running range of the output is
 pulled slowly to that of the input over the same frames; what the input keeps up for seconds therefore passes,
-what changes from frame to frame does not.
+what changes from frame to frame does not. A scene's first frame has its scale and shift by chance, too:
+`reset` takes the range that its frames typically have, if it is known, and the scene begins in that unit.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from .alignment import SCALE_LIMIT, fit_scale_shift, frame_range
 from .scene_range import DEPTH_REMEDY, check_cuts
 
 DEFAULT_STRENGTH = 0.6
+MAX_STRENGTH = 0.95
 _TOLERANCE = 0.05  # difference at which the filter halves its trust, as a share of the frame's range
+_CONTRADICTION = 2.0  # tolerances by which a pixel differs from its past if it is not to be carried on
 _MEMORY = 16  # frames that the running ranges look back
 _PULL = 1 / 64  # share of the drift taken back a frame; at most 1 / (4 * _MEMORY), or it swings
 
@@ -39,14 +42,20 @@ class DepthStabiliser:
     """
 
     def __init__(self, *, strength: float = DEFAULT_STRENGTH) -> None:
-        check_range("strength", strength, 0.0, 0.95)
+        check_range("strength", strength, 0.0, MAX_STRENGTH)
         self._strength = strength
         self.reset()
 
-    def reset(self) -> None:
-        """Forget everything: the next frame begins a scene and stays as it is."""
-        self._previous: Tensor | None = None  # [1, 1, H, W]
+    def reset(self, typical_range: tuple[float, float] | None = None) -> None:
+        """Forget everything: the next frame begins a scene.
+
+        Args:
+            typical_range: What `typical_range` finds for the scene's first frames, to which its first one is
+                brought; None leaves that one as it is.
+        """
+        self._previous: Tensor | None = None  # [1, 2, H, W]: depth; 1 = it contradicted its own past, else 0
         self._scale = 1.0
+        self._typical_range = typical_range
         self._seen = 0
         self._range_in = self._range_out = (0.0, 0.0)
 
@@ -78,24 +87,40 @@ class DepthStabiliser:
         """
         current = _as_batch(depth)
         if self._previous is None:
-            stable, (low, high) = current, frame_range(current)
-            self._remember(stable, (low, high), (low, high))
-            return stable.reshape(depth.shape).clone()
+            return self._begin(current).reshape(depth.shape).clone()
         flow, trust = self._check_flow(current, flow_to_previous, confidence)
-        carried = self._take_drift_back(sample_at_flow(self._previous, flow))
+        carried, foreign = sample_at_flow(self._previous, flow).split(1, dim=1)
+        carried = self._take_drift_back(carried)
         scale, shift = fit_scale_shift(current, carried, trust, scale_otherwise=self._scale)
-        aligned = scale * current + shift
+        stable = aligned = scale * current + shift
         low, high = frame_range(current)
         range_out = (scale * low + shift, scale * high + shift)
-        stable = aligned
+        contradicts = torch.zeros_like(current)
         if self._strength and range_out[1] > range_out[0]:
             difference = carried - aligned
             tolerance = _TOLERANCE * (range_out[1] - range_out[0])
             agreement = 1 / (1 + (difference / tolerance) ** 4)
-            stable = aligned + self._strength * trust * agreement * difference
+            # Beside a particle, interpolation mixes in so little of it that the mixture would seem to agree.
+            share = self._strength * trust * agreement * (foreign == 0)
+            stable = aligned + share * difference
+            contradicts = (difference.abs() > _CONTRADICTION * tolerance).to(current)
         self._scale = scale
-        self._remember(stable, (low, high), range_out)
+        self._remember(stable, contradicts, (low, high), range_out)
         return stable.reshape(depth.shape).clone()
+
+    def _begin(self, current: Tensor) -> Tensor:  # [1, 1, H, W]
+        """Take a scene's first frame and bring it to the scene's typical range."""
+        range_in = range_out = frame_range(current)
+        stable = current
+        if self._typical_range is not None:
+            range_out = self._typical_range
+            width_in, width_out = range_in[1] - range_in[0], range_out[1] - range_out[0]
+            if min(width_in, width_out) > 0:
+                self._scale = min(max(width_out / width_in, 1 / SCALE_LIMIT), SCALE_LIMIT)
+            stable = self._scale * current + (sum(range_out) - self._scale * sum(range_in)) / 2
+            range_in = range_out
+        self._remember(stable, torch.zeros_like(stable), range_in, range_out)
+        return stable
 
     def _check_flow(
         self, current: Tensor, flow: Tensor | None, confidence: Tensor | None
@@ -137,10 +162,14 @@ class DepthStabiliser:
         return gain * carried + offset
 
     def _remember(
-        self, stable: Tensor, range_in: tuple[float, float], range_out: tuple[float, float]
+        self,
+        stable: Tensor,
+        contradicts: Tensor,
+        range_in: tuple[float, float],
+        range_out: tuple[float, float],
     ) -> None:
         """Keep the frame, and bring the running ranges up to date."""
-        self._previous = stable
+        self._previous = torch.cat((stable, contradicts), dim=1)
         self._seen = min(self._seen + 1, _MEMORY)
         self._range_in, self._range_out = (
             (old[0] + (new[0] - old[0]) / self._seen, old[1] + (new[1] - old[1]) / self._seen)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
-import torch
 
+from ..flow import Motion
 from .builtin import BuiltinDepth
-from .catalogue import BUILTIN, resolve_estimator
-from .estimate import warn_preview_grade
-from .loading import DepthModel, load_model
-from .normalise import RunningRange
+from .inference import infer_picture
+from .loading import DepthModel
+from .scene_range import measure_scenes
+from .stabilise import DEFAULT_STRENGTH, DepthStabiliser
+from .survey import SurveyedScene
 
 
 class DepthStream(Protocol):
@@ -20,62 +22,102 @@ class DepthStream(Protocol):
     def step(
         self,
         frame: np.ndarray,  # [h, w, 3] uint8 RGB
-        flow_to_next: np.ndarray | None,  # [h, w, 2] px; None at the scene's last frame
-        flow_to_previous: np.ndarray | None,  # [h, w, 2] px; None at the scene's first frame
+        to_next: Motion | None,  # None at the scene's last frame
+        to_previous: Motion | None,  # None at the scene's first frame
     ) -> np.ndarray:  # [h, w] float32
         """Take the scene's next frame; return its inverse depth in [0, 1], 1 = near."""
         ...
 
     def reset(self) -> None:
-        """Forget the scene: the next frame begins a new one."""
+        """Forget the scene: the next frame begins a new one. To be called at the first one, too."""
         ...
 
 
-class ModelDepth:
-    """A depth model as a stream: each frame by itself, normalised by slow averages over the scene.
+class BuiltinStream:
+    """The builtin estimator as a stream; its range is fixed and it remembers scenes by itself."""
 
-    Frames of the film's own size give finer edges than shrunk ones: the model resizes them as it needs.
-
-    Args:
-        model: The model, on the device where it is to run.
-    """
-
-    def __init__(self, model: DepthModel) -> None:
-        self._model = model
-        self._range = RunningRange()
+    def __init__(self) -> None:
+        self._builtin = BuiltinDepth()
 
     def reset(self) -> None:
-        """Forget the scene: the next frame begins a new one."""
-        self._range.reset()
+        """Forget the scene, see `DepthStream`."""
+        self._builtin.reset()
 
     def step(
         self,
         frame: np.ndarray,  # [h, w, 3] uint8 RGB
-        flow_to_next: np.ndarray | None = None,
-        flow_to_previous: np.ndarray | None = None,
+        to_next: Motion | None,
+        to_previous: Motion | None,
     ) -> np.ndarray:  # [h, w] float32
-        """Take the scene's next frame; return its inverse depth in [0, 1], 1 = near. The flow is not used."""
-        device = next(self._model.modules[0].parameters()).device
-        image = torch.from_numpy(np.ascontiguousarray(frame)).to(device).permute(2, 0, 1)[None].float() / 255
-        return self._range.step(self._model.inverse_depth(image))[0, 0].cpu().numpy()
+        """Take the scene's next frame, see `DepthStream`."""
+        return self._builtin.step(frame, _vectors(to_next), _vectors(to_previous))
 
 
-def open_estimator(
-    name: str,
-    *,
-    device: torch.device | str = "cpu",
-) -> DepthStream:
-    """Open an estimator for a film; `prepare_estimator` downloads its weights beforehand.
+class ModelStream:
+    """A depth model as a stream: depth stabilised along the flow and normalised by the scene's range.
 
     Args:
-        name: One of `estimator_names`.
-        device: Where a model runs; the builtin estimator runs on the CPU.
+        model: The model, on the device where it is to run.
+        scenes: What `DepthSurvey` found out about the scenes of the same frames, in order.
+        strength: Of `DepthStabiliser`, 0 to 0.95; 0 leaves each frame as the model gives it.
 
     Raises:
-        InputError: If the name is unknown, or see `load_model`.
+        InputError: If `strength` is out of range.
     """
-    name = resolve_estimator(name)
-    if name == BUILTIN:
-        warn_preview_grade()
-        return BuiltinDepth()
-    return ModelDepth(load_model(name, device=device))
+
+    def __init__(
+        self, model: DepthModel, scenes: Iterable[SurveyedScene], *, strength: float = DEFAULT_STRENGTH
+    ) -> None:
+        self._model = model
+        self._scenes = iter(scenes)
+        self._stabiliser = DepthStabiliser(strength=strength)
+        self._stabilises = strength > 0
+
+    def reset(self) -> None:
+        """Go on to the next scene, see `DepthStream`."""
+        scene = next(self._scenes, None)
+        assert scene is not None, "the survey must have seen the same frames"
+        self._range = scene.range
+        self._stabiliser.reset(scene.start_range)
+
+    def step(
+        self,
+        frame: np.ndarray,  # [h, w, 3] uint8 RGB
+        to_next: Motion | None,
+        to_previous: Motion | None,
+    ) -> np.ndarray:  # [h, w] float32
+        """Take the scene's next frame, see `DepthStream`.
+
+        Raises:
+            InputError: If it does not fit into memory.
+        """
+        depth = infer_picture(self._model, frame)[0]
+        if self._stabilises:
+            motion = () if to_previous is None else (to_previous.flow[0], to_previous.confidence[0])
+            depth = self._stabiliser.step(depth, *motion)
+        return self._range.normalise(depth)[0].numpy()
+
+
+class ModelPhoto:
+    """A depth model for photos, each normalised by its own range."""
+
+    def __init__(self, model: DepthModel) -> None:
+        self._model = model
+
+    def reset(self) -> None:
+        """Do nothing: no photo knows of another."""
+
+    def step(
+        self,
+        frame: np.ndarray,  # [h, w, 3] uint8 RGB
+        to_next: Motion | None,
+        to_previous: Motion | None,
+    ) -> np.ndarray:  # [h, w] float32
+        """Take a photo, see `DepthStream`."""
+        depth = infer_picture(self._model, frame)
+        return measure_scenes([depth])[0].normalise(depth)[0, 0].numpy()
+
+
+def _vectors(motion: Motion | None) -> np.ndarray | None:
+    """Give the flow as [h, w, 2], as the builtin estimator takes it."""
+    return None if motion is None else np.ascontiguousarray(motion.flow[0].permute(1, 2, 0).cpu().numpy())

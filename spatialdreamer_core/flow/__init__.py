@@ -6,6 +6,7 @@ from .cuts import CutDetector, find_cuts
 from .dis import DIS_PRESETS, dis_flow
 from .estimate import estimate_flow
 from .estimator import FlowEstimator, open_flow
+from .motion import Motion
 from .raft_weights import FLOW_MODEL_KIND, FLOW_MODELS, FlowModel, FlowModelSpec, load_flow_model
 from .sampling import fit_size, resize_flow, sample_at_flow
 
@@ -18,6 +19,7 @@ __all__ = [
     "FlowEstimator",
     "FlowModel",
     "FlowModelSpec",
+    "Motion",
     "dis_flow",
     "estimate_flow",
     "find_cuts",

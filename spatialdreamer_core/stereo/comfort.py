@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..checks import check_finite, check_video
-from ..depth.normalise import percentiles
+from .percentiles import percentiles
 
 COMFORT_LIMIT = 3.0  # % of the width, to either side of the screen
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError, check_finite, check_video
-from ..depth.normalise import percentiles
+from .percentiles import percentiles
 
 MAX_BAR_PERCENT = 3.0  # % of the width: the widest bar, and the band at each edge that it looks at
 _NEAREST = 0.95  # share of the band's pixels that end up behind the edge: small things do not move it

@@ -9,8 +9,10 @@ from ..checks import InputError, check_choice, check_range
 from ..depth import (
     AUTO_EDGE,
     BUILTIN,
+    DEFAULT_STRENGTH,
     EDGE_DILATION,
     EDGE_WIDTH,
+    MAX_STRENGTH,
     DepthShaping,
     estimator_names,
     resolve_estimator,
@@ -36,6 +38,7 @@ class ConvertConfig:
     convergence: float = 0.5  # the depth that lies on the screen, 0 to 1
     eye: Literal["right", "left", "both"] = "right"  # which view is rendered; the source is the other one
     depth: str = "auto"  # the depth estimator, one of depth.estimator_names
+    depth_stability: float = DEFAULT_STRENGTH  # how much a model's depth is steadied over time, 0 to 0.95
     start: float | None = None  # s, first moment to convert
     end: float | None = None  # s, first moment not to convert any more
     audio: bool = True  # whether the sound is passed through
@@ -65,6 +68,7 @@ class ConvertConfig:
         check_range("convergence", self.convergence, 0.0, 1.0)
         check_choice("eye", self.eye, EYES)
         check_choice("depth", self.depth, estimator_names())
+        check_range("depth_stability", self.depth_stability, 0.0, MAX_STRENGTH)
         check_choice("border", self.border, BORDERS)
         check_range("border_width", self.border_width, 0.0, MAX_BORDER_WIDTH, "% of width")
         check_choice("flow", self.flow, FLOW_METHODS)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
-from ..depth import DepthStream, open_estimator
+from ..depth import BuiltinStream, DepthModel, DepthStream, ModelPhoto, ModelStream, open_estimator
 from ..dvg.eyes import Eye
 from ..flow import FlowEstimator, open_flow
 from ..stereo import apply_floating_window, pack, packed_size
@@ -29,6 +29,7 @@ from .preview import preview_sheet, to_image
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
 from .stages import Rendered, analyse, estimate, fill, place, refine, render
+from .survey import survey_depth
 from .writer import VideoWriter
 
 Progress = Callable[[int, "int | None", "np.ndarray | None"], None]
@@ -40,7 +41,9 @@ def convert(
     output_path: Path | str,
     config: ConvertConfig | None = None,
     *,
+    depth_model: DepthModel | None = None,
     on_progress: Progress | None = None,
+    on_survey: Callable[[int, int | None], None] | None = None,
     preview_path: Path | str | None = None,
     metadata: Mapping[str, str] | None = None,
     clock: StageClock | None = None,
@@ -52,8 +55,11 @@ def convert(
         output_path: Where the result goes; the suffix chooses the container (.mp4, .mkv, .mov) or photo
             format.
         config: The settings.
+        depth_model: A model from `load_model` to be used instead of what `config.depth` names.
         on_progress: Called after each frame with the frames done, their total if it is known, and now and
             then the packed frame, [H, W, 3] uint8; may raise to interrupt, and then no output stays.
+        on_survey: Called after each frame of the first pass, which only depth models need, with the frames
+            done and their total if it is known; may raise to interrupt.
         preview_path: Where a contact sheet of the middle frame goes, or None.
         metadata: Tags written into a video, by name.
         clock: Adds up the time that each stage takes.
@@ -72,14 +78,16 @@ def convert(
     sheet_path = None if preview_path is None else Path(preview_path)
     device = torch.device(_choose_device(config.device))
     if is_photo(input_path):
-        return _convert_photo(input_path, output_path, config, device, on_progress, sheet_path, clock)
+        picture = VideoFrame(read_photo(input_path), 0, Fraction(1, 1))
+        model = depth_model or open_estimator(config.depth, device=device)
+        return _convert_photo(picture, output_path, config, device, model, on_progress, sheet_path, clock)
     info = probe(input_path)
-    estimator, flow = open_estimator(config.depth, device=device), open_flow(config.flow, device=device)
+    model = depth_model or open_estimator(config.depth, device=device)
+    flow = open_flow(config.flow, device=device)
     total = _count_frames(info, config)
     height, width = packed_size(info.height, info.width, format=config.format)
     half_width, half_height = (config.format == name for name in ("half_sbs", "half_tb"))
     aspect = info.sample_aspect_ratio * Fraction(2 if half_width else 1, 2 if half_height else 1)
-    frames = read_frames(input_path, start=config.start, end=config.end)
     done = 0
     with VideoWriter(
         output_path,
@@ -95,6 +103,12 @@ def convert(
         audio_end=config.end,
         metadata=metadata,
     ) as writer:
+        estimator: DepthStream = BuiltinStream()
+        if model is not None:
+            decoded = _timed(read_frames(input_path, start=config.start, end=config.end), "decode", clock)
+            scenes = survey_depth(decoded, model=model, total=total, on_progress=on_survey, clock=clock)
+            estimator = ModelStream(model, scenes, strength=config.depth_stability)
+        frames = read_frames(input_path, start=config.start, end=config.end)
         for pts, packed, sheet in _packed(
             frames, config, device, estimator, flow, _middle(total, sheet_path), clock
         ):
@@ -108,17 +122,18 @@ def convert(
 
 
 def _convert_photo(
-    input_path: Path,
+    picture: VideoFrame,
     output_path: Path,
     config: ConvertConfig,
     device: torch.device,
+    model: DepthModel | None,
     on_progress: Progress,
     sheet_path: Path | None,
     clock: StageClock,
 ) -> int:
     """Convert a single picture: a film of one frame."""
-    picture = VideoFrame(read_photo(input_path), 0, Fraction(1, 1))
-    estimator, flow = open_estimator(config.depth, device=device), open_flow(config.flow, device=device)
+    estimator = BuiltinStream() if model is None else ModelPhoto(model)
+    flow = open_flow(config.flow, device=device)
     for _, packed, sheet in _packed(
         iter([picture]), config, device, estimator, flow, _middle(1, sheet_path), clock
     ):

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..depth import DepthShaping, DepthStream, shape_depth, upsample_depth, working_size
+from ..depth import DepthShaping, DepthStream, shape_depth, upsample_depth, working_frame
 from ..dvg import (
     depth_to_disparity,
     forward_warp_with_disparity,
@@ -27,7 +26,7 @@ from ..dvg import (
 )
 from ..dvg.eyes import Eye
 from ..fill import LOOK_AHEAD, FastFill, ViewFlow, ViewFrame, carry_flow, chain
-from ..flow import CutDetector, FlowEstimator, flow_confidence
+from ..flow import CutDetector, FlowEstimator, Motion, flow_confidence
 from ..stereo import FloatingWindow
 from .clock import StageClock
 from .reader import VideoFrame
@@ -36,16 +35,8 @@ _AS_IT_IS = DepthShaping()
 
 
 @dataclass(frozen=True)
-class Motion:
-    """Flow of a frame towards a neighbour, at working size."""
-
-    flow: Tensor  # [1, 2, h, w] px
-    confidence: Tensor  # [1, 1, h, w] in [0, 1]
-
-
-@dataclass(frozen=True)
 class Analysed:
-    """A frame with its motion; None where there is no neighbour in the same scene."""
+    """A frame with its motion at working size; None where there is no neighbour in the same scene."""
 
     frame: VideoFrame
     small: np.ndarray  # [h, w, 3] uint8, the frame at working size
@@ -104,8 +95,7 @@ def analyse(frames: Iterator[VideoFrame], *, flow: FlowEstimator, clock: StageCl
     prepared: Any = None  # the frame as the flow estimator takes it
     for frame in frames:
         with clock("flow"):
-            height, width = working_size(*frame.image.shape[:2])
-            small = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
+            small = working_frame(frame.image)
             starts_scene = cuts.step(small) or current is None
             previous, prepared = prepared, flow.prepare(torch.from_numpy(small).permute(2, 0, 1))
             to_previous = None
@@ -132,13 +122,8 @@ def estimate(frames: Iterator[Analysed], *, estimator: DepthStream, clock: Stage
         with clock("depth"):
             if frame.starts_scene:
                 estimator.reset()
-            depth = estimator.step(frame.small, _vectors(frame.to_next), _vectors(frame.to_previous))
+            depth = estimator.step(frame.small, frame.to_next, frame.to_previous)
         yield Estimated(frame, depth)
-
-
-def _vectors(motion: Motion | None) -> np.ndarray | None:
-    """Give the flow as [h, w, 2], as the depth estimator takes it."""
-    return None if motion is None else np.ascontiguousarray(motion.flow[0].permute(1, 2, 0).numpy())
 
 
 def place(

@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from .server import REPOSITORY, ExecutionFailed
+from .clips import read_video
+from .server import REPOSITORY, ExecutionFailed, output_videos
 
 
 def estimator_prompt(estimator: str, **inputs) -> dict:
@@ -30,15 +31,39 @@ def tiny_models():
     return module
 
 
-def test_a_model_in_comfyuis_folder_runs(comfy_server, tiny_models):
+@pytest.fixture
+def model_name(comfy_server, tiny_models):
+    """Put a tiny model in ComfyUI's folder for one test: other tests share the server."""
     folder = comfy_server.base / "models" / "depth_estimation" / "zoedepth-nyu-kitti"
     folder.mkdir(parents=True)
     tiny_models.save_model(folder, "zoedepth")
-    try:
-        outputs = comfy_server.run(estimator_prompt("zoedepth"))
-    finally:
-        shutil.rmtree(folder)  # other tests share the server
+    yield "zoedepth"
+    shutil.rmtree(folder)
+
+
+def test_a_model_in_comfyuis_folder_runs(comfy_server, model_name):
+    outputs = comfy_server.run(estimator_prompt(model_name, depth_stability=0.8))
     assert len(outputs["3"]["images"]) == 3
+
+
+def test_a_model_in_comfyuis_folder_converts_a_film(comfy_server, model_name, uploaded_clip, tmp_path):
+    settings = {
+        "video": ["1", 0],
+        "format": "full_sbs",
+        "divergence": 2.5,
+        "convergence": 0.5,
+        "eye": "right",
+        "depth": model_name,
+        "crf": 18,
+        "filename_prefix": "models/film",
+    }
+    prompt = {
+        "1": {"class_type": "LoadVideo", "inputs": {"file": uploaded_clip}},
+        "2": {"class_type": "SpatialDreamerConvertVideo", "inputs": settings},
+    }
+    (video,) = output_videos(comfy_server.run(prompt))
+    frames, _ = read_video(comfy_server.fetch(video, tmp_path))
+    assert frames.shape == (30, 180, 640, 3)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import (
     BuiltinDepth,
-    estimate,
+    catalogue,
     estimate_depth,
     list_estimators,
     upsample_depth,
@@ -25,7 +25,7 @@ def test_builtin_is_listed_and_says_what_it_is():
 
 
 def test_the_preview_grade_is_logged_once(caplog):
-    estimate.warn_preview_grade.cache_clear()
+    catalogue._warn_preview_grade.cache_clear()
     with caplog.at_level(logging.WARNING):
         estimate_depth(torch.rand(1, 3, 8, 8))
         estimate_depth(torch.rand(1, 3, 8, 8))

@@ -1,4 +1,4 @@
-"""A film converted with a depth model: the real loading code and a tiny model of the real class."""
+"""Films converted with depth models: tiny ones of the real classes, and one whose exact depth is known."""
 
 from __future__ import annotations
 
@@ -6,9 +6,179 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.video import ConvertConfig, VideoWriter, convert, probe, read_frames
+from spatialdreamer_core.cli import main
+from spatialdreamer_core.depth import DepthSurvey, ModelStream
+from spatialdreamer_core.depth.models import find_model
+from spatialdreamer_core.flow import open_flow
+from spatialdreamer_core.metrics import make_clip
+from spatialdreamer_core.video import ConvertConfig, StageClock, VideoWriter, convert, probe, read_frames
+from spatialdreamer_core.video.stages import analyse, estimate
+from spatialdreamer_core.video.survey import survey_depth
+
+SCENE_FRAMES = 30
+
+
+class RedIsNear:
+    """A depth model for pictures whose red channel is their inverse depth; it may jump in scale and shift."""
+
+    def __init__(self, *, jumps: bool) -> None:
+        self.spec = find_model("midas")
+        self.modules = (torch.nn.Linear(1, 1),)
+        self.pictures = 0
+        self._jumps = jumps
+        self._generator = torch.Generator().manual_seed(0)
+
+    def inverse_depth(self, frames):
+        self.pictures += len(frames)
+        scale, shift = torch.rand(2, len(frames), 1, 1, 1, generator=self._generator)
+        red = frames[:, :1]
+        return (0.7 + 0.7 * scale) * red + 0.4 * shift - 0.2 if self._jumps else red
+
+
+def write_film(path, pictures):
+    height, width = pictures[0].shape[:2]
+    size = {"width": width, "height": height}
+    with VideoWriter(path, **size, crf=0, frame_rate=Fraction(25), time_base=Fraction(1, 25)) as writer:
+        for t, picture in enumerate(pictures):
+            writer.write(picture, t)
+    return path
+
+
+@pytest.fixture(scope="session")
+def two_scenes(tmp_path_factory):
+    """Give a film of two scenes of different depth; red is inverse depth, green and blue are texture."""
+    pictures = []
+    for name, invert in (("translate_right", False), ("walker_two_layers", True)):
+        clip = make_clip(name, frames=SCENE_FRAMES, size=(90, 160))
+        texture = 1 - clip.frames if invert else clip.frames
+        mixed = torch.cat((clip.inverse_depth, texture[:, 1:]), dim=1)
+        pictures += [(frame * 255).round().byte().permute(1, 2, 0).numpy() for frame in mixed]
+    return write_film(tmp_path_factory.mktemp("two_scenes") / "film.mp4", pictures)
+
+
+def film_depth(path, model, strength):
+    """Run both passes as `convert` does; return the frames' red channel and their depth, [F, h, w] each."""
+    clock = StageClock()
+    scenes = survey_depth(read_frames(path), model=model, total=None, on_progress=None, clock=clock)
+    assert len(scenes) == 2
+    analysed = analyse(read_frames(path), flow=open_flow("dis_fast"), clock=clock)
+    stream = ModelStream(model, scenes, strength=strength)
+    estimated = list(estimate(analysed, estimator=stream, clock=clock))
+    red = np.stack([frame.analysed.small[..., 0] for frame in estimated]) / 255
+    return red, np.stack([frame.depth for frame in estimated])
+
+
+def unsteadiness(red, depth):
+    """How much a scene's frames differ in scale, relative to their mean scale, and in mean error."""
+    x, y = (values.reshape(len(values), -1) for values in (red, depth))
+    dx = x - x.mean(1, keepdims=True)
+    scale = (dx * y).sum(1) / (dx * dx).sum(1)
+    error = (y - scale.mean() * x).mean(1)
+    return scale.std() / scale.mean(), error.std()
+
+
+@pytest.mark.parametrize("scene", [slice(0, SCENE_FRAMES), slice(SCENE_FRAMES, 2 * SCENE_FRAMES)])
+def test_jumps_of_scale_and_shift_do_not_reach_a_films_depth(two_scenes, scene):
+    loose, steady = (
+        unsteadiness(*(video[scene] for video in film_depth(two_scenes, RedIsNear(jumps=True), strength)))
+        for strength in (0.0, 0.6)
+    )
+    assert min(loose) > 0.1
+    assert all(after < before / 10 for before, after in zip(loose, steady, strict=True))
+
+
+def test_a_scenes_range_holds_in_the_second_pass(two_scenes):
+    """Near stays white and far stays black, although the model's unit is another in each frame."""
+    _, depth = film_depth(two_scenes, RedIsNear(jumps=True), 0.6)
+    for scene in (depth[:SCENE_FRAMES], depth[SCENE_FRAMES:]):
+        low, high = np.percentile(scene, (2, 98), axis=(1, 2))
+        assert low.max() < 0.3
+        assert high.min() > 0.7
+        assert np.ptp(low) < 0.05
+        assert np.ptp(high) < 0.05
+
+
+def test_a_whole_film_is_as_steady_as_with_a_steady_model(two_scenes, tmp_path):
+    pictures = {}
+    for name, jumps, stability in (("true", False, 0.6), ("steady", True, 0.6), ("loose", True, 0.0)):
+        output = tmp_path / f"{name}.mp4"
+        config = ConvertConfig(divergence=8, depth_stability=stability)
+        convert(two_scenes, output, config, depth_model=RedIsNear(jumps=jumps))
+        pictures[name] = np.stack([frame.image[:, 160:] for frame in read_frames(output)]).astype(int)
+    errors = {name: np.abs(video - pictures["true"]).mean((1, 2, 3)) for name, video in pictures.items()}
+    for scene in (slice(0, SCENE_FRAMES), slice(SCENE_FRAMES, None)):
+        assert errors["steady"][scene].std() < errors["loose"][scene].std() / 5
+
+
+def test_the_first_pass_looks_at_few_frames_and_shows_where_it_is(two_scenes, tmp_path):
+    model, seen = RedIsNear(jumps=False), []
+    convert(two_scenes, tmp_path / "out.mp4", depth_model=model, on_survey=lambda *now: seen.append(now))
+    frames = 2 * SCENE_FRAMES
+    assert seen == [(done, frames) for done in range(1, frames + 1)]
+    assert model.pictures == frames + 2 * (8 + 1), "of each scene, frames 0 to 7 and 16"
+
+
+def test_only_the_part_that_is_converted_is_measured(two_scenes, tmp_path):
+    model, seen = RedIsNear(jumps=False), []
+    part = ConvertConfig(start=0.2, end=0.4)
+    output = tmp_path / "out.mp4"
+    convert(two_scenes, output, part, depth_model=model, on_survey=lambda *now: seen.append(now))
+    assert seen == [(done, 5) for done in range(1, 6)]
+    assert model.pictures == 10
+
+
+def test_the_first_pass_can_be_interrupted(two_scenes, tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(two_scenes, tmp_path / "out.mp4", depth_model=RedIsNear(jumps=False), on_survey=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_shows_both_passes(install, film, tmp_path, capsys):
+    install("depth_anything_v2_small")
+    arguments = ["convert", str(film), "-o", str(tmp_path / "out.mp4"), "--depth", "depth_anything_v2_small"]
+    assert main([*arguments, "--depth-stability", "0.3"]) == 0
+    shown = capsys.readouterr().err
+    assert shown.index("measuring depth range: ") < shown.index("film.mp4: ")
+    assert "5/5" in shown
+    assert main([*arguments, "--depth-stability", "1"]) == 2
+    assert "depth_stability must be between 0 and 0.95, got 1" in capsys.readouterr().err
+
+
+def test_the_builtin_estimator_needs_no_first_pass(film, tmp_path):
+    seen = []
+    config = ConvertConfig(depth="builtin")
+    convert(film, tmp_path / "out.mp4", config, on_survey=lambda *now: seen.append(now))
+    assert seen == []
+
+
+def test_a_photo_is_seen_once(tmp_path):
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 81, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    model = RedIsNear(jumps=False)
+    assert convert(tmp_path / "photo.png", tmp_path / "out.png", depth_model=model) == 1
+    assert model.pictures == 1
+
+
+def test_a_scene_keeps_its_unit_however_its_first_frames_jump():
+    """The survey's mean over the first frames is the unit; a single frame's would be off by up to a third."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (48, 64, 3), np.uint8)
+    survey = DepthSurvey(RedIsNear(jumps=True))
+    for _ in range(40):
+        survey.step(picture, starts_scene=False)
+    (scene,) = survey.finish()
+    low, high = np.percentile(picture[..., 0] / 255, (2, 98))
+    assert scene.start_range == pytest.approx((1.05 * low, 1.05 * high), abs=0.15)
+    assert scene.range.low < scene.start_range[0]
+    assert scene.range.high > scene.start_range[1]
 
 
 @pytest.fixture

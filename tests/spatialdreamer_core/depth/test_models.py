@@ -12,8 +12,8 @@ from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import (
     DEFAULT_MODEL,
     MODELS,
-    BuiltinDepth,
-    ModelDepth,
+    ModelPhoto,
+    apply_scene_ranges,
     catalogue,
     estimate_depth,
     estimator_names,
@@ -21,13 +21,15 @@ from spatialdreamer_core.depth import (
     list_estimators,
     load_model,
     loading,
-    normalise_scenes,
+    measure_scenes,
     open_estimator,
     prepare_estimator,
     resolve_estimator,
 )
-from spatialdreamer_core.depth.inference import infer_clip
+from spatialdreamer_core.depth.inference import infer_clip, infer_picture
 from spatialdreamer_core.depth.models import find_model
+from spatialdreamer_core.flow import estimate_flow
+from spatialdreamer_core.metrics import make_clip
 
 ONE_OF_EACH_FAMILY = ("midas", DEFAULT_MODEL, "zoedepth", "depth_pro", "marigold")
 
@@ -104,7 +106,7 @@ def test_what_is_not_installed_is_listed_with_its_address():
 def test_each_family_gives_depth_of_the_frames_size(install, name):
     folder = install(name)
     frames = frames_of()
-    depth = estimate_depth(frames, estimator=name)
+    depth = estimate_depth(frames, estimator=name, stability=0.0)
     assert depth.shape == (3, 1, 30, 52)
     assert depth.dtype == torch.float32
     assert 0 <= depth.min() < depth.max() <= 1
@@ -112,7 +114,8 @@ def test_each_family_gives_depth_of_the_frames_size(install, name):
     assert info.available
     assert info.folder == folder
     one_by_one = torch.cat([load_model(name).inverse_depth(frame[None]) for frame in frames])
-    torch.testing.assert_close(depth, normalise_scenes(one_by_one, []), atol=1e-3, rtol=0)
+    expected = apply_scene_ranges(one_by_one, measure_scenes(one_by_one))
+    torch.testing.assert_close(depth, expected, atol=1e-3, rtol=0)
 
 
 def test_metric_depth_anything_gives_inverse_metres(install):
@@ -264,23 +267,43 @@ def test_a_missing_package_is_named(install, monkeypatch):
         load_model("midas")
 
 
-def test_a_stream_gives_what_a_clips_first_frame_gives_and_starts_anew(install):
+def test_a_single_picture_is_told_that_it_does_not_fit():
+    picture = np.zeros((30, 52, 3), np.uint8)
+    assert infer_picture(FakeModel(), picture).shape == (1, 1, 30, 52)
+    with pytest.raises(InputError, match=r"midas ran out of it at 52x30"):
+        infer_picture(FakeModel(capacity=0), picture)
+
+
+def test_a_clip_is_stabilised_unless_its_stability_is_zero():
+    frames = make_clip("translate_right", frames=9, size=(90, 160)).frames
+    steady, jumping = FakeModel(), FakeModel()
+    jumping.inverse_depth = lambda batch: (0.7 + 0.7 * torch.rand(len(batch), 1, 1, 1)) * batch[:, :1] - 0.3
+    torch.manual_seed(0)
+    truth, stable, raw = (
+        estimate_depth(frames, estimator=model, stability=stability)
+        for model, stability in ((steady, 0.0), (jumping, 0.6), (jumping, 0.0))
+    )
+    assert (raw - truth).abs().mean() > 0.04
+    assert (stable - truth).abs().mean() < 0.01
+    flow = estimate_flow(frames)
+    given = estimate_depth(frames, estimator=steady, flow_forward=flow[0], flow_backward=flow[1])
+    assert (given - truth).abs().mean() < 0.01
+    resting = estimate_depth(frames, estimator=steady, flow_forward=0 * flow[0], flow_backward=0 * flow[1])
+    assert not torch.equal(given, resting)
+    with pytest.raises(InputError, match=r"stability must be between 0 and 0\.95, got 1"):
+        estimate_depth(frames, estimator=steady, stability=1.0)
+
+
+def test_a_photo_as_a_stream_is_what_a_clip_of_one_frame_is(install):
     install(DEFAULT_MODEL)
-    stream = open_estimator(DEFAULT_MODEL)
-    assert isinstance(stream, ModelDepth)
-    images = [(frame * 255).round().byte().permute(1, 2, 0).numpy() for frame in frames_of(2)]
-    first, second = (stream.step(image, None, None) for image in images)
-    assert first.shape == second.shape == (30, 52)
-    assert first.dtype == np.float32
-    assert 0 <= second.min() < second.max() <= 1
-    frame = torch.from_numpy(images[0]).permute(2, 0, 1)[None] / 255
-    alone = estimate_depth(frame, estimator=DEFAULT_MODEL)[0, 0].numpy()
-    np.testing.assert_allclose(first, alone, atol=1e-5)
-    stream.reset()
-    np.testing.assert_array_equal(stream.step(images[0], None, None), first)
+    model = open_estimator(DEFAULT_MODEL)
+    image = (frames_of(1)[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    frame = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    alone = estimate_depth(frame, estimator=model)[0, 0].numpy()
+    np.testing.assert_allclose(ModelPhoto(model).step(image, None, None), alone, atol=1e-5)
 
 
-def test_the_builtin_estimator_opens_as_a_stream():
-    assert isinstance(open_estimator("auto"), BuiltinDepth)
+def test_an_estimator_opens_as_its_model_or_as_none():
+    assert open_estimator("auto") is None
     with pytest.raises(InputError, match="estimator must be one of builtin, auto, depth_anything_v2_small"):
         open_estimator("magic")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.depth import BuiltinDepth
+from spatialdreamer_core.depth import BuiltinStream
 from spatialdreamer_core.dvg import ease_borders
 from spatialdreamer_core.flow import open_flow
 from spatialdreamer_core.stereo import floating_window
@@ -46,7 +46,7 @@ def convert_and_split(clip, folder, **settings):
 def placed_frames(clip, *, eyes=1):
     clock = StageClock()
     analysed = analyse(read_frames(clip), flow=open_flow("dis_fast"), clock=clock)
-    estimated = estimate(analysed, estimator=BuiltinDepth(), clock=clock)
+    estimated = estimate(analysed, estimator=BuiltinStream(), clock=clock)
     cpu = torch.device("cpu")
     return list(place(estimated, eyes=eyes, divergence=5, convergence=0.2, device=cpu, clock=clock))
 

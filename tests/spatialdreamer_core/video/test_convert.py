@@ -18,7 +18,7 @@ from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import (
     EDGE_DILATION,
     EDGE_WIDTH,
-    BuiltinDepth,
+    BuiltinStream,
     DepthShaping,
     estimate_depth,
     guide_depth,
@@ -113,7 +113,7 @@ def test_streaming_equals_the_functions(clip, tmp_path):
     clock = StageClock()
     analysed = analyse(iter(frames), flow=open_flow("dis_fast"), clock=clock)
     placed = place(
-        estimate(analysed, estimator=BuiltinDepth(), clock=clock),
+        estimate(analysed, estimator=BuiltinStream(), clock=clock),
         eyes=1,
         divergence=4.0,
         convergence=0.5,
@@ -165,7 +165,7 @@ def test_films_shape_depth_as_the_functions_do(clip, guided):
     analysed = analyse(read_frames(clip), flow=open_flow("dis_fast"), clock=clock)
     placed = list(
         place(
-            estimate(analysed, estimator=BuiltinDepth(), clock=clock),
+            estimate(analysed, estimator=BuiltinStream(), clock=clock),
             eyes=1,
             divergence=4.0,
             convergence=0.5,
@@ -281,6 +281,7 @@ def test_progress_may_interrupt_and_nothing_stays(clip, tmp_path):
         ({"format": "vr360"}, "format must be one of full_sbs"),
         ({"eye": "middle"}, "eye must be one of right, left, both, got 'middle'"),
         ({"depth": "telepathy"}, "depth must be one of builtin"),
+        ({"depth_stability": 1.0}, "depth_stability must be between 0 and 0.95, got 1"),
         ({"crf": 60}, "crf must be between 0 and 51, got 60"),
         ({"start": 2.0, "end": 1.0}, r"end must be later than start \(2 s\), got 1 s"),
         ({"start": 100.0}, r"start must be less than the video's duration \(0.48 s\), got 100 s"),

@@ -1,0 +1,81 @@
+"""The first pass over a film: a depth model's range in each scene, measured on some of its frames.
+
+Of each scene the model sees the first 8 frames, and from then on every 16th: one frame in seven where scenes
+last 100 frames. Percentiles over these are the range that normalises the scene; the first frames' mean range
+is the unit in which `DepthStabiliser` begins it. The second pass holds its output to the running range of its
+input, so the percentiles of input as it comes stay valid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from .alignment import typical_range
+from .inference import infer_picture
+from .loading import DepthModel
+from .scene_range import SceneRange, SceneRangeMeter
+
+START_FRAMES = 8  # of a scene, all of which are looked at
+_EVERY = 16  # frames, one of which is looked at after those
+
+
+@dataclass(frozen=True)
+class SurveyedScene:
+    """What the first pass found out about a scene, in the model's own unit."""
+
+    range: SceneRange
+    start_range: tuple[float, float]  # what frames at the start of the scene have on average
+
+
+class DepthSurvey:
+    """Takes a film's frames in order and measures its scenes; its memory does not grow with their length.
+
+    Args:
+        model: The model, on the device where it is to run.
+    """
+
+    def __init__(self, model: DepthModel) -> None:
+        self._model = model
+        self._scenes: list[SurveyedScene] = []
+        self._begin_scene()
+
+    def step(
+        self,
+        frame: np.ndarray,  # [h, w, 3] uint8 RGB
+        *,
+        starts_scene: bool,
+    ) -> None:
+        """Take the next frame.
+
+        Raises:
+            InputError: If it does not fit into memory.
+        """
+        if starts_scene:
+            self._finish_scene()
+            self._begin_scene()
+        if self._count < START_FRAMES:
+            depth = infer_picture(self._model, frame)
+            self._start.append(depth)
+            self._meter.add(depth)
+        elif self._count % _EVERY == 0:  # stands for as many frames as all those of the start do together
+            self._meter.add(infer_picture(self._model, frame), weight=START_FRAMES)
+        self._count += 1
+
+    def finish(self) -> list[SurveyedScene]:
+        """Return the scenes, in order."""
+        self._finish_scene()
+        return self._scenes
+
+    def _begin_scene(self) -> None:
+        """Forget the current scene."""
+        self._meter = SceneRangeMeter()
+        self._start: list[Tensor] = []
+        self._count = 0  # frames of the scene
+
+    def _finish_scene(self) -> None:
+        """Note what was found out about the current scene, if there is one."""
+        if self._count:
+            self._scenes.append(SurveyedScene(self._meter.result(), typical_range(self._start)))

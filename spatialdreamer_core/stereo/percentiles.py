@@ -1,0 +1,24 @@
+"""Percentiles of maps of any size, of a bounded number of samples."""
+
+from __future__ import annotations
+
+from math import gcd
+
+import torch
+from torch import Tensor
+
+_SAMPLES = 1 << 20  # values that percentiles are taken from
+
+
+def percentiles(
+    values: Tensor,  # [..., W]
+    low: float,
+    high: float,
+) -> tuple[float, float]:
+    """Return the values below which the shares `low` and `high` lie, of about a million spread evenly."""
+    step = max(1, values.numel() // _SAMPLES)
+    while gcd(step, values.shape[-1]) != 1:
+        step += 1
+    shares = torch.tensor([low, high], device=values.device)
+    bounds = torch.quantile(values.reshape(-1)[::step].float(), shares)
+    return float(bounds[0]), float(bounds[1])

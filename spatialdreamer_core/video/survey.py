@@ -1,0 +1,46 @@
+"""The first pass over a film with a depth model: its scenes, and the range of the depth in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+from ..depth import DepthModel, DepthSurvey, SurveyedScene, working_frame
+from ..flow import CutDetector
+from .clock import StageClock
+from .prefetch import prefetch
+from .reader import VideoFrame
+
+
+def survey_depth(
+    frames: Iterator[VideoFrame],
+    *,
+    model: DepthModel,
+    total: int | None,
+    on_progress: Callable[[int, int | None], None] | None,
+    clock: StageClock,
+) -> list[SurveyedScene]:
+    """Measure the scenes of a film; cuts are found on the same pictures as in `analyse`.
+
+    Args:
+        frames: The film.
+        model: The depth model.
+        total: Number of frames, if it is known.
+        on_progress: Called after each frame with the frames done and their total; may raise to interrupt.
+        clock: Adds up the time that each stage takes.
+
+    Returns:
+        The scenes, in order; none for a film without frames.
+
+    Raises:
+        InputError: If a frame does not fit into memory.
+    """
+    cuts, survey = CutDetector(), DepthSurvey(model)
+    with closing(prefetch(frames)) as decoded:
+        for done, frame in enumerate(decoded, start=1):
+            with clock("survey"):
+                small = working_frame(frame.image)
+                survey.step(small, starts_scene=cuts.step(small))
+            if on_progress is not None:
+                on_progress(done, total)
+    return survey.finish()
