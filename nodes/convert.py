@@ -12,7 +12,7 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, io, ui
 
-from ..spatialdreamer_core.depth import AUTO_EDGE, DEFAULT_STRENGTH, estimator_names
+from ..spatialdreamer_core.depth import DEFAULT_STRENGTH, estimator_names
 from ..spatialdreamer_core.stereo import FORMATS
 from ..spatialdreamer_core.video import BORDERS, FORMAT_SUFFIXES, ConvertConfig, convert, probe
 from .depth_models import depth_download_input, depth_stability_input, prepare_model
@@ -77,7 +77,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     "left or right edge. ease: they sink back to the screen towards the edge. "
                     "floating_window: narrow black bars bring the edge forward.",
                 ),
-                *shaping_inputs(),
+                *shaping_inputs(automatic_edges=True),
                 depth_stability_input(),
             ],
             outputs=[
@@ -104,8 +104,8 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         depth_gamma: float = 1.0,
         depth_near: float = 1.0,
         depth_far: float = 0.0,
-        edge_width: int = AUTO_EDGE,
-        edge_dilation: int = AUTO_EDGE,
+        edge_width: int = -1,
+        edge_dilation: int = 0,
         guided_upsampling: bool = False,
         depth_stability: float = DEFAULT_STRENGTH,
     ) -> io.NodeOutput:
@@ -122,7 +122,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             depth_gamma=depth_gamma,
             depth_near=depth_near,
             depth_far=depth_far,
-            edge_width=edge_width,
+            edge_width=None if edge_width < 0 else edge_width,
             edge_dilation=edge_dilation,
             guided_upsampling=guided_upsampling,
             depth_stability=depth_stability,

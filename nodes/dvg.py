@@ -6,8 +6,6 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.depth import (
-    AUTO_EDGE,
-    EDGE_DILATION,
     EDGE_WIDTH,
     MAX_EDGE_DILATION,
     MAX_EDGE_WIDTH,
@@ -105,8 +103,8 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
         depth_gamma: float = 1.0,
         depth_near: float = 1.0,
         depth_far: float = 0.0,
-        edge_width: int = AUTO_EDGE,
-        edge_dilation: int = AUTO_EDGE,
+        edge_width: int = EDGE_WIDTH,
+        edge_dilation: int = 0,
         guided_upsampling: bool = False,
     ) -> io.NodeOutput:
         """Render the other eye's view."""
@@ -218,8 +216,17 @@ def convergence_input() -> io.Float.Input:
     )
 
 
-def shaping_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input]:
-    """Describe the widgets for depth before the warp."""
+def shaping_inputs(
+    *, automatic_edges: bool = False
+) -> list[io.Float.Input | io.Int.Input | io.Boolean.Input]:
+    """Describe the widgets for depth before the warp.
+
+    Args:
+        automatic_edges: Whether an `edge_width` of -1 leaves the choice to the node.
+    """
+    automatic = (
+        f" -1: {EDGE_WIDTH} for depth models, 0 for builtin, whose edges are done." if automatic_edges else ""
+    )
     return [
         io.Float.Input(
             "foreground_scale",
@@ -262,22 +269,21 @@ def shaping_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input]:
         ),
         io.Int.Input(
             "edge_width",
-            default=AUTO_EDGE,
-            min=AUTO_EDGE,
+            default=-1 if automatic_edges else EDGE_WIDTH,
+            min=-1 if automatic_edges else 0,
             max=MAX_EDGE_WIDTH,
-            tooltip="Pixels to either side of an edge of depth within which a ramp becomes a step, 0 to 20. "
-            "Ramps, as depth models leave them, tear outlines. 0: as they are. "
-            f"-1: {EDGE_WIDTH} for depth of models, 0 for depth with steep edges (builtin, exact).",
+            tooltip="Pixels beside an edge of depth within which a ramp becomes a step, 0 to 20, so placed "
+            "that objects keep their soft outline. Ramps, as depth models leave them, tear outlines. "
+            "0: as they are." + (automatic if automatic_edges else ""),
             optional=True,
         ),
         io.Int.Input(
             "edge_dilation",
-            default=AUTO_EDGE,
-            min=AUTO_EDGE,
+            default=0,
+            min=0,
             max=MAX_EDGE_DILATION,
-            tooltip="Pixels by which foregrounds grow, 0 to 10, so that no rim of their soft outlines stays "
-            "behind on the background. "
-            f"-1: {EDGE_DILATION} for depth of models, 0 for depth with steep edges (builtin, exact).",
+            tooltip="Pixels by which foregrounds grow, 0 to 10: for outlines softer than the depth's edges, "
+            "of which a rim stays behind on the background.",
             optional=True,
         ),
         io.Boolean.Input(

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _build_parser() -> argparse.ArgumentParser:
     """Describe the commands and their options; defaults are those of `ConvertConfig`."""
-    from .depth import EDGE_DILATION, EDGE_WIDTH
+    from .depth import EDGE_WIDTH
     from .flow import FLOW_METHODS
     from .stereo import FORMATS
 
@@ -139,16 +139,15 @@ def _build_parser() -> argparse.ArgumentParser:
         type=int,
         default=default.edge_width,
         metavar="PX",
-        help=f"px beside an edge of depth within which ramps become steps, 0 to 20; -1: {EDGE_WIDTH} for "
-        "depth models, 0 for builtin, whose edges are done",
+        help=f"px beside an edge of depth in which ramps become steps, 0 to 20; by itself {EDGE_WIDTH} for "
+        "depth models and 0 for builtin, whose edges are done",
     )
     convert.add_argument(
         "--edge-dilation",
         type=int,
         default=default.edge_dilation,
         metavar="PX",
-        help=f"px by which foregrounds grow over their soft outline, 0 to 10; -1: {EDGE_DILATION} for depth "
-        "models, 0 for builtin",
+        help="px by which foregrounds grow over their outline, 0 to 10",
     )
     convert.add_argument(
         "--guided-upsampling",

@@ -16,8 +16,6 @@ from .loading import DepthModel, load_model
 from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
 from .shaping import (
-    AUTO_EDGE,
-    EDGE_DILATION,
     EDGE_WIDTH,
     MAX_EDGE_DILATION,
     MAX_EDGE_WIDTH,
@@ -29,11 +27,9 @@ from .stream import BuiltinStream, DepthStream, ModelPhoto, ModelStream
 from .survey import DepthSurvey, SurveyedScene
 
 __all__ = [
-    "AUTO_EDGE",
     "BUILTIN",
     "DEFAULT_MODEL",
     "DEFAULT_STRENGTH",
-    "EDGE_DILATION",
     "EDGE_WIDTH",
     "MAX_EDGE_DILATION",
     "MAX_EDGE_WIDTH",

@@ -1,9 +1,9 @@
 """Depth for warping: its edges, range and curve as the user wants them, before it becomes disparity.
 
 Edges first, because the warp tears a ramp apart and leaves the rim of its foreground behind: ramps become
-steps (`edge_width`), and foregrounds grow over the mixed colours of their outline (`edge_dilation`). Then
-three pointwise curves in this order, each from [0, 1] to [0, 1] and monotone, so that `divergence` stays the
-total disparity range and nearer stays nearer:
+steps that put the mixed colours of an outline on the foreground (`edge_width`), and foregrounds grow if need
+be (`edge_dilation`). Then three pointwise curves in this order, each from [0, 1] to [0, 1] and monotone, so
+that `divergence` stays the total disparity range and nearer stays nearer:
 
     clipping          x = clip((x - far) / (near - far), 0, 1)
     gamma             x = x ** gamma
@@ -17,7 +17,7 @@ The foreground scale and its constants (k, b) are those that iw3 uses for relati
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,15 +25,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..checks import InputError, check_inverse_depth, check_range
-from .edges import dilate_foreground, edge_steepness, snap_edges
+from .edges import dilate_foreground, snap_edges
 
 MAX_FOREGROUND_SCALE = 3.0
 MIN_GAMMA, MAX_GAMMA = 0.1, 10.0
 MAX_EDGE_WIDTH, MAX_EDGE_DILATION = 20, 10  # px
-EDGE_WIDTH, EDGE_DILATION = 3, 1  # px; best for estimated depth and soft colours in `benchmarks.edges`
-AUTO_EDGE = -1  # EDGE_WIDTH and EDGE_DILATION where depth has ramps, 0 where its edges are steep
-_STEEP = 0.65  # edge_steepness from which on edges are steep
-_STEEPNESS_FRAMES = 5  # looked at, spread over the clip
+EDGE_WIDTH = 3  # px; best for blurred depth and harmless to exact one in `benchmarks.edges`
 _LEAST_RANGE = 0.01  # of near - far
 _GROWTH = ((12.0, 0.343), (12.0, 0.515), (12.0, 0.687))  # (k, b) of levels 1 to 3
 _SHRINKAGE = ((7.8788, -0.002102), (6.2626, -0.0003), (3.4343, -0.0001))  # (k, b) of levels -1 to -3
@@ -47,8 +44,8 @@ class DepthShaping:
     gamma: float = 1.0  # exponent, 0.1 to 10: above 1 pushes the middle back, below brings it forward
     near: float = 1.0  # depth from which on everything is nearest, 0 to 1
     far: float = 0.0  # depth up to which everything is farthest, 0 to 1
-    edge_width: int = 0  # px beside an edge within which a ramp becomes a step, 0 to 20; or AUTO_EDGE
-    edge_dilation: int = 0  # px by which foregrounds grow, 0 to 10; or AUTO_EDGE
+    edge_width: int = 0  # px beside an edge within which a ramp becomes a step, 0 to 20
+    edge_dilation: int = 0  # px by which foregrounds grow, 0 to 10
 
     def check(self) -> None:
         """Check every setting.
@@ -60,8 +57,8 @@ class DepthShaping:
         check_range("depth_gamma", self.gamma, MIN_GAMMA, MAX_GAMMA)
         check_range("depth_near", self.near, 0.0, 1.0)
         check_range("depth_far", self.far, 0.0, 1.0)
-        check_range("edge_width", self.edge_width, AUTO_EDGE, MAX_EDGE_WIDTH, "px")
-        check_range("edge_dilation", self.edge_dilation, AUTO_EDGE, MAX_EDGE_DILATION, "px")
+        check_range("edge_width", self.edge_width, 0, MAX_EDGE_WIDTH, "px")
+        check_range("edge_dilation", self.edge_dilation, 0, MAX_EDGE_DILATION, "px")
         if self.near - self.far < _LEAST_RANGE:
             raise InputError(
                 f"depth_near must be at least {_LEAST_RANGE:g} above depth_far ({self.far:g}), "
@@ -91,9 +88,6 @@ def shape_depth(
     if shaping == DepthShaping():
         return depth
     check_inverse_depth(depth)
-    shaping = _choose_edges(depth, shaping)
-    if shaping == DepthShaping():
-        return depth
     depth = depth.float().clamp(0, 1)
     if shaping.edge_width or shaping.edge_dilation:
         depth = _snap_edges(depth, shaping.edge_width, shaping.edge_dilation)
@@ -102,20 +96,6 @@ def shape_depth(
     if shaping.gamma != 1:
         depth = depth**shaping.gamma
     return _scale_foreground(depth, shaping.foreground_scale)
-
-
-def _choose_edges(depth: Tensor, shaping: DepthShaping) -> DepthShaping:
-    """Put numbers in the place of AUTO_EDGE."""
-    if AUTO_EDGE not in (shaping.edge_width, shaping.edge_dilation):
-        return shaping
-    frames = depth.detach()[:: -(-len(depth) // _STEEPNESS_FRAMES), 0].float().cpu()
-    steep = np.median([edge_steepness(frame.contiguous().numpy()) for frame in frames]) >= _STEEP
-    width, dilation = (0, 0) if steep else (EDGE_WIDTH, EDGE_DILATION)
-    return replace(
-        shaping,
-        edge_width=width if shaping.edge_width == AUTO_EDGE else shaping.edge_width,
-        edge_dilation=dilation if shaping.edge_dilation == AUTO_EDGE else shaping.edge_dilation,
-    )
 
 
 def _snap_edges(depth: Tensor, width: int, dilation: int) -> Tensor:

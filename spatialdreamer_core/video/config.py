@@ -7,10 +7,8 @@ from typing import Literal
 
 from ..checks import InputError, check_choice, check_range
 from ..depth import (
-    AUTO_EDGE,
     BUILTIN,
     DEFAULT_STRENGTH,
-    EDGE_DILATION,
     EDGE_WIDTH,
     MAX_STRENGTH,
     DepthShaping,
@@ -53,8 +51,10 @@ class ConvertConfig:
     depth_gamma: float = 1.0  # exponent of the depth, 0.1 to 10: above 1 pushes the middle back
     depth_near: float = 1.0  # depth from which on everything is nearest, 0 to 1
     depth_far: float = 0.0  # depth up to which everything is farthest, 0 to 1
-    edge_width: int = AUTO_EDGE  # px beside an edge within which ramps become steps, 0 to 20; -1: automatic
-    edge_dilation: int = AUTO_EDGE  # px by which foregrounds grow, 0 to 10; -1: automatic
+    edge_width: int | None = (
+        None  # px beside an edge within which ramps become steps, 0 to 20; None: automatic
+    )
+    edge_dilation: int = 0  # px by which foregrounds grow, 0 to 10
     guided_upsampling: bool = False  # whether depth's edges move to the edges of the frame's colours
 
     def check(self) -> None:
@@ -72,7 +72,7 @@ class ConvertConfig:
         check_choice("border", self.border, BORDERS)
         check_range("border_width", self.border_width, 0.0, MAX_BORDER_WIDTH, "% of width")
         check_choice("flow", self.flow, FLOW_METHODS)
-        self._shaping(self.edge_width, self.edge_dilation).check()
+        self._shaping(self.edge_width or 0).check()
         check_choice("codec", self.codec, CODECS)
         check_choice("preset", self.preset, PRESETS)
         check_range("crf", self.crf, 0, 51)
@@ -85,17 +85,13 @@ class ConvertConfig:
     def shaping(self) -> DepthShaping:
         """Return how depth is shaped before the warp.
 
-        An automatic edge goes by the estimator: every frame alike, and builtin depth, which is steep, costs
-        nothing.
+        An automatic edge width is 0 for the builtin estimator, which snaps its edges itself.
         """
-        builtin = resolve_estimator(self.depth) == BUILTIN
-        width, dilation = (0, 0) if builtin else (EDGE_WIDTH, EDGE_DILATION)
-        return self._shaping(
-            width if self.edge_width == AUTO_EDGE else self.edge_width,
-            dilation if self.edge_dilation == AUTO_EDGE else self.edge_dilation,
-        )
+        if self.edge_width is not None:
+            return self._shaping(self.edge_width)
+        return self._shaping(0 if resolve_estimator(self.depth) == BUILTIN else EDGE_WIDTH)
 
-    def _shaping(self, edge_width: int, edge_dilation: int) -> DepthShaping:
+    def _shaping(self, edge_width: int) -> DepthShaping:
         """Put the settings of depth together."""
         return DepthShaping(
             foreground_scale=self.foreground_scale,
@@ -103,7 +99,7 @@ class ConvertConfig:
             near=self.depth_near,
             far=self.depth_far,
             edge_width=edge_width,
-            edge_dilation=edge_dilation,
+            edge_dilation=self.edge_dilation,
         )
 
     def encoder(self, width: int) -> str:

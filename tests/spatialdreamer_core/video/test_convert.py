@@ -16,7 +16,6 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import (
-    EDGE_DILATION,
     EDGE_WIDTH,
     BuiltinStream,
     DepthShaping,
@@ -185,7 +184,7 @@ def test_films_shape_depth_as_the_functions_do(clip, guided):
 
 def test_edges_are_snapped_for_models_alone():
     model = ConvertConfig(depth="depth_anything_v2_small", depth_gamma=2).shaping()
-    assert model == DepthShaping(gamma=2, edge_width=EDGE_WIDTH, edge_dilation=EDGE_DILATION)
+    assert model == DepthShaping(gamma=2, edge_width=EDGE_WIDTH)
     assert ConvertConfig(depth="builtin").shaping() == DepthShaping()
     assert ConvertConfig(depth="builtin", edge_width=2).shaping() == DepthShaping(edge_width=2)
 
@@ -289,8 +288,8 @@ def test_progress_may_interrupt_and_nothing_stays(clip, tmp_path):
         ({"foreground_scale": 4.0}, "foreground_scale must be between -3 and 3, got 4"),
         ({"depth_gamma": 0.0}, "depth_gamma must be between 0.1 and 10, got 0"),
         ({"depth_near": 0.2, "depth_far": 0.5}, r"depth_near must be at least 0.01 above depth_far \(0.5\)"),
-        ({"edge_width": 21}, r"edge_width must be between -1 and 20 \(px\), got 21"),
-        ({"edge_dilation": -2}, r"edge_dilation must be between -1 and 10 \(px\), got -2"),
+        ({"edge_width": 21}, r"edge_width must be between 0 and 20 \(px\), got 21"),
+        ({"edge_dilation": -2}, r"edge_dilation must be between 0 and 10 \(px\), got -2"),
     ],
 )
 def test_settings_out_of_range(clip, tmp_path, change, message):
