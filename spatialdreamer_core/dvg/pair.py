@@ -55,7 +55,7 @@ def render_pair(
 
     Raises:
         InputError: If shapes differ, an option is out of range, the depth is not finite or not in [0, 1], or
-            what `inpaint` gives is no view without holes of the same size.
+            `inpaint` gives anything but finite frames of the same size.
     """
     check_choice("side", side, ("right", "left"))
     # 1. x1 to the other side, with its disparity; a hole shows background.

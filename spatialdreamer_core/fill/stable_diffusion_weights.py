@@ -70,16 +70,16 @@ def load_pipeline(folder: Path) -> Any:
             damaged one.
     """
     _check_architecture(folder)
-    diffusers, transformers = _import("diffusers"), _import("transformers")
+    pipeline_class = _import("diffusers", _CLASS)
+    part_classes = {
+        "unet": _import("diffusers", "UNet2DConditionModel"),
+        "vae": _import("diffusers", "AutoencoderKL"),
+        "text_encoder": _import("transformers", "CLIPTextModel"),
+    }
     try:
-        parts = {
-            "unet": _load_part(diffusers.UNet2DConditionModel, folder, "unet"),
-            "vae": _load_part(diffusers.AutoencoderKL, folder, "vae"),
-            "text_encoder": _load_part(transformers.CLIPTextModel, folder, "text_encoder"),
-        }
-        pipeline = diffusers.StableDiffusionInpaintPipeline.from_pretrained(
+        pipeline = pipeline_class.from_pretrained(
             folder,
-            **parts,
+            **{part: _load_part(part_class, folder, part) for part, part_class in part_classes.items()},
             local_files_only=True,
             use_safetensors=True,
             safety_checker=None,
@@ -111,10 +111,10 @@ def _load_part(part_class: Any, folder: Path, part: str) -> nn.Module:
     return module.float().eval().requires_grad_(False)
 
 
-def _import(package: str) -> Any:
-    """Import a package."""
+def _import(package: str, name: str) -> Any:
+    """Import a class of a package; both packages load a class only when it is asked for."""
     try:
-        return importlib.import_module(package)
+        return getattr(importlib.import_module(package), name)
     except (ImportError, AttributeError, RuntimeError) as error:
         raise _unusable(error) from error
 
