@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,13 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import InputError, check_choice
-from ..weights import download_folder, download_snapshot, hub_cache, model_folders
+from ..weights import fetch_snapshot
 from ..weights.download import OnProgress
 from .inverse import to_inverse_depth
 from .models import MODEL_KIND, MODELS, ModelSpec, find_model
 from .preprocess import Preprocessing, prepare, read_preprocessing, restore
 
-_LOGGER = logging.getLogger(__name__)
 _TOLERATED = 0.1  # share of tensors a checkpoint may lack; some lack layers that are built but never used
 
 
@@ -100,26 +98,17 @@ def fetch_model(name: str, *, download: bool = False, on_progress: OnProgress | 
     """
     check_choice("estimator", name, tuple(model.name for model in MODELS))
     spec = find_model(name)
-    snapshot = spec.find()
-    if snapshot is not None and not snapshot.missing:
-        return snapshot.folder
-    if download:
-        _LOGGER.info("downloading %s (%s) from %s", spec.title, spec.licence, spec.address)
-        return download_snapshot(
-            MODEL_KIND, spec.repository, spec.files, revision=spec.revision, on_progress=on_progress
-        )
-    remedy = (
-        f"download it (--download, download=True, or the node's `download`), or put the files from "
-        f"{spec.address} into {download_folder(MODEL_KIND) / spec.repository.split('/')[-1]}"
-    )
-    if snapshot is not None:
-        raise InputError(
-            f"depth estimator {name} ({spec.title}) must be whole, but {snapshot.folder} lacks "
-            f"{', '.join(snapshot.missing)}; {remedy}"
-        )
-    searched = ", ".join(map(str, [*model_folders(MODEL_KIND), hub_cache()]))
-    raise InputError(
-        f"depth estimator {name} ({spec.title}) needs its weights, which are in none of {searched}; {remedy}"
+    return fetch_snapshot(
+        spec.find(),
+        MODEL_KIND,
+        spec.repository,
+        spec.files,
+        model=f"depth estimator {name} ({spec.title})",
+        licence=spec.licence,
+        switches="--download, download=True, or the node's `download`",
+        revision=spec.revision,
+        download=download,
+        on_progress=on_progress,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..weights import Snapshot, find_snapshot, repository_address
+from ..weights import Snapshot, find_snapshot, repository_address, stable_diffusion_files
 
 MODEL_KIND = "depth_estimation"  # name of the folders
 DEFAULT_MODEL = "depth_anything_v2_small"  # what `auto` takes
@@ -17,20 +17,6 @@ Family = Literal["dpt", "zoedepth", "depth_anything", "depth_pro", "marigold"]
 Semantics = Literal["affine_inverse", "metric", "affine_depth"]
 
 _TRANSFORMERS_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
-_MARIGOLD_FILES = (
-    "model_index.json",
-    "scheduler/scheduler_config.json",
-    "text_encoder/config.json",
-    "text_encoder/model.fp16.safetensors",
-    "tokenizer/merges.txt",
-    "tokenizer/special_tokens_map.json",
-    "tokenizer/tokenizer_config.json",
-    "tokenizer/vocab.json",
-    "unet/config.json",
-    "unet/diffusion_pytorch_model.fp16.safetensors",
-    "vae/config.json",
-    "vae/diffusion_pytorch_model.fp16.safetensors",
-)
 
 
 @dataclass(frozen=True)
@@ -109,7 +95,7 @@ MODELS: tuple[ModelSpec, ...] = (
         "affine_depth",
         "see model card",
         None,
-        files=_MARIGOLD_FILES,
+        files=stable_diffusion_files(),
     ),
 )
 

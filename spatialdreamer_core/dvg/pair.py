@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import check_choice, check_finite, check_video
 from ..flow import estimate_flow
 from .disparity import depth_to_disparity
 from .eyes import Eye
@@ -45,19 +46,24 @@ def render_pair(
     Args:
         image: x1, the truth for what is learned from the pair.
         depth: Its inverse depth.
-        inpaint: Fills the holes of the other eye's view, such as `fast_fill`.
+        inpaint: Fills the holes of the other eye's view: `fast_fill`, or Stable Diffusion as `load_inpainter`
+            gives it.
         side: Where x2 lies. Holes of the view open on the left of near things for "right", on their right for
             "left", so both should occur in training.
         divergence: Total disparity range in % of the width, 0 to 20.
         convergence: The depth that lies on the screen, 0 to 1.
 
     Raises:
-        InputError: If shapes differ, a number is out of range or the depth is not finite or not in [0, 1].
+        InputError: If shapes differ, an option is out of range, the depth is not finite or not in [0, 1], or
+            `inpaint` gives anything but finite frames of the same size.
     """
+    check_choice("side", side, ("right", "left"))
     # 1. x1 to the other side, with its disparity; a hole shows background.
     disparity = depth_to_disparity(depth, divergence=divergence, convergence=convergence)
     warped, hole, seen = forward_warp_with_disparity(image, disparity, eye=side)
     reference = inpaint(warped, hole)
+    check_video("inpaint", reference, channels=3, like=image)
+    check_finite("inpaint", reference, "use another filler")
     reference_disparity = extend_background(seen, hole)
     # 2. x2 back to x1's place.
     back: Eye = "left" if side == "right" else "right"

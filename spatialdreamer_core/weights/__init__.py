@@ -2,8 +2,10 @@
 
 from .download import download
 from .estimator_info import EstimatorInfo
+from .fetch import fetch_snapshot
 from .folders import add_model_folder, download_folder, hub_cache, model_folders, torch_cache
 from .hub import Snapshot, download_snapshot, find_snapshot, repository_address
+from .layout import stable_diffusion_files
 
 __all__ = [
     "EstimatorInfo",
@@ -12,9 +14,11 @@ __all__ = [
     "download",
     "download_folder",
     "download_snapshot",
+    "fetch_snapshot",
     "find_snapshot",
     "hub_cache",
     "model_folders",
     "repository_address",
+    "stable_diffusion_files",
     "torch_cache",
 ]

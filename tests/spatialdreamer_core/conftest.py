@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import http.server
+import importlib.util
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +24,17 @@ def own_models(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path / "models"
+
+
+@pytest.fixture(scope="session")
+def tiny_diffusion():
+    """Load the module that makes tiny diffusion pipelines, as no folder of tests is a package."""
+    path = Path(__file__).with_name("tiny_diffusion.py")
+    spec = importlib.util.spec_from_file_location("tiny_diffusion", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["tiny_diffusion"] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ def models_folder(own_models, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_models():
+def tiny_models(tiny_diffusion):
     """Load the module that makes tiny models, as no folder of tests is a package."""
     pytest.importorskip("transformers")
     spec = importlib.util.spec_from_file_location("tiny_models", Path(__file__).with_name("tiny_models.py"))

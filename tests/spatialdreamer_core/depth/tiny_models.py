@@ -137,55 +137,14 @@ def _depth_pro():
 
 
 def _save_marigold(folder: Path) -> None:
-    from diffusers import AutoencoderKL, DDIMScheduler, MarigoldDepthPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    import tiny_diffusion
+    from diffusers import DDIMScheduler, MarigoldDepthPipeline
 
-    unet = UNet2DConditionModel(
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        sample_size=8,
-        in_channels=8,
-        out_channels=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=4,
-        norm_num_groups=4,
-    )
-    vae = AutoencoderKL(
-        block_out_channels=[8, 16],
-        down_block_types=["DownEncoderBlock2D", "DownEncoderBlock2D"],
-        up_block_types=["UpDecoderBlock2D", "UpDecoderBlock2D"],
-        latent_channels=4,
-        norm_num_groups=4,
-    )
-    words = ["<|startoftext|>", "<|endoftext|>", "a", "a</w>"]
-    source = folder.parent / "tokenizer_source"
-    source.mkdir()
-    (source / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
-    (source / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = CLIPTokenizer.from_pretrained(source, model_max_length=16)
-    text = CLIPTextConfig(
-        vocab_size=4,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
     pipeline = MarigoldDepthPipeline(
-        unet=unet,
-        vae=vae,
+        **tiny_diffusion.make_parts(folder.parent, channels=8),
         scheduler=DDIMScheduler(prediction_type="v_prediction", clip_sample=False),
-        text_encoder=CLIPTextModel(text),
-        tokenizer=tokenizer,
         prediction_type="depth",
         default_denoising_steps=1,
         default_processing_resolution=32,
     )
-    pipeline.save_pretrained(folder, variant="fp16")
-    for file in source.iterdir():
-        (folder / "tokenizer" / file.name).write_text(file.read_text())
-    (folder / "tokenizer" / "special_tokens_map.json").write_text("{}")
+    tiny_diffusion.save_pipeline(pipeline, folder)

@@ -43,6 +43,45 @@ def test_holes_open_on_either_side_of_near_things(side, opens):
     assert len(columns) >= 5
 
 
+def test_depth_is_carried_along_and_holes_show_the_background():
+    image = torch.full((1, 3, 8, 64), 0.4)
+    depth = torch.zeros(1, 1, 8, 64)
+    image[..., 24:40], depth[..., 24:40] = 0.9, 1.0
+    for side, near in (("right", slice(18, 34)), ("left", slice(30, 46))):
+        pair = render_pair(
+            image, depth, side=side, inpaint=partial(fast_fill, eye=side), divergence=10, convergence=0
+        )
+        expected = torch.zeros(64)
+        expected[near] = 6.4  # px: all of the divergence, 10 % of the width
+        error = (pair.reference_disparity[0, 0, 4] - expected).abs()
+        assert error.max() < 0.05, "softmax splatting leaves a little of what is behind"
+        assert pair.reference[0, 0, 4, near].median() == pytest.approx(0.9)
+
+
+def test_the_holes_of_the_two_sides_lie_on_both_sides_of_an_object(clip):
+    depth = clip.inverse_depth.clamp(0, 1)[:1]
+    holes = {
+        side: render_pair(
+            clip.frames[:1], depth, side=side, inpaint=partial(fast_fill, eye=side), divergence=5
+        ).hole
+        for side in ("right", "left")
+    }
+    nearer_right = torch.nn.functional.pad(depth, (0, 12)).unfold(-1, 13, 1).amax(-1) > depth + 0.2
+    nearer_left = torch.nn.functional.pad(depth, (12, 0)).unfold(-1, 13, 1).amax(-1) > depth + 0.2
+    for side, beside, opposite in (("right", nearer_right, nearer_left), ("left", nearer_left, nearer_right)):
+        assert holes[side][beside & ~opposite].mean() > 5 * holes[side][opposite & ~beside].mean()
+
+
+def test_the_mask_has_what_neighbouring_frames_could_not_see(clip):
+    depth = clip.inverse_depth.clamp(0, 1)
+    render = partial(render_pair, inpaint=partial(fast_fill, eye="right"), divergence=5)
+    alone = torch.cat([render(clip.frames[t : t + 1], depth[t : t + 1]).hole for t in range(3)])
+    together = render(clip.frames, depth)
+    assert (together.hole >= alone).all()
+    assert together.hole.mean() > alone.mean()
+    assert set(together.hole.unique().tolist()) == {0.0, 1.0}
+
+
 def test_both_sides_mirror_each_other(clip):
     depth = clip.inverse_depth.clamp(0, 1)[:1]
     fill = lambda view, hole: view + 0.3 * hole  # noqa: E731
@@ -59,8 +98,21 @@ def test_background_is_the_farther_side():
     assert not extend_background(disparity, torch.ones_like(hole)).any(), "a row of holes lies on the screen"
 
 
-def test_errors():
-    with pytest.raises(InputError, match="divergence must be between"):
-        render_pair(
-            torch.rand(1, 3, 4, 8), torch.rand(1, 1, 4, 8), inpaint=lambda view, hole: view, divergence=99
-        )
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"divergence": 99}, "divergence must be between"),
+        ({"convergence": -1}, "convergence must be between"),
+        ({"side": "both"}, "side must be one of right, left, got 'both'"),
+        ({"depth": torch.full((1, 1, 4, 8), torch.nan)}, "`depth` must be finite"),
+        ({"depth": torch.full((1, 1, 4, 8), 3.0)}, r"`depth` must be inverse depth in \[0, 1\]"),
+        ({"depth": torch.rand(1, 1, 4, 9)}, "must have the size of `image`"),
+        ({"depth": torch.rand(2, 1, 4, 8)}, "must have as many frames as `image`"),
+        ({"inpaint": lambda view, hole: view[..., 1:]}, "`inpaint` must have the size of `image`"),
+        ({"inpaint": lambda view, hole: view * torch.nan}, "`inpaint` must be finite"),
+    ],
+)
+def test_errors(changes, message):
+    arguments = {"depth": torch.rand(1, 1, 4, 8), "inpaint": lambda view, hole: view, **changes}
+    with pytest.raises(InputError, match=message):
+        render_pair(torch.rand(1, 3, 4, 8), arguments.pop("depth"), **arguments)

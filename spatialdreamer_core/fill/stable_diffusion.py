@@ -1,0 +1,176 @@
+"""Holes filled by Stable Diffusion inpainting (Rombach et al., CVPR 2022), each frame by itself.
+
+It invents what fast fill cannot know, and is meant for `render_pair`, where the invented view is only the
+reference that training starts from. Three things make it fit rendered views:
+
+- The UNet sees the mask at the latents' size. A hole a few pixels wide would fall between the samples of
+  diffusers' nearest resizing, so every block of pixels of one latent that a hole touches is masked whole.
+- A frame larger than the working size is averaged down, and every pixel that a hole touches counts as hole,
+  so that no colour of a hole gets into what is known.
+- Noise is drawn on the CPU, the same for each frame: chunks equal the whole, and flicker is least.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..checks import InputError, check_range, check_video
+from ..memory import is_out_of_memory, release_cached_memory
+from ..weights.download import OnProgress
+from .composite import composite
+from .stable_diffusion_weights import fetch_inpainting_model, load_pipeline
+
+
+@dataclass(frozen=True)
+class InpaintConfig:
+    """How holes are inpainted; defaults as published with the model and in diffusers."""
+
+    prompt: str = ""  # what the holes show, in words; nothing lets the picture decide
+    steps: int = 50  # of denoising, 1 to 1000
+    guidance: float = 7.5  # how closely the prompt is followed, 1 to 50; without one it has no meaning
+    size: int = 512  # px, to which the shorter side of larger frames is brought for the model, 64 to 4096
+    seed: int = 0  # of the noise, 0 to 2**63 - 1
+
+    def check(self) -> None:
+        """Check every setting.
+
+        Raises:
+            InputError: For the first one that breaks its rule.
+        """
+        check_range("steps", self.steps, 1, 1000)
+        check_range("guidance", self.guidance, 1, 50)
+        check_range("size", self.size, 64, 4096, "px")
+        check_range("seed", self.seed, 0, 2**63 - 1)
+
+
+class Inpainter:
+    """Fills holes by a pipeline of diffusers; to be called like `fast_fill`.
+
+    Args:
+        pipeline: A `StableDiffusionInpaintPipeline`.
+        config: How it fills.
+    """
+
+    def __init__(self, pipeline: Any, config: InpaintConfig) -> None:
+        self.config = config
+        self.modules: tuple[nn.Module, ...] = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
+        self._pipeline = pipeline
+
+    @torch.no_grad()  # not inference_mode: training takes the result
+    def __call__(
+        self,
+        view: Tensor,  # [F, 3, H, W] in [0, 1]
+        hole: Tensor,  # [F, 1, H, W], 1 = hole
+    ) -> Tensor:  # [F, 3, H, W] in [0, 1]
+        """Fill the holes of a rendered view.
+
+        Args:
+            view: The rendered view; what it shows in its holes is ignored.
+            hole: Hole mask; values above 0.5 are holes.
+
+        Returns:
+            The view with its holes filled; all other pixels are the view's own, bit for bit.
+
+        Raises:
+            InputError: If shapes differ or a frame does not fit into memory.
+        """
+        check_video("view", view, channels=3)
+        check_video("hole", hole, channels=1, like=view, like_name="view")
+        filled = view.clone()
+        for t in (hole > 0.5).flatten(1).any(dim=1).nonzero().flatten().tolist():
+            filled[t : t + 1] = self._inpaint(view[t : t + 1], hole[t : t + 1])
+        return composite(view, filled, hole)
+
+    def _inpaint(
+        self,
+        view: Tensor,  # [1, 3, H, W]
+        hole: Tensor,  # [1, 1, H, W]
+    ) -> Tensor:  # [1, 3, H, W]
+        """Redraw a frame at the working size, and bring it back to its own."""
+        size = (view.shape[-2], view.shape[-1])
+        small = _working_size(size, self.config.size)
+        # Both poolings have the same cells; diffusers takes values below 0 for another range.
+        image = F.adaptive_avg_pool2d(view.float().clamp(0, 1), small)
+        mask = F.adaptive_max_pool2d((hole > 0.5).float(), small)
+        image, mask = _pad(image, mask, self._pipeline.vae_scale_factor)
+        rows, columns = image.shape[-2:]
+        try:
+            redrawn = self._pipeline(
+                prompt=self.config.prompt,
+                image=image,
+                mask_image=mask,
+                height=rows,
+                width=columns,
+                num_inference_steps=self.config.steps,
+                guidance_scale=self.config.guidance if self.config.prompt else 1.0,
+                generator=torch.Generator().manual_seed(self.config.seed),
+                output_type="pt",
+            ).images
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            release_cached_memory()
+            raise InputError(
+                f"a frame must fit into memory, but Stable Diffusion inpainting ran out of it at {columns}x"
+                f"{rows}; use a smaller `size` than {self.config.size} px or smaller frames"
+            ) from error
+        redrawn = redrawn[..., : small[0], : small[1]]
+        return (redrawn if small == size else F.interpolate(redrawn, size, mode="bilinear")).to(view)
+
+
+def load_inpainter(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    config: InpaintConfig | None = None,
+    device: torch.device | str = "cpu",
+    download: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Inpainter:
+    """Load Stable Diffusion inpainting.
+
+    Args:
+        folder: A pipeline in diffusers' layout, or None for Stable Diffusion 2 inpainting (CreativeML Open
+            RAIL++-M), which is looked for in the model folders of the kind `diffusers` and in Hugging Face's
+            cache.
+        config: How it fills; None for the defaults.
+        device: Where it runs.
+        download: Whether to download missing files of Stable Diffusion 2 inpainting, 2.6 GB.
+        on_progress: Of the download, see `fetch_inpainting_model`.
+
+    Returns:
+        What `render_pair` takes for `inpaint`.
+
+    Raises:
+        InputError: If a setting is out of range, a package is missing, or files are missing, damaged or those
+            of another model.
+    """
+    config = config or InpaintConfig()
+    config.check()
+    if folder is None:
+        folder = fetch_inpainting_model(download=download, on_progress=on_progress)
+    inpainter = Inpainter(load_pipeline(Path(folder)), config)
+    for module in inpainter.modules:
+        module.to(device)
+    return inpainter
+
+
+def _working_size(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+    """Return a frame's size with the shorter side reduced to `shorter` if it is longer."""
+    shrink = min(1.0, shorter / min(size))
+    return round(size[0] * shrink), round(size[1] * shrink)
+
+
+def _pad(image: Tensor, mask: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Repeat the last row and column up to whole latents of `factor` pixels; mask such latents whole."""
+    height, width = image.shape[-2:]
+    padding = (0, -width % factor, 0, -height % factor)
+    image, mask = (F.pad(part, padding, mode="replicate") for part in (image, mask))
+    mask = F.interpolate(F.max_pool2d(mask, factor), scale_factor=factor, mode="nearest")
+    return image, mask
