@@ -11,6 +11,7 @@ from .catalogue import (
 )
 from .cues import CueWeights
 from .estimate import estimate_depth, upsample_depth, warn_preview_grade, working_size
+from .files import DEPTH_KINDS, DEPTH_SUFFIXES, DepthFile, FileDepth, load_depth
 from .loading import DepthModel, load_model
 from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
 from .normalise import RunningRange, normalise_scenes
@@ -21,14 +22,18 @@ from .stream import DepthStream, ModelDepth, open_estimator
 __all__ = [
     "BUILTIN",
     "DEFAULT_MODEL",
+    "DEPTH_KINDS",
+    "DEPTH_SUFFIXES",
     "MODELS",
     "MODEL_KIND",
     "BuiltinDepth",
     "CueWeights",
+    "DepthFile",
     "DepthModel",
     "DepthStabiliser",
     "DepthStream",
     "EstimatorInfo",
+    "FileDepth",
     "ModelDepth",
     "ModelSpec",
     "RunningRange",
@@ -38,6 +43,7 @@ __all__ = [
     "estimate_depth",
     "estimator_names",
     "list_estimators",
+    "load_depth",
     "load_model",
     "measure_scenes",
     "normalise_scenes",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..checks import InputError, check_choice, check_range
-from ..depth import estimator_names
+from ..depth import DEPTH_KINDS, estimator_names
 from ..dvg.borders import MAX_BORDER_WIDTH
 from ..dvg.disparity import MAX_DIVERGENCE
 from ..flow import FLOW_METHODS
@@ -37,6 +37,8 @@ class ConvertConfig:
     flow: str = "dis_fast"  # optical flow method, one of flow.FLOW_METHODS
     border: str = "none"  # what keeps near things that the frame's sides cut behind the frame, one of BORDERS
     border_width: float = 5.0  # width of the border that "ease" flattens, % of the width, 0 to 25
+    depth_file: str | None = None  # file or folder whose depth is used instead of an estimator's
+    depth_kind: str = "inverse"  # what the values in depth_file mean, one of depth.DEPTH_KINDS
     device: str = "auto"  # where views are rendered and models run: "auto", "cpu", "cuda" or "cuda:N"
 
     def check(self) -> None:
@@ -50,6 +52,7 @@ class ConvertConfig:
         check_range("convergence", self.convergence, 0.0, 1.0)
         check_choice("eye", self.eye, EYES)
         check_choice("depth", self.depth, estimator_names())
+        check_choice("depth_kind", self.depth_kind, DEPTH_KINDS)
         check_choice("border", self.border, BORDERS)
         check_range("border_width", self.border_width, 0.0, MAX_BORDER_WIDTH, "% of width")
         check_choice("flow", self.flow, FLOW_METHODS)

@@ -7,7 +7,7 @@ encoder. Memory does not depend on the length; the output appears under its name
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,18 +16,19 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
-from ..depth import DepthStream, open_estimator
+from ..depth import DepthFile, DepthStream, open_estimator
 from ..dvg.eyes import Eye
 from ..flow import FlowEstimator, open_flow
 from ..stereo import apply_floating_window, pack, packed_size
 from .borders import treat_borders
 from .clock import StageClock
 from .config import ConvertConfig
+from .given_depth import survey_given_depth
 from .photo import is_photo, read_photo, write_photo
 from .prefetch import prefetch
 from .preview import preview_sheet, to_image
 from .probe import VideoInfo, probe
-from .reader import VideoFrame, read_frames
+from .reader import VideoFrame, count_frames, read_frames
 from .stages import Rendered, analyse, estimate, fill, place, refine, render
 from .writer import VideoWriter
 
@@ -41,6 +42,7 @@ def convert(
     config: ConvertConfig | None = None,
     *,
     on_progress: Progress | None = None,
+    on_survey: Callable[[int, int | None], None] | None = None,
     preview_path: Path | str | None = None,
     metadata: Mapping[str, str] | None = None,
     clock: StageClock | None = None,
@@ -54,6 +56,8 @@ def convert(
         config: The settings.
         on_progress: Called after each frame with the frames done, their total if it is known, and now and
             then the packed frame, [H, W, 3] uint8; may raise to interrupt, and then no output stays.
+        on_survey: Called after each frame of the first pass, which only depth files need, with the frames
+            done and their total if it is known; may raise to interrupt.
         preview_path: Where a contact sheet of the middle frame goes, or None.
         metadata: Tags written into a video, by name.
         clock: Adds up the time that each stage takes.
@@ -74,7 +78,7 @@ def convert(
     if is_photo(input_path):
         return _convert_photo(input_path, output_path, config, device, on_progress, sheet_path, clock)
     info = probe(input_path)
-    estimator, flow = open_estimator(config.depth, device=device), open_flow(config.flow, device=device)
+    flow = open_flow(config.flow, device=device)
     total = _count_frames(info, config)
     height, width = packed_size(info.height, info.width, format=config.format)
     half_width, half_height = (config.format == name for name in ("half_sbs", "half_tb"))
@@ -95,16 +99,49 @@ def convert(
         audio_end=config.end,
         metadata=metadata,
     ) as writer:
-        for pts, packed, sheet in _packed(
-            frames, config, device, estimator, flow, _middle(total, sheet_path), clock
-        ):
-            with clock("encode"):
-                writer.write(packed, pts)
-            if sheet is not None and sheet_path is not None:
-                write_photo(sheet_path, sheet)
-            done += 1
-            on_progress(done, total, packed if done % _PREVIEW_EVERY == 1 else None)
+        with _open_depth(input_path, config, device, total, on_survey, clock) as estimator:
+            for pts, packed, sheet in _packed(
+                frames, config, device, estimator, flow, _middle(total, sheet_path), clock
+            ):
+                with clock("encode"):
+                    writer.write(packed, pts)
+                if sheet is not None and sheet_path is not None:
+                    write_photo(sheet_path, sheet)
+                done += 1
+                on_progress(done, total, packed if done % _PREVIEW_EVERY == 1 else None)
     return done
+
+
+@contextmanager
+def _open_depth(
+    input_path: Path,
+    config: ConvertConfig,
+    device: torch.device,
+    total: int | None,
+    on_survey: Callable[[int, int | None], None] | None,
+    clock: StageClock,
+) -> Iterator[DepthStream]:
+    """Open the depth estimator, or check and open the depth file; close it in the end."""
+    if config.depth_file is None:
+        yield open_estimator(config.depth, device=device)
+        return
+    file = DepthFile(config.depth_file, kind=config.depth_kind)
+    if is_photo(input_path):
+        frames, skip = _read_as_film(input_path), 0
+    else:
+        frames = _timed(read_frames(input_path, start=config.start, end=config.end), "decode", clock)
+        skip = 0 if config.start is None else count_frames(input_path, before=config.start)
+    depth = survey_given_depth(
+        frames,
+        file,
+        skip=skip,
+        to_end=config.end is None,
+        total=total,
+        on_progress=on_survey,
+        clock=clock,
+    )
+    with closing(depth):
+        yield depth
 
 
 def _convert_photo(
@@ -117,16 +154,22 @@ def _convert_photo(
     clock: StageClock,
 ) -> int:
     """Convert a single picture: a film of one frame."""
-    picture = VideoFrame(read_photo(input_path), 0, Fraction(1, 1))
-    estimator, flow = open_estimator(config.depth, device=device), open_flow(config.flow, device=device)
-    for _, packed, sheet in _packed(
-        iter([picture]), config, device, estimator, flow, _middle(1, sheet_path), clock
-    ):
-        write_photo(output_path, packed)
-        if sheet is not None and sheet_path is not None:
-            write_photo(sheet_path, sheet)
-        on_progress(1, 1, packed)
+    picture = _read_as_film(input_path)
+    flow = open_flow(config.flow, device=device)
+    with _open_depth(input_path, config, device, 1, None, clock) as estimator:
+        for _, packed, sheet in _packed(
+            picture, config, device, estimator, flow, _middle(1, sheet_path), clock
+        ):
+            write_photo(output_path, packed)
+            if sheet is not None and sheet_path is not None:
+                write_photo(sheet_path, sheet)
+            on_progress(1, 1, packed)
     return 1
+
+
+def _read_as_film(path: Path) -> Iterator[VideoFrame]:
+    """Read a photo as a film of one frame."""
+    yield VideoFrame(read_photo(path), 0, Fraction(1, 1))
 
 
 def _count_frames(info: VideoInfo, config: ConvertConfig) -> int | None:

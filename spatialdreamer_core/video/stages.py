@@ -56,7 +56,9 @@ class Estimated:
     """An analysed frame with its depth."""
 
     analysed: Analysed
-    depth: np.ndarray  # [h, w] float32 in [0, 1], at working size
+    depth: (
+        np.ndarray
+    )  # [h, w] float32 in [0, 1], at working size or, from a file, any other up to the frame's
 
 
 @dataclass(frozen=True)
@@ -154,9 +156,15 @@ def place(
             depth = _as_video(upsample_depth(frame.depth, frame.analysed.frame.image.shape[:2]), device)
             disparity, small = (
                 depth_to_disparity(values, divergence=divergence / eyes, convergence=convergence)
-                for values in (depth, _as_video(frame.depth, device))
+                for values in (depth, _as_video(_fit(frame.depth, frame.analysed.small), device))
             )
         yield Placed(frame.analysed, image, depth[0], disparity, small)
+
+
+def _fit(depth: np.ndarray, small: np.ndarray) -> np.ndarray:
+    """Bring depth [h, w] to the working size."""
+    height, width = small.shape[:2]
+    return depth if depth.shape == (height, width) else cv2.resize(depth, (width, height))
 
 
 def render(frames: Iterator[Placed], *, eyes: tuple[Eye, ...], clock: StageClock) -> Iterator[Rendered]:
