@@ -158,7 +158,12 @@ def _convert(options: argparse.Namespace) -> int:
     from .flow import prepare_flow
     from .video import convert, output_path_for
 
-    if options.depth not in estimator_names() and Path(options.depth).exists():
+    if options.depth not in estimator_names():
+        if not Path(options.depth).exists():
+            raise InputError(
+                f"depth must be one of {', '.join(estimator_names())}, or an existing file or folder, "
+                f"got {options.depth!r}"
+            )
         options.depth, options.depth_file = ConvertConfig.depth, options.depth
     config = ConvertConfig(**{field.name: getattr(options, field.name) for field in fields(ConvertConfig)})
     config.check()
