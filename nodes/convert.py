@@ -6,7 +6,8 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 
 import folder_paths
 from comfy.cli_args import args
@@ -15,6 +16,7 @@ from comfy_api.latest import Input, InputImpl, io, ui
 from ..spatialdreamer_core.depth import estimator_names, prepare_estimator
 from ..spatialdreamer_core.stereo import FORMATS
 from ..spatialdreamer_core.video import BORDERS, FORMAT_SUFFIXES, ConvertConfig, convert, probe
+from .depth_file import depth_kind_input
 from .depth_models import depth_download_input
 from .dvg import convergence_input, divergence_input
 from .models import download_progress
@@ -78,6 +80,13 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     "left or right edge. ease: they sink back to the screen towards the edge. "
                     "floating_window: narrow black bars bring the edge forward.",
                 ),
+                io.Video.Input(
+                    "depth_video",
+                    optional=True,
+                    tooltip="Depth of the same frames as a video, used instead of the estimator: any size of "
+                    "the same shape, as many frames. 10 bits and more keep their precision.",
+                ),
+                depth_kind_input("depth_kind", "the values of depth_video"),
             ],
             outputs=[
                 io.Video.Output("stereo", display_name="stereo", tooltip="The saved stereo video."),
@@ -99,6 +108,8 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         filename_prefix: str,
         download: bool = False,
         border: str = "none",
+        depth_video: Input.Video | None = None,
+        depth_kind: str = "inverse",
     ) -> io.NodeOutput:
         """Convert the video and save it."""
         config = ConvertConfig(
@@ -109,17 +120,20 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             depth=depth,
             crf=crf,
             border=border,
+            depth_kind=depth_kind,
         )
         config.check()
-        prepare_estimator(depth, download=download, on_progress=download_progress())
-        own_file = _own_file(video)
+        if depth_video is None:
+            prepare_estimator(depth, download=download, on_progress=download_progress())
+        video_file, given_depth_file = _file_of(video), _file_of(depth_video)
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), *video.get_dimensions()
         )
         # ComfyUI counts up by the number between prefix and next underscore; players want the suffix last.
         file = f"{name}_{counter:05}{FORMAT_SUFFIXES[format]}.mp4"
         path = os.path.join(folder, file)
-        with nullcontext(own_file) if own_file else _temporary_file(video) as source:
+        with video_file as source, given_depth_file as depth_file:
+            config = replace(config, depth_file=depth_file)
             convert(source, path, config, on_progress=video_progress(), metadata=cls._workflow())
         saved = ui.SavedResult(file, subfolder, io.FolderType.output)
         return io.NodeOutput(InputImpl.VideoFromFile(path), ui=ui.PreviewVideo([saved]))
@@ -133,6 +147,16 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         if cls.hidden.prompt is not None:
             tags["prompt"] = cls.hidden.prompt
         return {name: json.dumps(value) for name, value in tags.items()}
+
+
+def _file_of(video: Input.Video | None) -> AbstractContextManager[str | None]:
+    """Return a video's own file, or one that is written on entering; None if there is no video.
+
+    Raises:
+        InputError: If its own file is no video.
+    """
+    own_file = None if video is None else _own_file(video)
+    return nullcontext(own_file) if video is None or own_file else _temporary_file(video)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ nothing was measured there; in the other kinds NaN and infinity have no meaning 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -108,6 +108,7 @@ def load_depth(
     *,
     kind: str = "inverse",
     cuts: Sequence[int] = (),
+    on_frame: Callable[[int], None] | None = None,
 ) -> Tensor:  # [F, 1, H, W] in [0, 1]
     """Load a whole depth file as inverse depth in [0, 1], 1 = near, normalised per scene.
 
@@ -115,13 +116,18 @@ def load_depth(
         path: The file or folder.
         kind: What its values mean, one of `DEPTH_KINDS`.
         cuts: The frames with which a new scene begins; without any, all is one scene.
+        on_frame: Called with the number of frames read; may raise to interrupt.
 
     Raises:
         InputError: If it cannot be read, is empty, holds values that its kind does not allow, or a cut lies
             outside of it.
     """
     file = DepthFile(path, kind=kind)
-    frames = list(file.frames())
+    frames = []
+    for frame in file.frames():
+        frames.append(frame)
+        if on_frame is not None:
+            on_frame(len(frames))
     if not frames:
         raise InputError(f"depth must have at least one frame, got none in {file.path}; choose another file")
     depth = torch.stack(frames)
