@@ -2,13 +2,14 @@
 
 FFmpeg decodes channels named R, G, B, A or Y. Depth comes under other names, such as Z (OpenEXR's own
 convention) or ViewLayer.Depth.Z (Blender), so the header handed to FFmpeg names the wanted channel Y, in a
-layer of its own, and gives the others names that FFmpeg skips. The format of the header is that of OpenEXR's
-"OpenEXR File Layout".
+layer of its own, and gives the others names that FFmpeg skips. What FFmpeg would decode to wrong values
+without a word is refused. The format of the header is that of OpenEXR's "OpenEXR File Layout".
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -17,9 +18,21 @@ from ...checks import InputError
 from .planes import first_plane
 
 _MAGIC = b"\x76\x2f\x31\x01"
-_FIRST_ATTRIBUTE = 8  # bytes: magic number and version
+_DEEP_OR_PARTS = 0x1800  # flags of the version
+_TILED = 0x200  # flag of the version
+_UINT = 0  # pixel type; FFmpeg gives 0 or 1 for it
+_DWAA, _DWAB = 8, 9  # compressions, of which FFmpeg decodes colours only
 _CHANNEL_TAIL = 16  # bytes after a channel's name: type, linearity, sampling
 _PREFERRED = ("z", "depth", "v", "y", "r")  # last parts of names; grey pictures have R = G = B
+_REMEDY = "save it as half or float in one part with ZIP compression"
+
+
+class _Channel(NamedTuple):
+    """A channel in the header."""
+
+    start: int  # where the name starts
+    name: str
+    pixel_type: int
 
 
 def read_exr(path: Path) -> np.ndarray:  # [h, w] float32
@@ -30,45 +43,74 @@ def read_exr(path: Path) -> np.ndarray:  # [h, w] float32
     """
     data = bytearray(path.read_bytes())
     try:
-        names = _channels(data)
-    except (ValueError, IndexError) as error:
+        attributes, header_end = _attributes(data)
+        channels = _channels(data, attributes["channels"])
+        compression = data[attributes["compression"]]
+    except (ValueError, IndexError, KeyError) as error:
         raise InputError(
-            f"depth must be an EXR file with one part, got {path} ({error}); save it again"
+            f"depth must be a whole EXR file, got {path}, which has no header; {_REMEDY}"
         ) from error
-    layer = _select(data, names, path)
+    wanted = _choose(channels, path)
+    flags = int.from_bytes(data[4:8], "little")
+    if flags & _DEEP_OR_PARTS or wanted.pixel_type == _UINT or compression in (_DWAA, _DWAB):
+        raise InputError(
+            "an EXR file of depth must hold half or float in one part that is not deep, without DWAA or DWAB "
+            f"compression, got another in {path}; {_REMEDY}"
+        )
+    if not _is_whole(data, header_end, tiled=bool(flags & _TILED)):
+        raise InputError(
+            f"depth must be a whole EXR file, got {path}, which ends early; copy or save it again"
+        )
+    for channel in channels:
+        data[channel.start + len(channel.name) - 1] = ord("Y" if channel is wanted else "_")
     context = av.codec.CodecContext.create("exr", "r")
-    context.options = {"layer": layer}
+    context.options = {"layer": wanted.name[:-1]}
     try:
-        frames = [*context.decode(av.Packet(bytes(data))), *context.decode(None)]
+        frame = next(iter([*context.decode(av.Packet(bytes(data))), *context.decode(None)]), None)
     except av.error.FFmpegError as error:
         raise InputError(
-            f"depth must be an EXR file that FFmpeg can decode, got {path} ({error.strerror}); "
-            "save it as half or float with ZIP compression"
+            f"depth must be an EXR file that FFmpeg can decode, got {path} ({error.strerror}); {_REMEDY}"
         ) from error
-    if not frames:
-        raise InputError(f"depth must be a whole EXR file, got {path}; copy or save it again")
-    return _plane(frames[0], path)
+    types = {"grayf32le": "<f4", "grayf16le": "<f2"}
+    if frame is None or frame.format.name not in types:
+        raise InputError(f"depth must be an EXR file that FFmpeg can decode, got {path}; {_REMEDY}")
+    return first_plane(frame, types[frame.format.name]).astype(np.float32)
 
 
-def _channels(data: bytearray) -> list[tuple[int, str]]:
-    """List the channels of an EXR file: where the name starts, and the name."""
+def _attributes(data: bytearray) -> tuple[dict[str, int], int]:
+    """List where the value of each attribute in the header starts; return with it where the header ends."""
     if data[:4] != _MAGIC:
-        raise ValueError("it does not begin as one")
-    position = _FIRST_ATTRIBUTE
+        raise ValueError("no EXR file")
+    attributes, position = {}, 8  # after magic number and version
     while data[position]:
         name, position = _text(data, position)
         _, position = _text(data, position)  # the type
-        size = int.from_bytes(data[position : position + 4], "little")
-        position += 4
-        if name == "channels":
-            channels, end = [], position + size - 1
-            while position < end:
-                channel, after = _text(data, position)
-                channels.append((position, channel))
-                position = after + _CHANNEL_TAIL
-            return channels
-        position += size
-    raise ValueError("it lists no channels")
+        attributes[name] = position + 4  # after the size
+        position += 4 + int.from_bytes(data[position : position + 4], "little")
+    return attributes, position + 1
+
+
+def _is_whole(data: bytearray, table: int, *, tiled: bool) -> bool:
+    """Tell whether the last chunk of pixels ends within the file; FFmpeg leaves missing ones black."""
+    offsets: list[int] = []
+    while not offsets or table + 8 * len(offsets) < min(
+        offsets
+    ):  # the table ends where the first chunk begins
+        entry = table + 8 * len(offsets)
+        offsets.append(int.from_bytes(data[entry : entry + 8], "little"))
+    size_at = max(offsets) + (16 if tiled else 4)  # after the chunk's coordinates
+    size = int.from_bytes(data[size_at : size_at + 4], "little")
+    return min(offsets) > table and size_at + 4 + size <= len(data)
+
+
+def _channels(data: bytearray, position: int) -> list[_Channel]:
+    """List the channels."""
+    channels = []
+    while data[position]:
+        name, after = _text(data, position)
+        channels.append(_Channel(position, name, data[after]))
+        position = after + _CHANNEL_TAIL
+    return channels
 
 
 def _text(data: bytearray, position: int) -> tuple[str, int]:
@@ -77,28 +119,15 @@ def _text(data: bytearray, position: int) -> tuple[str, int]:
     return data[position:end].decode("latin-1"), end + 1
 
 
-def _select(data: bytearray, channels: list[tuple[int, str]], path: Path) -> str:
-    """Rename the channels so that FFmpeg decodes the one that holds depth; return the layer to ask it for."""
-    last_parts = [name.rsplit(".", 1)[-1].lower() for _, name in channels]
-    wanted = next((last_parts.index(part) for part in _PREFERRED if part in last_parts), None)
+def _choose(channels: list[_Channel], path: Path) -> _Channel:
+    """Choose the channel that holds depth."""
     if len(channels) == 1:
-        wanted = 0
-    if wanted is None:
-        raise InputError(
-            "an EXR file of depth must hold one channel, or one named Z, depth, V, Y or R; "
-            f"got {', '.join(name for _, name in channels) or 'none'} in {path}; rename the channel"
-        )
-    for index, (start, name) in enumerate(channels):
-        data[start + len(name) - 1] = ord("Y" if index == wanted else "_")
-    return channels[wanted][1][:-1]
-
-
-def _plane(frame: av.VideoFrame, path: Path) -> np.ndarray:
-    """Return the values of a decoded frame of one channel."""
-    types = {"grayf32le": "<f4", "grayf16le": "<f2", "gray16le": "<u2"}
-    dtype = types.get(frame.format.name)
-    if dtype is None:
-        raise InputError(
-            f"depth must be an EXR file of half or float, got {frame.format.name} in {path}; save it as float"
-        )
-    return first_plane(frame, dtype).astype(np.float32)
+        return channels[0]
+    for part in _PREFERRED:
+        for channel in channels:
+            if channel.name.rsplit(".", 1)[-1].lower() == part:
+                return channel
+    raise InputError(
+        "an EXR file of depth must hold one channel, or one named Z, depth, V, Y or R; "
+        f"got {', '.join(channel.name for channel in channels) or 'none'} in {path}; rename the channel"
+    )

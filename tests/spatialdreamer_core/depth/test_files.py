@@ -13,7 +13,7 @@ from PIL import Image
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import DepthFile, FileDepth, SceneRange, load_depth
 
-HALF, FLOAT = 1, 2  # EXR's pixel types
+UINT, HALF, FLOAT = 0, 1, 2  # EXR's pixel types
 
 
 def ramp(frames=3, height=12, width=20):
@@ -25,7 +25,7 @@ def ramp(frames=3, height=12, width=20):
 def write_exr(path, channels, pixel_type=FLOAT):
     """Write an uncompressed EXR file: {name: [h, w]}."""
     names = sorted(channels)
-    planes = [channels[name].astype("<f4" if pixel_type == FLOAT else "<f2") for name in names]
+    planes = [channels[name].astype(("<u4", "<f2", "<f4")[pixel_type]) for name in names]
     height, width = planes[0].shape
     listed = b"".join(name.encode() + b"\0" + struct.pack("<iB3xii", pixel_type, 0, 1, 1) for name in names)
     box = struct.pack("<4i", 0, 0, width - 1, height - 1)
@@ -324,10 +324,27 @@ def test_what_cannot_be_read_is_explained(tmp_path, name, write, message):
         load_depth(tmp_path / name)
 
 
-def test_a_broken_exr(tmp_path):
+@pytest.mark.parametrize("length", [4, 100, 330, 400, 800, -1])
+def test_a_broken_exr(tmp_path, length):
     path = write_exr(tmp_path / "a.exr", {"Z": ramp()[0]})
-    path.write_bytes(path.read_bytes()[:330])
-    with pytest.raises(InputError, match="EXR file"):
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match="whole EXR file"):
+        load_depth(path)
+
+
+def with_parts(data):
+    return data[:5] + b"\x10" + data[6:]
+
+
+def with_dwaa(data):
+    return data.replace(b"compression\0\x01\0\0\0\0", b"compression\0\x01\0\0\0\x08")
+
+
+@pytest.mark.parametrize(("pixel_type", "change"), [(UINT, bytes), (FLOAT, with_parts), (FLOAT, with_dwaa)])
+def test_exr_that_ffmpeg_would_get_wrong_is_refused(tmp_path, pixel_type, change):
+    path = write_exr(tmp_path / "a.exr", {"Z": ramp()[0] * 1000}, pixel_type)
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(InputError, match=r"half or float in one part .* with ZIP compression"):
         load_depth(path)
 
 
