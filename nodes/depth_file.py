@@ -11,8 +11,7 @@ from torch import Tensor
 
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.depth import DEPTH_KINDS, DEPTH_SUFFIXES, load_depth
-from ..spatialdreamer_core.flow import find_cuts
-from .layout import check_frame_count, frames_to_image, image_to_frames
+from .layout import frames_to_image, image_to_frames
 
 
 class SpatialDreamerLoadDepth(io.ComfyNode):
@@ -58,15 +57,12 @@ class SpatialDreamerLoadDepth(io.ComfyNode):
     @classmethod
     def execute(cls, file: str, kind: str = "inverse", image: Tensor | None = None) -> io.NodeOutput:
         """Load the depth."""
-        frames = None if image is None else image_to_frames("image", image)
         depth = load_depth(
             _path_of(file),
             kind=kind,
-            cuts=() if frames is None else find_cuts(frames),
+            frames=None if image is None else image_to_frames("image", image),
             on_frame=lambda _: throw_exception_if_processing_interrupted(),
         )
-        if frames is not None:
-            check_frame_count(depth, like=frames)
         return io.NodeOutput(frames_to_image(depth))
 
 

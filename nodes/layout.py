@@ -89,7 +89,11 @@ def image_to_depth(
         InputError: If the number of frames or the aspect ratio differs.
     """
     depth = image_to_frames("depth", image).mean(1, keepdim=True)
-    check_frame_count(depth, like=like)
+    if len(depth) != len(like):
+        raise InputError(
+            f"`depth` must have as many frames as `image` ({len(like)}), got {len(depth)}; "
+            "estimate it from the same frames"
+        )
     (depth_height, depth_width), (height, width) = depth.shape[-2:], like.shape[-2:]
     if abs(depth_width * height / (depth_height * width) - 1) > _ASPECT_TOLERANCE:
         raise InputError(
@@ -99,20 +103,3 @@ def image_to_depth(
     if (depth_height, depth_width) != (height, width):
         depth = F.interpolate(depth, (height, width), mode="bilinear", antialias=True)
     return 1 - depth if invert else depth
-
-
-def check_frame_count(
-    depth: Tensor,  # [F, 1, h, w]
-    *,
-    like: Tensor,  # [F, 3, H, W]
-) -> None:
-    """Check that there is depth for each frame.
-
-    Raises:
-        InputError: If the numbers differ.
-    """
-    if len(depth) != len(like):
-        raise InputError(
-            f"`depth` must have as many frames as `image` ({len(like)}), got {len(depth)}; "
-            "use depth of the same frames"
-        )

@@ -56,9 +56,7 @@ class Estimated:
     """An analysed frame with its depth."""
 
     analysed: Analysed
-    depth: (
-        np.ndarray
-    )  # [h, w] float32 in [0, 1], at working size or, from a file, any other up to the frame's
+    depth: np.ndarray  # [h, w] float32 in [0, 1]; at working size or, from a file, up to the frame's
 
 
 @dataclass(frozen=True)

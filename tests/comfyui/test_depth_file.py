@@ -73,7 +73,7 @@ def test_the_number_of_frames_must_be_that_of_the_image(comfy_server, files):
     np.savez(files / "three.npz", np.stack([half_near()] * 3))
     frames = {"class_type": "EmptyImage", "inputs": {"width": 40, "height": 24, "batch_size": 2, "color": 0}}
     prompt = load("three.npz", image=["3", 0]) | {"3": frames}
-    with pytest.raises(ExecutionFailed, match=r"as many frames as `image` \(2\), got 3"):
+    with pytest.raises(ExecutionFailed, match=r"as many frames as the video \(2\), got 3"):
         comfy_server.run(prompt)
 
 

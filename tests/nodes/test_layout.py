@@ -71,7 +71,7 @@ def test_depth_is_averaged_resized_and_inverted(layout):
 
 def test_depth_of_another_length_or_aspect_ratio_is_refused(layout):
     like = torch.zeros(2, 3, 48, 64)
-    with pytest.raises(ValueError, match=r"as many frames as `image` \(2\), got 1; use depth"):
+    with pytest.raises(ValueError, match=r"as many frames as `image` \(2\), got 1; estimate"):
         layout.image_to_depth(torch.zeros(1, 48, 64, 3), like=like)
     with pytest.raises(ValueError, match=r"aspect ratio of `image` \(64x48\), got 48x64; estimate"):
         layout.image_to_depth(torch.zeros(2, 64, 48, 3), like=like)

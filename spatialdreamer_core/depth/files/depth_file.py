@@ -15,7 +15,7 @@ nothing was measured there; in the other kinds NaN and infinity have no meaning 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ...checks import InputError, check_choice
+from ...flow import find_cuts
 from ..inverse import to_inverse_depth
 from ..models import Semantics
 from ..scene_range import apply_scene_ranges, measure_scenes
@@ -107,7 +108,7 @@ def load_depth(
     path: str | os.PathLike[str],
     *,
     kind: str = "inverse",
-    cuts: Sequence[int] = (),
+    frames: Tensor | None = None,  # [F, 3, H, W] in [0, 1]
     on_frame: Callable[[int], None] | None = None,
 ) -> Tensor:  # [F, 1, H, W] in [0, 1]
     """Load a whole depth file as inverse depth in [0, 1], 1 = near, normalised per scene.
@@ -115,23 +116,31 @@ def load_depth(
     Args:
         path: The file or folder.
         kind: What its values mean, one of `DEPTH_KINDS`.
-        cuts: The frames with which a new scene begins; without any, all is one scene.
+        frames: The video that the depth belongs to, in which scenes are found; without it, all is one scene.
         on_frame: Called with the number of frames read; may raise to interrupt.
 
     Raises:
-        InputError: If it cannot be read, is empty, holds values that its kind does not allow, or a cut lies
-            outside of it.
+        InputError: If it cannot be read, is empty or holds values that its kind does not allow, or the video
+            has another number of frames.
     """
     file = DepthFile(path, kind=kind)
-    frames = []
-    for frame in file.frames():
-        frames.append(frame)
+    maps = []
+    for inverse in file.frames():
+        maps.append(inverse)
         if on_frame is not None:
-            on_frame(len(frames))
-    if not frames:
+            on_frame(len(maps))
+    if not maps:
         raise InputError(f"depth must have at least one frame, got none in {file.path}; choose another file")
-    depth = torch.stack(frames)
-    return depth if file.is_normalised else apply_scene_ranges(depth, measure_scenes(frames, cuts), cuts)
+    if frames is not None and len(frames) != len(maps):
+        raise InputError(
+            f"depth must have as many frames as the video ({len(frames)}), got {len(maps)} in {file.path}; "
+            "use depth of the same frames"
+        )
+    depth = torch.stack(maps)
+    if file.is_normalised:
+        return depth
+    cuts = () if frames is None else find_cuts(frames)
+    return apply_scene_ranges(depth, measure_scenes(maps, cuts), cuts)
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -41,15 +41,13 @@ def read_exr(path: Path) -> np.ndarray:  # [h, w] float32
     Raises:
         InputError: If the file is no EXR file, FFmpeg cannot decode it, or no channel has such a name.
     """
-    data = bytearray(path.read_bytes())
     try:
+        data = bytearray(path.read_bytes())
         attributes, header_end = _attributes(data)
         channels = _channels(data, attributes["channels"])
         compression = data[attributes["compression"]]
-    except (ValueError, IndexError, KeyError) as error:
-        raise InputError(
-            f"depth must be a whole EXR file, got {path}, which has no header; {_REMEDY}"
-        ) from error
+    except (OSError, ValueError, IndexError, KeyError) as error:
+        raise InputError(f"depth must be a whole EXR file, got {path} ({error}); {_REMEDY}") from error
     wanted = _choose(channels, path)
     flags = int.from_bytes(data[4:8], "little")
     if flags & _DEEP_OR_PARTS or wanted.pixel_type == _UINT or compression in (_DWAA, _DWAB):
@@ -66,15 +64,15 @@ def read_exr(path: Path) -> np.ndarray:  # [h, w] float32
     context = av.codec.CodecContext.create("exr", "r")
     context.options = {"layer": wanted.name[:-1]}
     try:
-        frame = next(iter([*context.decode(av.Packet(bytes(data))), *context.decode(None)]), None)
+        decoded = [*context.decode(av.Packet(bytes(data))), *context.decode(None)]
     except av.error.FFmpegError as error:
         raise InputError(
             f"depth must be an EXR file that FFmpeg can decode, got {path} ({error.strerror}); {_REMEDY}"
         ) from error
     types = {"grayf32le": "<f4", "grayf16le": "<f2"}
-    if frame is None or frame.format.name not in types:
+    if not decoded or decoded[0].format.name not in types:
         raise InputError(f"depth must be an EXR file that FFmpeg can decode, got {path}; {_REMEDY}")
-    return first_plane(frame, types[frame.format.name]).astype(np.float32)
+    return first_plane(decoded[0], types[decoded[0].format.name]).astype(np.float32)
 
 
 def _attributes(data: bytearray) -> tuple[dict[str, int], int]:

@@ -262,11 +262,15 @@ def test_millimetres_in_16_bits(tmp_path):
 
 def test_each_scene_has_its_own_range(tmp_path):
     np.save(tmp_path / "depth.npy", np.concatenate([ramp(), 100 + 5 * ramp()]))
-    depth = load_depth(tmp_path / "depth.npy", cuts=[3])
+    frames = torch.zeros(6, 3, 12, 20)
+    frames[3:, 2] = 1
+    depth = load_depth(tmp_path / "depth.npy", frames=frames)
     assert torch.allclose(depth[:3], depth[3:], atol=4e-3)
     assert float(depth[:3].min()) == 0
     assert float(depth[:3].max()) == 1
     assert float(load_depth(tmp_path / "depth.npy")[:3].max()) < 0.05
+    with pytest.raises(InputError, match=r"as many frames as the video \(4\), got 6"):
+        load_depth(tmp_path / "depth.npy", frames=frames[:4])
 
 
 def test_the_stream_reduces_depth_to_the_film_only_if_it_is_larger(tmp_path):
