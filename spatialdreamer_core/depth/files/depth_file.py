@@ -28,7 +28,7 @@ from ...flow import find_cuts
 from ..inverse import to_inverse_depth
 from ..models import Semantics
 from ..scene_range import apply_scene_ranges, measure_scenes
-from .open import find_reader
+from .readers import find_reader
 
 _SEMANTICS: dict[str, Semantics] = {
     "inverse": "affine_inverse",
