@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .convert import SpatialDreamerConvertVideo
 from .depth import SpatialDreamerDepthEstimator
+from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
 from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
 from .flow import SpatialDreamerOpticalFlow
@@ -18,6 +19,7 @@ class SpatialDreamerExtension(ComfyExtension):
         return [
             SpatialDreamerConvertVideo,
             SpatialDreamerDepthEstimator,
+            SpatialDreamerLoadDepth,
             SpatialDreamerOpticalFlow,
             SpatialDreamerDVGForwardWarp,
             SpatialDreamerRefineHoleMask,

@@ -6,7 +6,8 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 
 import folder_paths
 from comfy.cli_args import args
@@ -15,6 +16,7 @@ from comfy_api.latest import Input, InputImpl, io, ui
 from ..spatialdreamer_core.depth import DEFAULT_STRENGTH, estimator_names
 from ..spatialdreamer_core.stereo import FORMATS
 from ..spatialdreamer_core.video import BORDERS, FORMAT_SUFFIXES, ConvertConfig, convert, probe
+from .depth_file import depth_kind_input
 from .depth_models import depth_download_input, depth_stability_input, prepare_model
 from .dvg import convergence_input, divergence_input, shaping_inputs
 from .progress import survey_progress, video_progress
@@ -79,6 +81,13 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 ),
                 *shaping_inputs(automatic_edges=True),
                 depth_stability_input(),
+                io.Video.Input(
+                    "depth_video",
+                    optional=True,
+                    tooltip="Depth of the same frames as a video, used instead of the estimator: any size of "
+                    "the same shape, as many frames. 10 bits and more keep their precision.",
+                ),
+                depth_kind_input("depth_kind", "the values of depth_video"),
             ],
             outputs=[
                 io.Video.Output("stereo", display_name="stereo", tooltip="The saved stereo video."),
@@ -108,6 +117,8 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         edge_dilation: int = 0,
         guided_upsampling: bool = False,
         depth_stability: float = DEFAULT_STRENGTH,
+        depth_video: Input.Video | None = None,
+        depth_kind: str = "inverse",
     ) -> io.NodeOutput:
         """Convert the video and save it."""
         config = ConvertConfig(
@@ -126,21 +137,22 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             edge_dilation=edge_dilation,
             guided_upsampling=guided_upsampling,
             depth_stability=depth_stability,
+            depth_kind=depth_kind,
         )
         config.check()
-        model = prepare_model(depth, download=download)
-        own_file = _own_file(video)
+        model = None if depth_video is not None else prepare_model(depth, download=download)
+        video_file, given_depth_file = _file_of(video), _file_of(depth_video)
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), *video.get_dimensions()
         )
         # ComfyUI counts up by the number between prefix and next underscore; players want the suffix last.
         file = f"{name}_{counter:05}{FORMAT_SUFFIXES[format]}.mp4"
         path = os.path.join(folder, file)
-        with nullcontext(own_file) if own_file else _temporary_file(video) as source:
+        with video_file as source, given_depth_file as depth_file:
             convert(
                 source,
                 path,
-                config,
+                replace(config, depth_file=depth_file),
                 depth_model=model,
                 on_progress=video_progress(),
                 on_survey=survey_progress(cls.hidden.unique_id),
@@ -158,6 +170,16 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         if cls.hidden.prompt is not None:
             tags["prompt"] = cls.hidden.prompt
         return {name: json.dumps(value) for name, value in tags.items()}
+
+
+def _file_of(video: Input.Video | None) -> AbstractContextManager[str | None]:
+    """Return a video's own file, or one that is written on entering; None if there is no video.
+
+    Raises:
+        InputError: If its own file is no video.
+    """
+    own_file = None if video is None else _own_file(video)
+    return nullcontext(own_file) if video is None or own_file else _temporary_file(video)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _build_parser() -> argparse.ArgumentParser:
     """Describe the commands and their options; defaults are those of `ConvertConfig`."""
-    from .depth import EDGE_WIDTH
+    from .depth import DEPTH_KINDS, EDGE_WIDTH
     from .flow import FLOW_METHODS
     from .stereo import FORMATS
 
@@ -95,7 +95,19 @@ def _build_parser() -> argparse.ArgumentParser:
         metavar="PERCENT",
         help="width of the border that `--border ease` flattens, in %% of the width, 0 to 25",
     )
-    convert.add_argument("--depth", default=default.depth, metavar="NAME", help="depth estimator, see `info`")
+    convert.add_argument(
+        "--depth",
+        default=default.depth,
+        metavar="NAME|PATH",
+        help="depth estimator, see `info`, or file or folder with depth: video, NPZ, NPY, EXR, 16-bit PNG",
+    )
+    convert.add_argument(
+        "--depth-kind",
+        choices=DEPTH_KINDS,
+        default=default.depth_kind,
+        help="what a depth file's values mean: inverse (large is near), depth (large is far), metres, or "
+        "normalised (inverse depth in 0 to 1 to be used as it is)",
+    )
     convert.add_argument(
         "--depth-stability",
         type=float,
@@ -170,7 +182,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "--preview", type=Path, metavar="FILE", help="also write a contact sheet of the middle frame"
     )
     convert.add_argument("--quiet", action="store_true", help="no progress bar")
-    convert.set_defaults(run=_convert)
+    convert.set_defaults(run=_convert, depth_file=default.depth_file)
 
     info = commands.add_parser("info", help="show versions, devices, depth estimators and flow methods")
     info.set_defaults(run=_info)
@@ -198,14 +210,22 @@ def _convert(options: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from .depth import prepare_estimator
+    from .depth import estimator_names, prepare_estimator
     from .flow import prepare_flow
     from .video import convert, output_path_for
 
+    if options.depth not in estimator_names():
+        if not Path(options.depth).exists():
+            raise InputError(
+                f"depth must be one of {', '.join(estimator_names())}, or an existing file or folder, "
+                f"got {options.depth!r}"
+            )
+        options.depth, options.depth_file = ConvertConfig.depth, options.depth
     config = ConvertConfig(**{field.name: getattr(options, field.name) for field in fields(ConvertConfig)})
     config.check()
     if options.download:
-        _download(prepare_estimator, config.depth, quiet=options.quiet)
+        if config.depth_file is None:
+            _download(prepare_estimator, config.depth, quiet=options.quiet)
         _download(prepare_flow, config.flow, quiet=options.quiet)
     output = options.output
     if output.is_dir() or not output.suffix:

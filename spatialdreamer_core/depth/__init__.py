@@ -12,6 +12,7 @@ from .catalogue import (
 )
 from .cues import CueWeights
 from .estimate import estimate_depth, guide_depth, upsample_depth, working_frame, working_size
+from .files import DEPTH_KINDS, DEPTH_SUFFIXES, DepthFile, FileDepth, load_depth
 from .loading import DepthModel, load_model
 from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
@@ -30,6 +31,8 @@ __all__ = [
     "BUILTIN",
     "DEFAULT_MODEL",
     "DEFAULT_STRENGTH",
+    "DEPTH_KINDS",
+    "DEPTH_SUFFIXES",
     "EDGE_WIDTH",
     "MAX_EDGE_DILATION",
     "MAX_EDGE_WIDTH",
@@ -39,12 +42,14 @@ __all__ = [
     "BuiltinDepth",
     "BuiltinStream",
     "CueWeights",
+    "DepthFile",
     "DepthModel",
     "DepthShaping",
     "DepthStabiliser",
     "DepthStream",
     "DepthSurvey",
     "EstimatorInfo",
+    "FileDepth",
     "ModelPhoto",
     "ModelSpec",
     "ModelStream",
@@ -56,6 +61,7 @@ __all__ = [
     "estimator_names",
     "guide_depth",
     "list_estimators",
+    "load_depth",
     "load_model",
     "measure_scenes",
     "open_estimator",

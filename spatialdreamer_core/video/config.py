@@ -9,6 +9,7 @@ from ..checks import InputError, check_choice, check_range
 from ..depth import (
     BUILTIN,
     DEFAULT_STRENGTH,
+    DEPTH_KINDS,
     EDGE_WIDTH,
     MAX_STRENGTH,
     DepthShaping,
@@ -46,14 +47,14 @@ class ConvertConfig:
     flow: str = "dis_fast"  # optical flow method, one of flow.FLOW_METHODS
     border: str = "none"  # what keeps near things that the frame's sides cut behind the frame, one of BORDERS
     border_width: float = 5.0  # width of the border that "ease" flattens, % of the width, 0 to 25
+    depth_file: str | None = None  # file or folder whose depth is used instead of an estimator's
+    depth_kind: str = "inverse"  # what the values in depth_file mean, one of depth.DEPTH_KINDS
     device: str = "auto"  # where views are rendered and models run: "auto", "cpu", "cuda" or "cuda:N"
     foreground_scale: float = 0.0  # share of the range for the foreground, -3 to 3, as in iw3
     depth_gamma: float = 1.0  # exponent of the depth, 0.1 to 10: above 1 pushes the middle back
     depth_near: float = 1.0  # depth from which on everything is nearest, 0 to 1
     depth_far: float = 0.0  # depth up to which everything is farthest, 0 to 1
-    edge_width: int | None = (
-        None  # px beside an edge within which ramps become steps, 0 to 20; None: automatic
-    )
+    edge_width: int | None = None  # px beside an edge in which ramps become steps, 0 to 20; None: automatic
     edge_dilation: int = 0  # px by which foregrounds grow, 0 to 10
     guided_upsampling: bool = False  # whether depth's edges move to the edges of the frame's colours
 
@@ -69,6 +70,7 @@ class ConvertConfig:
         check_choice("eye", self.eye, EYES)
         check_choice("depth", self.depth, estimator_names())
         check_range("depth_stability", self.depth_stability, 0.0, MAX_STRENGTH)
+        check_choice("depth_kind", self.depth_kind, DEPTH_KINDS)
         check_choice("border", self.border, BORDERS)
         check_range("border_width", self.border_width, 0.0, MAX_BORDER_WIDTH, "% of width")
         check_choice("flow", self.flow, FLOW_METHODS)
@@ -89,7 +91,8 @@ class ConvertConfig:
         """
         if self.edge_width is not None:
             return self._shaping(self.edge_width)
-        return self._shaping(0 if resolve_estimator(self.depth) == BUILTIN else EDGE_WIDTH)
+        builtin = self.depth_file is None and resolve_estimator(self.depth) == BUILTIN
+        return self._shaping(0 if builtin else EDGE_WIDTH)
 
     def _shaping(self, edge_width: int) -> DepthShaping:
         """Put the settings of depth together."""

@@ -16,20 +16,20 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
-from ..depth import BuiltinStream, DepthModel, DepthStream, ModelPhoto, ModelStream, open_estimator
+from ..depth import DepthModel, DepthStream
 from ..dvg.eyes import Eye
 from ..flow import FlowEstimator, open_flow
 from ..stereo import apply_floating_window, pack, packed_size
 from .borders import treat_borders
 from .clock import StageClock
 from .config import ConvertConfig
-from .photo import is_photo, read_photo, write_photo
+from .depth_source import DepthSource, choose_depth, open_depth
+from .photo import is_photo, read_photo_as_film, write_photo
 from .prefetch import prefetch
 from .preview import preview_sheet, to_image
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
 from .stages import Rendered, analyse, estimate, fill, place, refine, render
-from .survey import survey_depth
 from .writer import VideoWriter
 
 Progress = Callable[[int, "int | None", "np.ndarray | None"], None]
@@ -58,8 +58,8 @@ def convert(
         depth_model: A model from `load_model` to be used instead of what `config.depth` names.
         on_progress: Called after each frame with the frames done, their total if it is known, and now and
             then the packed frame, [H, W, 3] uint8; may raise to interrupt, and then no output stays.
-        on_survey: Called after each frame of the first pass, which only depth models need, with the frames
-            done and their total if it is known; may raise to interrupt.
+        on_survey: Called after each frame of the first pass, which depth models and files need, with the
+            frames done and their total if it is known; may raise to interrupt.
         preview_path: Where a contact sheet of the middle frame goes, or None.
         metadata: Tags written into a video, by name.
         clock: Adds up the time that each stage takes.
@@ -78,11 +78,10 @@ def convert(
     sheet_path = None if preview_path is None else Path(preview_path)
     device = torch.device(_choose_device(config.device))
     if is_photo(input_path):
-        picture = VideoFrame(read_photo(input_path), 0, Fraction(1, 1))
-        model = depth_model or open_estimator(config.depth, device=device)
-        return _convert_photo(picture, output_path, config, device, model, on_progress, sheet_path, clock)
+        source = choose_depth(config, depth_model, device)
+        return _convert_photo(input_path, output_path, config, device, source, on_progress, sheet_path, clock)
     info = probe(input_path)
-    model = depth_model or open_estimator(config.depth, device=device)
+    source = choose_depth(config, depth_model, device)
     flow = open_flow(config.flow, device=device)
     total = _count_frames(info, config)
     height, width = packed_size(info.height, info.width, format=config.format)
@@ -103,44 +102,42 @@ def convert(
         audio_end=config.end,
         metadata=metadata,
     ) as writer:
-        estimator: DepthStream = BuiltinStream()
-        if model is not None:
-            decoded = _timed(read_frames(input_path, start=config.start, end=config.end), "decode", clock)
-            scenes = survey_depth(decoded, model=model, total=total, on_progress=on_survey, clock=clock)
-            estimator = ModelStream(model, scenes, strength=config.depth_stability)
-        frames = read_frames(input_path, start=config.start, end=config.end)
-        for pts, packed, sheet in _packed(
-            frames, config, device, estimator, flow, _middle(total, sheet_path), clock
-        ):
-            with clock("encode"):
-                writer.write(packed, pts)
-            if sheet is not None and sheet_path is not None:
-                write_photo(sheet_path, sheet)
-            done += 1
-            on_progress(done, total, packed if done % _PREVIEW_EVERY == 1 else None)
+        with open_depth(
+            source, input_path, config, total=total, on_survey=on_survey, clock=clock
+        ) as estimator:
+            frames = read_frames(input_path, start=config.start, end=config.end)
+            for pts, packed, sheet in _packed(
+                frames, config, device, estimator, flow, _middle(total, sheet_path), clock
+            ):
+                with clock("encode"):
+                    writer.write(packed, pts)
+                if sheet is not None and sheet_path is not None:
+                    write_photo(sheet_path, sheet)
+                done += 1
+                on_progress(done, total, packed if done % _PREVIEW_EVERY == 1 else None)
     return done
 
 
 def _convert_photo(
-    picture: VideoFrame,
+    input_path: Path,
     output_path: Path,
     config: ConvertConfig,
     device: torch.device,
-    model: DepthModel | None,
+    source: DepthSource,
     on_progress: Progress,
     sheet_path: Path | None,
     clock: StageClock,
 ) -> int:
     """Convert a single picture: a film of one frame."""
-    estimator = BuiltinStream() if model is None else ModelPhoto(model)
     flow = open_flow(config.flow, device=device)
-    for _, packed, sheet in _packed(
-        iter([picture]), config, device, estimator, flow, _middle(1, sheet_path), clock
-    ):
-        write_photo(output_path, packed)
-        if sheet is not None and sheet_path is not None:
-            write_photo(sheet_path, sheet)
-        on_progress(1, 1, packed)
+    with open_depth(source, input_path, config, total=1, on_survey=None, clock=clock) as estimator:
+        for _, packed, sheet in _packed(
+            read_photo_as_film(input_path), config, device, estimator, flow, _middle(1, sheet_path), clock
+        ):
+            write_photo(output_path, packed)
+            if sheet is not None and sheet_path is not None:
+                write_photo(sheet_path, sheet)
+            on_progress(1, 1, packed)
     return 1
 
 

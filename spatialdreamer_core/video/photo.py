@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import os
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ..checks import InputError
 from .output import check_output_path, partial_path_for, write_error
+from .reader import VideoFrame
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +68,11 @@ def read_photo(path: str | Path) -> np.ndarray:  # [H, W, 3] uint8 RGB
             f"input must be a photo that can be decoded whole, got {path} ({error}); "
             "copy or download it again"
         ) from error
+
+
+def read_photo_as_film(path: str | Path) -> Iterator[VideoFrame]:
+    """Read a photo as a film of one frame."""
+    yield VideoFrame(read_photo(path), 0, Fraction(1, 1))
 
 
 def write_photo(

@@ -73,6 +73,25 @@ def read_frames(
     return _read(Path(path), 0.0 if start is None else start, end)
 
 
+def count_frames(path: str | Path, *, before: float) -> int:
+    """Count the frames of a video before a moment, by the same times as `read_frames`.
+
+    Args:
+        path: The video file.
+        before: Seconds; frames with time < before are counted.
+
+    Raises:
+        InputError: If the file is no video or breaks off before that moment.
+    """
+    count = 0
+    with closing(_decode(Path(path), before, seek_to=None)) as frames:
+        for _, pts, time_base, _ in frames:
+            if float(pts * time_base) >= before:
+                break
+            count += 1
+    return count
+
+
 def _read(path: Path, start: float, end: float | None) -> Generator[VideoFrame, None, None]:
     """Convert the decoded frames of a range."""
     converter = None

@@ -50,7 +50,7 @@ class Estimated:
     """An analysed frame with its depth."""
 
     analysed: Analysed
-    depth: np.ndarray  # [h, w] float32 in [0, 1], at working size
+    depth: np.ndarray  # [h, w] float32 in [0, 1]; at working size or, from a file, up to the frame's
 
 
 @dataclass(frozen=True)

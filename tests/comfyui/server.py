@@ -28,6 +28,7 @@ NODE_IDS = (
     "SpatialDreamerDVGForwardWarp",
     "SpatialDreamerDepthEstimator",
     "SpatialDreamerFastFill",
+    "SpatialDreamerLoadDepth",
     "SpatialDreamerOpticalFlow",
     "SpatialDreamerRefineHoleMask",
     "SpatialDreamerSBSPacker",

@@ -10,6 +10,7 @@ import pytest
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.video import probe, read_frames
+from spatialdreamer_core.video.reader import count_frames
 
 LONG_GOP = {"g": "12", "bf": "3"}
 
@@ -21,6 +22,15 @@ def test_frames_come_in_order_with_their_times(make_video, frame_number):
     assert [f.time for f in frames] == pytest.approx([i / 25 for i in range(20)])
     assert frames[0].image.shape == (64, 96, 3)
     assert frames[0].image.dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts", "clip.avi"])
+@pytest.mark.parametrize("start", [0.0, 0.04, 1.0, 1.01, 2.36])
+def test_as_many_frames_are_counted_as_a_start_leaves_out(make_video, frame_number, name, start):
+    path = make_video(name, frames=60, options=LONG_GOP)
+    count = count_frames(path, before=start)
+    assert count == sum(frame.time < start for frame in read_frames(path))
+    assert frame_number(next(read_frames(path, start=start)).image) == count % 24
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts", "clip.avi"])

@@ -1,0 +1,116 @@
+"""Load Depth: depth that another program wrote, from a file or subfolder of ComfyUI's input folder."""
+
+from __future__ import annotations
+
+import os
+
+import folder_paths
+from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..spatialdreamer_core.checks import InputError
+from ..spatialdreamer_core.depth import DEPTH_KINDS, DEPTH_SUFFIXES, load_depth
+from .layout import frames_to_image, image_to_frames
+
+
+class SpatialDreamerLoadDepth(io.ComfyNode):
+    """Node around `spatialdreamer_core.depth.load_depth`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SpatialDreamerLoadDepth",
+            display_name="Load Depth",
+            category="SpatialDreamer",
+            description="Loads depth that another program wrote, with all of its bits: NPZ, NPY, EXR, PNG or "
+            "TIFF of 8 or 16 bits, or a depth video.",
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=_input_files(),
+                    tooltip="A file in ComfyUI's input folder, or a subfolder of it with one file a frame.",
+                ),
+                depth_kind_input(),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="The frames that the depth belongs to. Each of their scenes is then normalised "
+                    "by itself; without them, all is one scene.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "depth", display_name="depth", tooltip="Inverse depth in 0 to 1: white is near."
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: object) -> float:
+        """Return when the file or a file of the folder was changed last, so that it is read again then."""
+        path = _path_of(file)
+        files = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else []
+        return max(os.path.getmtime(each) for each in [path, *files])
+
+    @classmethod
+    def execute(cls, file: str, kind: str = "inverse", image: Tensor | None = None) -> io.NodeOutput:
+        """Load the depth."""
+        depth = load_depth(
+            _path_of(file),
+            kind=kind,
+            frames=None if image is None else image_to_frames("image", image),
+            on_frame=lambda _: throw_exception_if_processing_interrupted(),
+        )
+        return io.NodeOutput(frames_to_image(depth))
+
+
+def depth_kind_input(name: str = "kind", what: str = "the file's values") -> io.Combo.Input:
+    """Make the input that says what given depth means."""
+    return io.Combo.Input(
+        name,
+        options=list(DEPTH_KINDS),
+        default="inverse",
+        optional=True,
+        tooltip=f"What {what} mean. inverse: inverse depth or disparity, large is near. depth: large is far. "
+        "metres: distances. Each is brought to 0 to 1 per scene; normalised: it is inverse depth in 0 to 1 "
+        "already and stays as it is.",
+    )
+
+
+def _path_of(file: str) -> str:
+    """Return the path of a choice; ComfyUI itself lets any text through, so that this keeps other paths out.
+
+    Raises:
+        InputError: If it is none of the choices.
+    """
+    if file not in _input_files():
+        raise InputError(
+            f"file must be a depth file, video or subfolder of ComfyUI's input folder, got {file!r}; "
+            "put it there and choose it from the list"
+        )
+    return os.path.join(folder_paths.get_input_directory(), file)
+
+
+def _input_files() -> list[str]:
+    """List the depth files and videos of the input folder, and its subfolders that hold depth files."""
+    with os.scandir(folder_paths.get_input_directory()) as entries:
+        listed = sorted(entries, key=lambda entry: entry.name)
+    files = [entry.name for entry in listed if entry.is_file()]
+    videos = set(folder_paths.filter_files_content_types(files, ["video"]))
+    folders = [entry.name for entry in listed if entry.is_dir() and _holds_depth(entry.path)]
+    return [name for name in files if _is_depth(name) or name in videos] + folders
+
+
+def _holds_depth(folder: str) -> bool:
+    """Tell whether a folder can be read and has a file that may hold depth."""
+    try:
+        return any(map(_is_depth, os.listdir(folder)))
+    except OSError:
+        return False
+
+
+def _is_depth(name: str) -> bool:
+    """Tell by its suffix whether a file may hold depth."""
+    return name.lower().endswith(DEPTH_SUFFIXES)

@@ -1,0 +1,7 @@
+"""Depth that the user gives as a file: arrays, pictures, EXR, videos, each by its own reader."""
+
+from .depth_file import DEPTH_KINDS, DepthFile, load_depth
+from .readers import DEPTH_SUFFIXES
+from .stream import FileDepth
+
+__all__ = ["DEPTH_KINDS", "DEPTH_SUFFIXES", "DepthFile", "FileDepth", "load_depth"]

@@ -1,0 +1,148 @@
+"""A depth file and what its values mean: frames of inverse depth, larger = nearer.
+
+| kind | values | inverse depth |
+|---|---|---|
+| inverse | inverse depth or disparity of any scale and shift, large = near | as they are |
+| depth | depth of any scale and shift, large = far | 1 - values |
+| metres | distance from the camera; integers may be millimetres | 1 / values |
+| normalised | this project's own: inverse depth in [0, 1], integers from black to white | as they are |
+
+All but `normalised` are brought to [0, 1] by a scene's percentiles afterwards (`scene_range`), so a factor
+and, but for metres, a shift do not matter. In metres what is infinite, NaN or not positive is far, for
+nothing was measured there; in the other kinds NaN and infinity have no meaning and are errors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...checks import InputError, check_choice
+from ...flow import find_cuts
+from ..inverse import to_inverse_depth
+from ..models import Semantics
+from ..scene_range import apply_scene_ranges, measure_scenes
+from .readers import find_reader
+
+_SEMANTICS: dict[str, Semantics] = {
+    "inverse": "affine_inverse",
+    "depth": "affine_depth",
+    "metres": "metric",
+    "normalised": "affine_inverse",
+}
+DEPTH_KINDS = tuple(_SEMANTICS)
+_OVERSHOOT = 1e-3  # by which rounding may leave [0, 1]
+
+
+class DepthFile:
+    """A depth file or folder, to be read from any frame on, any number of times.
+
+    Args:
+        path: The file or folder.
+        kind: What its values mean, one of `DEPTH_KINDS`.
+
+    Raises:
+        InputError: If there is nothing to read at the path, or the kind is unknown.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, kind: str = "inverse") -> None:
+        check_choice("depth_kind", kind, DEPTH_KINDS)
+        self.path, self.kind = Path(path), kind
+        self._read = find_reader(self.path)
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether its frames are in [0, 1] already."""
+        return self.kind == "normalised"
+
+    def frames(self, skip: int = 0) -> Generator[Tensor, None, None]:  # each [1, h, w] float32
+        """Read the frames of inverse depth one by one; close the iterator to close the file.
+
+        Args:
+            skip: The number of frames to leave out at the beginning.
+
+        Raises:
+            InputError: While iterating, if a frame cannot be read, has another size than the first one or
+                holds values that its kind does not allow.
+        """
+        size = None
+        with closing(self._read(skip)) as stored:
+            for index, frame in enumerate(stored, start=skip):
+                size = size or frame.shape
+                if frame.shape != size:
+                    raise InputError(
+                        f"frames of depth must be of one size, got {_size(frame.shape)} after {_size(size)} "
+                        f"at frame {index} of {self.path}; resize them"
+                    )
+                yield self._to_inverse(frame, index)[None]
+
+    def _to_inverse(self, stored: np.ndarray, index: int) -> Tensor:  # [h, w] float32
+        """Convert a frame from its kind."""
+        values = torch.from_numpy(stored.astype(np.float32))
+        if self.kind != "metres" and not bool(values.isfinite().all()):
+            raise InputError(
+                f"depth of the kind {self.kind} must be finite, got {int((~values.isfinite()).sum())} NaN or "
+                f"infinite values in frame {index} of {self.path}; repair them, or use the kind metres, "
+                "where they count as far, if these are distances"
+            )
+        if self.is_normalised:
+            if stored.dtype.kind == "u":
+                values = values / float(np.iinfo(stored.dtype).max)
+            low, high = (float(value) for value in values.aminmax())
+            if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+                raise InputError(
+                    f"normalised depth must lie between 0 and 1, got {low:g} to {high:g} in frame {index} of "
+                    f"{self.path}; use the kind inverse, depth or metres"
+                )
+            values = values.clamp(0, 1)
+        return to_inverse_depth(values[None, None], _SEMANTICS[self.kind])[0, 0]
+
+
+def load_depth(
+    path: str | os.PathLike[str],
+    *,
+    kind: str = "inverse",
+    frames: Tensor | None = None,  # [F, 3, H, W] in [0, 1]
+    on_frame: Callable[[int], None] | None = None,
+) -> Tensor:  # [F, 1, H, W] in [0, 1]
+    """Load a whole depth file as inverse depth in [0, 1], 1 = near, normalised per scene.
+
+    Args:
+        path: The file or folder.
+        kind: What its values mean, one of `DEPTH_KINDS`.
+        frames: The video that the depth belongs to, in which scenes are found; without it, all is one scene.
+        on_frame: Called with the number of frames read; may raise to interrupt.
+
+    Raises:
+        InputError: If it cannot be read, is empty or holds values that its kind does not allow, or the video
+            has another number of frames.
+    """
+    file = DepthFile(path, kind=kind)
+    maps = []
+    for inverse in file.frames():
+        maps.append(inverse)
+        if on_frame is not None:
+            on_frame(len(maps))
+    if not maps:
+        raise InputError(f"depth must have at least one frame, got none in {file.path}; choose another file")
+    if frames is not None and len(frames) != len(maps):
+        raise InputError(
+            f"depth must have as many frames as the video ({len(frames)}), got {len(maps)} in {file.path}; "
+            "use depth of the same frames"
+        )
+    depth = torch.stack(maps)
+    if file.is_normalised:
+        return depth
+    cuts = () if frames is None else find_cuts(frames)
+    return apply_scene_ranges(depth, measure_scenes(maps, cuts), cuts)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """Write the size of a frame [h, w]."""
+    return f"{shape[1]}x{shape[0]}"

@@ -1,0 +1,60 @@
+"""A depth file as a film's depth: frame by frame, normalised by ranges that a first pass measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from ...flow import Motion
+from ..scene_range import SceneRange
+from .depth_file import DepthFile
+
+
+class FileDepth:
+    """A `DepthStream` that reads a depth file; the film's frames only pace it. Close it to close the file.
+
+    Args:
+        file: The depth file.
+        skip: Number of its frames to leave out: that of the film's first frame.
+        scenes: The range of each scene in order; None if the file is normalised.
+        size: The film's (height, width); larger depth is reduced to it, smaller depth stays as it is.
+    """
+
+    def __init__(
+        self,
+        file: DepthFile,
+        *,
+        skip: int = 0,
+        scenes: Sequence[SceneRange] | None,
+        size: tuple[int, int],
+    ) -> None:
+        self._frames = file.frames(skip)
+        self._scenes = None if scenes is None else iter(scenes)
+        self._size = size
+
+    def reset(self) -> None:
+        """Go on to the next scene; to be called before its first frame."""
+        if self._scenes is not None:
+            self._range = next(self._scenes)
+
+    def step(
+        self,
+        frame: np.ndarray,  # [h, w, 3] uint8 RGB
+        to_next: Motion | None = None,
+        to_previous: Motion | None = None,
+    ) -> np.ndarray:  # [h', w'] float32, of the file's size or the film's, whichever is less
+        """Return the next frame's inverse depth in [0, 1], 1 = near."""
+        depth = next(self._frames)
+        if self._scenes is not None:
+            depth = self._range.normalise(depth)
+        plane = depth[0].numpy()
+        height, width = self._size
+        if plane.shape[0] > height or plane.shape[1] > width:
+            plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+        return plane
+
+    def close(self) -> None:
+        """Close the file."""
+        self._frames.close()

@@ -1,0 +1,90 @@
+"""A film's depth behind one stream: from a depth file, a depth model or the builtin estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import torch
+
+from ..depth import (
+    BuiltinStream,
+    DepthFile,
+    DepthModel,
+    DepthStream,
+    ModelPhoto,
+    ModelStream,
+    open_estimator,
+)
+from .clock import StageClock
+from .config import ConvertConfig
+from .given_depth import survey_given_depth
+from .photo import is_photo, read_photo_as_film
+from .reader import count_frames, read_frames
+from .survey import survey_depth
+
+DepthSource = DepthFile | DepthModel | None  # None is the builtin estimator
+
+
+def choose_depth(config: ConvertConfig, depth_model: DepthModel | None, device: torch.device) -> DepthSource:
+    """Open the file or load the model that the settings name, unless a model is given.
+
+    Raises:
+        InputError: If the file or the model's weights cannot be used.
+    """
+    if config.depth_file is not None:
+        return DepthFile(config.depth_file, kind=config.depth_kind)
+    return depth_model or open_estimator(config.depth, device=device)
+
+
+@contextmanager
+def open_depth(
+    source: DepthSource,
+    input_path: Path,
+    config: ConvertConfig,
+    *,
+    total: int | None,
+    on_survey: Callable[[int, int | None], None] | None,
+    clock: StageClock,
+) -> Iterator[DepthStream]:
+    """Make a first pass over the film if its source of depth needs one, and give its depth as a stream.
+
+    Args:
+        source: What `choose_depth` gave.
+        input_path: The film or photo.
+        config: The settings.
+        total: Number of frames to be converted, if it is known.
+        on_survey: Called after each frame of the first pass with the frames done and their total; may raise
+            to interrupt.
+        clock: Adds up the time that each stage takes.
+
+    Raises:
+        InputError: If a depth file does not belong to the film, or a frame does not fit into memory.
+    """
+    photo = is_photo(input_path)
+    if source is None:
+        yield BuiltinStream()
+        return
+    if photo and not isinstance(source, DepthFile):
+        yield ModelPhoto(source)
+        return
+    if photo:
+        frames = read_photo_as_film(input_path)
+    else:
+        frames = read_frames(input_path, start=config.start, end=config.end)
+    if not isinstance(source, DepthFile):
+        scenes = survey_depth(frames, model=source, total=total, on_progress=on_survey, clock=clock)
+        yield ModelStream(source, scenes, strength=config.depth_stability)
+        return
+    depth = survey_given_depth(
+        frames,
+        source,
+        skip=0 if photo or config.start is None else count_frames(input_path, before=config.start),
+        to_end=config.end is None,
+        total=total,
+        on_progress=on_survey,
+        clock=clock,
+    )
+    with closing(depth):
+        yield depth
