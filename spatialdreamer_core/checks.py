@@ -99,9 +99,9 @@ def check_inverse_depth(depth: Tensor) -> None:
         InputError: If its shape is wrong, a value is not finite, or one is clearly outside [0, 1].
     """
     check_video("depth", depth, channels=1)
-    check_finite("depth", depth, "repair the depth map or use another depth estimator")
     low, high = (float(bound) for bound in depth.aminmax())
-    if low < -_DEPTH_TOLERANCE or high > 1 + _DEPTH_TOLERANCE:
+    if not (low >= -_DEPTH_TOLERANCE and high <= 1 + _DEPTH_TOLERANCE):  # NaN is neither
+        check_finite("depth", depth, "repair the depth map or use another depth estimator")
         raise InputError(
             f"`depth` must be inverse depth in [0, 1], got values from {low:.4g} to {high:.4g}; "
             "normalise it over the scene first (metres: use 1 / depth)"

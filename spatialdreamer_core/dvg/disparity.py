@@ -37,7 +37,7 @@ def depth_to_disparity(
     check_inverse_depth(depth)
     check_range("divergence", divergence, 0.0, MAX_DIVERGENCE, "% of width")
     check_range("convergence", convergence, 0.0, 1.0)
-    return (depth.float().clamp(0, 1) - convergence) * (divergence / 100 * depth.shape[-1])
+    return depth.float().clamp(0, 1).sub_(convergence).mul_(divergence / 100 * depth.shape[-1])
 
 
 def looks_inverted(

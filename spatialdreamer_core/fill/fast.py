@@ -43,10 +43,12 @@ class FastFill:
 
     Args:
         eye: The eye that the views were rendered for.
+        overwrite: Whether the frames' own tensors are filled, which saves the time and memory of copies.
     """
 
-    def __init__(self, *, eye: Eye = "right") -> None:
+    def __init__(self, *, eye: Eye = "right", overwrite: bool = False) -> None:
         self._eye: Eye = eye
+        self._overwrite = overwrite
         self._memory: _Seen | None = None
 
     def reset(self) -> None:
@@ -72,12 +74,13 @@ class FastFill:
             The view with its holes filled; all other pixels are the view's own.
         """
         hole = frame.hole[0] > 0.5
-        disparity = None if frame.disparity is None else frame.disparity[0].clone()
+        filled, disparity = frame.view, None if frame.disparity is None else frame.disparity[0]
+        if not self._overwrite:
+            filled, disparity = filled.clone(), None if disparity is None else disparity.clone()
         runs = find_runs(hole, disparity, eye=self._eye)
-        filled = frame.view.clone()
         real = ~hole
         if len(runs.row):
-            filled[:, runs.row, runs.column] = frame.view[:, runs.row, runs.source]
+            filled[:, runs.row, runs.column] = filled[:, runs.row, runs.source]
             colour = fill_from_background(filled, hole, runs)
             if disparity is not None:
                 search = _Search(runs, disparity, colour)

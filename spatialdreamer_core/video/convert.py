@@ -232,7 +232,8 @@ def _pack_all(
         sheet = None
         if index == sheet_index:
             view = rendered.views[-1]
-            sheet = preview_sheet(left, right, depth=rendered.depth, hole=view.hole, warped=view.image)
+            warped = view.image * (view.hole < 0.5)  # it has been filled in place
+            sheet = preview_sheet(left, right, depth=rendered.depth, hole=view.hole, warped=warped)
         yield rendered.analysed.frame.pts, packed, sheet
 
 

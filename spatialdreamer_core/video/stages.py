@@ -222,7 +222,7 @@ def _refine_frame(
 
 
 def fill(frames: Iterator[Rendered], *, clock: StageClock) -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
-    """Fill each view's holes; yields the frame with its filled views, [3, H, W] in [0, 1] each."""
+    """Fill each view's holes in place; yields the frame with its filled views, [3, H, W] in [0, 1] each."""
     fillers: list[FastFill] = []
     window: deque[Rendered] = deque()
     for frame in frames:
@@ -241,7 +241,7 @@ def _fill_frame(
     """Fill the views of one frame, given the frames after it."""
     with clock("fill"):
         if not fillers:
-            fillers.extend(FastFill(eye=view.eye) for view in current.views)
+            fillers.extend(FastFill(eye=view.eye, overwrite=True) for view in current.views)
         filled = []
         for i, (filler, view) in enumerate(zip(fillers, current.views, strict=True)):
             if current.analysed.starts_scene:

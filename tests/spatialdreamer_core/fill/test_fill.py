@@ -156,6 +156,17 @@ def test_reset_forgets():
     assert torch.equal(filler.step(frames[1]), FastFill().step(frames[1]))
 
 
+def test_overwriting_gives_the_same_in_the_frames_own_tensors():
+    image, disparity, _, _ = moving_box(2, step=4)
+    view, hole = forward_warp(image, disparity)
+    given = [ViewFrame(view[t].clone(), hole[t], disparity[t].clone()) for t in range(2)]
+    copying, overwriting = FastFill(), FastFill(overwrite=True)
+    for t, frame in enumerate(given):
+        expected = copying.step(ViewFrame(view[t], hole[t], disparity[t]))
+        assert torch.equal(overwriting.step(frame), expected)
+        assert torch.equal(frame.view, expected)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (143, 175)])
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_any_size_without_holes_or_with_nothing_else(size, value):
