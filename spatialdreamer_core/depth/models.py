@@ -17,6 +17,20 @@ Family = Literal["dpt", "zoedepth", "depth_anything", "depth_pro", "marigold"]
 Semantics = Literal["affine_inverse", "metric", "affine_depth"]
 
 _TRANSFORMERS_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+_DEPTH_ANYTHING_REVISIONS = {  # by repository
+    "depth-anything/Depth-Anything-V2-Small-hf": "5426e4f0f36572d16453bbda7a8389317b1bef99",
+    "depth-anything/Depth-Anything-V2-Base-hf": "b1958afc87fb45a9e3746cb387596094de553ed8",
+    "depth-anything/Depth-Anything-V2-Large-hf": "7581137eff8d4e94f6e796d3baea0e9fa79b22d2",
+    "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf": "8078d68a9c75a972131914f6afd0c1723be0da7f",
+    "depth-anything/Depth-Anything-V2-Metric-Indoor-Base-hf": "c6d9784685727bfc6d0a7b5452ce94afaee1e7f5",
+    "depth-anything/Depth-Anything-V2-Metric-Indoor-Large-hf": "d2fc6a93601aabb1139a3bf0ebfcb4e89c67817f",
+    "depth-anything/Depth-Anything-V2-Metric-Outdoor-Small-hf": "fd2c22027eaf20374204f14099b8341e1925ad39",
+    "depth-anything/Depth-Anything-V2-Metric-Outdoor-Base-hf": "5b575fded0346068343a6d96d0ce3ab6dbc9fb49",
+    "depth-anything/Depth-Anything-V2-Metric-Outdoor-Large-hf": "4eab4cf1983c2801c515804005214de56a4b67cc",
+    "LiheYoung/depth-anything-small-hf": "25216a913fa218ccb7d58cce818d52b728b6c1f6",
+    "LiheYoung/depth-anything-base-hf": "fbce2ff06a429af8a3fdb9296c6a922a37e43482",
+    "LiheYoung/depth-anything-large-hf": "27ccb0920352c0c37b3a96441873c8d37bd52fb6",
+}
 
 
 @dataclass(frozen=True)
@@ -27,10 +41,10 @@ class ModelSpec:
     title: str
     family: Family  # which classes load it; the `model_type` of its config.json
     repository: str  # owner/name on Hugging Face
+    revision: str  # the commit of the repository that is downloaded
     semantics: Semantics
     licence: str
     commercial: bool | None  # whether commercial use is allowed; None: see the model card
-    revision: str = "main"  # branch or commit; a branch is not pinned
     files: tuple[str, ...] = _TRANSFORMERS_FILES
 
     @property
@@ -58,31 +72,54 @@ def _depth_anything() -> list[ModelSpec]:
         title = f"Depth Anything V2 {size.title()}"
         repository = f"depth-anything/Depth-Anything-V2-{size.title()}-hf"
         name = f"depth_anything_v2_{size}"
-        models.append(ModelSpec(name, title, family, repository, "affine_inverse", *licence))
+        revision = _DEPTH_ANYTHING_REVISIONS[repository]
+        models.append(ModelSpec(name, title, family, repository, revision, "affine_inverse", *licence))
     for scene in ("indoor", "outdoor"):
         for size in ("small", "base", "large"):
             licence = ("see model card", None) if size == "small" else ("CC-BY-NC-4.0", False)
             title = f"Depth Anything V2 Metric {scene.title()} {size.title()}"
             repository = f"depth-anything/Depth-Anything-V2-Metric-{scene.title()}-{size.title()}-hf"
             name = f"depth_anything_v2_metric_{scene}_{size}"
-            models.append(ModelSpec(name, title, family, repository, "metric", *licence))
+            revision = _DEPTH_ANYTHING_REVISIONS[repository]
+            models.append(ModelSpec(name, title, family, repository, revision, "metric", *licence))
     for size in ("small", "base", "large"):
         title = f"Depth Anything V1 {size.title()}"
         repository = f"LiheYoung/depth-anything-{size}-hf"
         name = f"depth_anything_v1_{size}"
-        models.append(ModelSpec(name, title, family, repository, "affine_inverse", "Apache-2.0", True))
+        revision = _DEPTH_ANYTHING_REVISIONS[repository]
+        licence = ("Apache-2.0", True)
+        models.append(ModelSpec(name, title, family, repository, revision, "affine_inverse", *licence))
     return models
 
 
 MODELS: tuple[ModelSpec, ...] = (
     *_depth_anything(),
-    ModelSpec("midas", "MiDaS 3 (DPT-Large)", "dpt", "Intel/dpt-large", "affine_inverse", "Apache-2.0", True),
-    ModelSpec("zoedepth", "ZoeDepth NK", "zoedepth", "Intel/zoedepth-nyu-kitti", "metric", "MIT", True),
+    ModelSpec(
+        "midas",
+        "MiDaS 3 (DPT-Large)",
+        "dpt",
+        "Intel/dpt-large",
+        "bc15f29aa3a80d532f2ed650b5e16ac48d8958f9",
+        "affine_inverse",
+        "Apache-2.0",
+        True,
+    ),
+    ModelSpec(
+        "zoedepth",
+        "ZoeDepth NK",
+        "zoedepth",
+        "Intel/zoedepth-nyu-kitti",
+        "f364d4c7936e91f465abba182208dd68142bf0ca",
+        "metric",
+        "MIT",
+        True,
+    ),
     ModelSpec(
         "depth_pro",
         "Depth Pro",
         "depth_pro",
         "apple/DepthPro-hf",
+        "de816c8ce7168afcb231f96d501d72b869d0beda",
         "affine_inverse",
         "apple-amlr, see model card",
         None,
@@ -92,6 +129,7 @@ MODELS: tuple[ModelSpec, ...] = (
         "Marigold Depth 1.1",
         "marigold",
         "prs-eth/marigold-depth-v1-1",
+        "9571e7123e258cf052b4e54241f17971c290e9a8",
         "affine_depth",
         "see model card",
         None,

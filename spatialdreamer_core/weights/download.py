@@ -106,7 +106,10 @@ def fetch_text(url: str, *, wanted: str) -> str:
         with _open(url, {}) as response:
             return response.read().decode()
     except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
-        raise InputError(f"cannot download {wanted}: {url} {_reason(error)}") from error
+        raise InputError(
+            f"cannot download {wanted}: {url} {_reason(error)}; check the connection, or put the files there "
+            "by hand"
+        ) from error
 
 
 def _open(url: str, headers: dict[str, str]) -> Any:

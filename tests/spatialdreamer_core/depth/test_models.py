@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -88,6 +89,26 @@ def test_names_are_unique_and_each_family_says_what_it_gives():
 def test_licences(name, licence, commercial):
     model = find_model(name)
     assert (model.licence, model.commercial) == (licence, commercial)
+
+
+def test_each_model_is_downloaded_at_a_commit_of_its_own():
+    assert all(re.fullmatch("[0-9a-f]{40}", model.revision) for model in MODELS)
+    assert len({model.revision for model in MODELS}) == len(MODELS)
+
+
+def test_the_pinned_commit_is_what_is_asked_for(install, file_server, monkeypatch):
+    source = install("midas")
+    content = {file.name: file.read_bytes() for file in source.iterdir()}
+    shutil.rmtree(source)
+    monkeypatch.setenv("HF_ENDPOINT", file_server.url)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    spec = find_model("midas")
+    listing = [{"type": "file", "path": name, "size": len(data)} for name, data in content.items()]
+    file_server.files[f"/api/models/{spec.repository}/tree/{spec.revision}"] = json.dumps(listing).encode()
+    for name, data in content.items():
+        file_server.files[f"/{spec.repository}/resolve/{spec.revision}/{name}"] = data
+    assert loading.fetch_model("midas", download=True) == source
+    assert load_model("midas").spec == spec
 
 
 def test_what_is_not_installed_is_listed_with_its_address():

@@ -210,6 +210,29 @@ def test_the_first_registered_folder_takes_downloads(hub, tmp_path):
     ]
 
 
+def test_a_pinned_revision_is_what_arrives_and_no_other(hub):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    listing = [{"type": "file", "path": "config.json", "size": 8, "oid": "1"}]
+    hub.files[f"/api/models/owner/name/tree/{commit}"] = json.dumps(listing).encode()
+    hub.files[f"/owner/name/resolve/{commit}/config.json"] = b'{"a": 1}'
+    folder = download_snapshot("depth", "owner/name", ("config.json",), revision=commit)
+    assert (folder / "config.json").read_bytes() == b'{"a": 1}'
+    asked = len(hub.requests)
+    unknown = commit[::-1]
+    with pytest.raises(
+        InputError, match=rf"{FILES[0]}, {FILES[1]} to .*/tree/{unknown}\?.* answered 404 .*by hand"
+    ):
+        download_snapshot("depth", "owner/name", FILES, revision=unknown)
+    assert len(hub.requests) == asked + 1, "nothing is taken from another revision"
+
+
+def test_a_large_file_that_is_not_the_one_the_hub_lists_leaves_nothing(hub):
+    hub.files["/owner/name/resolve/main/sub/model.safetensors"] = CONTENT[:-1] + b"!"
+    with pytest.raises(InputError, match=rf"model\.safetensors must have the SHA-256 checksum {SHA256}"):
+        download_snapshot("depth", "owner/name", FILES)
+    assert find_snapshot("depth", "owner/name", FILES).missing == ("sub/model.safetensors",)
+
+
 def test_a_hub_that_answers_something_else_is_named(hub):
     hub.files["/api/models/owner/name/tree/main"] = b"<html>Please log in</html>"
     with pytest.raises(InputError, match=r"must answer with a list of files, got '<html>"):
