@@ -27,6 +27,7 @@ from .views import ViewFlow, ViewFrame, carry_flow
 
 LOOK_AHEAD = 3  # frames in which a hole's background is looked for
 CARRIED_SHARE = 0.85  # of an earlier estimate in the new one
+RIM = 2  # px beside an outline or a hole, where colours of two surfaces may be mixed
 STILL = 0.1  # px; smaller motion counts as none, so that carried pixels are not resampled again and again
 
 
@@ -148,13 +149,17 @@ class _Search:
         y = self._runs.row[wanted] + dy.masked_fill(still, 0)
         valid = valid & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
         row, column = y.clamp(0, height - 1), x.clamp(0, width - 1)
-        there = other.disparity[row.round().long(), column.round().long()]
-        valid &= there <= self._runs.limit[wanted]
+        near_row = row.round().long()
+        valid &= other.disparity[near_row, column.round().long()] <= self._runs.limit[wanted]
         # Holes of an unfilled frame are black: a real pixel has none among the four that it is mixed from.
+        # Nor is it in the soft rim of a foreground, which reaches beyond outlines and holes opened there.
         real = torch.ones_like(valid)
-        for corner_row in (row.floor().long(), row.ceil().long()):
-            for corner_column in (column.floor().long(), column.ceil().long()):
-                real &= other.real[corner_row, corner_column]
+        for offset in (-RIM, 0, RIM):
+            beside = (column + offset).clamp(0, width - 1)
+            real &= other.disparity[near_row, beside.round().long()] <= self._runs.limit[wanted]
+            for corner_row in (row.floor().long(), row.ceil().long()):
+                for corner_column in (beside.floor().long(), beside.ceil().long()):
+                    real &= other.real[corner_row, corner_column]
         return sample_at(other.view, x, y), valid, real
 
 
