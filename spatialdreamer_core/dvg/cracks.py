@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .marked import marked_pixels
+
 MAX_CRACK = 2  # px
 MAX_STRAY = 2  # px
 
@@ -14,14 +16,14 @@ def bridge_cracks(
     values: Tensor,  # [C, H, W]
     gap: Tensor,  # [1, H, W] bool
 ) -> tuple[Tensor, Tensor]:  # [C, H, W], [1, H, W]
-    """Fill gaps of at most `MAX_CRACK` px between two known pixels of a row linearly.
+    """Fill gaps of at most `MAX_CRACK` px between two known pixels of a row linearly, in place.
 
     Returns:
         The values and the gaps that stay, bool.
     """
     width = values.shape[-1]
     known = ~gap[0]
-    row, column = gap[0].nonzero(as_tuple=True)
+    row, column = marked_pixels(gap[0])
     to_left = _distance_to_known(known, row, column, -1)
     to_right = _distance_to_known(known, row, column, 1)
     is_crack = to_left + to_right <= MAX_CRACK + 1
@@ -29,7 +31,6 @@ def bridge_cracks(
     share = to_left / (to_left + to_right)
     left_value = values[:, row, (column - to_left).clamp(min=0)]
     right_value = values[:, row, (column + to_right).clamp(max=width - 1)]
-    values, gap = values.clone(), gap.clone()
     values[:, row, column] = torch.lerp(left_value, right_value, share.to(values.dtype))
     gap[0, row, column] = False
     return values, gap

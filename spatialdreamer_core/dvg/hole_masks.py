@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from ..checks import InputError, check_choice, check_video
 from ..flow import flow_confidence
 from .eyes import Eye
+from .marked import marked_pixels
 from .zbuffer import gather_columns, source_columns
 
 NEIGHBOURS = ("both", "previous")
@@ -116,13 +117,13 @@ def _found_along_flow(
     height, width = mask.shape[-2:]
     flow_height, flow_width = flow.shape[-2:]
     marked = mask[0, 0] > 0.5
-    row, column = marked.nonzero(as_tuple=True)
+    row, column = marked_pixels(marked)
     coarse = torch.zeros(flow_height, flow_width, dtype=torch.bool, device=mask.device)
     coarse[row * flow_height // height, column * flow_width // width] = True
     coarse = _grow(coarse)
     x = torch.arange(flow_width, device=mask.device) + flow[0, 0]
     y = torch.arange(flow_height, device=mask.device)[:, None] + flow[0, 1]
-    cell_row, cell_column = (_look_up(coarse, x, y) & (confidence[0, 0] > 0.5)).nonzero(as_tuple=True)
+    cell_row, cell_column = marked_pixels(_look_up(coarse, x, y) & (confidence[0, 0] > 0.5))
 
     row, column, cell = _pixels_of(cell_row, cell_column, (height, width), (flow_height, flow_width))
     dx, dy = flow[0, :, cell_row[cell], cell_column[cell]]

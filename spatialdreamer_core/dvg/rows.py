@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .cracks import bridge_cracks, drop_strays
+from .marked import marked_pixels
 from .splat import LEAST_WEIGHT, MAX_EXPONENT, Landing, land, splat_rows
 
 MIN_COVERAGE = 0.5  # bilinear mass from which on a pixel counts as seen: its centre is
@@ -44,13 +45,13 @@ def warp_rows(
     # 2. The colours there.
     view = _gather_cubic(colour, seen, sign)
     # 3. Blended colours where surfaces meet.
-    row, column = _about_jumps(seen, gap)[0].nonzero(as_tuple=True)
+    row, column = marked_pixels(_about_jumps(seen, gap)[0])
     blended, surface, lands = _splat_at(colour, disparity, landing, row, column)
     row, column = row[lands], column[lands]
     view[:, row, column], seen[0, row, column] = blended[:, lands], surface[lands]
     # 4. Holes.
     hole = drop_strays(gap)
-    row, column = hole[0].nonzero(as_tuple=True)
+    row, column = marked_pixels(hole[0])
     view[:, row, column], seen[:, row, column] = 0, 0
     return WarpedRows(view, hole, seen)
 
@@ -115,7 +116,7 @@ def _splat_at(
     slot[0, row, column + 1] = torch.arange(count, device=row.device)
     wanted = slot < count
     lands = (wanted[..., :-1] | wanted[..., 1:]).gather(-1, landing.first)
-    from_row, from_column = lands[0].nonzero(as_tuple=True)
+    from_row, from_column = marked_pixels(lands[0])
     first, fraction = (part[0, from_row, from_column] for part in landing)
     target = torch.cat([slot[0, from_row, first], slot[0, from_row, first + 1]])
     share = torch.cat([1 - fraction, fraction])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..dvg.eyes import Eye
+from ..dvg.marked import marked_pixels
 
 FOREGROUND_REACH = 32  # px; farther from a hole, nothing is kept from colouring it
 
@@ -41,7 +42,7 @@ def find_runs(
     A row without a single known pixel gets its own column as source and counts as background.
     """
     width = hole.shape[-1]
-    row, column = hole.nonzero(as_tuple=True)
+    row, column = marked_pixels(hole)
     starts = _is_first(row, column)
     run = starts.cumsum(0) - 1
     first = starts.nonzero()[:, 0]
@@ -68,7 +69,7 @@ def find_runs(
         inside = (beside >= 0) & (beside < width)
         seen = _disparity_at(disparity, run_row[:, None], beside, width, eye)
         is_foreground = inside & (seen > limit[:, None])
-        at_run, at_step = is_foreground.nonzero(as_tuple=True)
+        at_run, at_step = marked_pixels(is_foreground)
         foreground[run_row[at_run], beside[at_run, at_step]] = True
     foreground &= ~hole
     source = torch.where(no_source[run], column, source[run])

@@ -10,6 +10,7 @@ from spatialdreamer_core.dvg import (
     refine_one_mask,
     source_columns,
 )
+from spatialdreamer_core.dvg.marked import marked_pixels
 
 
 def test_source_columns_by_hand():
@@ -19,6 +20,15 @@ def test_source_columns_by_hand():
     assert source_columns(disparity, eye="left")[0, 0, 0].tolist() == [0, 1, 2, NO_SOURCE, 4, 3]
     half = torch.tensor([0.0, 0.0, 0.0, 1.5, 0.0, 0.0]).view(1, 1, 1, 6)
     assert source_columns(half, eye="right")[0, 0, 0].tolist() == [0, 3, 3, NO_SOURCE, 4, 5]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (0, 4)])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_marked_pixels_are_those_of_nonzero(size, share):
+    mask = torch.rand(size, generator=torch.Generator().manual_seed(0)) < share
+    for given in (mask, torch.zeros(2, *size, 2, dtype=torch.bool)[1, ..., 0] | mask):
+        for found, expected in zip(marked_pixels(given), given.nonzero(as_tuple=True), strict=True):
+            assert torch.equal(found, expected)
 
 
 def test_source_columns_mirror():
