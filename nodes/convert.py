@@ -18,8 +18,9 @@ from ..spatialdreamer_core.stereo import FORMATS
 from ..spatialdreamer_core.video import BORDERS, FORMAT_SUFFIXES, ConvertConfig, convert, probe
 from .depth_file import depth_kind_input
 from .depth_models import depth_download_input, depth_stability_input, prepare_model
-from .dvg import convergence_input, divergence_input, shaping_inputs
+from .dvg import convergence_input, divergence_input
 from .progress import survey_progress, video_progress
+from .shaping import shaping_inputs
 from .stereo import FORMAT_TOOLTIP
 
 

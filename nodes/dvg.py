@@ -5,14 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..spatialdreamer_core.depth import (
-    EDGE_WIDTH,
-    MAX_EDGE_DILATION,
-    MAX_EDGE_WIDTH,
-    DepthShaping,
-    guide_depth,
-    shape_depth,
-)
+from ..spatialdreamer_core.depth import EDGE_WIDTH, DepthShaping, guide_depth, shape_depth
 from ..spatialdreamer_core.dvg import (
     MAX_BORDER_WIDTH,
     MAX_DILATION,
@@ -27,6 +20,7 @@ from ..spatialdreamer_core.dvg import (
 from ..spatialdreamer_core.stereo import COMFORT_LIMIT, measure_comfort
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
 from .progress import frame_progress, report
+from .shaping import shaping_inputs
 from .sockets import Disparity, DisparityType, Flow, FlowType
 
 
@@ -214,83 +208,3 @@ def convergence_input() -> io.Float.Input:
         tooltip="The depth that sits on the screen, 0 (farthest) to 1 (nearest). What is nearer pops out of "
         "the screen, what is farther lies behind it.",
     )
-
-
-def shaping_inputs(
-    *, automatic_edges: bool = False
-) -> list[io.Float.Input | io.Int.Input | io.Boolean.Input]:
-    """Describe the widgets for depth before the warp.
-
-    Args:
-        automatic_edges: Whether an `edge_width` of -1 leaves the choice to the node.
-    """
-    automatic = (
-        f" -1: {EDGE_WIDTH} for depth models, 0 for builtin, whose edges are done." if automatic_edges else ""
-    )
-    return [
-        io.Float.Input(
-            "foreground_scale",
-            default=0.0,
-            min=-3.0,
-            max=3.0,
-            step=0.1,
-            tooltip="As in iw3, -3 to 3: above 0 the foreground gets more of the disparity range and the "
-            "background less, for people who look flat outdoors; below 0 the other way round. 0: as it is.",
-            optional=True,
-        ),
-        io.Float.Input(
-            "depth_gamma",
-            default=1.0,
-            min=0.1,
-            max=10.0,
-            step=0.05,
-            tooltip="Exponent of the depth, 0.1 to 10: above 1 pushes the middle back, below 1 brings it "
-            "forward. 1: as it is.",
-            optional=True,
-        ),
-        io.Float.Input(
-            "depth_near",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="Near clipping: the depth, 0 to 1, from which on everything is nearest. What lies "
-            "between depth_far and depth_near gets the whole disparity range.",
-            optional=True,
-        ),
-        io.Float.Input(
-            "depth_far",
-            default=0.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="Far clipping: the depth, 0 to 1, up to which everything is farthest.",
-            optional=True,
-        ),
-        io.Int.Input(
-            "edge_width",
-            default=-1 if automatic_edges else EDGE_WIDTH,
-            min=-1 if automatic_edges else 0,
-            max=MAX_EDGE_WIDTH,
-            tooltip="Pixels beside an edge of depth within which a ramp becomes a step, 0 to 20, so placed "
-            "that objects keep their soft outline. Ramps, as depth models leave them, tear outlines. "
-            "0: as they are." + (automatic if automatic_edges else ""),
-            optional=True,
-        ),
-        io.Int.Input(
-            "edge_dilation",
-            default=0,
-            min=0,
-            max=MAX_EDGE_DILATION,
-            tooltip="Pixels by which foregrounds grow, 0 to 10: for outlines softer than the depth's edges, "
-            "of which a rim stays behind on the background.",
-            optional=True,
-        ),
-        io.Boolean.Input(
-            "guided_upsampling",
-            default=False,
-            tooltip="Moves depth's edges to the edges of the picture's colours: for depth coarser than the "
-            "picture. Not for builtin depth, whose outlines it tears.",
-            optional=True,
-        ),
-    ]

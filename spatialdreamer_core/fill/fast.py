@@ -20,23 +20,12 @@ from ..checks import InputError, check_video
 from ..dvg.eyes import Eye
 from ..dvg.zbuffer import gather_columns, source_columns
 from ..flow import flow_confidence
-from .motion import BackgroundMotion
-from .runs import HoleRuns, find_runs
-from .spatial import fill_from_background, sample_at
+from .runs import find_runs
+from .search import BackgroundSearch, SeenFrame
+from .spatial import fill_from_background
 from .views import ViewFlow, ViewFrame, carry_flow
 
 LOOK_AHEAD = 3  # frames in which a hole's background is looked for
-CARRIED_SHARE = 0.85  # of an earlier estimate in the new one
-RIM = 2  # px beside an outline or a hole, where colours of two surfaces may be mixed
-STILL = 0.1  # px; smaller motion counts as none, so that carried pixels are not resampled again and again
-
-
-class _Seen(NamedTuple):
-    """A frame in which background is looked for."""
-
-    view: Tensor  # [3, H, W]
-    disparity: Tensor  # [H, W] px
-    real: Tensor  # [H, W] bool: a real pixel, neither a hole nor an estimate
 
 
 class FastFill:
@@ -50,7 +39,7 @@ class FastFill:
     def __init__(self, *, eye: Eye = "right", overwrite: bool = False) -> None:
         self._eye: Eye = eye
         self._overwrite = overwrite
-        self._memory: _Seen | None = None
+        self._memory: SeenFrame | None = None
 
     def reset(self) -> None:
         """Forget everything: a new scene begins."""
@@ -84,7 +73,7 @@ class FastFill:
             filled[:, runs.row, runs.column] = filled[:, runs.row, runs.source]
             colour = fill_from_background(filled, hole, runs)
             if disparity is not None:
-                search = _Search(runs, disparity, colour)
+                search = BackgroundSearch(runs, disparity, colour)
                 if to_previous is not None and self._memory is not None:
                     search.look_back(self._memory, to_previous)
                 search.look_ahead(following)
@@ -93,74 +82,8 @@ class FastFill:
             filled[:, runs.row, runs.column] = colour
         if disparity is not None:
             disparity[runs.row, runs.column] = runs.disparity.to(disparity.dtype)
-            self._memory = _Seen(filled, disparity, real)
+            self._memory = SeenFrame(filled, disparity, real)
         return filled
-
-
-class _Search:
-    """The search for a frame's hidden background in other frames."""
-
-    def __init__(self, runs: HoleRuns, disparity: Tensor, colour: Tensor) -> None:
-        self.colour = colour  # [3, N], estimates, replaced by what is found
-        self.found = torch.zeros_like(runs.row, dtype=torch.bool)  # [N]
-        self._runs = runs
-        self._disparity = disparity
-
-    def look_back(self, memory: _Seen, to_previous: ViewFlow) -> None:
-        """Take what an earlier frame saw, and blend estimates with the ones made there."""
-        motion = BackgroundMotion(self._runs, self._disparity, to_previous.flow.shape[-2:])
-        everything = torch.arange(len(self._runs.row), device=self.colour.device)
-        earlier, valid, real = self._look_up(memory, *motion.follow(to_previous), everything)
-        blended = torch.lerp(self.colour, earlier, CARRIED_SHARE)
-        self.colour = torch.where(valid, torch.where(real, earlier, blended), self.colour)
-        self.found = valid & real
-
-    def look_ahead(self, following: Sequence[tuple[ViewFlow, ViewFrame]]) -> None:
-        """Take what the next frames see, the nearest one's first."""
-        motion = None
-        for towards, frame in following:
-            missing = (~self.found).nonzero()[:, 0]
-            if not len(missing) or frame.disparity is None:
-                return
-            motion = motion or BackgroundMotion(self._runs, self._disparity, towards.flow.shape[-2:])
-            other = _Seen(frame.view, frame.disparity[0], frame.hole[0] < 0.5)
-            colour, valid, real = self._look_up(other, *motion.follow(towards), missing)
-            seen = valid & real
-            self.colour[:, missing[seen]] = colour[:, seen]
-            self.found[missing[seen]] = True
-
-    def _look_up(
-        self,
-        other: _Seen,
-        dx: Tensor,  # [N] px
-        dy: Tensor,  # [N] px
-        trusted: Tensor,  # [N] bool
-        wanted: Tensor,  # [M] int64, which of the N hole pixels
-    ) -> tuple[Tensor, Tensor, Tensor]:  # [3, M], [M] bool, [M] bool
-        """Follow hole pixels' background into another frame.
-
-        Returns:
-            Its colour there, whether the background is what is found there, and whether it is a real pixel.
-        """
-        height, width = other.disparity.shape
-        dx, dy, valid = dx[wanted], dy[wanted], trusted[wanted]
-        still = dx.square() + dy.square() < STILL**2
-        x = self._runs.column[wanted] + dx.masked_fill(still, 0)
-        y = self._runs.row[wanted] + dy.masked_fill(still, 0)
-        valid = valid & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-        row, column = y.clamp(0, height - 1), x.clamp(0, width - 1)
-        near_row = row.round().long()
-        valid &= other.disparity[near_row, column.round().long()] <= self._runs.limit[wanted]
-        # Holes of an unfilled frame are black: a real pixel has none among the four that it is mixed from.
-        # Nor is it in the soft rim of a foreground, which reaches beyond outlines and holes opened there.
-        real = torch.ones_like(valid)
-        for offset in (-RIM, 0, RIM):
-            beside = (column + offset).clamp(0, width - 1)
-            real &= other.disparity[near_row, beside.round().long()] <= self._runs.limit[wanted]
-            for corner_row in (row.floor().long(), row.ceil().long()):
-                for corner_column in (beside.floor().long(), beside.ceil().long()):
-                    real &= other.real[corner_row, corner_column]
-        return sample_at(other.view, x, y), valid, real
 
 
 def fast_fill(
