@@ -15,7 +15,7 @@ from torch import Tensor
 from .runs import HoleRuns
 from .views import ViewFlow
 
-_SIDEWAYS = (3, 6, 9, 12, 16)  # px of the flow's size, from the hole's end into the background
+_SIDEWAYS = (6, 12, 18, 24, 32)  # px of the flow's size, from the hole's end into the background
 _UPWARDS = (-3, 0, 3)  # px of the flow's size
 _LEAST = 3  # points that must be left for their median to be trusted
 
