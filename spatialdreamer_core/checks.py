@@ -92,6 +92,11 @@ def check_finite(name: str, value: Tensor, remedy: str) -> None:
         raise InputError(f"`{name}` must be finite, got {count} NaN or infinite values; {remedy}")
 
 
+def one_line(error: object) -> str:
+    """Put another package's error into one line that is not too long."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def check_inverse_depth(depth: Tensor) -> None:
     """Check that a tensor is a video [F, 1, H, W] of inverse depth in [0, 1], but for resampling's overshoot.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..checks import InputError, check_finite, check_inverse_depth, check_range, check_video
-from ..flow import CutDetector, dis_flow, estimate_flow, find_cuts, fit_size, resize_flow
+from ..flow import CutDetector, dis_flow, estimate_flow, find_cuts, fit_size, resize_flow, to_rgb
 from .alignment import typical_range
 from .builtin import BuiltinDepth
 from .catalogue import AUTO, open_estimator
@@ -149,13 +149,13 @@ def _estimate_builtin(
     size = working_size(*frames.shape[-2:])
     depth = torch.empty(len(frames), 1, *frames.shape[-2:])
     detector, builtin = CutDetector(), BuiltinDepth()
-    image = _to_rgb(frames[0])
+    image = to_rgb(frames[0])
     small, to_previous = _shrink(image, size), None
     detector.step(image)
     for t in range(len(frames)):
         to_next = next_to_previous = None
         if t + 1 < len(frames):
-            next_image = _to_rgb(frames[t + 1])
+            next_image = to_rgb(frames[t + 1])
             next_small = _shrink(next_image, size)
             next_is_cut = detector.step(next_image)
             if not next_is_cut:
@@ -224,15 +224,9 @@ def guide_depth(
         )
     result = depth.new_empty((len(frames), 1, *frames.shape[-2:]), dtype=torch.float32)
     for plane, frame, guided in zip(depth.detach().float().cpu(), frames, result, strict=True):
-        picture = upsample_depth(plane[0].numpy(), frame.shape[-2:], guide=_to_rgb(frame))
+        picture = upsample_depth(plane[0].numpy(), frame.shape[-2:], guide=to_rgb(frame))
         guided[0] = torch.from_numpy(picture)
     return result
-
-
-def _to_rgb(frame: Tensor) -> np.ndarray:
-    """Convert a frame [3, H, W] in [0, 1] to 8-bit RGB [H, W, 3]."""
-    rgb = (frame.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
-    return np.ascontiguousarray(rgb.permute(1, 2, 0).numpy())
 
 
 def _shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

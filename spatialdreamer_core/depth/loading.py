@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..checks import InputError, check_choice
+from ..checks import InputError, check_choice, one_line
 from ..weights import fetch_snapshot
 from ..weights.download import OnProgress
 from .inverse import to_inverse_depth
@@ -219,8 +219,7 @@ def _unusable(spec: ModelSpec, error: Exception) -> InputError:
 
 def _damaged(spec: ModelSpec, folder: Path, error: object) -> InputError:
     """Describe files that are there but cannot be loaded."""
-    reason = " ".join(str(error).split())[:300]
     return InputError(
-        f"{spec.title} cannot be loaded from {folder} ({reason}); delete that folder and download it again "
-        f"from {spec.address}"
+        f"{spec.title} cannot be loaded from {folder} ({one_line(error)}); delete that folder and download "
+        f"it again from {spec.address}"
     )

@@ -15,12 +15,8 @@ MAX_STRAY = 2  # px
 def bridge_cracks(
     values: Tensor,  # [C, H, W]
     gap: Tensor,  # [1, H, W] bool
-) -> tuple[Tensor, Tensor]:  # [C, H, W], [1, H, W]
-    """Fill gaps of at most `MAX_CRACK` px between two known pixels of a row linearly, in place.
-
-    Returns:
-        The values and the gaps that stay, bool.
-    """
+) -> None:
+    """Fill gaps of at most `MAX_CRACK` px between two known pixels of a row linearly, both in place."""
     width = values.shape[-1]
     known = ~gap[0]
     row, column = marked_pixels(gap[0])
@@ -33,7 +29,6 @@ def bridge_cracks(
     right_value = values[:, row, (column + to_right).clamp(max=width - 1)]
     values[:, row, column] = torch.lerp(left_value, right_value, share.to(values.dtype))
     gap[0, row, column] = False
-    return values, gap
 
 
 def drop_strays(

@@ -41,7 +41,8 @@ def warp_rows(
     # 1. What is seen at each pixel of the view, by its disparity.
     landing = land(disparity, sign=sign)
     seen, coverage = splat_rows(disparity, disparity, sign=sign, landing=landing)
-    seen, gap = bridge_cracks(seen, coverage < MIN_COVERAGE)
+    gap = coverage < MIN_COVERAGE
+    bridge_cracks(seen, gap)
     # 2. The colours there.
     view = _gather_cubic(colour, seen, sign)
     # 3. Blended colours where surfaces meet.

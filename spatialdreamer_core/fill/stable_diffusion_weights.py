@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from ..checks import InputError
+from ..checks import InputError, one_line
 from ..weights import Snapshot, fetch_snapshot, find_snapshot, repository_address, stable_diffusion_files
 from ..weights.download import OnProgress
 
@@ -158,8 +158,7 @@ def _unusable(error: Exception) -> InputError:
 
 def _damaged(folder: Path, error: Exception) -> InputError:
     """Describe files that are there but cannot be loaded."""
-    reason = " ".join(str(error).split())[:300]
     return InputError(
-        f"the inpainting model cannot be loaded from {folder} ({reason}); delete that folder and download it "
-        "again"
+        f"the inpainting model cannot be loaded from {folder} ({one_line(error)}); delete that folder and "
+        "download it again"
     )

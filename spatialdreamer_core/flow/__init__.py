@@ -7,6 +7,7 @@ from .dis import DIS_PRESETS, dis_flow
 from .estimate import estimate_flow
 from .estimator import FlowEstimator, open_flow
 from .motion import Motion
+from .pictures import to_rgb
 from .raft_weights import FLOW_MODEL_KIND, FLOW_MODELS, FlowModel, FlowModelSpec, load_flow_model
 from .sampling import fit_size, resize_flow, sample_at_flow
 
@@ -31,4 +32,5 @@ __all__ = [
     "prepare_flow",
     "resize_flow",
     "sample_at_flow",
+    "to_rgb",
 ]

@@ -6,11 +6,11 @@ from fractions import Fraction
 
 import cv2
 import numpy as np
-import torch
 from scenedetect import ContentDetector, FrameTimecode
 from torch import Tensor
 
 from ..checks import check_video
+from .pictures import to_rgb
 
 _DETECTION_WIDTH = 256  # pixels; PySceneDetect itself downscales to about this width
 
@@ -48,7 +48,6 @@ def find_cuts(
     detector = CutDetector(threshold=threshold)
     cuts = []
     for t, frame in enumerate(frames):
-        rgb = (frame.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
-        if detector.step(np.ascontiguousarray(rgb.permute(1, 2, 0).numpy())):
+        if detector.step(to_rgb(frame)):
             cuts.append(t)
     return cuts

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .pictures import to_rgb
+
 DIS_PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
@@ -34,10 +36,7 @@ class DisFlow:
         frame: Tensor,  # [3, H, W], float in [0, 1] or uint8
     ) -> np.ndarray:  # [H, W] uint8
         """Convert a frame to grey."""
-        rgb = frame.detach().cpu()
-        if rgb.dtype != torch.uint8:
-            rgb = (rgb.float().clamp(0, 1) * 255).round().to(torch.uint8)
-        return cv2.cvtColor(np.ascontiguousarray(rgb.permute(1, 2, 0).numpy()), cv2.COLOR_RGB2GRAY)
+        return cv2.cvtColor(to_rgb(frame), cv2.COLOR_RGB2GRAY)
 
     def between(self, first: np.ndarray, second: np.ndarray) -> tuple[Tensor, Tensor]:  # two of [1, 2, H, W]
         """Estimate the flow from the first frame to the second and back."""

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..checks import InputError, check_choice
+from ..checks import InputError, check_choice, one_line
 from ..weights import download as download_file
 from ..weights import download_folder, model_folders, torch_cache
 from ..weights.download import OnProgress, partial_file
@@ -153,7 +153,7 @@ def load_flow_model(
     except (RuntimeError, TypeError, AttributeError) as error:
         raise InputError(
             f"{file} must hold the weights of {spec.title} as torchvision publishes them, got others "
-            f"({_first_words(error)}); replace it by the file from {spec.address}"
+            f"({one_line(error)}); replace it by the file from {spec.address}"
         ) from error
     return FlowModel(spec, module.float().eval().requires_grad_(False).to(device))
 
@@ -168,7 +168,7 @@ def _read(spec: FlowModelSpec, file: Path) -> Any:
         return read(file)
     except Exception as error:
         raise InputError(
-            f"{file} must be a whole file of weights, but cannot be read ({_first_words(error)}); delete it "
+            f"{file} must be a whole file of weights, but cannot be read ({one_line(error)}); delete it "
             f"and download it again from {spec.address}"
         ) from error
 
@@ -181,10 +181,5 @@ def _import(module: str, spec: FlowModelSpec) -> Any:
         package = module.split(".")[0]
         raise InputError(
             f"flow method {spec.name} ({spec.title}) needs the Python package {package}, which cannot be "
-            f'used here ({_first_words(error)}); install it with: pip install "spatialdreamer[flow]"'
+            f'used here ({one_line(error)}); install it with: pip install "spatialdreamer[flow]"'
         ) from error
-
-
-def _first_words(error: Exception) -> str:
-    """Put an error into one line that is not too long."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

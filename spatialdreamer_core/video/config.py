@@ -7,14 +7,12 @@ from typing import Literal
 
 from ..checks import InputError, check_choice, check_range
 from ..depth import (
-    BUILTIN,
     DEFAULT_STRENGTH,
     DEPTH_KINDS,
     EDGE_WIDTH,
     MAX_STRENGTH,
     DepthShaping,
     estimator_names,
-    resolve_estimator,
 )
 from ..dvg.borders import MAX_BORDER_WIDTH
 from ..dvg.disparity import MAX_DIVERGENCE
@@ -74,7 +72,7 @@ class ConvertConfig:
         check_choice("border", self.border, BORDERS)
         check_range("border_width", self.border_width, 0.0, MAX_BORDER_WIDTH, "% of width")
         check_choice("flow", self.flow, FLOW_METHODS)
-        self._shaping(self.edge_width or 0).check()
+        self.shaping().check()
         check_choice("codec", self.codec, CODECS)
         check_choice("preset", self.preset, PRESETS)
         check_range("crf", self.crf, 0, 51)
@@ -84,24 +82,20 @@ class ConvertConfig:
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise InputError(f"end must be later than start ({self.start:g} s), got {self.end:g} s")
 
-    def shaping(self) -> DepthShaping:
+    def shaping(self, *, builtin: bool = False) -> DepthShaping:
         """Return how depth is shaped before the warp.
 
-        An automatic edge width is 0 for the builtin estimator, which snaps its edges itself.
+        Args:
+            builtin: Whether depth is the builtin estimator's, which snaps its edges itself: its automatic
+                edge width is 0.
         """
-        if self.edge_width is not None:
-            return self._shaping(self.edge_width)
-        builtin = self.depth_file is None and resolve_estimator(self.depth) == BUILTIN
-        return self._shaping(0 if builtin else EDGE_WIDTH)
-
-    def _shaping(self, edge_width: int) -> DepthShaping:
-        """Put the settings of depth together."""
+        automatic = 0 if builtin else EDGE_WIDTH
         return DepthShaping(
             foreground_scale=self.foreground_scale,
             gamma=self.depth_gamma,
             near=self.depth_near,
             far=self.depth_far,
-            edge_width=edge_width,
+            edge_width=automatic if self.edge_width is None else self.edge_width,
             edge_dilation=self.edge_dilation,
         )
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
-from ..depth import DepthModel, DepthStream
+from ..depth import BuiltinStream, DepthModel, DepthStream
 from ..dvg.eyes import Eye
 from ..flow import FlowEstimator, open_flow
 from ..stereo import apply_floating_window, pack, packed_size
@@ -181,7 +181,7 @@ def _packed(
             convergence=config.convergence,
             device=device,
             clock=clock,
-            shaping=config.shaping(),
+            shaping=config.shaping(builtin=isinstance(estimator, BuiltinStream)),
             guided=config.guided_upsampling,
         ),
         ahead=1,

@@ -10,7 +10,7 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.cli import main
-from spatialdreamer_core.depth import DepthSurvey, ModelStream
+from spatialdreamer_core.depth import DepthSurvey, ModelStream, load_model
 from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.flow import open_flow
 from spatialdreamer_core.metrics import make_clip
@@ -202,6 +202,17 @@ def test_a_film_is_converted_with_the_model_that_is_asked_for(install, film, tmp
         assert probe(output).width == 192
         pictures[name] = np.stack([frame.image for frame in read_frames(output)])
     assert (pictures["builtin"] != pictures["depth_anything_v2_small"]).any()
+
+
+def test_a_given_model_is_used_as_the_one_of_its_name(install, film, tmp_path):
+    name = "depth_anything_v2_small"
+    install(name)
+    named, given = tmp_path / "named.mkv", tmp_path / "given.mkv"
+    settings = {"crf": 0, "preset": "ultrafast", "divergence": 8.0}
+    convert(film, named, ConvertConfig(depth=name, **settings))
+    convert(film, given, ConvertConfig(depth="builtin", **settings), depth_model=load_model(name))
+    for one, other in zip(read_frames(named), read_frames(given), strict=True):
+        assert np.array_equal(one.image, other.image)
 
 
 def test_missing_weights_end_before_anything_is_written(models_folder, film, tmp_path):

@@ -170,7 +170,7 @@ def test_films_shape_depth_as_the_functions_do(clip, guided):
             convergence=0.5,
             device=torch.device("cpu"),
             clock=clock,
-            shaping=config.shaping(),
+            shaping=config.shaping(builtin=True),
             guided=guided,
         )
     )
@@ -183,10 +183,10 @@ def test_films_shape_depth_as_the_functions_do(clip, guided):
 
 
 def test_edges_are_snapped_for_models_alone():
-    model = ConvertConfig(depth="depth_anything_v2_small", depth_gamma=2).shaping()
+    model = ConvertConfig(depth="depth_anything_v2_small", depth_gamma=2).shaping(builtin=False)
     assert model == DepthShaping(gamma=2, edge_width=EDGE_WIDTH)
-    assert ConvertConfig(depth="builtin").shaping() == DepthShaping()
-    assert ConvertConfig(depth="builtin", edge_width=2).shaping() == DepthShaping(edge_width=2)
+    assert ConvertConfig(depth="builtin").shaping(builtin=True) == DepthShaping()
+    assert ConvertConfig(depth="builtin", edge_width=2).shaping(builtin=True) == DepthShaping(edge_width=2)
 
 
 def test_start_and_end(clip, tmp_path):
