@@ -50,7 +50,8 @@ def test_requirements_bring_only_what_comfyui_lacks_and_pin_nothing():
 
 
 def test_requirements_agree_with_the_package():
-    wanted = {name for name in map(package_name, PROJECT["dependencies"]) if name not in COMFYUI_HAS.split()}
+    needed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["diffusion"]]
+    wanted = {name for name in map(package_name, needed) if name not in COMFYUI_HAS.split()}
     assert {package_name(requirement) for requirement in requirements()} == wanted
 
 

@@ -1,0 +1,29 @@
+"""Stable Video Diffusion as its three networks: what every filler on top of it is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
+    from transformers import CLIPVisionModelWithProjection
+
+SCALING = 0.18215  # latents = SCALING · what the VAE's encoder gives ("unscaled")
+FACTOR = 8  # px of a latent, each side
+
+
+@dataclass
+class SVDModel:
+    """A loaded SVD: denoiser, autoencoder and image tower, each on its device and in its precision."""
+
+    unet: UNetSpatioTemporalConditionModel
+    vae: AutoencoderKLTemporalDecoder
+    image_encoder: CLIPVisionModelWithProjection
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """What is moved between devices together."""
+        return self.unet, self.vae, self.image_encoder
