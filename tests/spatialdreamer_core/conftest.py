@@ -37,6 +37,16 @@ def tiny_diffusion():
     return module
 
 
+@pytest.fixture(scope="session")
+def tiny_svd():
+    """Return the module that makes tiny parts of SVD."""
+    pytest.importorskip("diffusers")
+    pytest.importorskip("transformers")
+    from . import tiny_svd
+
+    return tiny_svd
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         state = self.server.state

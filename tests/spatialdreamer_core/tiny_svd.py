@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,3 +60,19 @@ def make_image_encoder(*, seed: int = 0) -> Any:
         hidden_act="gelu",
     )
     return CLIPVisionModelWithProjection(config).eval()
+
+
+def make_model(*, seed: int = 0, **unet: int) -> Any:
+    """Make all three, seeded one after the other; `unet` are options of its UNet."""
+    from spatialdreamer_core.svd import SVDModel
+
+    return SVDModel(make_unet(seed=seed, **unet), make_vae(seed=seed + 1), make_image_encoder(seed=seed + 2))
+
+
+def save_checkpoint(file: Path, *, seed: int = 0, **unet: int) -> Any:
+    """Save a tiny checkpoint as the published ones are, and return the model that is in it."""
+    from spatialdreamer_core.svd import save_sgm
+
+    model = make_model(seed=seed, **unet)
+    save_sgm(model, file)
+    return model

@@ -1,0 +1,75 @@
+"""The size at which a clip is diffused: scaled down to what a model knows, padded to multiples of 64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..checks import check_range
+from ..sampler_config import MAX_SIDE, MIN_SIDE
+from .model import FACTOR
+from .padding import crop_to, pad_to_multiple
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A clip's own size and the size of its picture on the padded canvas that is diffused."""
+
+    height: int  # of the clip, px
+    width: int
+    fitted_height: int  # of the picture on the canvas, px
+    fitted_width: int
+
+    @classmethod
+    def fit_to(cls, height: int, width: int, *, max_side: int) -> Canvas:
+        """Make the canvas of a clip.
+
+        Args:
+            height: Of the clip, px.
+            width: Of the clip, px.
+            max_side: Larger pictures are scaled down to this longer side, px, 64 to 4096.
+
+        Raises:
+            InputError: If `max_side` is out of range.
+        """
+        check_range("max_side", max_side, MIN_SIDE, MAX_SIDE, "px")
+        scale = min(1.0, max_side / max(height, width))
+        return cls(height, width, max(1, round(height * scale)), max(1, round(width * scale)))
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Height and width of the canvas in latents."""
+        height, width = (-(-side // 64) * 64 for side in (self.fitted_height, self.fitted_width))
+        return height // FACTOR, width // FACTOR
+
+    def fit(
+        self,
+        frames: Tensor,  # [F, C, height, width]
+    ) -> Tensor:  # [F, C, h, w], multiples of 64
+        """Put frames on the canvas."""
+        return pad_to_multiple(_resize(frames, self.fitted_height, self.fitted_width))
+
+    def fit_mask(
+        self,
+        mask: Tensor,  # [F, 1, height, width]
+    ) -> Tensor:  # [F, 1, h, w], multiples of 64
+        """Put a hole mask on the canvas: a pixel that covers any hole is a hole."""
+        size = (self.fitted_height, self.fitted_width)
+        return pad_to_multiple(F.adaptive_max_pool2d((mask > 0.5).to(mask.dtype), size))
+
+    def restore(
+        self,
+        frames: Tensor,  # [F, C, h, w], multiples of 64
+    ) -> Tensor:  # [F, C, height, width]
+        """Take frames off the canvas."""
+        frames = crop_to(frames, height=self.fitted_height, width=self.fitted_width)
+        return _resize(frames, self.height, self.width).clamp(0, 1)
+
+
+def _resize(frames: Tensor, height: int, width: int) -> Tensor:
+    """Resize frames, unless they have the size."""
+    if frames.shape[-2:] == (height, width):
+        return frames
+    return F.interpolate(frames, (height, width), mode="bicubic", antialias=True)

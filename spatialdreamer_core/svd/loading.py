@@ -1,0 +1,101 @@
+"""Loading Stable Video Diffusion: a single file in sgm's names, or a folder in diffusers' layout.
+
+Of a single file the autoencoder is `first_stage_model`, as in ComfyUI; sgm's second copy of its encoder,
+which published files hold for conditioning, is not read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLTemporalDecoder
+from transformers import CLIPVisionModelWithProjection
+
+from ..checks import InputError
+from .files import read_header
+from .filling import ADDRESS, QUANT_CONV, check_tensors, fill
+from .folders import load_folder, load_unet_folder
+from .kinds import SVD, describe_kind
+from .model import SVDModel
+from .sgm_keys import UNET, VAE, image_encoder_table, unet_table, vae_table
+from .shapes import has_transformers_tower, infer_image_encoder_config, infer_unet_config, infer_vae_config
+from .unet import build_unet, check_unet
+
+_PRECISIONS = {"cpu": torch.float32, "xla": torch.bfloat16, "hpu": torch.bfloat16}  # by kind of device
+# What files hold beside the three networks: sgm's second copy of the autoencoder and what it kept of CLIP's
+# text half, and notes of ComfyUI's about sampling.
+_UNUSED = r"conditioner\.embedders\.(?!0\.open_clip\.model\.visual\.)|edm_vpred\."
+
+
+def choose_dtype(device: torch.device | str) -> torch.dtype:
+    """Choose a precision for a device.
+
+    SVD was published in float16, which also has finer steps than bfloat16: GPUs get it. Accelerators without
+    it get bfloat16, and the CPU, where halves are slow, float32.
+    """
+    return _PRECISIONS.get(torch.device(device).type, torch.float16)
+
+
+def load_svd(
+    checkpoint: Path,
+    *,
+    unet: Path | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> SVDModel:
+    """Load a model, in evaluation mode and without gradients.
+
+    Args:
+        checkpoint: A single safetensors file, such as `svd_xt.safetensors`, or a folder in diffusers' layout.
+        unet: A folder with a UNet in diffusers' layout that replaces the checkpoint's, such as one of 9
+            channels.
+        dtype: Precision of the weights; by default that of `choose_dtype`.
+        device: Where the weights go.
+
+    Raises:
+        InputError: If a file or folder is missing, damaged, a pickle, or holds another model.
+    """
+    device = torch.device(device)
+    dtype = dtype or choose_dtype(device)
+    checkpoint = Path(checkpoint)
+    load = load_folder if checkpoint.is_dir() else _load_file
+    parts = {} if unet is None else {"unet": load_unet_folder(Path(unet), dtype, device)}
+    model = SVDModel(**parts, **load(checkpoint, dtype, device, with_unet=unet is None))
+    given, taken = model.image_encoder.config.projection_dim, model.unet.config.cross_attention_dim
+    if given != taken:
+        raise InputError(
+            f"the UNet must take the {given} channels of the image encoder's embeddings, got one for {taken} "
+            f"from {unet or checkpoint}; choose the UNet of a Stable Video Diffusion"
+        )
+    return model
+
+
+def _load_file(file: Path, dtype: torch.dtype, device: torch.device, *, with_unet: bool) -> dict[str, Any]:
+    """Load the networks of a single file by name, with or without the UNet."""
+    header = read_header(file)
+    shapes = header.shapes
+    kind = describe_kind(shapes)
+    if kind != SVD:
+        raise InputError(
+            f"{file} must be a Stable Video Diffusion checkpoint with UNet, autoencoder and image encoder, "
+            f"got what looks like {kind}; choose svd_xt.safetensors from {ADDRESS}"
+        )
+    with torch.device("meta"):
+        vae = AutoencoderKLTemporalDecoder(**infer_vae_config(shapes))
+        tower = CLIPVisionModelWithProjection(infer_image_encoder_config(shapes))
+    vae_names = list(vae.state_dict())
+    if f"{VAE}{QUANT_CONV}weight" not in shapes:
+        vae_names = [name for name in vae_names if not name.startswith(QUANT_CONV)]
+    as_comfyui = has_transformers_tower(shapes)
+    tower_table = image_encoder_table(tower.state_dict(), transformers_layout=as_comfyui)
+    networks = {"vae": (vae, vae_table(vae_names)), "image_encoder": (tower, tower_table)}
+    if with_unet:
+        with torch.device("meta"):
+            unet = build_unet(**infer_unet_config(shapes))
+        check_unet(unet, file)
+        networks["unet"] = (unet, unet_table(unet.state_dict()))
+    unused = _UNUSED if with_unet else rf"{_UNUSED}|{UNET}"
+    check_tensors(header, networks.values(), unused=unused)
+    return {name: fill(*network, header, dtype, device) for name, network in networks.items()}

@@ -1,0 +1,290 @@
+"""Diffuse a clip of any length and size by a model that takes a window of one tile at a time.
+
+`diffuse_together` takes all regions through each step at once and averages their clean estimates in the
+overlaps (as MultiDiffusion, arXiv 2302.08113, does with tiles). `diffuse_in_turn` takes each region from the
+first to the last step: where it overlaps finished ones, its clean estimate is drawn to what is finished at
+every step, with a weight that falls over the overlap; what a region needs beside the latents, such as
+reference features, is needed once. Both hold the latents of the clip (1/48 of its pixels' numbers) and one
+region more.
+
+Together shows less of the seams: the largest step from frame to frame is 1.1 to 1.3 times the median one, in
+turn 1.5 to 2.3 times, with overlaps of 4 of 14 frames (benchmarks/windows.py); it blurs more what windows
+disagree on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise, product
+
+import torch
+from torch import Tensor
+
+from ..checks import InputError
+from ..memory import attempt
+from .regions import Region, next_span, ramp, spans
+from .schedule import euler_step
+from .spans import blend_weights
+
+Denoise = Callable[[Tensor, float], Tensor]  # (noisy [F, C, h, w], sigma) -> its clean estimate
+OpenRegion = Callable[[Region], Denoise]  # the denoiser of a region; only the last one opened is used
+OnStep = Callable[[int, int, Tensor], None]  # (steps done, steps in all, clean estimate [F, C, h, w])
+
+_LEAST_TILE = 32  # latents; smaller tiles show the model too little of a picture
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is diffused at a time."""
+
+    window: int  # frames
+    overlap: int  # frames shared with the window before
+    tile: int = 0  # latents, side of a square tile; 0: the whole picture
+    tile_overlap: int = 8  # latents shared with the tiles before
+
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of a region of a picture."""
+        return min(self.tile or height, height), min(self.tile or width, width)
+
+    def count(self, frames: int, height: int, width: int) -> int:
+        """Count the regions of a clip."""
+        tile_height, tile_width = self.sides(height, width)
+        rows = _count(height, tile_height, self.tile_overlap)
+        return _count(frames, self.window, self.overlap) * rows * _count(width, tile_width, self.tile_overlap)
+
+    def smaller(self, frames: int, height: int, width: int) -> Plan | None:
+        """Return a plan that takes about half of the memory: half the window, then half the tile; or None."""
+        window = min(self.window, frames)
+        if window > 4:
+            return replace(self, window=window // 2, overlap=min(self.overlap, window // 4))
+        tile = max(self.sides(height, width)) // 2 // 8 * 8  # 64 px, what the UNet takes
+        if tile >= _LEAST_TILE:
+            return replace(self, tile=tile, tile_overlap=min(self.tile_overlap, tile // 4))
+        return None
+
+    def __str__(self) -> str:
+        """Describe the plan for the log."""
+        tile = f"tiles of {self.tile * 8} px" if self.tile else "whole pictures"
+        return f"windows of {self.window} frames, {tile}"
+
+
+def diffuse_in_turn(
+    open_region: OpenRegion,
+    noise_of: Callable[[Region], Tensor],  # noise [F, C, h, w] of a region, on the model's device
+    sigmas: Tensor,  # [n+1], falling to 0
+    *,
+    shape: tuple[int, int, int, int],
+    plan: Plan,
+    start: Tensor | None = None,  # [F, C, h, w], clean latents that are noised to begin with, or None
+    on_step: OnStep | None = None,
+) -> Tensor:  # [F, C, h, w] float32 on the CPU
+    """Diffuse region after region; a device that runs out of memory gets smaller ones.
+
+    Args:
+        open_region: Makes a region's denoiser.
+        noise_of: The noise of a region; it must depend on frame and place alone.
+        sigmas: Noise levels.
+        shape: Of the clip's latents.
+        plan: How much is diffused at a time.
+        start: Where a run begins that is shorter than whole, see `karras_sigmas`.
+        on_step: Called after each step; may raise to interrupt.
+
+    Raises:
+        InputError: If even the smallest regions do not fit, or the model gives NaN.
+    """
+    length, _, height, width = shape
+    clip = torch.zeros(shape)
+    counter = _Counter(on_step, plan.count(length, height, width) * (len(sigmas) - 1))
+    done = 0
+    while done < length:
+        frames = next_span(done, length, plan.window, plan.overlap)
+        steps_before = counter.done
+        window = attempt(
+            partial(_diffuse_window, open_region, noise_of, sigmas, clip, frames, done, plan, start, counter)
+        )
+        if window is None:
+            plan = _shrink(plan, length, height, width)
+            left = plan.count(length - done, height, width) * (len(sigmas) - 1)
+            counter.done, counter.total = steps_before, steps_before + left
+        else:
+            clip[frames.start : frames.stop] = window
+            done = frames.stop
+    return clip
+
+
+def diffuse_together(
+    open_region: OpenRegion,
+    noise_of: Callable[[Region], Tensor],
+    sigmas: Tensor,  # [n+1], falling to 0
+    *,
+    shape: tuple[int, int, int, int],
+    plan: Plan,
+    start: Tensor | None = None,  # [F, C, h, w]
+    on_step: OnStep | None = None,
+) -> Tensor:  # [F, C, h, w] float32 on the CPU
+    """Diffuse all regions step by step, averaged in their overlaps; arguments as of `diffuse_in_turn`."""
+    length, _, height, width = shape
+    while True:
+        regions = _weighted_regions(plan, length, height, width)
+        counter = _Counter(on_step, len(regions) * (len(sigmas) - 1))
+        clip = attempt(
+            partial(_diffuse_regions, open_region, noise_of, sigmas, shape, regions, start, counter)
+        )
+        if clip is not None:
+            return clip
+        plan = _shrink(plan, length, height, width)
+
+
+class _Counter:
+    """Counts steps for `on_step`."""
+
+    def __init__(self, on_step: OnStep | None, total: int) -> None:
+        self.done, self.total, self._on_step = 0, total, on_step
+
+    def step(self, clean: Tensor) -> None:
+        """Report one step more."""
+        self.done += 1
+        if self._on_step is not None:
+            self._on_step(self.done, max(self.total, self.done), clean)
+
+
+def _diffuse_window(
+    open_region: OpenRegion,
+    noise_of: Callable[[Region], Tensor],
+    sigmas: Tensor,
+    clip: Tensor,
+    frames: range,
+    done: int,
+    plan: Plan,
+    start: Tensor | None,
+    counter: _Counter,
+) -> Tensor:
+    """Diffuse one window, tile after tile; its first frames may be finished."""
+    height, width = clip.shape[-2:]
+    tile_height, tile_width = plan.sides(height, width)
+    window = clip[frames.start : frames.stop].clone()
+    finished_frames = ramp(frames, done)
+    rows_done = 0
+    for rows in spans(height, tile_height, min(plan.tile_overlap, tile_height - 1)):
+        columns_done = 0
+        for columns in spans(width, tile_width, min(plan.tile_overlap, tile_width - 1)):
+            region = Region(frames, rows, columns)
+            open_weight = (1 - finished_frames)[:, None, None, None]
+            open_weight = open_weight * (1 - ramp(rows, rows_done))[:, None]
+            open_weight = open_weight * (1 - ramp(columns, columns_done))
+            part = region.cut_frame(window)
+            part.copy_(
+                _diffuse_region(
+                    open_region(region),
+                    noise_of(region),
+                    sigmas,
+                    start=None if start is None else region.cut(start),
+                    finished=part,
+                    finished_weight=1 - open_weight,
+                    counter=counter,
+                )
+            )
+            columns_done = columns.stop
+        rows_done = rows.stop
+    return window
+
+
+def _diffuse_region(
+    denoise: Denoise,
+    noise: Tensor,
+    sigmas: Tensor,
+    *,
+    start: Tensor | None,
+    finished: Tensor,
+    finished_weight: Tensor,
+    counter: _Counter,
+) -> Tensor:
+    """Take one region from the first noise level to the last."""
+    finished, finished_weight = finished.to(noise), finished_weight.to(noise)
+    levels = [float(sigma) for sigma in sigmas]
+    clean = torch.zeros_like(noise) if start is None else start.to(noise)
+    # What is finished enters with the noise that it was made from.
+    noisy = torch.lerp(clean, finished, finished_weight) + levels[0] * noise
+    for sigma, next_sigma in pairwise(levels):
+        clean = denoise(noisy, sigma)
+        _check_finite(clean)
+        clean = torch.lerp(clean, finished, finished_weight)
+        noisy = euler_step(noisy, clean, sigma, next_sigma)
+        counter.step(clean)
+    return noisy
+
+
+def _diffuse_regions(
+    open_region: OpenRegion,
+    noise_of: Callable[[Region], Tensor],
+    sigmas: Tensor,
+    shape: tuple[int, int, int, int],
+    regions: list[tuple[Region, Tensor]],
+    start: Tensor | None,
+    counter: _Counter,
+) -> Tensor:
+    """Take all regions, which come with their weights, through every noise level at once."""
+    levels = [float(sigma) for sigma in sigmas]
+    noisy = torch.zeros(shape) if start is None else start.clone()
+    for frame in range(shape[0]):
+        noise = noise_of(Region(range(frame, frame + 1), range(shape[2]), range(shape[3])))
+        noisy[frame] += levels[0] * noise[0].cpu()
+    device = noise.device
+    for sigma, next_sigma in pairwise(levels):
+        blended = torch.zeros(shape)
+        for region, weight in regions:
+            clean = open_region(region)(region.cut(noisy).to(device), sigma)
+            _check_finite(clean)
+            region.cut(blended).add_(clean.cpu() * weight)
+            counter.step(clean)
+        noisy = euler_step(noisy, blended, sigma, next_sigma)
+    return noisy
+
+
+def _weighted_regions(plan: Plan, length: int, height: int, width: int) -> list[tuple[Region, Tensor]]:
+    """List all regions of a clip with their weights [F, 1, h, w], which sum to 1 at each place."""
+    tile_height, tile_width = plan.sides(height, width)
+    axes = []
+    for size, part, overlap in (
+        (length, plan.window, plan.overlap),
+        (height, tile_height, plan.tile_overlap),
+        (width, tile_width, plan.tile_overlap),
+    ):
+        cut = list(spans(size, part, min(overlap, part - 1)))
+        axes.append(list(zip(cut, blend_weights(cut), strict=True)))
+    return [
+        (Region(frames, rows, columns), by_frame[:, None, None, None] * by_row[:, None] * by_column)
+        for (frames, by_frame), (rows, by_row), (columns, by_column) in product(*axes)
+    ]
+
+
+def _shrink(plan: Plan, length: int, height: int, width: int) -> Plan:
+    """Return a smaller plan after the device ran out of memory."""
+    smaller = plan.smaller(length, height, width)
+    if smaller is None:
+        raise InputError(
+            f"the device must have memory for {plan}, but it ran out; free memory, or diffuse at a smaller "
+            "size"
+        )
+    _log.warning("out of memory with %s; trying %s", plan, smaller)
+    return smaller
+
+
+def _check_finite(clean: Tensor) -> None:
+    """Check that the model gave numbers."""
+    if not bool(clean.isfinite().all()):
+        raise InputError(
+            f"the UNet must give finite latents, got NaN or infinity in {clean.dtype}; "
+            "load the model in another precision (bf16 or fp32), or check its weights"
+        )
+
+
+def _count(length: int, size: int, overlap: int) -> int:
+    """Count the spans of an axis."""
+    size = min(size, length)
+    return sum(1 for _ in spans(length, size, min(overlap, size - 1)))

@@ -1,0 +1,50 @@
+"""Saving a Stable Video Diffusion as one file, in the names of the published ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .model import SVDModel
+from .sgm_keys import image_encoder_table, to_stored, unet_table, vae_table
+
+
+def save_sgm(model: SVDModel, file: Path) -> None:
+    """Save a model as a single safetensors file that ComfyUI and `load_svd` read.
+
+    The file appears under its name when it is whole. Published files have no `quant_conv`, so it becomes part
+    of the layer before it.
+
+    Args:
+        model: The model, on any device and in any precision, which the file keeps.
+        file: The file to write, ending in `.safetensors`; it is replaced if it exists.
+    """
+    unet, image_encoder = model.unet.state_dict(), model.image_encoder.state_dict()
+    vae = _fold_quant_conv(model.vae.state_dict())
+    stored = to_stored(unet_table(unet), unet)
+    stored |= to_stored(vae_table(vae), vae)
+    stored |= to_stored(image_encoder_table(image_encoder), image_encoder)
+    part = file.with_name(f"{file.name}.part")
+    try:
+        save_file({key: tensor.cpu().contiguous() for key, tensor in stored.items()}, part, {"format": "pt"})
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _fold_quant_conv(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put an autoencoder's 1x1 convolution after the encoder into the layer before it."""
+    state = dict(state)
+    mixing, shift = state.pop("quant_conv.weight")[:, :, 0, 0], state.pop("quant_conv.bias")
+    identity = torch.eye(len(mixing), dtype=mixing.dtype, device=mixing.device)
+    if torch.equal(mixing, identity) and not shift.any():
+        return state
+    weight, bias = state["encoder.conv_out.weight"], state["encoder.conv_out.bias"]
+    mixing, shift = mixing.double(), shift.double()
+    state["encoder.conv_out.weight"] = torch.einsum("oi,ichw->ochw", mixing, weight.double()).to(weight.dtype)
+    state["encoder.conv_out.bias"] = (mixing @ bias.double() + shift).to(bias.dtype)
+    return state

@@ -1,0 +1,65 @@
+"""Noise levels and Euler steps of the EDM formulation, as SVD is sampled (Karras et al., arXiv 2206.00364).
+
+SVD predicts v of a sample z + σ·n with data of standard deviation 1. Its clean estimate is
+ẑ0 = c_skip·x + c_out·UNet(c_in·x, ln σ / 4, …), with c_skip = 1/(σ²+1), c_out = -σ/√(σ²+1), c_in = 1/√(σ²+1).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..checks import check_range
+from ..sampler_config import MAX_STEPS
+
+SIGMA_MIN = 0.002  # as published in SVD's scheduler
+SIGMA_MAX = 700.0
+_RHO = 7.0  # of Karras' spacing
+
+
+def karras_sigmas(steps: int, *, strength: float = 1.0) -> Tensor:  # [n+1] float64, falling, the last is 0
+    """List the noise levels of a run: Eq. 5 of Karras et al. with ρ = 7, then 0.
+
+    Args:
+        steps: Steps of a whole run, 1 to 200.
+        strength: Share of the run that is done, in (0, 1]: below 1 the first levels are left out, and the run
+            starts from a noised picture instead of from noise.
+
+    Returns:
+        max(1, round(steps · strength)) levels and 0.
+
+    Raises:
+        InputError: If an argument is out of range.
+    """
+    check_range("steps", steps, 1, MAX_STEPS)
+    check_range("strength", strength, 0, 1)
+    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    low, high = SIGMA_MIN ** (1 / _RHO), SIGMA_MAX ** (1 / _RHO)
+    sigmas = (high + ramp * (low - high)) ** _RHO
+    return torch.cat([sigmas[-max(1, round(steps * strength)) :], sigmas.new_zeros(1)])
+
+
+def noise_time(sigma: float) -> float:
+    """Return the UNet's time of a noise level, c_noise = ln σ / 4."""
+    return math.log(sigma) / 4
+
+
+def scale_input(noisy: Tensor, sigma: float) -> Tensor:
+    """Scale a noisy sample to unit variance for the UNet, c_in·x."""
+    return noisy / math.sqrt(sigma**2 + 1)
+
+
+def clean_estimate(
+    output: Tensor,  # the UNet's prediction of v
+    noisy: Tensor,
+    sigma: float,
+) -> Tensor:
+    """Return the denoiser's clean estimate ẑ0 = c_skip·x + c_out·v."""
+    return noisy / (sigma**2 + 1) - output * (sigma / math.sqrt(sigma**2 + 1))
+
+
+def euler_step(noisy: Tensor, clean: Tensor, sigma: float, next_sigma: float) -> Tensor:
+    """Go from one noise level to the next along the line through the clean estimate."""
+    return clean + (noisy - clean) * (next_sigma / sigma)

@@ -1,0 +1,111 @@
+"""SVD's UNet: built as its weights were trained, and widened for more conditioning.
+
+diffusers' class has an epsilon of 1e-6 in the group norms of the residual blocks with attention beside them;
+Stability AI's generative-models, where SVD was trained, has 1e-5 in every residual block. With the former,
+results drift by about 1e-4. The transformers' group norms have 1e-6 in both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNetSpatioTemporalConditionModel
+from diffusers.models.resnet import ResnetBlock2D, TemporalResnetBlock
+from torch import Tensor
+
+from ..checks import InputError
+
+TIME_ID_WIDTH = 256  # channels of the sinusoids that one time id becomes
+_RESIDUAL_EPSILON = 1e-5
+_IN_CHANNELS = (8, 9)  # SVD's own, and with a hole mask
+_TIME_IDS = (3, 4)  # SVD's own, and with the deviation strength
+
+
+def build_unet(**config: Any) -> UNetSpatioTemporalConditionModel:
+    """Build SVD's UNet with the epsilon that its weights were trained with.
+
+    Args:
+        config: The config, in diffusers' names; other names are ignored.
+    """
+    unet = UNetSpatioTemporalConditionModel.from_config(config)
+    for module in unet.modules():
+        if isinstance(module, (ResnetBlock2D, TemporalResnetBlock)):
+            module.norm1.eps = module.norm2.eps = _RESIDUAL_EPSILON
+    return unet
+
+
+def time_id_count(unet: UNetSpatioTemporalConditionModel) -> int:
+    """Return how many numbers `added_time_ids` has: fps, motion, augmentation and, in a wide UNet, a 4th."""
+    return unet.config.projection_class_embeddings_input_dim // unet.config.addition_time_embed_dim
+
+
+def check_unet(unet: UNetSpatioTemporalConditionModel, source: Path) -> None:
+    """Check that a UNet is SVD's, widened or not.
+
+    Args:
+        unet: The UNet, which may be without memory.
+        source: Where it is from, for the message.
+
+    Raises:
+        InputError: If it has other inputs or outputs.
+    """
+    for what, value, allowed in (
+        ("input channels", unet.config.in_channels, _IN_CHANNELS),
+        ("output channels", unet.config.out_channels, (4,)),
+        ("time ids", time_id_count(unet), _TIME_IDS),
+    ):
+        if value not in allowed:
+            raise InputError(
+                f"the UNet of {source} must have {' or '.join(map(str, allowed))} {what}, got {value}; "
+                "choose the UNet of a Stable Video Diffusion"
+            )
+
+
+def widen_unet(
+    unet: UNetSpatioTemporalConditionModel, *, in_channels: int = 9, time_ids: int = 4
+) -> UNetSpatioTemporalConditionModel:
+    """Give a UNet more input channels and time ids, whose new weights are zero, so that they change nothing.
+
+    The other weights are shared with the given UNet. New channels and ids come after the old ones. The result
+    is in evaluation mode, without gradients and with diffusers' own attention processors.
+
+    Args:
+        unet: The UNet; returned as it is if it has these channels and ids already.
+        in_channels: Channels of the input, at least the UNet's.
+        time_ids: Numbers in `added_time_ids`, at least the UNet's.
+
+    Raises:
+        InputError: If fewer channels or ids are asked for than the UNet has.
+    """
+    channels, ids = unet.config.in_channels, time_id_count(unet)
+    if (channels, ids) == (in_channels, time_ids):
+        return unet
+    if in_channels < channels or time_ids < ids:
+        raise InputError(
+            f"a UNet can only be widened to at least its own {channels} input channels and {ids} time ids, "
+            f"got {in_channels} and {time_ids}; use a narrower UNet"
+        )
+    state = unet.state_dict()
+    for name, width in (
+        ("conv_in.weight", in_channels),
+        ("add_embedding.linear_1.weight", time_ids * unet.config.addition_time_embed_dim),
+    ):
+        state[name] = _pad_inputs(state[name], width)
+    config = {name: value for name, value in unet.config.items() if not name.startswith("_")}
+    config["in_channels"] = in_channels
+    config["projection_class_embeddings_input_dim"] = time_ids * unet.config.addition_time_embed_dim
+    with torch.device("meta"):
+        wide = build_unet(**config)
+    wide.load_state_dict(state, assign=True)
+    return wide.eval().requires_grad_(False)
+
+
+def _pad_inputs(
+    weight: Tensor,  # [O, I, ...]
+    width: int,
+) -> Tensor:
+    """Append zeros to the inputs of a layer's weight."""
+    zeros = weight.new_zeros((weight.shape[0], width - weight.shape[1], *weight.shape[2:]))
+    return torch.cat((weight, zeros), dim=1)

@@ -1,0 +1,212 @@
+"""SVD's autoencoder over clips of any length and size, in portions that the memory takes.
+
+The encoder sees each frame by itself. The decoder also mixes frames: 29 convolutions over three frames each,
+and normalisation over all the frames it is given. A frame's influence on another one falls to about a fifth
+over two frames and to a thirtieth over four (random weights); the normalisation's never ends, but is small.
+So chunks of frames overlap by six and are blended: at their borders the result differs from a clip decoded
+whole by no more than elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..checks import InputError, check_finite, check_video
+from ..memory import free_memory
+from .memory import estimate_decoding_memory, estimate_encoding_memory
+from .model import FACTOR, SCALING
+from .padding import pad_to_multiple
+from .spans import blend_weights, cut_spans
+from .vae_tiles import Portion, cut_tiles, run_within_memory
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLTemporalDecoder
+
+_LOGGER = logging.getLogger(__name__)
+_OVERLAP = 6  # frames that chunks share, see above
+_MOST_ENCODED, _MOST_DECODED = 8, 14  # frames at once; more are no faster, and decode no better
+_FREE_SHARE = 0.7  # of the free memory that is used; the rest is for workspaces and what else runs
+
+
+@torch.no_grad()  # not inference_mode: training takes the result
+def encode_frames(
+    vae: AutoencoderKLTemporalDecoder,
+    frames: Tensor,  # [F, 3, H, W] in [0, 1]
+    *,
+    chunk: int | None = None,
+    tile: int = 0,
+    on_frame: Callable[[int], None] | None = None,
+) -> Tensor:  # [F, 4, ceil(H / 8), ceil(W / 8)] float32 on the CPU, unscaled
+    """Encode frames, each by itself; the latents are the mode of the VAE's distribution.
+
+    The encoder overflows in half precision, so it runs in float32, with a copy of its weights if they are of
+    another precision; the VAE itself is not changed. Sides are padded to multiples of 8 by their last pixels.
+    If memory runs out, it starts anew with smaller portions, see `run_within_memory`.
+
+    Args:
+        vae: SVD's VAE, on any device.
+        frames: The clip; noise added to it may lead out of [0, 1].
+        chunk: Frames at once, at least 1; None takes what fits into free memory, 8 at most.
+        tile: Side of a tile, px, a multiple of 64; 0 = whole frames.
+        on_frame: Called after each chunk and tile with the number of finished frames; may raise to interrupt.
+
+    Raises:
+        InputError: If an argument breaks its rule, or memory does not suffice for a single tile.
+    """
+    check_video("frames", frames, channels=3)
+    check_finite("frames", frames, "repair the frames")
+    if chunk is None:
+        height, width = (tile or side for side in frames.shape[-2:])
+        frame = estimate_encoding_memory(vae.config, frames=1, height=height, width=width)
+        chunk = _fitting_chunk(frame, vae, most=_MOST_ENCODED)
+    portion = Portion(chunk, tile)
+    portion.check()
+
+    def run(portion: Portion) -> Tensor:
+        return _encode(vae, frames, portion, on_frame)
+
+    return run_within_memory(run, portion, longer_side=max(frames.shape[-2:]), task="encoding")
+
+
+@torch.no_grad()
+def decode_latents(
+    vae: AutoencoderKLTemporalDecoder,
+    latents: Tensor,  # [F, 4, h, w], scaled
+    *,
+    chunk: int | None = None,
+    tile: int = 0,
+    on_frame: Callable[[int], None] | None = None,
+) -> Tensor:  # [F, 3, 8h, 8w] in [0, 1], float32 on the CPU
+    """Decode a clip.
+
+    A clip of at most one chunk and one tile is what the VAE decodes, exactly; the module's text has what
+    happens to longer ones. What overflows in half precision is repeated in float32, with a copy of the
+    decoder's weights; the VAE itself is not changed. If memory runs out, decoding starts anew with smaller
+    portions, see `run_within_memory`.
+
+    Args:
+        vae: SVD's VAE, on any device; decodes in its own precision.
+        latents: The clip's latents.
+        chunk: Frames at once, at least 1; fewer than 12 leave chunks less than six frames of overlap. None
+            takes what fits into free memory, 14 at most.
+        tile: Side of a tile, px of the frames, a multiple of 64; 0 = whole frames.
+        on_frame: Called after each chunk and tile with the number of finished frames; may raise to interrupt.
+
+    Raises:
+        InputError: If an argument breaks its rule, the result is not finite, or memory does not suffice for a
+            single tile.
+    """
+    check_video("latents", latents, channels=4)
+    check_finite("latents", latents, "sample in bfloat16 or float32, or with less guidance")
+    if chunk is None:
+        height, width = (tile or side * FACTOR for side in latents.shape[-2:])
+        dtype = next(vae.decoder.parameters()).dtype
+        frame = estimate_decoding_memory(vae.config, frames=1, height=height, width=width, dtype=dtype)
+        chunk = _fitting_chunk(frame, vae, most=_MOST_DECODED)
+    portion = Portion(chunk, tile)
+    portion.check()
+
+    def run(portion: Portion) -> Tensor:
+        return _decode(vae, latents, portion, on_frame)
+
+    return run_within_memory(run, portion, longer_side=max(latents.shape[-2:]) * FACTOR, task="decoding")
+
+
+def _fitting_chunk(frame: int, vae: AutoencoderKLTemporalDecoder, *, most: int) -> int:
+    """Return how many frames of so many bytes each fit into the free memory of the VAE's device."""
+    free = free_memory(vae.quant_conv.weight.device)
+    return max(1, min(most, int(free * _FREE_SHARE) // frame))
+
+
+def _encode(
+    vae: AutoencoderKLTemporalDecoder,
+    frames: Tensor,
+    portion: Portion,
+    on_frame: Callable[[int], None] | None,
+) -> Tensor:
+    """Encode frames in such portions."""
+    height, width = (-(-side // FACTOR) for side in frames.shape[-2:])
+    latents = torch.zeros(len(frames), vae.config.latent_channels, height, width)
+    tiles = cut_tiles(height, width, tile=portion.tile // FACTOR)
+    encoder, to_moments = _in_float32(vae.encoder), _in_float32(vae.quant_conv)
+    device, done = vae.quant_conv.weight.device, 0
+    for start in range(0, len(frames), portion.chunk):
+        pictures = pad_to_multiple(frames[start : start + portion.chunk], FACTOR)
+        for tile in tiles:
+            rows, columns = tile.scaled(FACTOR)
+            moments = to_moments(encoder(pictures[..., rows, columns].to(device, torch.float32) * 2 - 1))
+            part = moments.chunk(2, dim=1)[0].cpu()  # the mean, which is a normal distribution's mode
+            check_finite("encoded frames", part, "use frames in [0, 1] and an intact VAE")
+            rows, columns = tile.scaled(1)
+            latents[start : start + len(part), :, rows, columns] += part * tile.weights
+            done = start + len(part) if tile is tiles[-1] else done
+            if on_frame is not None:
+                on_frame(done)
+    return latents
+
+
+def _decode(
+    vae: AutoencoderKLTemporalDecoder,
+    latents: Tensor,
+    portion: Portion,
+    on_frame: Callable[[int], None] | None,
+) -> Tensor:
+    """Decode latents in such portions."""
+    height, width = (side * FACTOR for side in latents.shape[-2:])
+    frames = torch.zeros(len(latents), vae.config.out_channels, height, width)
+    tiles = cut_tiles(height, width, tile=portion.tile, step=FACTOR)
+    chunks = cut_spans(len(latents), size=portion.chunk, overlap=_OVERLAP)
+    done = 0
+    for chunk, weights in zip(chunks, blend_weights(chunks), strict=True):
+        for tile in tiles:
+            rows, columns = tile.scaled(1)
+            y, x = (slice(side.start // FACTOR, side.stop // FACTOR) for side in (rows, columns))
+            part = _decode_part(vae, latents[chunk.start : chunk.stop, :, y, x])
+            part.mul_(weights[:, None, None, None]).mul_(tile.weights)
+            frames[chunk.start : chunk.stop, :, rows, columns] += part
+            done = chunk.stop if tile is tiles[-1] else done
+            if on_frame is not None:
+                on_frame(done)
+    return frames
+
+
+def _decode_part(
+    vae: AutoencoderKLTemporalDecoder,
+    latents: Tensor,  # [F, 4, h, w], scaled
+) -> Tensor:  # [F, 3, 8h, 8w] in [0, 1], float32 on the CPU
+    """Decode what fits into memory, in float32 if the VAE's own precision overflows."""
+    own = next(vae.decoder.parameters())
+    latents = latents.to(own.device, torch.float32) / SCALING
+    is_picture = torch.zeros(1, len(latents), device=own.device)  # none is: all are frames of one video
+    decoded = vae.decoder(latents.to(own.dtype), is_picture.to(own.dtype), num_frames=len(latents))
+    if own.dtype != torch.float32 and not bool(decoded.isfinite().all()):
+        _LOGGER.warning("the VAE overflowed in %s: decoding %d frames in float32", own.dtype, len(latents))
+        decoded = _in_float32(vae.decoder)(latents, is_picture, num_frames=len(latents))
+    decoded = decoded.float().cpu()
+    if not bool(decoded.isfinite().all()):
+        raise InputError(
+            "decoded frames must be finite, but the VAE gave NaN or infinite values even in float32, for "
+            f"latents from {float(latents.min()) * SCALING:.4g} to {float(latents.max()) * SCALING:.4g}; use "
+            "an intact VAE, or sample in bfloat16 or float32"
+        )
+    return (decoded / 2 + 0.5).clamp_(0, 1)
+
+
+def _in_float32(module: nn.Module) -> Callable[..., Tensor]:
+    """Return the module as called with a float32 copy of its weights, which leaves its own as they are."""
+    tensors = dict(chain(module.named_parameters(), module.named_buffers()))
+    if all(value.dtype == torch.float32 for value in tensors.values()):
+        return module
+    copies = {name: value.float() for name, value in tensors.items()}
+
+    def call(*args: Tensor, **options: int) -> Tensor:
+        return functional_call(module, copies, args, options)
+
+    return call

@@ -1,0 +1,104 @@
+"""Estimates against the tensors that live while diffusers' classes run, of tiny and of real width."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from spatialdreamer_core.svd import (
+    bank_memory,
+    estimate_decoding_memory,
+    estimate_encoding_memory,
+    estimate_memory,
+)
+
+REAL_UNET = {"in_channels": 9, "num_attention_heads": (5, 10, 20, 20)}
+REAL_VAE = {"down_block_types": ("DownEncoderBlock2D",) * 4, "block_out_channels": (128, 256, 512, 512)}
+CASES = pytest.mark.parametrize(
+    ("real", "frames", "height", "width"), [(False, 3, 128, 192), (True, 14, 576, 1024)], ids=["tiny", "real"]
+)
+
+
+class EfficientAttention(TorchFunctionMode):
+    """Attention as GPUs compute it, without a matrix of scores."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is F.scaled_dot_product_attention:
+            return torch.empty_like(args[0])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def fake_half():
+    """Let tensors have no content, and modules be made in half precision."""
+    with FakeTensorMode():
+        torch.set_default_dtype(torch.float16)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+def peak(live_tensors, run, *inputs):
+    with torch.no_grad(), live_tensors, EfficientAttention():
+        run(*inputs)
+    return live_tensors.peak
+
+
+@CASES
+def test_step(fake_half, live_tensors, tiny_svd, real, frames, height, width):
+    from diffusers import UNetSpatioTemporalConditionModel
+
+    unet = UNetSpatioTemporalConditionModel(**REAL_UNET) if real else tiny_svd.make_unet()
+    config = unet.config
+    inputs = (
+        torch.empty(1, frames, config.in_channels, height // 8, width // 8),
+        torch.empty(()),
+        torch.empty(1, 1, config.cross_attention_dim),
+        torch.empty(1, config.projection_class_embeddings_input_dim // config.addition_time_embed_dim),
+    )
+    size = {"frames": frames, "height": height, "width": width, "dtype": torch.float16}
+    measured = peak(live_tensors, unet, *inputs)
+    assert estimate_memory(config, **size, reference=False) == pytest.approx(measured, rel=0.01)
+    assert estimate_memory(config, **size) == pytest.approx(measured + bank_memory(config, **size), rel=0.01)
+
+
+def test_bank_is_the_input_of_each_spatial_self_attention(tiny_svd):
+    unet = tiny_svd.make_unet()
+    held = []
+    for name, module in unet.named_modules():
+        if ".transformer_blocks" in name and name.endswith("attn1"):
+            module.register_forward_pre_hook(lambda _, args: held.append(args[0].nbytes))
+    with torch.no_grad():
+        unet(torch.zeros(1, 2, 8, 9, 16), 0.0, torch.zeros(1, 1, 32), torch.zeros(1, 3))
+    assert len(held) == 16
+    assert bank_memory(unet.config, frames=2, height=72, width=128, dtype=torch.float32) == sum(held)
+
+
+def test_bank_of_the_real_width():
+    from diffusers import UNetSpatioTemporalConditionModel
+
+    with torch.device("meta"):
+        config = UNetSpatioTemporalConditionModel(**REAL_UNET).config
+    size = bank_memory(config, frames=1, height=576, width=1024, dtype=torch.float16)
+    assert size / 2**20 == pytest.approx(49.6, abs=0.05)
+
+
+@CASES
+def test_vae(fake_half, live_tensors, tiny_svd, real, frames, height, width):
+    from diffusers import AutoencoderKLTemporalDecoder
+
+    vae = AutoencoderKLTemporalDecoder(**REAL_VAE, layers_per_block=2) if real else tiny_svd.make_vae()
+    size = {"frames": frames, "height": height, "width": width}
+    decoding = peak(live_tensors, vae.decode, torch.empty(frames, 4, height // 8, width // 8), frames)
+    assert estimate_decoding_memory(vae.config, **size, dtype=torch.float16) == pytest.approx(
+        decoding, rel=0.01
+    )
+    live_tensors.peak = 0
+    pictures = torch.empty(frames, 3, height, width)
+    encoding = peak(live_tensors, lambda: vae.encode(pictures + 0))
+    # Made of half precision, which takes half of float32.
+    assert estimate_encoding_memory(vae.config, **size) / 2 == pytest.approx(encoding, rel=0.01)

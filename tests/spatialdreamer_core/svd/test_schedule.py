@@ -1,0 +1,86 @@
+"""Noise levels, clean estimates and Euler steps, beside diffusers' scheduler with SVD's settings."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.svd.schedule import (
+    clean_estimate,
+    euler_step,
+    karras_sigmas,
+    noise_time,
+    scale_input,
+)
+
+
+def scheduler(steps: int):
+    diffusers = pytest.importorskip("diffusers")
+    svd = diffusers.EulerDiscreteScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        timestep_type="continuous",
+        timestep_spacing="leading",
+        use_karras_sigmas=True,
+        sigma_min=0.002,
+        sigma_max=700.0,
+        steps_offset=1,
+    )
+    svd.set_timesteps(steps)
+    return svd
+
+
+@pytest.mark.parametrize("steps", [2, 8, 25])
+def test_levels_and_times_are_those_of_svd(steps):
+    svd, sigmas = scheduler(steps), karras_sigmas(steps)
+    torch.testing.assert_close(sigmas.float(), svd.sigmas, rtol=1e-5, atol=0)
+    times = torch.tensor([noise_time(float(sigma)) for sigma in sigmas[:-1]])
+    torch.testing.assert_close(times, svd.timesteps, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_is_that_of_svds_scheduler():
+    generator = torch.Generator().manual_seed(0)
+    sigmas, svd = karras_sigmas(6), scheduler(6)
+    ours = theirs = torch.randn(2, 4, 3, 3, generator=generator) * 700
+    for (sigma, following), time in zip(
+        zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True), svd.timesteps, strict=True
+    ):
+        torch.testing.assert_close(scale_input(ours, sigma), svd.scale_model_input(theirs, time))
+        output = torch.randn(2, 4, 3, 3, generator=generator)
+        clean = clean_estimate(output, ours, sigma)
+        ours = euler_step(ours, clean, sigma, following)
+        step = svd.step(output, time, theirs)
+        torch.testing.assert_close(clean, step.pred_original_sample, rtol=1e-4, atol=1e-4)
+        theirs = step.prev_sample
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+def test_a_perfect_prediction_gives_the_clean_sample():
+    clean, noise, sigma = torch.randn(4, 4), torch.randn(4, 4), 3.0
+    velocity = (noise - sigma * clean) / math.sqrt(sigma**2 + 1)
+    torch.testing.assert_close(clean_estimate(velocity, clean + sigma * noise, sigma), clean)
+
+
+@pytest.mark.parametrize(
+    ("steps", "strength", "count"), [(25, 1.0, 25), (25, 0.4, 10), (8, 0.01, 1), (1, 1.0, 1)]
+)
+def test_strength_leaves_out_the_first_levels(steps, strength, count):
+    whole, part = karras_sigmas(steps), karras_sigmas(steps, strength=strength)
+    assert len(part) == count + 1
+    assert torch.equal(part, whole[-len(part) :])
+
+
+@pytest.mark.parametrize(
+    ("steps", "strength", "rule"),
+    [(0, 1, "steps must be between 1 and 200, got 0"), (8, 1.5, "strength must be between 0 and 1, got 1.5")],
+)
+def test_options_out_of_range(steps, strength, rule):
+    with pytest.raises(InputError) as caught:
+        karras_sigmas(steps, strength=strength)
+    assert str(caught.value) == rule
