@@ -1,0 +1,179 @@
+"""Trained weights of SpatialDreamer on disk, in safetensors alone.
+
+Either a folder with `config.json`, `unet.safetensors`, `refiner.safetensors` and, from stage 2 of training
+on, `til.safetensors`; or one safetensors file with the same tensors under the prefixes `unet.`, `refiner.`
+and `til.` and the settings as JSON in its metadata. VAE and image tower are SVD's and never saved. What is
+written appears under its name when it is whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..checks import InputError, one_line
+from ..svd import SVDModel, widen_unet
+from .attention import install_writers
+from .config import SpatialDreamerConfig
+from .network import SpatialDreamer, assemble
+from .refiner import build_refiner
+from .til import TemporalInteraction
+from .weight_files import load_strictly, read_metadata, read_tensors
+
+_CONFIG = "config.json"
+_METADATA = "spatialdreamer"  # what the settings are called in a file's metadata
+_PARTS = ("unet", "refiner", "til")
+_OWN_FILES = {_CONFIG, *(f"{part}.safetensors" for part in _PARTS)}
+
+
+def save_spatialdreamer(network: SpatialDreamer, path: Path) -> None:
+    """Save trained weights: to one file if the name ends in `.safetensors`, else to a folder.
+
+    What stood there before is replaced.
+
+    Raises:
+        InputError: If a folder of that name holds other files, or is where a file is to be.
+    """
+    single = path.suffix == ".safetensors"
+    own = path.is_dir() and not single and {item.name for item in path.iterdir()} <= _OWN_FILES
+    if path.exists() and not own and not (single and path.is_file()):
+        raise InputError(
+            f"SpatialDreamer's weights must go to a .safetensors file, a new folder or one of their own, got "
+            f"{path} which is something else; choose another name"
+        )
+    states = {
+        part: {name: value.detach().contiguous() for name, value in module.state_dict().items()}
+        for part, module in zip(_PARTS, (network.svd.unet, network.refiner, network.til), strict=True)
+        if module is not None
+    }
+    settings = json.dumps(network.config.to_dict(), indent=2)
+    if single:
+        tensors = {f"{part}.{name}": value for part, state in states.items() for name, value in state.items()}
+        with _written_beside(path) as partial:
+            save_file(tensors, partial, metadata={_METADATA: settings})
+        return
+    with _written_beside(path) as partial:
+        partial.mkdir(parents=True)
+        (partial / _CONFIG).write_text(settings + "\n", encoding="utf-8")
+        for part, state in states.items():
+            save_file(state, partial / f"{part}.safetensors")
+
+
+def load_spatialdreamer(svd: SVDModel, path: Path | None) -> SpatialDreamer:
+    """Load trained weights onto SVD; without any, make an untrained network from SVD.
+
+    Weights without TIL are those of stage 1 of training. All networks are in evaluation mode, without
+    gradients.
+
+    Args:
+        svd: The base model. Weights come in its UNet's device and precision; its UNet is used up.
+        path: A folder or file from `save_spatialdreamer`, or None.
+
+    Raises:
+        InputError: If a file is missing, broken or of another model.
+    """
+    if path is None:
+        return SpatialDreamer.from_svd(svd)
+    config = _read_config(path)
+    reference = svd.unet.conv_in.weight
+    state = _read_part(path, "unet", reference)
+    refiner_state = _read_part(path, "refiner", reference)
+    til_state = _read_part(path, "til", reference)
+    for part, tensors in (("unet", state), ("refiner", refiner_state)):
+        if not tensors:
+            raise InputError(
+                f"SpatialDreamer's weights must hold a UNet and a RefinerNet, but {path} has no {part}; "
+                "copy the whole folder, or download the file again"
+            )
+    unet = _fitting_unet(svd.unet, state)
+    load_strictly(unet, state, name="SpatialDreamer's UNet", source=str(path))
+    refiner = build_refiner(unet.config)
+    load_strictly(refiner, refiner_state, name="RefinerNet", source=str(path))
+    install_writers(refiner)
+    til = None
+    if til_state:
+        with torch.device("meta"):
+            til = TemporalInteraction(refiner, config)
+        load_strictly(til, til_state, name="TIL", source=str(path))
+    elif config.stage == "stage2":
+        config = dataclasses.replace(config, stage="stage1")
+    return assemble(svd, unet, refiner, til, config)
+
+
+def _fitting_unet(unet: Any, state: dict[str, Tensor]) -> Any:
+    """Return SVD's UNet, as wide in input channels and time ids as the saved one."""
+    first, ids = (state.get(name) for name in ("conv_in.weight", "add_embedding.linear_1.weight"))
+    if first is None or ids is None or first.ndim != 4 or ids.ndim != 2:
+        return unet  # of another model: loading says so
+    wide = first.shape[1], ids.shape[1]
+    narrow = unet.conv_in.weight.shape[1], unet.add_embedding.linear_1.weight.shape[1]
+    if wide == narrow or wide[0] < narrow[0] or wide[1] < narrow[1]:
+        return unet
+    return widen_unet(unet, in_channels=wide[0], time_ids=wide[1] // unet.config.addition_time_embed_dim)
+
+
+def _read_config(path: Path) -> SpatialDreamerConfig:
+    """Read the settings of saved weights."""
+    remedy = "give a folder or file that SpatialDreamer's training exported"
+    if path.is_dir():
+        file = path / _CONFIG
+        text = file.read_text(encoding="utf-8") if file.is_file() else None
+    elif path.exists():
+        text = read_metadata(path).get(_METADATA)
+    else:
+        raise InputError(f"SpatialDreamer's weights must be a folder or a file, got {path}; {remedy}")
+    if text is None:
+        raise InputError(
+            f"SpatialDreamer's weights must come with their settings, but {path} has none; {remedy}"
+        )
+    try:
+        settings = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"the settings in {path} must be JSON, got {one_line(error)}; {remedy}") from error
+    if not isinstance(settings, dict):
+        raise InputError(f"the settings in {path} must be a JSON object, got {one_line(settings)}; {remedy}")
+    return SpatialDreamerConfig.from_dict(settings)
+
+
+def _read_part(path: Path, part: str, reference: Tensor) -> dict[str, Tensor]:
+    """Read the tensors of one network, as the reference in device and precision; none if it is missing."""
+    if path.is_dir():
+        file = path / f"{part}.safetensors"
+        tensors = read_tensors(file) if file.is_file() else {}
+    else:
+        tensors = read_tensors(path, prefix=f"{part}.")
+    return {name: value.to(reference) for name, value in tensors.items()}
+
+
+@contextmanager
+def _written_beside(path: Path) -> Iterator[Path]:
+    """Give the name to write to, which becomes `path` when all is written, and vanishes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    before = path.with_name(f".{path.name}.{os.getpid()}.before")
+    try:
+        yield partial
+        if path.is_dir():
+            os.replace(path, before)  # a folder that is not empty cannot be replaced at once
+        try:
+            os.replace(partial, path)
+        except OSError:
+            if before.exists():
+                os.replace(before, path)
+            raise
+        shutil.rmtree(before, ignore_errors=True)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)

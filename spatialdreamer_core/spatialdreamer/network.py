@@ -1,0 +1,92 @@
+"""SpatialDreamer's networks as one value: SVD with readers, RefinerNet, TIL and the bank between them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..svd import SVDModel, widen_unet
+from .attention import install_readers
+from .bank import FeatureBank
+from .config import SD_CLEAN_TIMESTEP, SVD_CLEAN_TIMESTEP, SpatialDreamerConfig
+from .refiner import make_refiner
+from .til import TemporalInteraction
+
+IN_CHANNELS = 9  # 4 noisy latents, 4 of the rendered view, 1 of the hole mask
+TIME_IDS = 4  # SVD's fps, motion and noise augmentation, and the stereo deviation strength
+
+
+@dataclass
+class SpatialDreamer:
+    """A whole SpatialDreamer; its UNet reads `bank`, which `build_bank(refiner, …, til=til)` computes."""
+
+    svd: SVDModel
+    refiner: Any  # RefinerNet, a UNet2DConditionModel
+    til: TemporalInteraction | None  # None: as in stage 1 of training
+    bank: FeatureBank
+    config: SpatialDreamerConfig
+    on_use: Callable[[tuple[nn.Module, ...]], None] | None = None  # called with the networks that work next
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """What is moved between devices together."""
+        return (*self.svd.modules, self.refiner, *([] if self.til is None else [self.til]))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks run."""
+        return self.svd.unet.device
+
+    def use(self, *networks: nn.Module | None) -> None:
+        """Announce which networks work next, for `on_use` to bring them to the device; None is none."""
+        if self.on_use is not None:
+            self.on_use(tuple(network for network in networks if network is not None))
+
+    @classmethod
+    def from_svd(
+        cls, svd: SVDModel, *, refiner_source: Path | None = None, with_til: bool = False
+    ) -> SpatialDreamer:
+        """Make an untrained SpatialDreamer from SVD.
+
+        Its UNet with an empty bank equals SVD's. A UNet of 9 channels and 3 time ids, as StereoCrafter's,
+        stays as it is and knows no stereo deviation strength. All is in evaluation mode, without gradients.
+
+        Args:
+            svd: The base model; its UNet's weights are shared, or the UNet itself if it is wide enough.
+            refiner_source: Weights of Stable Diffusion 2.1's UNet, see `make_refiner`; None for SVD's own.
+            with_til: Whether it has a TIL, as stage 2 of training needs. Untrained, TIL would put the outputs
+                of attentions where the UNet expects their inputs, so it is left out by default.
+
+        Raises:
+            InputError: If the weights cannot be read or do not fit.
+        """
+        refiner = make_refiner(svd.unet, weights=refiner_source)
+        timestep = SVD_CLEAN_TIMESTEP if refiner_source is None else SD_CLEAN_TIMESTEP
+        config = SpatialDreamerConfig(refiner_timestep=timestep)
+        til = TemporalInteraction.from_refiner(refiner, config) if with_til else None
+        unet = svd.unet
+        if unet.config.in_channels < IN_CHANNELS:
+            unet = widen_unet(unet, in_channels=IN_CHANNELS, time_ids=TIME_IDS)
+        return assemble(svd, unet, refiner, til, config)
+
+
+def assemble(
+    svd: SVDModel,
+    unet: Any,
+    refiner: Any,
+    til: TemporalInteraction | None,
+    config: SpatialDreamerConfig,
+) -> SpatialDreamer:
+    """Put networks together for inference: the UNet takes the place of SVD's and reads a new bank."""
+    bank = FeatureBank()
+    install_readers(unet, bank)
+    network = SpatialDreamer(dataclasses.replace(svd, unet=unet), refiner, til, bank, config)
+    for module in network.modules:
+        module.eval().requires_grad_(False)
+    return network

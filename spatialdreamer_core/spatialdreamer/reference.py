@@ -1,0 +1,123 @@
+"""The left view as RefinerNet sees it: latents for the whole clip, features window by window.
+
+Features of one frame of 1024x576 take 50 MB in 16 bits, so they are made when a window is sampled. What fits
+into a budget stays in main memory for the next step and the next run; the rest is made again each time it is
+needed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..checks import check_finite, check_video
+from ..sampler_config import DEFAULT_MAX_SIDE
+from ..svd import SCALING, embed_images, encode_frames
+from ..svd.canvas import Canvas
+from ..svd.regions import Region
+from .network import SpatialDreamer
+from .refiner import build_bank
+
+_CHUNK = 8  # frames on their way to the VAE
+_KEPT_BYTES = 4 << 30  # of main memory; 80 frames of 1024x576 in 16 bits
+
+_log = logging.getLogger(__name__)
+
+
+class Reference:
+    """RefinerNet's features of a clip, made on demand.
+
+    Args:
+        model: The model whose RefinerNet it is.
+        canvas: The size at which the clip is diffused.
+        latents: The left view's latents, scaled.
+        embeddings: The image embeddings of its frames.
+        kept_bytes: How much of the features is kept.
+    """
+
+    def __init__(
+        self,
+        model: SpatialDreamer,
+        canvas: Canvas,
+        latents: Tensor,  # [F, 4, h, w] on the CPU
+        embeddings: Tensor,  # [F, 1, D] on the CPU
+        *,
+        kept_bytes: int = _KEPT_BYTES,
+    ) -> None:
+        self.model = model
+        self.canvas = canvas
+        self.latents = latents
+        self.embeddings = embeddings
+        self._kept_bytes = kept_bytes
+        self._kept: dict[Region, dict[str, Tensor]] = {}
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        return len(self.latents)
+
+    def features(self, region: Region) -> dict[str, Tensor]:  # site name -> [F, tokens, C]
+        """Return the features of a region, on the model's device."""
+        device = self.model.device
+        if region in self._kept:
+            return {site: feature.to(device) for site, feature in self._kept[region].items()}
+        _log.info("RefinerNet encodes frames %d to %d", region.frames.start, region.frames.stop - 1)
+        self.model.use(self.model.refiner, self.model.til)
+        features = build_bank(
+            self.model.refiner,
+            region.cut(self.latents).to(device),
+            self.embeddings[region.frames.start : region.frames.stop].to(device),
+            til=self.model.til,
+            timestep=self.model.config.refiner_timestep,
+        )
+        self._keep(region, features)
+        return features
+
+    def _keep(self, region: Region, features: dict[str, Tensor]) -> None:
+        """Keep features if they fit; those of regions of another size belong to another plan and go."""
+        size = _size(region)
+        self._kept = {kept: value for kept, value in self._kept.items() if _size(kept) == size}
+        total = sum(feature.nbytes for kept in [features, *self._kept.values()] for feature in kept.values())
+        if total <= self._kept_bytes:
+            self._kept[region] = {site: feature.cpu() for site, feature in features.items()}
+
+
+@torch.inference_mode()
+def encode_reference(
+    model: SpatialDreamer,
+    left: Tensor,  # [F, 3, H, W] in [0, 1]
+    *,
+    max_side: int = DEFAULT_MAX_SIDE,
+    on_frame: Callable[[int], None] | None = None,
+) -> Reference:
+    """Encode the left view for `sample`.
+
+    Args:
+        model: The model.
+        left: The source view.
+        max_side: Larger pictures are diffused at this longer side, px, 64 to 4096.
+        on_frame: Called with the number of frames done; may raise to interrupt.
+
+    Raises:
+        InputError: If the frames are not a video of finite values, or `max_side` is out of range.
+    """
+    check_video("left", left, channels=3)
+    check_finite("left", left, "repair the frames")
+    canvas = Canvas.fit_to(left.shape[-2], left.shape[-1], max_side=max_side)
+    latents = torch.empty(len(left), 4, *canvas.latent_size)
+    embeddings = []
+    model.use(model.svd.vae, model.svd.image_encoder)
+    for first in range(0, len(left), _CHUNK):
+        frames = left[first : first + _CHUNK]
+        latents[first : first + _CHUNK] = SCALING * encode_frames(model.svd.vae, canvas.fit(frames))
+        embeddings.append(embed_images(model.svd.image_encoder, frames).float().cpu())
+        if on_frame is not None:
+            on_frame(first + len(frames))
+    return Reference(model, canvas, latents, torch.cat(embeddings))
+
+
+def _size(region: Region) -> tuple[int, int, int]:
+    """Return the size of a region."""
+    return len(region.frames), len(region.rows), len(region.columns)

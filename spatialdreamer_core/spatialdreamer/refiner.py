@@ -1,0 +1,166 @@
+"""RefinerNet (SpatialDreamer, section 3.3): the image network that turns the left view into features.
+
+It has the architecture of Stable Diffusion 2.1's UNet, which is that of SVD's without the temporal layers:
+the same 16 self-attentions under the same names, with the same heads and widths. It runs once for each frame
+of a window, without noise; what its self-attentions take in is the window's bank. What follows the last of
+them is dead: it never gets a gradient, and the last self-attention is not even run.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+
+from ..svd import SCALING
+from .attention import install_writers, recorded_features, spatial_sites
+from .config import SpatialDreamerConfig
+from .til import TemporalInteraction
+from .weight_files import find_weights, load_strictly, read_tensors
+
+_TEMPORAL = (
+    ".temporal_",
+    ".time_mixer.",
+    ".time_pos_embed.",
+)  # parts of SVD's keys that an image has no use for
+_EPSILON = 1e-5  # of the norms in residual blocks: Stable Diffusion's, and SVD's as trained
+
+
+def make_refiner(unet: Any, *, weights: Path | None = None) -> Any:
+    """Make a RefinerNet that fits an SVD UNet, on its device and in its precision.
+
+    Without `weights` it starts from SVD's own spatial weights (a departure from the paper, which starts from
+    SD2.1: nothing more has to be downloaded). SVD sees a clean frame at its least noise level twice: scaled
+    in the noisy channels and unscaled in the conditioning ones. RefinerNet gets the scaled latents alone, so
+    its first layer is `w[:, 0:4] + w[:, 4:8] / 0.18215`. SVD's added time ids (fps, motion, augmentation)
+    become a constant that is folded into the bias of the time embedding. It expects `SVD_CLEAN_TIMESTEP`.
+
+    With `weights`, Stable Diffusion 2.1's, it expects `SD_CLEAN_TIMESTEP`.
+
+    Args:
+        unet: SVD's UNet in diffusers' class, with 8 input channels or more (4 noisy + 4 conditioning first).
+        weights: UNet of Stable Diffusion 2.1 in diffusers' keys: a safetensors file, or a folder that holds
+            one, itself or under `unet`.
+
+    Returns:
+        A `UNet2DConditionModel` whose self-attentions write features.
+
+    Raises:
+        InputError: If the weights cannot be read or are of another model.
+    """
+    refiner = build_refiner(unet.config)
+    reference = unet.conv_in.weight
+    if weights is None:
+        state = _spatial_state(unet)
+        source = "SVD's UNet"
+    else:
+        file = find_weights(weights)
+        state = {name: value.to(reference) for name, value in read_tensors(file).items()}
+        source = str(file)
+    load_strictly(refiner, state, name="RefinerNet", source=source)
+    install_writers(refiner)
+    return refiner.eval()
+
+
+def build_refiner(config: Mapping[str, Any]) -> Any:
+    """Build a RefinerNet without weights, on the meta device, from the configuration of an SVD UNet."""
+    with torch.device("meta"):
+        return UNet2DConditionModel(
+            in_channels=4,
+            out_channels=config["out_channels"],
+            block_out_channels=config["block_out_channels"],
+            layers_per_block=config["layers_per_block"],
+            cross_attention_dim=config["cross_attention_dim"],
+            attention_head_dim=config["num_attention_heads"],  # diffusers' name for the number of heads
+            use_linear_projection=True,
+            norm_eps=_EPSILON,
+        )
+
+
+def build_bank(
+    refiner: Any,
+    latents: Tensor,  # [F, 4, h, w] the left view's, scaled
+    embeddings: Tensor,  # [F, 1, D] the left view's frames by CLIP
+    *,
+    timestep: float,
+    til: TemporalInteraction | None = None,
+    chunk: int = 4,
+    on_frame: Callable[[int], None] | None = None,
+) -> dict[str, Tensor]:  # by site, each [F, N, C]
+    """Compute the reference features of a window.
+
+    TIL knows no frames but these. If neighbours beyond a window's ends are to count, give N_r / 2 more frames
+    on each side and cut them off the result.
+
+    Args:
+        refiner: A RefinerNet from `make_refiner`.
+        latents: Clean latents of the left view, on any device.
+        embeddings: CLIP's image embedding of each frame.
+        timestep: What RefinerNet takes for a clean frame (`SpatialDreamerConfig.refiner_timestep`).
+        til: Mixes each frame's features with its neighbours'; None as in stage 1 of training.
+        chunk: Frames that run through RefinerNet and TIL at once; bounds the memory, not the result.
+        on_frame: Called with the number of frames that went through RefinerNet; may raise to interrupt.
+
+    Returns:
+        What `FeatureBank.load` takes; differentiable.
+    """
+    assert latents.shape[0] == embeddings.shape[0], (latents.shape, embeddings.shape)
+    reference = refiner.conv_in.weight
+    time = torch.tensor(timestep, dtype=torch.float32, device=reference.device)
+    parts: dict[str, list[Tensor]] = {}
+    for start in range(0, latents.shape[0], chunk):
+        part = slice(start, start + chunk)
+        with recorded_features(refiner) as features:
+            refiner(latents[part].to(reference), time, embeddings[part].to(reference))
+        for site, value in features.items():
+            parts.setdefault(site, []).append(value)
+        if on_frame is not None:
+            on_frame(min(start + chunk, latents.shape[0]))
+    bank = {}
+    for site in list(parts):
+        written = torch.cat(parts.pop(site))
+        bank[site] = written if til is None else til(site, written, chunk=chunk)
+    return bank
+
+
+def dead_parameters(refiner: nn.Module) -> list[str]:
+    """List the parameters that no gradient reaches: what follows the last self-attention's input.
+
+    They are 24 tensors; training freezes exactly these, as distributed training needs.
+    """
+    site = spatial_sites(refiner)[-1]
+    block = site.removesuffix(".attn1")
+    transformer = block.rsplit(".transformer_blocks.", 1)[0]
+    dead = tuple(f"{block}.{part}." for part in ("attn1", "norm2", "attn2", "norm3", "ff"))
+    dead += (f"{transformer}.proj_out.", "conv_norm_out.", "conv_out.")
+    return [name for name, _ in refiner.named_parameters() if name.startswith(dead)]
+
+
+def _spatial_state(unet: Any) -> dict[str, Tensor]:
+    """Copy SVD's spatial weights under RefinerNet's names."""
+    state = {
+        name.replace(".spatial_res_block", ""): value.detach().clone()
+        for name, value in unet.state_dict().items()
+        if not name.startswith("add_embedding.") and not any(part in name for part in _TEMPORAL)
+    }
+    first = state["conv_in.weight"]
+    state["conv_in.weight"] = (first[:, 0:4].float() + first[:, 4:8].float() / SCALING).to(first)
+    bias = state["time_embedding.linear_2.bias"]
+    state["time_embedding.linear_2.bias"] = (bias.float() + _added_embedding(unet)).to(bias)
+    return state
+
+
+@torch.no_grad()
+def _added_embedding(unet: Any) -> Tensor:  # [E]
+    """Return what SVD adds to its time embedding for the default time ids, in float32."""
+    weight = unet.add_embedding.linear_1.weight
+    count = weight.shape[1] // unet.config.addition_time_embed_dim
+    config = SpatialDreamerConfig()
+    ids = [config.fps - 1, config.motion_bucket, config.noise_augmentation, 0.0][:count]
+    sinusoids = unet.add_time_proj(torch.tensor(ids, device=weight.device)).reshape(1, -1)
+    return copy.deepcopy(unet.add_embedding).float()(sinusoids)[0]

@@ -1,0 +1,87 @@
+"""Reading weights from safetensors files, and giving a module exactly the ones it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from ..checks import InputError
+from ..svd.files import read_header
+
+_PUBLISHED = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
+
+
+def find_weights(path: Path) -> Path:
+    """Find the weights of a diffusers UNet: the path if it is a file, else in the folder or its `unet`.
+
+    Raises:
+        InputError: If there are none.
+    """
+    if path.is_file():
+        return path
+    found = [folder / name for folder in (path, path / "unet") for name in _PUBLISHED]
+    for file in found:
+        if file.is_file():
+            return file
+    raise InputError(
+        f"RefinerNet's weights must be a safetensors file or a diffusers folder with {_PUBLISHED[0]}, "
+        f"got {path}; give a UNet of Stable Diffusion 2.1, or none to start from SVD's own weights"
+    )
+
+
+def read_tensors(file: Path, *, prefix: str = "") -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file whose names start with a prefix, without it.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    with _open(file) as content:
+        names = [name for name in content.keys() if name.startswith(prefix)]
+        return {name[len(prefix) :]: content.get_tensor(name) for name in names}
+
+
+def read_metadata(file: Path) -> dict[str, str]:
+    """Read what a safetensors file says about itself.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    with _open(file) as content:
+        return dict(content.metadata() or {})
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, name: str, source: str) -> None:
+    """Give a module the weights of a state, which it keeps as they are.
+
+    Args:
+        module: Takes the tensors as its parameters; it may be on the meta device.
+        state: Tensors by parameter name.
+        name: What the module is, for messages.
+        source: Where the state comes from, for messages.
+
+    Raises:
+        InputError: If a tensor is missing, unexpected or of another shape.
+    """
+    wanted = {key: list(value.shape) for key, value in module.state_dict().items()}
+    got = {key: list(value.shape) for key, value in state.items()}
+    problems = {
+        "missing": [key for key in wanted if key not in got],
+        "unexpected": [key for key in got if key not in wanted],
+        "of another shape": [key for key in wanted if key in got and got[key] != wanted[key]],
+    }
+    told = [f"{len(keys)} {what}, e.g. {keys[0]}" for what, keys in problems.items() if keys]
+    if told:
+        raise InputError(
+            f"the weights of {name} must be exactly the tensors it has, but in {source} are "
+            f"{'; '.join(told)}; give the file that belongs to this model"
+        )
+    module.load_state_dict(dict(state), assign=True)
+
+
+def _open(file: Path) -> safe_open:
+    """Open a safetensors file, which is checked first."""
+    read_header(file)
+    return safe_open(file, framework="pt")

@@ -1,0 +1,238 @@
+import dataclasses
+import json
+import os
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.spatialdreamer import (
+    SpatialDreamer,
+    build_bank,
+    load_spatialdreamer,
+    save_spatialdreamer,
+)
+
+FORMS = ("weights", "weights.safetensors")  # a folder, a file
+
+
+def make_trained(make_svd, *, stage="stage2", time_ids=4):
+    """Make a network whose weights differ from those that loading starts from."""
+    network = SpatialDreamer.from_svd(make_svd(seed=9, time_ids=time_ids), with_til=stage == "stage2")
+    network.config = dataclasses.replace(network.config, stage=stage, til_neighbours=4, blank_holes=True)
+    with torch.no_grad():
+        for value in network.refiner.parameters():
+            value += 0.01
+    return network
+
+
+def assert_same_weights(first, second):
+    """Compare UNet, RefinerNet and TIL."""
+    for one, other in zip(
+        (first.svd.unet, first.refiner, first.til), (second.svd.unet, second.refiner, second.til), strict=True
+    ):
+        assert (one is None) == (other is None)
+        if one is not None:
+            expected = other.state_dict()
+            assert one.state_dict().keys() == expected.keys()
+            assert all(torch.equal(value, expected[name]) for name, value in one.state_dict().items())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "stage"), [*zip(FORMS, ("stage1", "stage2"), strict=True), ("weights", "stage2")]
+)
+def test_weights_survive_a_round_trip(make_svd, call_unet, tmp_path, name, stage):
+    network = make_trained(make_svd, stage=stage)
+    save_spatialdreamer(network, tmp_path / name)
+    loaded = load_spatialdreamer(make_svd(), tmp_path / name)
+    assert loaded.config == network.config
+    assert_same_weights(loaded, network)
+    assert not any(value.requires_grad for module in loaded.modules for value in module.parameters())
+    latents, embeddings = torch.randn(2, 4, 8, 16), torch.randn(2, 1, 32)
+    results = []
+    for one in (network, loaded):
+        features = build_bank(
+            one.refiner, latents, embeddings, timestep=one.config.refiner_timestep, til=one.til
+        )
+        one.bank.load(features)
+        results.append(call_unet(one.svd.unet))
+    assert torch.equal(*results)
+    assert [item.name for item in tmp_path.iterdir()] == [name]
+
+
+def test_without_weights_the_network_is_untrained(make_svd):
+    loaded = load_spatialdreamer(make_svd(), None)
+    assert loaded.config.stage == "untrained"
+    assert_same_weights(loaded, SpatialDreamer.from_svd(make_svd()))
+
+
+def test_weights_come_in_the_precision_of_svd(base, saved):
+    base.unet.to(torch.bfloat16)
+    loaded = load_spatialdreamer(base, saved / "weights")
+    for module in (loaded.svd.unet, loaded.refiner, loaded.til):
+        assert {value.dtype for value in module.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_saving_again_replaces_and_a_failure_leaves_what_was_there(make_svd, tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    first, second = make_trained(make_svd), make_trained(make_svd, stage="stage1")
+    save_spatialdreamer(first, path)
+    second.refiner.conv_in.weight.data.fill_(torch.nan)
+
+    def fill_the_disk(tensors, file, **_):
+        file.write_bytes(b"half")
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("spatialdreamer_core.spatialdreamer.checkpoint.save_file", fill_the_disk)
+        with pytest.raises(OSError, match="no space left"):
+            save_spatialdreamer(second, path)
+    assert [item.name for item in tmp_path.iterdir()] == [name]
+    assert_same_weights(load_spatialdreamer(make_svd(), path), first)
+    save_spatialdreamer(second, path)
+    loaded = load_spatialdreamer(make_svd(), path)
+    assert loaded.til is None
+    assert bool(loaded.refiner.conv_in.weight.isnan().all())
+    assert [item.name for item in tmp_path.iterdir()] == [name]
+
+
+def test_other_folders_are_not_overwritten(make_svd, tmp_path):
+    network = SpatialDreamer.from_svd(make_svd())
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "photo.jpg").write_bytes(b"sea")
+    (tmp_path / "holiday.safetensors").mkdir()
+    (tmp_path / "notes").write_text("mine")
+    for name in ("holiday", "holiday.safetensors", "notes"):
+        with pytest.raises(InputError, match=rf"a new folder or one of their own, got .*{name} which is"):
+            save_spatialdreamer(network, tmp_path / name)
+    assert (tmp_path / "holiday" / "photo.jpg").read_bytes() == b"sea"
+    assert (tmp_path / "notes").read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_folder_comes_back_if_the_new_one_cannot_take_its_name(base, saved, tmp_path, monkeypatch):
+    folder = copy_folder(saved, tmp_path)
+    replace = os.replace
+
+    def refuse_the_new_one(source, target):
+        if source.name.endswith(".part"):
+            raise PermissionError("in use")
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", refuse_the_new_one)
+        with pytest.raises(PermissionError, match="in use"):
+            save_spatialdreamer(SpatialDreamer.from_svd(base), folder)
+    assert [item.name for item in tmp_path.iterdir()] == ["weights"]
+    assert (folder / "unet.safetensors").read_bytes() == (saved / "weights/unet.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def saved(make_svd, tmp_path_factory):
+    """Save a network once in both forms; tests copy what they break."""
+    folder = tmp_path_factory.mktemp("saved")
+    network = make_trained(make_svd)
+    for name in FORMS:
+        save_spatialdreamer(network, folder / name)
+    return folder
+
+
+@pytest.fixture
+def base(make_svd):
+    return make_svd()
+
+
+def copy_folder(saved, tmp_path):
+    """Copy the saved folder."""
+    target = tmp_path / "weights"
+    target.mkdir()
+    for item in (saved / "weights").iterdir():
+        (target / item.name).write_bytes(item.read_bytes())
+    return target
+
+
+def test_a_folder_holds_a_file_for_each_network(base, saved, tmp_path):
+    folder = copy_folder(saved, tmp_path)
+    assert {item.name for item in folder.iterdir()} == {
+        "config.json",
+        "unet.safetensors",
+        "refiner.safetensors",
+        "til.safetensors",
+    }
+    (folder / "til.safetensors").unlink()
+    loaded = load_spatialdreamer(base, folder)
+    assert loaded.til is None
+    assert loaded.config.stage == "stage1"
+
+
+def test_truncated_files_and_pickles_are_refused(base, saved, tmp_path):
+    whole = (saved / "weights.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[:-64])
+    torch.save({"unet": torch.zeros(1)}, tmp_path / "pickle.pt")
+    for name, problem in (("cut.safetensors", "it is truncated"), ("pickle.pt", "got a pickle")):
+        with pytest.raises(InputError, match=rf"{name} must .*{problem}"):
+            load_spatialdreamer(base, tmp_path / name)
+    folder = copy_folder(saved, tmp_path)
+    cut = folder / "refiner.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-64])
+    with pytest.raises(InputError, match=r"refiner\.safetensors must .*it is truncated"):
+        load_spatialdreamer(base, folder)
+
+
+def test_other_models_are_refused(base, saved, tmp_path):
+    save_file({"model.diffusion_model.x": torch.zeros(1)}, tmp_path / "sd.safetensors")
+    with pytest.raises(InputError, match=r"must come with their settings, but .*sd\.safetensors has none"):
+        load_spatialdreamer(base, tmp_path / "sd.safetensors")
+    folder = copy_folder(saved, tmp_path)
+    for part, name in (("unet", "SpatialDreamer's UNet"), ("til", "TIL"), ("refiner", "RefinerNet")):
+        state = load_file(folder / f"{part}.safetensors")
+        state["stranger"] = torch.zeros(1)
+        save_file(state, folder / f"{part}.safetensors")
+        with pytest.raises(InputError, match=rf"weights of {name} must be .* 1 unexpected, e\.g\. stranger"):
+            load_spatialdreamer(base, folder)
+        del state["stranger"]
+        save_file(state, folder / f"{part}.safetensors")
+
+
+def test_missing_networks_and_settings_are_named(base, saved, tmp_path):
+    folder = copy_folder(saved, tmp_path)
+    (folder / "refiner.safetensors").unlink()
+    with pytest.raises(InputError, match="has no refiner"):
+        load_spatialdreamer(base, folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(InputError, match="must come with their settings"):
+        load_spatialdreamer(base, folder)
+    with pytest.raises(InputError, match="must be a folder or a file"):
+        load_spatialdreamer(base, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "must be JSON"),
+        ("[1]", "must be a JSON object"),
+        (json.dumps({"colour": 1}), "got colour"),
+        (json.dumps({"til_neighbours": 3}), "til_neighbours must be even"),
+    ],
+)
+def test_broken_settings_are_refused(base, saved, tmp_path, text, message):
+    folder = copy_folder(saved, tmp_path)
+    (folder / "config.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_spatialdreamer(base, folder)
+
+
+def test_weights_without_a_deviation_id_load_onto_a_unet_without_one(make_svd, tmp_path):
+    network = make_trained(make_svd, time_ids=3)
+    save_spatialdreamer(network, tmp_path / "weights")
+    assert_same_weights(load_spatialdreamer(make_svd(time_ids=3), tmp_path / "weights"), network)
+    with pytest.raises(InputError, match="of another shape"):
+        load_spatialdreamer(make_svd(), tmp_path / "weights")
+
+
+def test_weights_load_onto_plain_svd(make_svd, saved):
+    loaded = load_spatialdreamer(make_svd(in_channels=8, time_ids=3), saved / "weights")
+    assert_same_weights(loaded, load_spatialdreamer(make_svd(), saved / "weights.safetensors"))

@@ -1,0 +1,78 @@
+import torch
+from safetensors.torch import save_file
+
+from spatialdreamer_core.spatialdreamer import SD_CLEAN_TIMESTEP, SVD_CLEAN_TIMESTEP, SpatialDreamer
+from spatialdreamer_core.spatialdreamer.attention import ReaderProcessor
+from spatialdreamer_core.spatialdreamer.refiner import build_bank, make_refiner
+
+
+def run(network, tiny_svd, call_unet, *, til):
+    """Build a bank of two frames and run the UNet."""
+    generator = torch.Generator().manual_seed(8)
+    latents = torch.randn(2, 4, 8, 16, generator=generator)
+    embeddings = torch.randn(2, 1, tiny_svd.CONTEXT, generator=generator)
+    network.bank.load(
+        build_bank(network.refiner, latents, embeddings, timestep=network.config.refiner_timestep, til=til)
+    )
+    return call_unet(network.svd.unet)
+
+
+@torch.no_grad()
+def test_an_untrained_network_reads_its_refiner_and_has_no_til(make_svd, tiny_svd, call_unet):
+    network = SpatialDreamer.from_svd(make_svd())
+    assert network.til is None
+    assert network.config.stage == "untrained"
+    assert not network.config.blank_holes
+    assert network.config.refiner_timestep == SVD_CLEAN_TIMESTEP
+    plain = call_unet(make_svd().unet.requires_grad_(False))
+    assert torch.equal(call_unet(network.svd.unet), plain)
+    assert not torch.allclose(run(network, tiny_svd, call_unet, til=None), plain, atol=1e-3)
+
+
+@torch.no_grad()
+def test_without_til_a_network_of_stage_2_is_one_of_stage_1(make_svd, tiny_svd, call_unet):
+    with_til = SpatialDreamer.from_svd(make_svd(), with_til=True)
+    without = SpatialDreamer.from_svd(make_svd())
+    stage_1 = run(without, tiny_svd, call_unet, til=without.til)
+    assert torch.equal(run(with_til, tiny_svd, call_unet, til=None), stage_1)
+    assert not torch.allclose(run(with_til, tiny_svd, call_unet, til=with_til.til), stage_1, atol=1e-4)
+
+
+def test_its_modules_are_all_networks_once_and_ready_for_inference(make_svd):
+    network = SpatialDreamer.from_svd(make_svd(), with_til=True)
+    assert len({id(module) for module in network.modules}) == len(network.modules) == 5
+    assert not any(module.training for network_part in network.modules for module in network_part.modules())
+    assert not any(value.requires_grad for module in network.modules for value in module.parameters())
+    assert len(SpatialDreamer.from_svd(make_svd()).modules) == 4
+
+
+@torch.no_grad()
+def test_a_unet_of_3_time_ids_stays_as_it_is(make_svd, tiny_svd, call_unet):
+    base = make_svd(time_ids=3)
+    network = SpatialDreamer.from_svd(base)
+    assert network.svd.unet is base.unet
+    assert run(network, tiny_svd, call_unet, til=None).isfinite().all()
+
+
+def test_a_refiner_of_stable_diffusion_runs_at_its_own_timestep(make_svd, tmp_path):
+    source = make_refiner(make_svd(seed=5).unet)
+    save_file(source.state_dict(), tmp_path / "sd.safetensors")
+    network = SpatialDreamer.from_svd(make_svd(), refiner_source=tmp_path / "sd.safetensors")
+    assert network.config.refiner_timestep == SD_CLEAN_TIMESTEP
+    assert torch.equal(network.refiner.conv_in.weight, source.conv_in.weight)
+
+
+@torch.no_grad()
+def test_plain_svd_is_widened_and_with_an_empty_bank_stays_plain_svd(make_svd, tiny_svd):
+    base = make_svd(in_channels=8, time_ids=3)
+    network = SpatialDreamer.from_svd(base)
+    wide = network.svd.unet
+    assert (wide.config.in_channels, wide.add_embedding.linear_1.in_features) == (9, 1024)
+    assert not any(isinstance(item, ReaderProcessor) for item in base.unet.attn_processors.values())
+    sample, context = torch.randn(1, 2, 9, 8, 16), torch.randn(1, 1, tiny_svd.CONTEXT)
+    ids = torch.tensor([[6, 127, 0.02, 700.0]])
+    for module in base.unet.modules():
+        if hasattr(module, "norm1") and isinstance(module.norm1, torch.nn.GroupNorm):
+            module.norm1.eps = module.norm2.eps = 1e-5  # as SVD was trained
+    plain = base.unet(sample[:, :, :8], 0.3, context, ids[:, :3]).sample
+    torch.testing.assert_close(wide(sample, 0.3, context, ids).sample, plain, atol=1e-5, rtol=0)

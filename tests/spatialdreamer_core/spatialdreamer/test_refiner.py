@@ -1,0 +1,190 @@
+import pytest
+import torch
+from diffusers import UNet2DConditionModel, UNetSpatioTemporalConditionModel
+from safetensors.torch import load_file, save_file
+
+from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.spatialdreamer.attention import spatial_sites
+from spatialdreamer_core.spatialdreamer.config import SVD_CLEAN_TIMESTEP
+from spatialdreamer_core.spatialdreamer.refiner import build_bank, dead_parameters, make_refiner
+from spatialdreamer_core.spatialdreamer.weight_files import find_weights
+
+FRAMES = 3
+
+
+@pytest.fixture(scope="module")
+def unet(tiny_svd):
+    return tiny_svd.make_unet()
+
+
+@pytest.fixture
+def refiner(unet):
+    return make_refiner(unet)
+
+
+@pytest.fixture(scope="module")
+def left(tiny_svd):
+    """Make a left view's latents and embeddings."""
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(FRAMES, 4, 8, 16, generator=generator)
+    return latents, torch.randn(FRAMES, 1, tiny_svd.CONTEXT, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory, tiny_svd):
+    """Save a tiny UNet in the layout of Stable Diffusion 2.1."""
+    torch.manual_seed(7)
+    model = UNet2DConditionModel(
+        block_out_channels=tiny_svd.WIDTHS,
+        attention_head_dim=[width // 64 for width in tiny_svd.WIDTHS],
+        cross_attention_dim=tiny_svd.CONTEXT,
+        use_linear_projection=True,
+    )
+    folder = tmp_path_factory.mktemp("sd")
+    (folder / "unet").mkdir()
+    save_file(model.state_dict(), folder / "unet" / "diffusion_pytorch_model.safetensors")
+    return model.eval(), folder
+
+
+def test_the_full_size_refiner_has_the_tensors_of_sd21():
+    with torch.device("meta"):
+        svd = UNetSpatioTemporalConditionModel(in_channels=9, projection_class_embeddings_input_dim=1024)
+        sd21 = UNet2DConditionModel(
+            cross_attention_dim=1024, attention_head_dim=[5, 10, 20, 20], use_linear_projection=True
+        )
+    refiner = make_refiner(svd)
+    shapes = {name: value.shape for name, value in refiner.state_dict().items()}
+    assert shapes == {name: value.shape for name, value in sd21.state_dict().items()}
+    assert spatial_sites(refiner) == spatial_sites(svd) == spatial_sites(sd21)
+    heads = [refiner.get_submodule(site).heads for site in spatial_sites(refiner)]
+    assert heads == [svd.get_submodule(site).heads for site in spatial_sites(svd)]
+    assert sum(value.numel() for value in refiner.parameters()) == 865_910_724
+    dead = [refiner.get_parameter(name) for name in dead_parameters(refiner)]
+    assert (len(dead), sum(value.numel() for value in dead)) == (24, 2_618_244)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("channels", "time_ids"), [(8, 3), (9, 4), (9, 3)])
+def test_the_refiner_sees_what_svd_sees_of_a_clean_frame_without_its_temporal_layers(
+    tiny_svd, left, channels, time_ids
+):
+    unet = tiny_svd.make_unet(in_channels=channels, time_ids=time_ids)
+    for name, module in unet.named_modules():
+        if hasattr(module, "mix_factor"):
+            module.mix_factor.fill_(100.0)  # all spatial
+        if ".spatial_res_block.norm" in name:
+            module.eps = 1e-5  # as SVD was trained
+    seen = {}
+    for site in spatial_sites(unet):
+        unet.get_submodule(site).register_forward_pre_hook(
+            lambda _, args, site=site: seen.__setitem__(site, args[0])
+        )
+    latents, embeddings = left
+    mask = torch.zeros(FRAMES, channels - 8, 8, 16)
+    ids = torch.tensor([[6, 127, 0.02, 0.0]])[:, :time_ids].repeat(FRAMES, 1)
+    sample = torch.cat([latents, latents / 0.18215, mask], dim=1)
+    unet(sample[:, None], torch.tensor(SVD_CLEAN_TIMESTEP), embeddings, ids)
+    bank = build_bank(make_refiner(unet), latents, embeddings, timestep=SVD_CLEAN_TIMESTEP)
+    assert list(bank) == list(seen) == spatial_sites(unet)
+    for site, features in bank.items():
+        torch.testing.assert_close(features, seen[site], atol=2e-4, rtol=0)
+
+
+def test_the_refiner_does_not_share_its_weights_with_svd(unet, refiner):
+    taken = {value.data_ptr() for value in unet.parameters()}
+    assert not taken & {value.data_ptr() for value in refiner.parameters()}
+
+
+@torch.no_grad()
+def test_chunks_equal_the_whole_and_frames_their_own(refiner, left):
+    finished = []
+    whole = build_bank(refiner, *left, timestep=0.0, chunk=8)
+    parts = build_bank(refiner, *left, timestep=0.0, chunk=2, on_frame=finished.append)
+    assert finished == [2, 3]
+    latents, embeddings = left
+    last = build_bank(refiner, latents[2:], embeddings[2:], timestep=0.0)
+    other = build_bank(refiner, latents[2:], embeddings[:1], timestep=0.0)
+    for site, features in whole.items():
+        torch.testing.assert_close(parts[site], features, atol=1e-5, rtol=0)
+        torch.testing.assert_close(last[site], features[2:], atol=1e-5, rtol=0)
+    site = list(whole)[1]  # behind the first cross-attention
+    assert not torch.allclose(other[site], last[site], atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_timestep_matters(refiner, left):
+    site = spatial_sites(refiner)[0]
+    clean, noisy = (build_bank(refiner, *left, timestep=time)[site] for time in (SVD_CLEAN_TIMESTEP, 1.5))
+    assert not torch.allclose(clean, noisy, atol=1e-4)
+
+
+def test_exactly_the_24_dead_tensors_get_no_gradient_also_with_checkpointing(refiner, left):
+    gradients = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            refiner.enable_gradient_checkpointing()
+            refiner.train()
+        refiner.zero_grad()
+        bank = build_bank(refiner, *left, timestep=0.0, chunk=2)
+        generator = torch.Generator().manual_seed(2)
+        sum(
+            (value * torch.randn(value.shape, generator=generator)).sum() for value in bank.values()
+        ).backward()
+        gradients.append({name: value.grad for name, value in refiner.named_parameters()})
+        without = [name for name, gradient in gradients[-1].items() if gradient is None]
+        assert without == dead_parameters(refiner)
+        assert len(without) == 24
+    for name, gradient in gradients[0].items():
+        if gradient is not None:
+            assert bool(gradient.any()), name
+            torch.testing.assert_close(gradients[1][name], gradient, atol=1e-3, rtol=1e-3)
+
+
+def test_weights_are_found_in_a_pipeline_a_folder_or_as_a_file(published):
+    file = published[1] / "unet" / "diffusion_pytorch_model.safetensors"
+    assert {find_weights(path) for path in (published[1], published[1] / "unet", file)} == {file}
+
+
+@torch.no_grad()
+def test_weights_of_stable_diffusion_load_as_they_are(unet, published, left):
+    model, folder = published
+    refiner = make_refiner(unet, weights=folder)
+    for name, value in model.state_dict().items():
+        assert torch.equal(refiner.state_dict()[name], value)
+    latents, embeddings = left
+    seen = []
+    site = spatial_sites(model)[-1]
+    model.get_submodule(site).register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    model(latents, 0, embeddings)
+    bank = build_bank(refiner, latents, embeddings, timestep=0.0)
+    torch.testing.assert_close(bank[site], seen[0], atol=1e-5, rtol=0)
+
+
+def test_the_refiner_has_the_precision_of_svd(tiny_svd, published):
+    unet = tiny_svd.make_unet().to(torch.bfloat16)
+    for weights in (None, published[1]):
+        assert {value.dtype for value in make_refiner(unet, weights=weights).parameters()} == {torch.bfloat16}
+
+
+def test_weights_of_another_model_are_refused(unet, published, tmp_path):
+    file = published[1] / "unet" / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    wide = dict(state, **{"conv_in.weight": torch.zeros(64, 9, 3, 3), "more": torch.zeros(1)})
+    del wide["conv_out.bias"]
+    save_file(wide, tmp_path / "other.safetensors")
+    with pytest.raises(InputError) as caught:
+        make_refiner(unet, weights=tmp_path / "other.safetensors")
+    for part in ("RefinerNet", "1 missing, e.g. conv_out.bias", "1 unexpected, e.g. more"):
+        assert part in str(caught.value)
+    assert "1 of another shape, e.g. conv_in.weight" in str(caught.value)
+
+
+def test_files_that_are_no_whole_safetensors_are_refused(unet, published, tmp_path):
+    file = published[1] / "unet" / "diffusion_pytorch_model.safetensors"
+    (tmp_path / "cut.safetensors").write_bytes(file.read_bytes()[:-100])
+    torch.save({"a": torch.zeros(1)}, tmp_path / "pickle.ckpt")
+    for name, problem in (("cut.safetensors", "it is truncated"), ("pickle.ckpt", "got a pickle")):
+        with pytest.raises(InputError, match=rf"{name} must .*{problem}"):
+            make_refiner(unet, weights=tmp_path / name)
+    with pytest.raises(InputError, match="start from SVD's own weights"):
+        make_refiner(unet, weights=tmp_path / "nowhere")

@@ -1,0 +1,393 @@
+"""The sampler from end to end, on tiny networks of the real classes with random weights."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import psutil
+import pytest
+import torch
+
+from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
+
+pytest.importorskip("diffusers")
+pytest.importorskip("transformers")
+
+from spatialdreamer_core.spatialdreamer import (
+    SamplerConfig,
+    SpatialDreamer,
+    encode_reference,
+    measure_deviation,
+    sample,
+)
+from spatialdreamer_core.svd import SCALING, encode_frames
+
+FAST = SamplerConfig(steps=2, feather=0)
+FRAMES, HEIGHT, WIDTH = 5, 50, 60  # neither is a multiple of 64
+
+
+@pytest.fixture(scope="module")
+def make_network(make_svd):
+    def make(*, with_til: bool = False) -> SpatialDreamer:
+        network = SpatialDreamer.from_svd(make_svd(in_channels=8, time_ids=3), with_til=with_til)
+        with torch.no_grad():  # weights that begin at zero, as training would leave them
+            network.svd.unet.add_embedding.linear_1.weight[:, 768:].normal_(std=0.05)
+            network.svd.unet.conv_in.weight[:, 8:].normal_(std=0.05)
+        return network
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def network(make_network) -> SpatialDreamer:
+    return make_network()
+
+
+def picture(frames: int = FRAMES, height: int = HEIGHT, width: int = WIDTH) -> torch.Tensor:
+    """Smooth shapes that move to the right."""
+    x = torch.linspace(0, 6, width) - torch.arange(frames)[:, None, None, None] * 0.1
+    y = torch.linspace(0, 4, height)[:, None]
+    return torch.cat([(x * k).sin() * (y + k).cos() for k in (1.0, 1.7, 2.3)], dim=1) / 2 + 0.5
+
+
+@pytest.fixture(scope="module")
+def left() -> torch.Tensor:
+    return picture()
+
+
+@pytest.fixture(scope="module")
+def reference(network, left):
+    return encode_reference(network, left)
+
+
+@pytest.fixture(scope="module")
+def rendered(left):
+    """The left view rendered to the right eye: a near square in the middle."""
+    return render(left, divergence=6.0)
+
+
+def render(left: torch.Tensor, *, divergence: float) -> tuple[torch.Tensor, torch.Tensor]:
+    depth = torch.zeros(len(left), 1, *left.shape[-2:])
+    depth[..., 15:35, 25:45] = 1
+    return forward_warp(left, depth_to_disparity(depth, divergence=divergence, convergence=0.0))
+
+
+def count_calls(module: torch.nn.Module, calls: list):
+    return module.register_forward_hook(lambda module, inputs, output: calls.append(inputs[0].shape))
+
+
+def test_known_pixels_stay_and_holes_are_filled(network, reference, rendered):
+    warped, hole = rendered
+    result = sample(network, reference, warped, hole, FAST)
+    known = (hole < 0.5).expand_as(warped)
+    assert result.shape == warped.shape
+    assert torch.equal(result[known], warped[known])
+    assert not torch.equal(result[~known], warped[~known])
+    assert result.isfinite().all()
+    assert 0 <= result.min() <= result.max() <= 1
+
+
+def test_an_empty_mask_returns_the_warp_at_once(network, reference, rendered):
+    warped, hole = rendered
+    calls: list = []
+    handles = [count_calls(network.svd.unet, calls), count_calls(network.svd.vae.encoder, calls)]
+    assert sample(network, reference, warped, torch.zeros_like(hole), FAST) is warped
+    for handle in handles:
+        handle.remove()
+    assert calls == []
+
+
+@pytest.mark.parametrize("windows", ["together", "in_turn"])
+def test_a_clip_of_one_window_knows_no_windows(network, reference, rendered, windows):
+    plain = sample(network, reference, *rendered, SamplerConfig(steps=2, window=FRAMES, overlap=0))
+    longer = sample(network, reference, *rendered, SamplerConfig(steps=2, window=14, windows=windows))
+    assert torch.equal(longer, plain)
+
+
+@pytest.mark.parametrize("windows", ["together", "in_turn"])
+def test_windows_see_their_own_frames_of_everything(network, reference, rendered, windows):
+    shapes: list = []
+    handle = count_calls(network.svd.unet, shapes)
+    config = SamplerConfig(steps=2, window=3, overlap=1, windows=windows)
+    result = sample(network, reference, *rendered, config)
+    handle.remove()
+    assert shapes == [(1, 3, 9, 8, 8)] * 4
+    assert result.isfinite().all()
+
+
+def test_a_seed_gives_one_result_on_any_number_of_threads(network, reference, rendered):
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            results.append(sample(network, reference, *rendered, FAST))
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-5)
+    other = sample(network, reference, *rendered, SamplerConfig(steps=2, feather=0, seed=1))
+    assert (other - results[0]).abs().max() > 1e-2
+
+
+def test_the_slider_changes_the_result(network, reference, rendered):
+    results = [
+        sample(network, reference, *rendered, SamplerConfig(steps=2, deviation=deviation))
+        for deviation in (0.0, 1.0, 2.0)
+    ]
+    for index, result in enumerate(results):
+        for other in results[:index]:
+            assert not torch.equal(result, other)
+
+
+def test_the_measured_deviation_rises_with_divergence(network, left, reference):
+    measured = [
+        measure_deviation(network, reference, *render(left, divergence=divergence))
+        for divergence in (0.5, 2.0, 6.0, 12.0)
+    ]
+    assert measured == sorted(measured)
+    assert measured[0] > 0
+    assert measured[-1] > 2 * measured[0]
+
+
+def test_a_view_without_disparity_does_not_deviate(network, left, reference):
+    assert measure_deviation(network, reference, left, torch.zeros_like(left[:, :1])) == 0
+
+
+def test_without_guidance_no_second_pass_is_run(network, reference, rendered):
+    results = {}
+    for guidance, passes in ((1.0, 2), (2.0, 4)):
+        calls: list = []
+        handle = count_calls(network.svd.unet, calls)
+        config = SamplerConfig(steps=2, feather=0, guidance_max=guidance)
+        results[guidance] = sample(network, reference, *rendered, config)
+        handle.remove()
+        assert len(calls) == passes
+    # Linear over the frames: the first has a guidance of 1, but sees the others through the temporal layers.
+    assert not torch.equal(results[1.0][-1], results[2.0][-1])
+
+
+def test_a_short_run_begins_at_the_noised_warp(network, reference, rendered):
+    calls: list = []
+    handle = count_calls(network.svd.unet, calls)
+    config = SamplerConfig(steps=10, strength=0.2)
+    assert sample(network, reference, *rendered, config).isfinite().all()
+    handle.remove()
+    assert len(calls) == 2
+
+
+def test_known_pixels_enter_each_estimate(network, reference, rendered):
+    warped, hole = rendered
+    estimates: list = []
+    for reinject in (False, True):
+        config = SamplerConfig(steps=2, reinject=reinject)
+        sample(network, reference, warped, hole, config, on_step=lambda *step: estimates.append(step[2]))
+    view = SCALING * encode_frames(network.svd.vae, reference.canvas.fit(warped))
+    corner = (slice(None), slice(None), slice(0, 2), slice(0, 2))  # known all around
+    plain, injected = ((estimate - view)[corner].abs().mean() for estimate in estimates[1::2])
+    assert injected < 0.2 * plain
+
+
+def test_larger_clips_are_diffused_smaller_and_pasted_at_full_size(network):
+    left = picture(2, 90, 130)
+    warped, hole = render(left, divergence=6.0)
+    reference = encode_reference(network, left, max_side=64)
+    assert reference.canvas.latent_size == (8, 8)
+    result = sample(network, reference, warped, hole, FAST)
+    known = (hole < 0.5).expand_as(warped)
+    assert torch.equal(result[known], warped[known])
+    assert not torch.equal(result[~known], warped[~known])
+
+
+def test_tiles(network):
+    left = picture(2, 256, 320)
+    warped, hole = render(left, divergence=6.0)
+    shapes: list = []
+    handle = count_calls(network.svd.unet, shapes)
+    result = sample(
+        network, encode_reference(network, left), warped, hole, SamplerConfig(steps=1, feather=0, tile=256)
+    )
+    handle.remove()
+    assert shapes == [(1, 2, 9, 32, 32)] * 2
+    known = (hole < 0.5).expand_as(warped)
+    assert torch.equal(result[known], warped[known])
+
+
+def test_one_frame(network):
+    left = picture(1)
+    warped, hole = render(left, divergence=6.0)
+    assert sample(network, encode_reference(network, left), warped, hole, FAST).shape == left.shape
+
+
+def test_til_mixes_a_windows_features(make_network, left, rendered):
+    with_til = make_network(with_til=True)
+    result = sample(with_til, encode_reference(with_til, left), *rendered, FAST)
+    assert result.isfinite().all()
+
+
+def test_features_are_made_once_for_all_steps_and_runs(make_network, left, rendered):
+    network = make_network()
+    reference = encode_reference(network, left)
+    calls: list = []
+    handle = count_calls(network.refiner.conv_in, calls)
+    for deviation in (1.0, 2.0):
+        sample(
+            network, reference, *rendered, SamplerConfig(steps=2, window=3, overlap=1, deviation=deviation)
+        )
+    assert len(calls) == 2  # one a window
+    small = encode_reference(network, left)
+    small._kept_bytes = 0
+    calls.clear()
+    sample(network, small, *rendered, SamplerConfig(steps=2, window=3, overlap=1))
+    handle.remove()
+    assert len(calls) == 4  # without a budget one a window and step
+
+
+def test_a_unet_without_refinernet_reads_nothing(network, left, rendered):
+    calls: list = []
+    handle = count_calls(network.refiner.conv_in, calls)
+    options = SamplerConfig(steps=2, read_reference=False)
+    plain = sample(network, encode_reference(network, left), *rendered, options)
+    assert calls == []
+    read = sample(network, encode_reference(network, left), *rendered, SamplerConfig(steps=2))
+    handle.remove()
+    assert not torch.equal(plain, read)
+
+
+def test_memory_that_runs_out_makes_windows_smaller(network, reference, rendered, caplog):
+    def short_of_memory(module, inputs):
+        if inputs[0].shape[1] > 4:
+            raise torch.OutOfMemoryError("out of memory")
+
+    handle = network.svd.unet.register_forward_pre_hook(short_of_memory)
+    with caplog.at_level(logging.WARNING):
+        result = sample(network, reference, *rendered, FAST)
+    handle.remove()
+    assert result.isfinite().all()
+    assert (
+        "out of memory with windows of 14 frames, whole pictures; trying windows of 2 frames" in caplog.text
+    )
+
+
+def test_an_interrupted_run_leaves_the_network_as_it_was(network, reference, rendered):
+    def stop(done, total, clean):
+        raise KeyboardInterrupt
+
+    before = sample(network, reference, *rendered, FAST)
+    with pytest.raises(KeyboardInterrupt):
+        sample(network, reference, *rendered, FAST, on_step=stop)
+    assert network.bank.nbytes == 0
+    assert torch.equal(sample(network, reference, *rendered, FAST), before)
+
+
+def test_progress_counts_frames_and_steps(network, reference, rendered):
+    steps, frames = [], []
+    sample(
+        network,
+        reference,
+        *rendered,
+        SamplerConfig(steps=3, window=3, overlap=1),
+        on_step=lambda done, total, clean: steps.append((done, total, tuple(clean.shape))),
+        on_frame=frames.append,
+    )
+    assert steps == [(done, 6, (3, 4, 8, 8)) for done in range(1, 7)]
+    assert frames == [FRAMES, FRAMES]
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (
+            lambda warped, hole: (warped[:3], hole[:3]),
+            "`warped` must have the frames and size of the left view",
+        ),
+        (lambda warped, hole: (warped, hole[:3]), "`hole` must have as many frames as `warped`"),
+        (lambda warped, hole: (warped, hole[..., :30]), "`hole` must have the size of `warped`"),
+        (lambda warped, hole: (warped, hole * math.nan), "`hole` must be finite"),
+        (lambda warped, hole: (warped * math.inf, hole), "`warped` must be finite"),
+    ],
+)
+def test_views_that_do_not_belong_together(network, reference, rendered, change, rule):
+    with pytest.raises(InputError, match=rule):
+        sample(network, reference, *change(*rendered), FAST)
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ({"steps": 0}, "steps must be between 1 and 200, got 0"),
+        ({"window": 4, "overlap": 4}, "overlap must be between 0 and window - 1"),
+        ({"tile": 100}, "tile must be between 256 and 4096"),
+        ({"deviation": 9.0}, "deviation must be between 0 and 3, got 9"),
+        ({"strength": 0.0}, "strength must be"),
+        ({"windows": "blend"}, "windows must be one of together, in_turn"),
+    ],
+)
+def test_options_out_of_range(network, reference, rendered, options, rule):
+    with pytest.raises(InputError, match=rule):
+        sample(network, reference, *rendered, SamplerConfig(**options))
+
+
+def test_a_reference_of_another_model(make_network, network, left, rendered):
+    other = make_network()
+    with pytest.raises(InputError, match="`reference` must come from the model that samples"):
+        sample(network, encode_reference(other, left), *rendered, FAST)
+
+
+def test_a_model_that_gives_nan(make_network, left, rendered):
+    network = make_network()
+    with torch.no_grad():
+        network.svd.unet.conv_out.bias.fill_(math.nan)
+    with pytest.raises(InputError, match="UNet must give finite latents"):
+        sample(network, encode_reference(network, left), *rendered, FAST)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("windows", ["together", "in_turn"])
+@pytest.mark.parametrize("frames", [200, 1000])
+def test_memory_does_not_grow_with_the_clip(network, frames, windows):
+    left = picture(frames, 64, 64)
+    warped, hole = left.flip(-1).contiguous(), (left[:, :1] > 0.9).float()
+    reference = encode_reference(network, left)
+    reference._kept_bytes = 0
+    process, resident = psutil.Process(), []
+    sample(
+        network,
+        reference,
+        warped,
+        hole,
+        SamplerConfig(steps=1, windows=windows),
+        on_step=lambda *step: resident.append(process.memory_info().rss),
+    )
+    assert len(resident) == math.ceil((frames - 4) / 10)
+    assert max(resident[2:]) - resident[1] < 24 << 20
+
+
+@pytest.mark.parametrize("reinject", [False, True])
+def test_a_network_works_only_after_it_was_announced(make_network, left, rendered, reinject):
+    network = make_network(with_til=True)
+    svd = network.svd
+    present, worked, handles = set(), set(), []
+
+    def watch(owner, module):
+        def check(*_):
+            assert owner in present
+            worked.add(owner)
+
+        handles.append(module.register_forward_pre_hook(check))
+
+    def on_use(networks):
+        present.clear()
+        present.update(networks)
+
+    network.on_use = on_use
+    for owner, module in [(svd.vae, svd.vae.encoder), (svd.vae, svd.vae.decoder)]:
+        watch(owner, module)
+    for module in (svd.unet, svd.image_encoder, network.refiner, network.til):
+        watch(module, module)
+    config = SamplerConfig(steps=2, window=3, overlap=1, reinject=reinject)
+    sample(network, encode_reference(network, left), *rendered, config)
+    for handle in handles:  # other tests share the networks
+        handle.remove()
+    assert worked == set(network.modules)
