@@ -8,6 +8,11 @@ from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
 from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
 from .flow import SpatialDreamerOpticalFlow
+from .spatialdreamer import (
+    SpatialDreamerModelLoader,
+    SpatialDreamerRefinerNetEncode,
+    SpatialDreamerTILSVDSampler,
+)
 from .stereo import SpatialDreamerSBSPacker
 
 
@@ -24,6 +29,9 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerDVGForwardWarp,
             SpatialDreamerRefineHoleMask,
             SpatialDreamerFastFill,
+            SpatialDreamerModelLoader,
+            SpatialDreamerRefinerNetEncode,
+            SpatialDreamerTILSVDSampler,
             SpatialDreamerComposite,
             SpatialDreamerSBSPacker,
         ]

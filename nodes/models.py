@@ -43,10 +43,11 @@ def make_patcher(modules: Iterable[Module]) -> model_patcher.ModelPatcher:
     return _Patcher(ModuleList(modules), device, offload_device)
 
 
-def move_to_device(patcher: model_patcher.ModelPatcher) -> None:
-    """Bring a model to ComfyUI's device, with room for the frames in work."""
-    model_management.load_models_gpu([patcher], memory_required=_WORKING_MEMORY)
-    patcher.model.to(patcher.load_device)  # when short of memory, only ComfyUI's own layers are moved in part
+def move_to_device(*patchers: model_patcher.ModelPatcher, memory: int = _WORKING_MEMORY) -> None:
+    """Bring models to ComfyUI's device, with room for the frames in work, in bytes."""
+    model_management.load_models_gpu(list(patchers), memory_required=memory)
+    for patcher in patchers:
+        patcher.model.to(patcher.load_device)  # short of memory, only ComfyUI's own layers are moved in part
 
 
 def download_progress() -> Callable[[int, int | None], None]:

@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy.latent_formats import SD15
+from comfy.model_management import get_torch_device, throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
+from latent_preview import get_previewer
 from PIL import Image
 from server import PromptServer
+from torch import Tensor
 
 _PREVIEW_SIZE = 512  # pixels, longer side
 _PREVIEW_INTERVAL = 0.5  # seconds; every preview is a JPEG through the websocket
@@ -57,6 +60,20 @@ def video_progress() -> Callable[[int, int | None, np.ndarray | None], None]:
         bar.update_absolute(done, total or done + 1, image)
 
     return on_progress
+
+
+def step_progress() -> Callable[[int, int, Tensor], None]:
+    """Make the `on_step` callback of `sample`: as `frame_progress`, with previews as the user chose."""
+    bar = ProgressBar(1)
+    previewer = get_previewer(get_torch_device(), SD15())  # SVD's latents are those of Stable Diffusion 1
+
+    def on_step(done: int, total: int, clean: Tensor) -> None:
+        throw_exception_if_processing_interrupted()
+        middle = clean[len(clean) // 2][None]
+        image = None if previewer is None else previewer.decode_latent_to_preview_image("JPEG", middle)
+        bar.update_absolute(done, total, image)
+
+    return on_step
 
 
 def report(node_id: str, text: str, *, warnings: Sequence[str] = ()) -> None:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 DisparityType = io.Custom("SPATIALDREAMER_DISPARITY")
 FlowType = io.Custom("SPATIALDREAMER_FLOW")
+ModelType = io.Custom("SPATIALDREAMER_MODEL")  # a `PlacedModel`
+ReferenceType = io.Custom("SPATIALDREAMER_REFERENCE")  # the library's `Reference`
 
 
 class Disparity(NamedTuple):

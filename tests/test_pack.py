@@ -76,6 +76,29 @@ def test_the_pack_imports_its_library_by_relative_import_only():
         assert "NODE_CLASS_MAPPINGS" not in file.read_text(encoding="utf-8"), file
 
 
+def test_the_nodes_load_without_the_libraries_that_only_models_need():
+    """They take seconds to import and may be missing: what needs them is imported where a node runs."""
+    modules = set()
+    for file in (REPOSITORY / "nodes").glob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        modules |= {
+            node.module
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module is not None
+        }
+    assert "spatialdreamer_core.sampler_config" in modules
+    program = "; ".join(
+        [
+            "import sys",
+            *(f"import {module}" for module in sorted(modules)),
+            "assert not {'diffusers', 'transformers'} & set(sys.modules)",
+        ]
+    )
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+
+
 def test_node_ids_are_literals_in_direct_subclasses():
     """ComfyUI-Manager's scanner finds a node only so; ids are for ever, as saved workflows name them."""
     found = []
@@ -124,7 +147,7 @@ def test_each_node_has_a_help_page_and_no_page_lacks_its_node():
 
 
 def test_the_templates_are_there():
-    assert {path.stem for path in WORKFLOWS} >= {"quick_stereo", "dvg_stages"}
+    assert {path.stem for path in WORKFLOWS} >= {"quick_stereo", "dvg_stages", "spatialdreamer"}
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)

@@ -56,6 +56,25 @@ def uploaded_clip(comfy_server, clip) -> str:
 
 
 @pytest.fixture(scope="session")
+def tiny_svd():
+    pytest.importorskip("diffusers")
+    pytest.importorskip("transformers")
+    from ..spatialdreamer_core import tiny_svd
+
+    return tiny_svd
+
+
+@pytest.fixture(scope="module")
+def svd_checkpoint(comfy_server, tiny_svd):
+    """Put a tiny SVD with random weights into ComfyUI's folder, under the name of the published one."""
+    file = comfy_server.base / "models" / "checkpoints" / "svd_xt.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tiny_svd.save_checkpoint(file)
+    yield file
+    file.unlink()
+
+
+@pytest.fixture(scope="session")
 def browser():
     chromium = shutil.which("chromium")
     if chromium is None:

@@ -7,15 +7,18 @@ import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
+import websocket
 from comfy_cli.workflow_to_api import convert_ui_to_api
 from pathspec import GitIgnoreSpec
 
@@ -29,10 +32,14 @@ NODE_IDS = (
     "SpatialDreamerDepthEstimator",
     "SpatialDreamerFastFill",
     "SpatialDreamerLoadDepth",
+    "SpatialDreamerModelLoader",
     "SpatialDreamerOpticalFlow",
     "SpatialDreamerRefineHoleMask",
+    "SpatialDreamerRefinerNetEncode",
     "SpatialDreamerSBSPacker",
+    "SpatialDreamerTILSVDSampler",
 )
+_PREVIEW, _JPEG = 1, 1  # how the server marks a picture on the websocket
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
 
 
@@ -78,6 +85,7 @@ def start_command(base: Path, *arguments: str) -> dict:
     (base / "custom_nodes").mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(COMFYUI / "main.py"), "--cpu", "--base-directory", str(base)]
     command += ["--database-url", "sqlite:///:memory:", "--disable-api-nodes", "--disable-auto-launch"]
+    command += ["--preview-method", "latent2rgb"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "server_site")}
     environment |= {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
     return {"args": [*command, *arguments], "env": environment, "cwd": base}
@@ -167,12 +175,17 @@ class ComfyServer:
                 node["inputs"]["file"] = video
         return prompt
 
-    def queue(self, prompt: dict) -> str:
+    def queue(self, prompt: dict, **settings: str) -> str:
         """Queue a prompt and return its id."""
-        return json.loads(self.read("/prompt", json.dumps({"prompt": prompt}).encode()))["prompt_id"]
+        body = json.dumps({"prompt": prompt, **settings}).encode()
+        return json.loads(self.read("/prompt", body))["prompt_id"]
 
     def wait(self, prompt_id: str, timeout: float = 120) -> dict:
         """Wait for a prompt and return its outputs, by node id."""
+        return self.wait_for_entry(prompt_id, timeout)["outputs"]
+
+    def wait_for_entry(self, prompt_id: str, timeout: float = 120) -> dict:
+        """Wait for a prompt and return its entry in the history: outputs by node id, and messages."""
         deadline = time.monotonic() + timeout
         while prompt_id not in (history := self.get(f"/history/{prompt_id}")):
             assert self.process.poll() is None, f"the server died:\n{self.log()[-4000:]}"
@@ -186,10 +199,33 @@ class ComfyServer:
             error = messages["execution_error"]
             raise ExecutionFailed(error["exception_message"].strip(), error["node_type"])
         assert entry["status"]["status_str"] == "success", entry["status"]
-        return entry["outputs"]
+        return entry
 
     def run(self, prompt: dict, timeout: float = 120) -> dict:
         return self.wait(self.queue(prompt), timeout)
+
+    def run_and_watch(
+        self, prompt: dict, timeout: float = 120
+    ) -> tuple[dict, list[tuple[str, dict | bytes]]]:
+        """Run a prompt as the page does; return its outputs and what the server told meanwhile.
+
+        Told are the messages by type; those of type "preview" are pictures as bytes.
+        """
+        client = uuid.uuid4().hex
+        told: list[tuple[str, dict | bytes]] = []
+        address = f"ws://127.0.0.1:{self.port}/ws?clientId={client}"
+        with closing(websocket.create_connection(address, timeout=timeout)) as connection:
+            prompt_id = self.queue(prompt, client_id=client)
+            while not told or told[-1] != ("executing", {"node": None, "prompt_id": prompt_id}):
+                message = connection.recv()
+                if isinstance(message, bytes):
+                    kind, picture_format = struct.unpack(">II", message[:8])
+                    if (kind, picture_format) == (_PREVIEW, _JPEG):
+                        told.append(("preview", message[8:]))
+                else:
+                    content = json.loads(message)
+                    told.append((content["type"], content["data"]))
+        return self.wait(prompt_id), told
 
     def wait_until_running(self, prompt_id: str, timeout: float = 60) -> None:
         """Wait until a prompt is no longer waiting in the queue."""

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from .server import NODE_IDS, WORKFLOWS
+from .server import NODE_IDS, REPOSITORY, WORKFLOWS
 
 pytestmark = pytest.mark.browser
+SPATIALDREAMER = REPOSITORY / "workflows" / "spatialdreamer.json"
+QUICKER = {
+    SPATIALDREAMER.stem: (
+        ("ImageFromBatch", "length", 3),
+        ("SpatialDreamerRefinerNetEncode", "max_side", 128),
+        ("SpatialDreamerTILSVDSampler", "steps", 5),
+    )
+}
+
+
+def test_a_missing_checkpoint_is_offered_for_download(frontend):
+    frontend.open_workflow(SPATIALDREAMER)
+    button = frontend.page.get_by_role("button", name="Download")
+    button.wait_for(timeout=15_000)
+    assert "huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt/" in button.get_attribute("title")
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
-def test_open_a_template_run_it_and_see_the_result(frontend, uploaded_clip, workflow):
+def test_open_a_template_run_it_and_see_the_result(svd_checkpoint, frontend, uploaded_clip, workflow):
     frontend.open_workflow(workflow)
     assert frontend.missing_nodes() == []
     frontend.set_widget("LoadVideo", "file", uploaded_clip)
+    for node_type, widget, value in QUICKER.get(workflow.stem, ()):
+        frontend.set_widget(node_type, widget, value)
     assert frontend.queue() is None
     frontend.wait_for_results()
 

@@ -9,7 +9,12 @@ import json
 from pathlib import Path
 
 CONTRACT = Path(__file__).with_name("node_schemas.json")
-FILE_CHOICES = [("SpatialDreamerLoadDepth", "file")]  # what lies in the input folder
+FILE_CHOICES = [  # what lies in ComfyUI's folders
+    ("SpatialDreamerLoadDepth", "required", "file"),
+    ("SpatialDreamerModelLoader", "required", "checkpoint"),
+    ("SpatialDreamerModelLoader", "required", "weights"),
+    ("SpatialDreamerModelLoader", "optional", "unet"),
+]
 PROSE = {"tooltip", "description", "output_tooltips", "python_module"}  # free to change
 
 
@@ -32,8 +37,8 @@ def flatten(value, path: str = "") -> dict[str, str]:
 
 def test_the_schemas_are_those_of_the_contract(comfy_server, request):
     schemas = without_prose(comfy_server.pack_info())
-    for node, name in FILE_CHOICES:
-        schemas[node]["input"]["required"][name][1]["options"] = []
+    for node, section, name in FILE_CHOICES:
+        schemas[node]["input"][section][name][1]["options"] = []
     if request.config.getoption("--update-contract"):
         CONTRACT.write_text(json.dumps(schemas, indent=1) + "\n")
     frozen, now = flatten(json.loads(CONTRACT.read_text())), flatten(schemas)

@@ -1,0 +1,148 @@
+"""The widgets of TIL SVD Sampler, which are the library's `SamplerConfig`, named as its fields."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
+from ..spatialdreamer_core.sampler_config import (
+    FAST_STEPS,
+    MAX_DEVIATION,
+    MAX_GUIDANCE,
+    MAX_SEED,
+    MAX_STEPS,
+    MAX_TILE,
+    MAX_WINDOW,
+    MIN_STRENGTH,
+    WINDOW_ORDERS,
+    SamplerConfig,
+)
+
+_DEFAULT = SamplerConfig()
+
+
+def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | io.Combo.Input]:
+    """Describe the widgets; those that most users leave alone are optional."""
+    return [
+        io.Float.Input(
+            "deviation",
+            default=_DEFAULT.deviation,
+            min=0.0,
+            max=MAX_DEVIATION,
+            step=0.05,
+            display_mode=io.NumberDisplay.slider,
+            tooltip="Stereo deviation strength (Eq. 4 of SpatialDreamer), 0 to 3, as a multiple of what the "
+            "warped view itself has: above 1 the views differ more, below 1 less. Changes nothing in an "
+            "untrained model.",
+        ),
+        io.Int.Input(
+            "steps",
+            default=_DEFAULT.steps,
+            min=1,
+            max=MAX_STEPS,
+            tooltip=f"Sampling steps, 1 to {MAX_STEPS}. {FAST_STEPS} is the fast preset.",
+        ),
+        io.Int.Input(
+            "seed",
+            default=_DEFAULT.seed,
+            min=0,
+            max=MAX_SEED,
+            control_after_generate=True,
+            tooltip="Seed of the noise. The same seed gives the same result.",
+        ),
+        io.Float.Input(
+            "strength",
+            default=_DEFAULT.strength,
+            min=MIN_STRENGTH,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            tooltip="Share of the steps that is done, 0.05 to 1. 1 starts from noise; below, from what "
+            "`warped` shows in the holes, under noise: fill them first then. 0.2 to 0.5 suits an untrained "
+            "model.",
+        ),
+        _guidance_input("guidance_min", _DEFAULT.guidance_min, "first"),
+        _guidance_input("guidance_max", _DEFAULT.guidance_max, "last"),
+        io.Boolean.Input(
+            "reinject",
+            default=_DEFAULT.reinject,
+            optional=True,
+            tooltip="Puts the known pixels into the picture at each step, so that the filling fits them "
+            "better. Two passes of the VAE more a step: slow.",
+        ),
+        io.Boolean.Input(
+            "read_reference",
+            default=_DEFAULT.read_reference,
+            optional=True,
+            tooltip="Lets the model look at the left view. Turn it off for a UNet that was trained without "
+            "RefinerNet, such as StereoCrafter's.",
+        ),
+        io.Int.Input(
+            "window",
+            default=_DEFAULT.window,
+            min=1,
+            max=MAX_WINDOW,
+            optional=True,
+            tooltip=f"Frames diffused at a time, 1 to {MAX_WINDOW}. SVD knows 14, SVD-XT 25. Fewer take less "
+            "memory; when that runs out, it is halved by itself.",
+        ),
+        io.Int.Input(
+            "overlap",
+            default=_DEFAULT.overlap,
+            min=0,
+            max=MAX_WINDOW - 1,
+            optional=True,
+            tooltip="Frames that neighbouring windows share, less than `window`. More hide their seams "
+            "better and take longer.",
+        ),
+        io.Combo.Input(
+            "windows",
+            options=list(WINDOW_ORDERS),
+            default=_DEFAULT.windows,
+            optional=True,
+            tooltip="How windows meet. together: all of them go through each step and are averaged where "
+            "they overlap. in_turn: one after the other, each carrying on the frames that are finished.",
+        ),
+        io.Int.Input(
+            "tile",
+            default=_DEFAULT.tile,
+            min=0,
+            max=MAX_TILE,
+            step=64,
+            optional=True,
+            tooltip="Side in pixels of the tiles that are diffused at a time, 256 to 4096, for less memory "
+            "at large sizes. 0: whole pictures.",
+        ),
+        io.Int.Input(
+            "dilate",
+            default=_DEFAULT.dilate,
+            min=0,
+            max=MAX_DILATION,
+            optional=True,
+            tooltip=f"Pixels by which the holes grow in the result, 0 to {MAX_DILATION}, to hide halos at "
+            "object edges.",
+        ),
+        io.Int.Input(
+            "feather",
+            default=_DEFAULT.feather,
+            min=0,
+            max=MAX_FEATHER,
+            optional=True,
+            tooltip="Pixels around the holes over which the filling is blended into the warped view, 0 "
+            f"(hard edge) to {MAX_FEATHER}.",
+        ),
+    ]
+
+
+def _guidance_input(name: str, default: float, frame: str) -> io.Float.Input:
+    """Describe one end of the guidance over a window."""
+    return io.Float.Input(
+        name,
+        default=default,
+        min=0.0,
+        max=MAX_GUIDANCE,
+        step=0.1,
+        optional=True,
+        tooltip=f"Guidance scale of a window's {frame} frame, 0 to {MAX_GUIDANCE:g}; linear between first "
+        "and last. 1 at both ends: none. Any other value doubles the time.",
+    )

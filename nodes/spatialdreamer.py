@@ -1,0 +1,180 @@
+"""SpatialDreamer: its model, RefinerNet's look at the left view, and the sampler that fills the right one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..spatialdreamer_core.sampler_config import DEFAULT_MAX_SIDE, MAX_SIDE, MIN_SIDE, SamplerConfig
+from .layout import frames_to_image, image_to_frames, mask_to_frames
+from .placed_model import PlacedModel
+from .progress import frame_progress, step_progress
+from .sampler_inputs import sampler_inputs
+from .sockets import ModelType, ReferenceType
+from .spatialdreamer_models import (
+    OWN_UNET,
+    PRECISIONS,
+    SVD_FILE,
+    checkpoint_choices,
+    load_model,
+    unet_choices,
+    weights_choices,
+)
+
+if TYPE_CHECKING:
+    from ..spatialdreamer_core.spatialdreamer import Reference
+
+
+class SpatialDreamerModelLoader(io.ComfyNode):
+    """Node around `spatialdreamer_core.svd.load_svd` and `load_spatialdreamer`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SpatialDreamerModelLoader",
+            display_name="SpatialDreamer Model Loader",
+            category="SpatialDreamer",
+            description="Loads Stable Video Diffusion and, if there are any, trained weights of "
+            "SpatialDreamer. Without them it is SVD that looks at the left view: a preview of the method.",
+            inputs=[
+                io.Combo.Input(
+                    "checkpoint",
+                    options=checkpoint_choices(),
+                    tooltip=f"A Stable Video Diffusion such as {SVD_FILE}: a safetensors file in "
+                    "models/checkpoints or models/diffusion_models, or a folder in models/diffusers.",
+                ),
+                io.Combo.Input(
+                    "weights",
+                    options=weights_choices(),
+                    tooltip="Trained weights of SpatialDreamer in models/spatialdreamer: a safetensors file, "
+                    "or a folder with config.json.",
+                ),
+                io.Combo.Input(
+                    "unet",
+                    options=unet_choices(),
+                    optional=True,
+                    tooltip="A UNet in models/diffusers that takes the place of the checkpoint's, such as "
+                    "StereoCrafter's, which is trained to fill holes.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=list(PRECISIONS),
+                    default="auto",
+                    optional=True,
+                    tooltip="Precision of the weights. auto: fp16 on a GPU, fp32 on the CPU. bf16 if fp16 "
+                    "gives NaN; fp32 takes twice the memory.",
+                ),
+            ],
+            outputs=[
+                ModelType.Output(
+                    "model", display_name="model", tooltip="For RefinerNet Encode and TIL SVD Sampler."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, checkpoint: str, weights: str, unet: str = OWN_UNET, precision: str = "auto"
+    ) -> io.NodeOutput:
+        """Load the model."""
+        return io.NodeOutput(load_model(checkpoint, weights, unet, precision))
+
+
+class SpatialDreamerRefinerNetEncode(io.ComfyNode):
+    """Node around `spatialdreamer_core.spatialdreamer.encode_reference`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SpatialDreamerRefinerNetEncode",
+            display_name="RefinerNet Encode",
+            category="SpatialDreamer",
+            description="Encodes the left view, from which RefinerNet makes the features that the sampler "
+            "copies textures from. It does so window by window, when the sampler asks for them.",
+            inputs=[
+                ModelType.Input("model", tooltip="SpatialDreamer Model Loader's."),
+                io.Image.Input("left", tooltip="The source view from which the warp was made, all frames."),
+                io.Int.Input(
+                    "max_side",
+                    default=DEFAULT_MAX_SIDE,
+                    min=MIN_SIDE,
+                    max=MAX_SIDE,
+                    step=64,
+                    tooltip="Longer side in pixels at which the clip is diffused, 64 to 4096; larger frames "
+                    "are scaled down. Known pixels of the result keep their full size. SVD knows 1024.",
+                ),
+            ],
+            outputs=[
+                ReferenceType.Output(
+                    "reference", display_name="reference", tooltip="The left view for TIL SVD Sampler."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: PlacedModel, left: Tensor, max_side: int = DEFAULT_MAX_SIDE) -> io.NodeOutput:
+        """Encode the left view."""
+        from ..spatialdreamer_core.spatialdreamer import encode_reference
+        from ..spatialdreamer_core.svd.canvas import Canvas
+
+        frames = image_to_frames("left", left)
+        height, width = frames.shape[-2:]
+        model.expect(Canvas.fit_to(height, width, max_side=max_side), frames=len(frames))
+        reference = encode_reference(
+            model.network, frames, max_side=max_side, on_frame=frame_progress(len(frames))
+        )
+        return io.NodeOutput(reference)
+
+
+class SpatialDreamerTILSVDSampler(io.ComfyNode):
+    """Node around `spatialdreamer_core.spatialdreamer.sample`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SpatialDreamerTILSVDSampler",
+            display_name="TIL SVD Sampler",
+            category="SpatialDreamer",
+            description="Fills the holes of a warped view by video diffusion that looks at the left view, "
+            "steered by the stereo deviation strength. Known pixels stay what the warp made.",
+            inputs=[
+                ModelType.Input("model", tooltip="SpatialDreamer Model Loader's."),
+                ReferenceType.Input("reference", tooltip="RefinerNet Encode's, of the same frames."),
+                io.Image.Input(
+                    "warped",
+                    tooltip="The warped view of DVG Forward Warp. With an untrained model and `strength` "
+                    "below 1: the filled view of Fast Fill.",
+                ),
+                io.Mask.Input("hole", tooltip="Hole mask: 1 = to be filled. Refined or not."),
+                *sampler_inputs(),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image", tooltip="The view without holes."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, model: PlacedModel, reference: Reference, warped: Tensor, hole: Tensor, **options: object
+    ) -> io.NodeOutput:
+        """Fill the holes."""
+        from ..spatialdreamer_core.spatialdreamer import sample
+
+        frames = image_to_frames("warped", warped)
+        config = SamplerConfig(**options)
+        model.expect(reference.canvas, frames=min(config.window, len(frames)), tile=config.tile)
+        filled = sample(
+            model.network,
+            reference,
+            frames,
+            mask_to_frames("hole", hole),
+            config,
+            on_step=step_progress(),
+            on_frame=frame_progress(len(frames)),
+        )
+        return io.NodeOutput(frames_to_image(filled))

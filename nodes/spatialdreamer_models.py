@@ -1,0 +1,134 @@
+"""SpatialDreamer's models in ComfyUI: which of them its folders hold, and loading."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import folder_paths
+import torch
+from comfy import model_management
+
+from ..spatialdreamer_core.checks import InputError, check_choice
+from .models import register_model_folders
+from .placed_model import PlacedModel
+
+KIND = "spatialdreamer"  # the folder of trained weights
+UNTRAINED = "none (untrained)"
+OWN_UNET = "from checkpoint"
+PRECISIONS = {"auto": None, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+SVD_FILE = "svd_xt.safetensors"
+SVD_PAGE = "https://huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt"
+_NO_CHECKPOINT = f"none: put {SVD_FILE} into models/checkpoints"
+_FILES = (".safetensors", ".sft")
+
+register_model_folders(KIND, {".safetensors"})
+
+
+def checkpoint_choices() -> list[str]:
+    """List the checkpoints to choose from, those named after SVD first, or what to do about having none."""
+    return sorted(_checkpoints(), key=lambda name: "svd" not in name.lower()) or [_NO_CHECKPOINT]
+
+
+def weights_choices() -> list[str]:
+    """List the trained weights to choose from."""
+    return [UNTRAINED, *_weights()]
+
+
+def unet_choices() -> list[str]:
+    """List the UNets that can take the place of the checkpoint's."""
+    return [OWN_UNET, *_unets()]
+
+
+def load_model(checkpoint: str, weights: str, unet: str, precision: str) -> PlacedModel:
+    """Load what was chosen on the widgets.
+
+    Raises:
+        InputError: If something is missing, damaged or of another model.
+    """
+    check_choice("precision", precision, tuple(PRECISIONS))
+    checkpoint_path = _find_checkpoint(checkpoint)
+    weights_path = None if weights == UNTRAINED else _find("weights", weights, _weights(), KIND)
+    unet_path = None if unet == OWN_UNET else _find("unet", unet, _unets(), "diffusers")
+    try:
+        from ..spatialdreamer_core.spatialdreamer import load_spatialdreamer
+        from ..spatialdreamer_core.svd import choose_dtype, load_svd
+    except ImportError as error:
+        raise InputError(
+            f"SpatialDreamer needs diffusers 0.33 and transformers 4.48 or newer, which cannot be used here "
+            f"({error}); install them with: pip install --upgrade diffusers transformers"
+        ) from error
+    svd = load_svd(
+        checkpoint_path,
+        unet=unet_path,
+        dtype=PRECISIONS[precision] or choose_dtype(model_management.get_torch_device()),
+        device=model_management.unet_offload_device(),
+    )
+    return PlacedModel(load_spatialdreamer(svd, weights_path))
+
+
+def _checkpoints() -> dict[str, Path]:
+    """Find files that may hold an SVD, and folders that do."""
+    found = {}
+    for kind, prefix in (("checkpoints", ""), ("diffusion_models", "diffusion_models/")):
+        for name in folder_paths.get_filename_list(kind):
+            path = folder_paths.get_full_path(kind, name)
+            if path is not None and name.lower().endswith(_FILES):
+                found[prefix + name] = Path(path)
+    return found | _diffusers_folders("model_index.json", "StableVideoDiffusionPipeline")
+
+
+def _weights() -> dict[str, Path]:
+    """Find trained weights: files, and folders with a `config.json`.
+
+    ComfyUI's own list of files fails for good once a folder that was in it is removed.
+    """
+    roots = [Path(folder) for folder in folder_paths.get_folder_paths(KIND)]
+    files = [file for root in roots for file in root.glob("*.safetensors")]
+    folders = [file.parent for root in roots for file in root.glob("*/config.json")]
+    return {path.name: path for path in sorted(folders) + sorted(files)}
+
+
+def _unets() -> dict[str, Path]:
+    """Find folders that hold the UNet of an SVD and nothing else, as StereoCrafter's."""
+    return _diffusers_folders("config.json", "UNetSpatioTemporalConditionModel")
+
+
+def _diffusers_folders(index: str, class_name: str) -> dict[str, Path]:
+    """Find the folders in `models/diffusers` whose index file names a class of diffusers."""
+    return {
+        f"diffusers/{file.parent.name}": file.parent
+        for folder in folder_paths.get_folder_paths("diffusers")
+        for file in sorted(Path(folder).glob(f"*/{index}"))
+        if _class_name(file) == class_name
+    }
+
+
+def _class_name(index: Path) -> str | None:
+    """Read which class a folder of diffusers is of."""
+    try:
+        return json.loads(index.read_text(encoding="utf-8"))["_class_name"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _find_checkpoint(choice: str) -> Path:
+    """Find the chosen checkpoint."""
+    found = _checkpoints()
+    if choice not in found:
+        folder = folder_paths.get_folder_paths("checkpoints")[0]
+        raise InputError(
+            f"`checkpoint` must be a Stable Video Diffusion that is there, got {choice!r}; download "
+            f"{SVD_PAGE}/resolve/main/{SVD_FILE} (Stability AI Community License) into {folder} and press R"
+        )
+    return found[choice]
+
+
+def _find(widget: str, choice: str, found: dict[str, Path], kind: str) -> Path:
+    """Find what was chosen on a widget."""
+    if choice not in found:
+        raise InputError(
+            f"`{widget}` must be one of those that are there ({', '.join(found) or 'none'}), got {choice!r}; "
+            f"put it into {folder_paths.get_folder_paths(kind)[0]} and press R, or choose another"
+        )
+    return found[choice]

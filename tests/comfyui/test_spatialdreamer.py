@@ -1,0 +1,222 @@
+"""SpatialDreamer's nodes with tiny networks of random weights: run, preview, stop, cache, refuse."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import shutil
+import time
+
+import pytest
+from PIL import Image
+
+from .clips import read_video
+from .server import REPOSITORY, ExecutionFailed, ExecutionInterrupted, output_videos
+
+WORKFLOW = REPOSITORY / "workflows" / "spatialdreamer.json"
+SIDE = 64  # px
+REFINED = "RefinerNet encodes frames"  # in the log, once a window
+MODEL, REFERENCE, SAMPLER = (
+    "SpatialDreamerModelLoader",
+    "SpatialDreamerRefinerNetEncode",
+    "SpatialDreamerTILSVDSampler",
+)
+
+
+def fill_prompt(*, frames: int = 1, mask: float = 1.0, model: dict | None = None, **options) -> dict:
+    """Make a prompt that fills grey pictures, of which one frame's mask is repeated."""
+    size = {"width": SIDE, "height": SIDE}
+    model = {"checkpoint": "svd_xt.safetensors", "weights": "none (untrained)"} | (model or {})
+    options = {"deviation": 1.0, "steps": 2, "seed": 0} | options
+    links = {
+        "model": ["model", 0],
+        "reference": ["reference", 0],
+        "warped": ["image", 0],
+        "hole": ["hole", 0],
+    }
+    return {
+        "image": {"class_type": "EmptyImage", "inputs": size | {"batch_size": frames, "color": 0x336699}},
+        "mask": {"class_type": "SolidMask", "inputs": size | {"value": mask}},
+        "picture": {"class_type": "MaskToImage", "inputs": {"mask": ["mask", 0]}},
+        "batch": {"class_type": "RepeatImageBatch", "inputs": {"image": ["picture", 0], "amount": frames}},
+        "hole": {"class_type": "ImageToMask", "inputs": {"image": ["batch", 0], "channel": "red"}},
+        "model": {"class_type": MODEL, "inputs": model},
+        "reference": {
+            "class_type": REFERENCE,
+            "inputs": {"model": ["model", 0], "left": ["image", 0], "max_side": SIDE},
+        },
+        "sampler": {"class_type": SAMPLER, "inputs": links | options},
+        "show": {"class_type": "PreviewImage", "inputs": {"images": ["sampler", 0]}},
+    }
+
+
+def fetch_pictures(server, outputs: dict) -> list[Image.Image]:
+    from urllib.parse import urlencode
+
+    return [
+        Image.open(io.BytesIO(server.read("/view?" + urlencode(file)))) for file in outputs["show"]["images"]
+    ]
+
+
+def failure(server, prompt: dict, node_type: str) -> str:
+    """Run a prompt that must fail in a node and return what the user reads."""
+    with pytest.raises(ExecutionFailed) as caught:
+        server.run(prompt)
+    assert caught.value.node_type == node_type
+    assert "Traceback" not in str(caught.value)
+    return str(caught.value)
+
+
+def choices(server, section: str, widget: str) -> list[str]:
+    return server.pack_info()[MODEL]["input"][section][widget][1]["options"]
+
+
+def test_without_a_checkpoint_the_node_says_where_to_get_one(comfy_server):
+    (choice,) = choices(comfy_server, "required", "checkpoint")
+    assert choice == "none: put svd_xt.safetensors into models/checkpoints"
+    text = failure(comfy_server, fill_prompt(model={"checkpoint": "svd_xt.safetensors"}), MODEL)
+    assert "got 'svd_xt.safetensors'" in text
+    assert (
+        "https://huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt/resolve/main/svd_xt.safe"
+        in text
+    )
+    assert str(comfy_server.base / "models" / "checkpoints") in text
+
+
+def test_the_workflow_gives_two_views_and_shows_previews(
+    comfy_server, svd_checkpoint, uploaded_clip, tmp_path
+):
+    prompt = comfy_server.api_prompt(WORKFLOW, uploaded_clip)
+    nodes = {node["class_type"]: (name, node["inputs"]) for name, node in prompt.items()}
+    nodes["ImageFromBatch"][1]["length"] = 3
+    nodes[REFERENCE][1]["max_side"] = 128
+    sampler, inputs = nodes[SAMPLER]
+    inputs["steps"] = 5  # of which the workflow's strength leaves 2
+    outputs, told = comfy_server.run_and_watch(prompt)
+    (video,) = output_videos(outputs)
+    frames, _ = read_video(comfy_server.fetch(video, tmp_path))
+    assert frames.shape == (3, 180, 640, 3)
+    assert (frames[:, :, :320] != frames[:, :, 320:]).any()
+    running = None
+    previews = []
+    for kind, content in told:
+        if kind == "executing":
+            running = content["node"]
+        if kind == "preview":
+            assert running == sampler
+            previews.append(Image.open(io.BytesIO(content)))
+    assert len(previews) == 2, "one a step"
+    assert len({preview.tobytes() for preview in previews}) == 2
+
+
+def test_the_slider_alone_computes_nothing_of_the_reference_anew(comfy_server, svd_checkpoint):
+    comfy_server.run(fill_prompt(frames=2, seed=5))
+    before = comfy_server.log().count(REFINED)
+    entry = comfy_server.wait_for_entry(comfy_server.queue(fill_prompt(frames=2, seed=5, deviation=2.0)))
+    cached = dict(entry["status"]["messages"])["execution_cached"]["nodes"]
+    assert {"model", "reference"} <= set(cached)
+    assert "sampler" not in cached
+    assert before > 0
+    assert comfy_server.log().count(REFINED) == before
+
+
+def test_an_interrupt_stops_sampling_and_the_next_run_works(comfy_server, svd_checkpoint):
+    for prompt in (fill_prompt(steps=200, seed=1), fill_prompt(steps=200, seed=1, reinject=True)):
+        prompt_id = comfy_server.queue(prompt)
+        comfy_server.wait_until_running(prompt_id)
+        time.sleep(1.0)
+        comfy_server.interrupt()
+        started = time.monotonic()
+        with pytest.raises(ExecutionInterrupted):
+            comfy_server.wait(prompt_id)
+        assert time.monotonic() - started < 5
+    assert len(fetch_pictures(comfy_server, comfy_server.run(fill_prompt(seed=1)))) == 1
+
+
+def test_an_empty_mask_returns_the_warp_at_once(comfy_server, svd_checkpoint):
+    before = comfy_server.log().count(REFINED)
+    (picture,) = fetch_pictures(comfy_server, comfy_server.run(fill_prompt(mask=0.0, steps=200)))
+    assert picture.size == (SIDE, SIDE)
+    assert picture.getcolors() == [(SIDE * SIDE, (0x33, 0x66, 0x99))]
+    assert comfy_server.log().count(REFINED) == before
+
+
+def test_a_mask_of_another_size_or_length(comfy_server, svd_checkpoint):
+    prompt = fill_prompt(frames=2)
+    prompt["mask"]["inputs"]["width"] = 2 * SIDE
+    text = failure(comfy_server, prompt, SAMPLER)
+    assert "`hole` must have the size of `warped` (64x64), got 128x64" in text
+    prompt = fill_prompt(frames=2)
+    prompt["batch"]["inputs"]["amount"] = 3
+    assert "`hole` must have as many frames as `warped` (2), got 3" in failure(comfy_server, prompt, SAMPLER)
+
+
+def test_a_reference_of_another_clip(comfy_server, svd_checkpoint):
+    prompt = fill_prompt(frames=2)
+    prompt["other"] = fill_prompt(frames=3)["image"]
+    prompt["reference"]["inputs"]["left"] = ["other", 0]
+    assert "3 frames of 64x64" in failure(comfy_server, prompt, SAMPLER)
+
+
+def test_options_that_do_not_go_together(comfy_server, svd_checkpoint):
+    text = failure(comfy_server, fill_prompt(window=4, overlap=4), SAMPLER)
+    assert "overlap must be between 0 and window - 1 (3 frames), got 4" in text
+
+
+@pytest.fixture
+def bad_checkpoint(svd_checkpoint):
+    file = svd_checkpoint.with_name("bad.safetensors")
+    yield file
+    file.unlink()
+
+
+def test_a_truncated_checkpoint(comfy_server, svd_checkpoint, bad_checkpoint):
+    bad_checkpoint.write_bytes(svd_checkpoint.read_bytes()[:-1000])
+    text = failure(comfy_server, fill_prompt(model={"checkpoint": "bad.safetensors"}), MODEL)
+    assert "it is truncated; download it again" in text
+
+
+def test_a_checkpoint_of_another_model(comfy_server, bad_checkpoint):
+    torch = pytest.importorskip("torch")
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    prefix = "model.diffusion_model."
+    tensors = {
+        f"{prefix}input_blocks.0.0.weight": torch.zeros(320, 4, 3, 3),
+        f"{prefix}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": torch.zeros(320, 768),
+    }
+    save_file(tensors, bad_checkpoint)
+    text = failure(comfy_server, fill_prompt(model={"checkpoint": "bad.safetensors"}), MODEL)
+    assert "Stable Diffusion 1.x" in text
+
+
+@pytest.fixture
+def other_models(comfy_server, tiny_svd):
+    """Put trained weights, an SVD of diffusers' and a UNet of 9 channels into ComfyUI's folders."""
+    core = importlib.import_module("spatialdreamer_core.spatialdreamer")
+    models = comfy_server.base / "models"
+    network = core.SpatialDreamer.from_svd(tiny_svd.make_model(), with_til=True)
+    core.save_spatialdreamer(network, models / "spatialdreamer" / "trained")
+    core.save_spatialdreamer(network, models / "spatialdreamer" / "trained.safetensors")
+    tiny_svd.make_unet(in_channels=9).save_pretrained(models / "diffusers" / "crafter")
+    yield
+    shutil.rmtree(models / "spatialdreamer")
+    shutil.rmtree(models / "diffusers" / "crafter")
+
+
+def test_trained_weights_and_another_unet_are_offered_and_run(comfy_server, svd_checkpoint, other_models):
+    weights = choices(comfy_server, "required", "weights")
+    assert weights == ["none (untrained)", "trained", "trained.safetensors"]
+    assert choices(comfy_server, "optional", "unet") == ["from checkpoint", "diffusers/crafter"]
+    assert choices(comfy_server, "required", "checkpoint") == ["svd_xt.safetensors"]
+    results = set()
+    for model in (
+        {"weights": "trained"},
+        {"weights": "trained.safetensors", "precision": "bf16"},
+        {"unet": "diffusers/crafter"},
+    ):
+        (picture,) = fetch_pictures(comfy_server, comfy_server.run(fill_prompt(model=model)))
+        results.add(picture.tobytes())
+    assert len(results) == 3
+    text = failure(comfy_server, fill_prompt(model={"weights": "lost.safetensors"}), MODEL)
+    assert "trained" in text
+    assert str(comfy_server.base / "models" / "spatialdreamer") in text
