@@ -35,7 +35,7 @@ class SamplerConfig:
     deviation: float = 1.0  # stereo deviation strength, times the rendered view's own; 0 to 3
     guidance_min: float = 1.0  # of a window's first frame; 1: no guidance, and no second pass
     guidance_max: float = 1.0  # of its last frame; linear between the two, as in SVD
-    strength: float = 1.0  # share of the steps that is done, 0.05 to 1; below 1 it starts from the noised warp
+    strength: float = 1.0  # share of the steps done, 0.05 to 1; below 1 it starts from the noised warp
     reinject: bool = False  # put known pixels into each clean estimate; two VAE passes a step
     read_reference: bool = True  # off for a UNet that was trained without RefinerNet, as StereoCrafter's
     window: int = 14  # frames diffused at a time
