@@ -343,6 +343,55 @@ def test_a_model_that_gives_nan(make_network, left, rendered):
         sample(network, encode_reference(network, left), *rendered, FAST)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "options", [{}, {"window": 3, "overlap": 1}, {"guidance_max": 2.0, "reinject": True}]
+)
+def test_on_cuda_as_on_the_cpu(make_network, left, rendered, options):
+    network = make_network(with_til=True)
+    config = SamplerConfig(steps=2, **options)
+    expected = sample(network, encode_reference(network, left), *rendered, config)
+    for module in network.modules:
+        module.cuda()
+    result = sample(network, encode_reference(network, left), *rendered, config)
+    assert result.device == rendered[0].device
+    torch.testing.assert_close(result, expected, rtol=0, atol=5e-3)  # TF32 convolutions
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype"),
+    [
+        ("cpu", torch.bfloat16),
+        pytest.param("cuda", torch.float16, marks=pytest.mark.gpu),
+        pytest.param("cuda", torch.bfloat16, marks=pytest.mark.gpu),
+    ],
+)
+def test_half_precision(make_network, left, rendered, device, dtype):
+    network = make_network(with_til=True)
+    for module in network.modules:
+        module.to(device, dtype)
+    config = SamplerConfig(steps=2, guidance_max=2.0, reinject=True)
+    result = sample(network, encode_reference(network, left), *rendered, config)
+    assert result.isfinite().all()
+    assert result.dtype == torch.float32
+
+
+@pytest.mark.gpu
+def test_networks_that_come_to_the_device_only_when_announced(make_network, left, rendered):
+    """As ComfyUI moves them: whatever does not work next may be back on the CPU."""
+    network = make_network(with_til=True)
+
+    def bring(networks):
+        for module in network.modules:
+            module.to("cuda" if any(module is wanted for wanted in networks) else "cpu")
+
+    network.on_use = bring
+    config = SamplerConfig(steps=2, window=3, overlap=1, reinject=True)
+    reference = encode_reference(network, left)
+    reference._kept_bytes = 0
+    assert sample(network, reference, *rendered, config).isfinite().all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("windows", ["together", "in_turn"])
 @pytest.mark.parametrize("frames", [200, 1000])

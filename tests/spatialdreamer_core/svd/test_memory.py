@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from spatialdreamer_core.svd import (
     bank_memory,
+    build_unet,
     estimate_decoding_memory,
     estimate_encoding_memory,
     estimate_memory,
@@ -102,3 +103,27 @@ def test_vae(fake_half, live_tensors, tiny_svd, real, frames, height, width):
     encoding = peak(live_tensors, lambda: vae.encode(pictures + 0))
     # Made of half precision, which takes half of float32.
     assert estimate_encoding_memory(vae.config, **size) / 2 == pytest.approx(encoding, rel=0.01)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("frames", [14, 25])
+def test_the_estimate_of_a_step_on_cuda(frames):
+    """At full size in half precision, within 20 %: what ComfyUI makes room for."""
+    with torch.device("meta"):
+        unet = build_unet(**REAL_UNET)
+    unet = unet.half().to_empty(device="cuda").eval().requires_grad_(False)
+    for parameter in unet.parameters():
+        parameter.uniform_(-0.02, 0.02)
+    inputs = (
+        torch.randn(1, frames, 9, 72, 128, device="cuda", dtype=torch.float16),
+        torch.tensor(0.5, device="cuda"),
+        torch.randn(1, 1, 1024, device="cuda", dtype=torch.float16),
+        torch.tensor([[6.0, 127.0, 0.02]], device="cuda"),
+    )
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    with torch.inference_mode():
+        unet(*inputs)
+    measured = torch.cuda.max_memory_allocated() - before
+    size = {"frames": frames, "height": 576, "width": 1024, "dtype": torch.float16}
+    assert estimate_memory(unet.config, **size, reference=False) == pytest.approx(measured, rel=0.2)
