@@ -36,7 +36,7 @@ _PARTS = ("unet", "refiner", "til")
 _OWN_FILES = {_CONFIG, *(f"{part}.safetensors" for part in _PARTS)}
 
 
-def save_spatialdreamer(network: SpatialDreamer, path: Path) -> None:
+def save_spatialdreamer(network: SpatialDreamer, path: Path | str) -> None:
     """Save trained weights: to one file if the name ends in `.safetensors`, else to a folder.
 
     What stood there before is replaced.
@@ -44,6 +44,7 @@ def save_spatialdreamer(network: SpatialDreamer, path: Path) -> None:
     Raises:
         InputError: If a folder of that name holds other files, or is where a file is to be.
     """
+    path = Path(path)
     single = path.suffix == ".safetensors"
     own = path.is_dir() and not single and {item.name for item in path.iterdir()} <= _OWN_FILES
     if path.exists() and not own and not (single and path.is_file()):
@@ -69,7 +70,7 @@ def save_spatialdreamer(network: SpatialDreamer, path: Path) -> None:
             save_file(state, partial / f"{part}.safetensors")
 
 
-def load_spatialdreamer(svd: SVDModel, path: Path | None) -> SpatialDreamer:
+def load_spatialdreamer(svd: SVDModel, path: Path | str | None = None) -> SpatialDreamer:
     """Load trained weights onto SVD; without any, make an untrained network from SVD.
 
     Weights without TIL are those of stage 1 of training. All networks are in evaluation mode, without
@@ -84,6 +85,7 @@ def load_spatialdreamer(svd: SVDModel, path: Path | None) -> SpatialDreamer:
     """
     if path is None:
         return SpatialDreamer.from_svd(svd)
+    path = Path(path)
     config = _read_config(path)
     reference = svd.unet.conv_in.weight
     state = _read_part(path, "unet", reference)

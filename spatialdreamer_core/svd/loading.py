@@ -39,9 +39,9 @@ def choose_dtype(device: torch.device | str) -> torch.dtype:
 
 
 def load_svd(
-    checkpoint: Path,
+    checkpoint: Path | str,
     *,
-    unet: Path | None = None,
+    unet: Path | str | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
 ) -> SVDModel:
