@@ -10,12 +10,16 @@ import torch
 
 T = TypeVar("T")
 
-_SAYINGS = ("out of memory", "not enough memory", "can't allocate memory")  # of CUDA and MPS, and of the CPU
+_SAYINGS = (  # in lower case
+    *("out of memory", "alloc_failed"),  # CUDA and MPS; cuBLAS and cuDNN
+    *("not enough memory", "can't allocate memory"),  # the CPU
+    *("out_of_device_memory", "not enough gpu video memory"),  # XPU; DirectML
+)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Tell whether torch raised an error because memory did not suffice, on whatever device."""
-    return any(saying in str(error) for saying in _SAYINGS)
+    return any(saying in str(error).lower() for saying in _SAYINGS)
 
 
 def attempt(run: Callable[[], T]) -> T | None:

@@ -38,6 +38,7 @@ class SamplerConfig:
     strength: float = 1.0  # share of the steps done, 0.05 to 1; below 1 it starts from the noised warp
     reinject: bool = False  # put known pixels into each clean estimate; two VAE passes a step
     read_reference: bool = True  # off for a UNet that was trained without RefinerNet, as StereoCrafter's
+    noise_augmentation: float | None = None  # sigma of the noise on the view, 0 to 1; None: as trained
     window: int = 14  # frames diffused at a time
     overlap: int = 4  # frames shared with the window before
     windows: Literal["together", "in_turn"] = "together"  # how windows meet, see `svd.sampling`
@@ -57,6 +58,8 @@ class SamplerConfig:
         check_range("guidance_min", self.guidance_min, 0, MAX_GUIDANCE)
         check_range("guidance_max", self.guidance_max, 0, MAX_GUIDANCE)
         check_range("strength", self.strength, MIN_STRENGTH, 1)
+        if self.noise_augmentation is not None:
+            check_range("noise_augmentation", self.noise_augmentation, 0, 1)
         check_range("window", self.window, 1, MAX_WINDOW, "frames")
         check_choice("windows", self.windows, WINDOW_ORDERS)
         check_range("dilate", self.dilate, 0, MAX_DILATION, "px")
@@ -68,3 +71,8 @@ class SamplerConfig:
             )
         if self.tile:
             check_range("tile", self.tile, MIN_TILE, MAX_TILE, "px; 0 for whole pictures")
+        if self.tile % 64:
+            raise InputError(
+                f"tile must be a multiple of 64 px, got {self.tile}; try {self.tile // 64 * 64}, or 0 for "
+                "whole pictures"
+            )

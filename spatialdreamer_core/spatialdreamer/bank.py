@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor
 
 
@@ -43,10 +42,6 @@ class FeatureBank:
             yield
         finally:
             self._enabled = before
-
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> None:
-        """Move the features to a device, and into a dtype unless it is None."""
-        self._features = {site: value.to(device, dtype) for site, value in self._features.items()}
 
     @property
     def nbytes(self) -> int:

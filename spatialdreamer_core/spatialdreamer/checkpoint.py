@@ -8,7 +8,6 @@ written appears under its name when it is whole.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from ..checks import InputError, one_line
 from ..svd import SVDModel, widen_unet
+from ..svd.files import read_header
 from .attention import install_writers
 from .config import SpatialDreamerConfig
 from .network import SpatialDreamer, assemble
@@ -73,7 +73,7 @@ def save_spatialdreamer(network: SpatialDreamer, path: Path | str) -> None:
 def load_spatialdreamer(svd: SVDModel, path: Path | str | None = None) -> SpatialDreamer:
     """Load trained weights onto SVD; without any, make an untrained network from SVD.
 
-    Weights without TIL are those of stage 1 of training. All networks are in evaluation mode, without
+    Only weights of stage 1 of training come without TIL. All networks are in evaluation mode, without
     gradients.
 
     Args:
@@ -87,6 +87,7 @@ def load_spatialdreamer(svd: SVDModel, path: Path | str | None = None) -> Spatia
         return SpatialDreamer.from_svd(svd)
     path = Path(path)
     config = _read_config(path)
+    _check_parts(path)
     reference = svd.unet.conv_in.weight
     state = _read_part(path, "unet", reference)
     refiner_state = _read_part(path, "refiner", reference)
@@ -108,7 +109,10 @@ def load_spatialdreamer(svd: SVDModel, path: Path | str | None = None) -> Spatia
             til = TemporalInteraction(refiner, config)
         load_strictly(til, til_state, name="TIL", source=str(path))
     elif config.stage == "stage2":
-        config = dataclasses.replace(config, stage="stage1")
+        raise InputError(
+            f"SpatialDreamer's weights of stage 2 must hold TIL, but {path} has none; copy the whole folder, "
+            "or download the file again"
+        )
     return assemble(svd, unet, refiner, til, config)
 
 
@@ -127,9 +131,10 @@ def _fitting_unet(unet: Any, state: dict[str, Tensor]) -> Any:
 def _read_config(path: Path) -> SpatialDreamerConfig:
     """Read the settings of saved weights."""
     remedy = "give a folder or file that SpatialDreamer's training exported"
+    text: str | bytes | None
     if path.is_dir():
         file = path / _CONFIG
-        text = file.read_text(encoding="utf-8") if file.is_file() else None
+        text = file.read_bytes() if file.is_file() else None
     elif path.exists():
         text = read_metadata(path).get(_METADATA)
     else:
@@ -147,14 +152,25 @@ def _read_config(path: Path) -> SpatialDreamerConfig:
     return SpatialDreamerConfig.from_dict(settings)
 
 
+def _check_parts(path: Path) -> None:
+    """Check that a single file holds nothing but the three networks."""
+    if path.is_dir():
+        return
+    prefixes = tuple(f"{part}." for part in _PARTS)
+    others = [name for name in read_header(path).shapes if not name.startswith(prefixes)]
+    if others:
+        raise InputError(
+            f"SpatialDreamer's weights must be tensors of {', '.join(_PARTS)}, got {len(others)} others in "
+            f"{path}, such as {others[0]}; give a file that SpatialDreamer's training exported"
+        )
+
+
 def _read_part(path: Path, part: str, reference: Tensor) -> dict[str, Tensor]:
     """Read the tensors of one network, as the reference in device and precision; none if it is missing."""
     if path.is_dir():
         file = path / f"{part}.safetensors"
-        tensors = read_tensors(file) if file.is_file() else {}
-    else:
-        tensors = read_tensors(path, prefix=f"{part}.")
-    return {name: value.to(reference) for name, value in tensors.items()}
+        return read_tensors(file, like=reference) if file.is_file() else {}
+    return read_tensors(path, prefix=f"{part}.", like=reference)
 
 
 @contextmanager
@@ -163,6 +179,8 @@ def _written_beside(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     before = path.with_name(f".{path.name}.{os.getpid()}.before")
+    for left_over in (partial, before):  # of a killed process that had the same number
+        _remove(left_over)
     try:
         yield partial
         if path.is_dir():
@@ -175,7 +193,12 @@ def _written_beside(path: Path) -> Iterator[Path]:
             raise
         shutil.rmtree(before, ignore_errors=True)
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        else:
-            partial.unlink(missing_ok=True)
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -69,6 +69,8 @@ class SpatialDreamer:
         refiner = make_refiner(svd.unet, weights=refiner_source)
         timestep = SVD_CLEAN_TIMESTEP if refiner_source is None else SD_CLEAN_TIMESTEP
         config = SpatialDreamerConfig(refiner_timestep=timestep)
+        if svd.unet.config.in_channels >= IN_CHANNELS:  # trained to fill holes already, on clean pictures
+            config = dataclasses.replace(config, noise_augmentation=0.0)
         til = TemporalInteraction.from_refiner(refiner, config) if with_til else None
         unet = svd.unet
         if unet.config.in_channels < IN_CHANNELS:

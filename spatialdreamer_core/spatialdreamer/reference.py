@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..checks import check_finite, check_video
+from ..memory import free_memory
 from ..sampler_config import DEFAULT_MAX_SIDE
 from ..svd import SCALING, embed_images, encode_frames
 from ..svd.canvas import Canvas
@@ -23,6 +25,7 @@ from .refiner import build_bank
 
 _CHUNK = 8  # frames on their way to the VAE
 _KEPT_BYTES = 4 << 30  # of main memory; 80 frames of 1024x576 in 16 bits
+_FREE_SHARE = 0.5  # of free main memory that a window's features may take
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ class Reference:
         canvas: The size at which the clip is diffused.
         latents: The left view's latents, scaled.
         embeddings: The image embeddings of its frames.
-        kept_bytes: How much of the features is kept.
+        kept_bytes: How much is kept, features and latents, as far as there is free memory.
     """
 
     def __init__(
@@ -58,29 +61,52 @@ class Reference:
         """Count the frames."""
         return len(self.latents)
 
-    def features(self, region: Region) -> dict[str, Tensor]:  # site name -> [F, tokens, C]
-        """Return the features of a region, on the model's device."""
+    def features(
+        self, region: Region, *, on_frame: Callable[[int], None] | None = None
+    ) -> dict[str, Tensor]:  # site name -> [F, tokens, C]
+        """Return the features of a region, on the model's device.
+
+        TIL mixes in frames beyond a window, so that windows agree where they overlap; its neighbours are
+        clamped at the clip's ends alone.
+
+        Args:
+            region: The region, in latents.
+            on_frame: Called after some frames have passed RefinerNet; may raise to interrupt.
+        """
         device = self.model.device
         if region in self._kept:
             return {site: feature.to(device) for site, feature in self._kept[region].items()}
         _log.info("RefinerNet encodes frames %d to %d", region.frames.start, region.frames.stop - 1)
         self.model.use(self.model.refiner, self.model.til)
+        frames, reach = region.frames, 0 if self.model.til is None else self.model.til.neighbours // 2
+        wide = range(max(0, frames.start - reach), min(len(self), frames.stop + reach))
         features = build_bank(
             self.model.refiner,
-            region.cut(self.latents).to(device),
-            self.embeddings[region.frames.start : region.frames.stop].to(device),
+            replace(region, frames=wide).cut(self.latents).to(device),
+            self.embeddings[wide.start : wide.stop].to(device),
             til=self.model.til,
             timestep=self.model.config.refiner_timestep,
+            on_frame=on_frame,
         )
+        if wide != frames:
+            own = slice(frames.start - wide.start, frames.stop - wide.start)
+            features = {site: feature[own].clone() for site, feature in features.items()}
         self._keep(region, features)
         return features
+
+    @property
+    def nbytes(self) -> int:
+        """How much main memory is held."""
+        kept = sum(feature.nbytes for features in self._kept.values() for feature in features.values())
+        return self.latents.nbytes + self.embeddings.nbytes + kept
 
     def _keep(self, region: Region, features: dict[str, Tensor]) -> None:
         """Keep features if they fit; those of regions of another size belong to another plan and go."""
         size = _size(region)
         self._kept = {kept: value for kept, value in self._kept.items() if _size(kept) == size}
-        total = sum(feature.nbytes for kept in [features, *self._kept.values()] for feature in kept.values())
-        if total <= self._kept_bytes:
+        wanted = sum(feature.nbytes for feature in features.values())
+        free = free_memory(torch.device("cpu"))
+        if self.nbytes + wanted <= self._kept_bytes and wanted <= free * _FREE_SHARE:
             self._kept[region] = {site: feature.cpu() for site, feature in features.items()}
 
 

@@ -60,7 +60,7 @@ def make_refiner(unet: Any, *, weights: Path | None = None) -> Any:
         source = "SVD's UNet"
     else:
         file = find_weights(weights)
-        state = {name: value.to(reference) for name, value in read_tensors(file).items()}
+        state = read_tensors(file, like=reference)
         source = str(file)
     load_strictly(refiner, state, name="RefinerNet", source=source)
     install_writers(refiner)

@@ -9,6 +9,7 @@ strength (Eq. 4 of SpatialDreamer); and RefinerNet's features of the left view i
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -22,6 +23,7 @@ from ..svd.noise import frame_noise
 from ..svd.regions import Region
 from ..svd.sampling import Denoise, OnStep, Plan, diffuse_in_turn, diffuse_together
 from ..svd.schedule import clean_estimate, karras_sigmas, noise_time, scale_input
+from .config import SpatialDreamerConfig
 from .deviation import added_time_ids, deviation_strength
 from .network import SpatialDreamer
 from .reference import Reference
@@ -29,7 +31,6 @@ from .reference import Reference
 _CHUNK = 8  # frames on their way to and from the VAE
 _DECODED_BLOCK = 96  # frames that are held decoded, beside those of context, which the VAE's decoder mixes in
 _DECODED_CONTEXT = 6
-_TILE_OVERLAP = 4  # share of a tile's side, as 1/4
 _LATENT_NOISE, _PICTURE_NOISE, _MASK_NOISE = 0, 1, 2  # independent streams of one seed
 
 
@@ -43,19 +44,22 @@ def sample(
     *,
     on_step: OnStep | None = None,
     on_frame: Callable[[int], None] | None = None,
+    on_wait: Callable[[], None] | None = None,
 ) -> Tensor:  # [F, 3, H, W] in [0, 1]
     """Fill the holes of a rendered view by diffusion.
 
     Args:
         model: The model.
         reference: The left view of the same frames, see `encode_reference`.
-        warped: The rendered view. What it shows inside the holes is not used by a trained model; an
-            untrained one should find them filled already, by `fast_fill` say.
+        warped: The rendered view. What it shows inside the holes counts unless the model was trained with
+            blanked ones (`SpatialDreamerConfig.blank_holes`): an untrained one should find them filled
+            already, by `fast_fill` say.
         hole: Hole mask; values above 0.5 are holes.
         config: How to sample.
         on_step: Called after each step with the steps done, those in all and the clean estimate [F, 4, h, w];
             may raise to interrupt.
         on_frame: Called with the frames done before and after the steps, as they pass the VAE; may raise.
+        on_wait: Called now and then within a step, while RefinerNet or the VAE works; may raise.
 
     Returns:
         The view without holes. Outside of them, and of dilation and feather, it equals `warped` bit for bit.
@@ -71,23 +75,35 @@ def sample(
         return warped
 
     # 2. Encode the rendered view: once clean, to measure and to start from, once as the model is conditioned.
-    canvas = reference.canvas
-    view, condition, mask = _encode_view(model, reference, warped, hole, config.seed, on_frame)
+    canvas, settings = reference.canvas, model.config
+    if config.noise_augmentation is not None:
+        settings = replace(settings, noise_augmentation=config.noise_augmentation)
+    view, condition, mask = _encode_view(model, reference, warped, hole, settings, config.seed, on_frame)
 
     # 3. Stereo deviation strength (Eq. 4): that of the rendered view, times the slider.
-    measured = deviation_strength(view, reference.latents, known=mask < 0.5)
-    time_ids = added_time_ids(
-        model.config, float(measured) * config.deviation, time_ids=time_id_count(model.svd.unet)
-    )
+    measured = _measure(reference, view, mask)
+    time_ids = added_time_ids(settings, measured * config.deviation, time_ids=time_id_count(model.svd.unet))
 
     # 4. Diffuse, window by window: Euler steps on Karras' noise levels.
     height, width = canvas.latent_size
-    mask = mask + model.config.noise_augmentation * frame_noise(
+    mask = mask + settings.noise_augmentation * frame_noise(
         config.seed, range(len(mask)), height=height, width=width, channels=1, stream=_MASK_NOISE
     )
 
+    loaded: Region | None = None
+    check = None if on_wait is None else partial(_ignore_count, on_wait)
+
     def open_region(region: Region) -> Denoise:
-        return _denoiser(model, reference, region, condition, mask, time_ids, config, warped, hole)
+        nonlocal loaded
+        if config.read_reference and region != loaded:
+            model.bank.clear()  # so that two windows' features are never held at once
+            loaded = None
+            model.bank.load(reference.features(region, on_frame=check))
+            loaded = region
+        reinject = (
+            partial(_reinject, model, reference, region, warped, hole, check) if config.reinject else None
+        )
+        return _denoiser(model, reference, region, condition, mask, time_ids, config, reinject)
 
     def noise_of(region: Region) -> Tensor:
         noise = frame_noise(config.seed, region.frames, height=height, width=width, stream=_LATENT_NOISE)
@@ -112,6 +128,7 @@ def sample(
     return _decode_into(model, reference, latents, warped, hole, config, on_frame)
 
 
+@torch.inference_mode()
 def measure_deviation(
     model: SpatialDreamer,
     reference: Reference,
@@ -120,8 +137,14 @@ def measure_deviation(
 ) -> float:
     """Return the stereo deviation strength of a rendered view (Eq. 4), which `sample` scales."""
     _check_clip(model, reference, warped, hole)
-    view, _, mask = _encode_view(model, reference, warped, hole, 0, None)
-    return float(deviation_strength(view, reference.latents, known=mask < 0.5))
+    view, _, mask = _encode_view(model, reference, warped, hole, model.config, 0, None)
+    return _measure(reference, view, mask)
+
+
+def _measure(reference: Reference, view: Tensor, mask: Tensor) -> float:
+    """Measure the deviation strength where the picture is known, beside holes and padding."""
+    view, left, mask = map(reference.canvas.cut_padding, (view, reference.latents, mask))
+    return float(deviation_strength(view, left, known=mask < 0.5))
 
 
 def _encode_view(
@@ -129,6 +152,7 @@ def _encode_view(
     reference: Reference,
     warped: Tensor,
     hole: Tensor,
+    settings: SpatialDreamerConfig,
     seed: int,
     on_frame: Callable[[int], None] | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -140,10 +164,10 @@ def _encode_view(
     condition, mask = torch.empty_like(view), torch.empty(len(warped), 1, height, width)
     for first in range(0, len(warped), _CHUNK):
         chunk = slice(first, first + _CHUNK)
-        pictures, holes = canvas.fit(warped[chunk]).clamp(0, 1), canvas.fit_mask(hole[chunk])
+        pictures, holes = canvas.fit(warped[chunk]), canvas.fit_mask(hole[chunk])
         view[chunk] = SCALING * encode_frames(model.svd.vae, pictures)
         mask[chunk] = pool_mask(holes)
-        if model.config.blank_holes:
+        if settings.blank_holes:
             pictures = torch.where(holes > 0.5, 0.5, pictures)
         augmentation = frame_noise(
             seed,
@@ -154,7 +178,7 @@ def _encode_view(
             stream=_PICTURE_NOISE,
         )
         # The augmentation is that of pictures in [-1, 1].
-        pictures = pictures + augmentation.to(pictures) * (model.config.noise_augmentation / 2)
+        pictures = pictures + augmentation.to(pictures) * (settings.noise_augmentation / 2)
         condition[chunk] = encode_frames(model.svd.vae, pictures)
         if on_frame is not None:
             on_frame(min(first + _CHUNK, len(warped)))
@@ -169,13 +193,10 @@ def _denoiser(
     mask: Tensor,
     time_ids: Tensor,
     config: SamplerConfig,
-    warped: Tensor,
-    hole: Tensor,
+    reinject: Callable[[Tensor], Tensor] | None,
 ) -> Denoise:
     """Make the denoiser of a region: the UNet with that region's conditioning and reference features."""
     unet = model.svd.unet
-    if config.read_reference:
-        model.bank.load(reference.features(region))
     model.use(unet, model.svd.vae if config.reinject else None)
     device = model.device
     fixed = torch.cat([region.cut(condition), region.cut(mask)], dim=1).to(device)
@@ -196,22 +217,32 @@ def _denoiser(
             with model.bank.disabled():
                 free = predict(noisy, sigma, blank, torch.zeros_like(embedding))
             clean = torch.lerp(free, clean, guidance[:, None, None, None])
-        if config.reinject:
-            clean = _reinject(model, reference, region, clean, warped, hole)
-        return clean
+        return clean if reinject is None else reinject(clean)
 
     return denoise
 
 
 def _reinject(
-    model: SpatialDreamer, reference: Reference, region: Region, clean: Tensor, warped: Tensor, hole: Tensor
+    model: SpatialDreamer,
+    reference: Reference,
+    region: Region,
+    warped: Tensor,
+    hole: Tensor,
+    check: Callable[[int], None] | None,
+    clean: Tensor,
 ) -> Tensor:
     """Put the known pixels of a region into its clean estimate."""
     frames, pixels = slice(region.frames.start, region.frames.stop), region.scaled(FACTOR)
     known = pixels.cut_frame(reference.canvas.fit(warped[frames]))
     holes = pixels.cut_frame(reference.canvas.fit_mask(hole[frames]))
-    picture = torch.where(holes > 0.5, decode_latents(model.svd.vae, clean).to(known), known)
-    return (SCALING * encode_frames(model.svd.vae, picture)).to(clean)
+    decoded = decode_latents(model.svd.vae, clean, on_frame=check)
+    picture = torch.where(holes > 0.5, decoded.to(known), known)
+    return (SCALING * encode_frames(model.svd.vae, picture, on_frame=check)).to(clean)
+
+
+def _ignore_count(on_wait: Callable[[], None], done: int) -> None:
+    """Let a function without arguments follow the progress of something."""
+    on_wait()
 
 
 def _decode_into(
@@ -248,7 +279,7 @@ def _report(on_frame: Callable[[int], None], begin: int, last: int, done: int) -
 def _plan(config: SamplerConfig) -> Plan:
     """Return how much is diffused at a time, in frames and latents."""
     tile = config.tile // 64 * 64 // FACTOR
-    return Plan(config.window, config.overlap, tile, tile // _TILE_OVERLAP)
+    return Plan(config.window, config.overlap, tile)
 
 
 def _check_clip(model: SpatialDreamer, reference: Reference, warped: Tensor, hole: Tensor) -> None:

@@ -32,15 +32,17 @@ def find_weights(path: Path) -> Path:
     )
 
 
-def read_tensors(file: Path, *, prefix: str = "") -> dict[str, Tensor]:
+def read_tensors(file: Path, *, like: Tensor, prefix: str = "") -> dict[str, Tensor]:
     """Read the tensors of a safetensors file whose names start with a prefix, without it.
+
+    They are copies in the device and precision of `like`: nothing stays mapped, so the file may be replaced.
 
     Raises:
         InputError: If the file cannot be read.
     """
     with _open(file) as content:
         names = [name for name in content.keys() if name.startswith(prefix)]
-        return {name[len(prefix) :]: content.get_tensor(name) for name in names}
+        return {name[len(prefix) :]: content.get_tensor(name).to(like, copy=True) for name in names}
 
 
 def read_metadata(file: Path) -> dict[str, str]:

@@ -46,10 +46,18 @@ class Canvas:
 
     def fit(
         self,
-        frames: Tensor,  # [F, C, height, width]
-    ) -> Tensor:  # [F, C, h, w], multiples of 64
+        frames: Tensor,  # [F, C, height, width] in [0, 1]
+    ) -> Tensor:  # [F, C, h, w] in [0, 1], multiples of 64
         """Put frames on the canvas."""
-        return pad_to_multiple(_resize(frames, self.fitted_height, self.fitted_width))
+        return pad_to_multiple(_resize(frames, self.fitted_height, self.fitted_width).clamp(0, 1))
+
+    def cut_padding(
+        self,
+        latents: Tensor,  # [..., h, w], of the canvas
+    ) -> Tensor:  # a view
+        """Return the latents that show the picture, without those of the padding."""
+        height, width = (-(-side // FACTOR) for side in (self.fitted_height, self.fitted_width))
+        return latents[..., :height, :width]
 
     def fit_mask(
         self,
@@ -72,4 +80,4 @@ def _resize(frames: Tensor, height: int, width: int) -> Tensor:
     """Resize frames, unless they have the size."""
     if frames.shape[-2:] == (height, width):
         return frames
-    return F.interpolate(frames, (height, width), mode="bicubic", antialias=True)
+    return F.interpolate(frames.float(), (height, width), mode="bicubic", antialias=True).to(frames.dtype)

@@ -72,6 +72,11 @@ def fill(network: nn.Module, table: Table, header: Header, dtype: torch.dtype, d
                 state[name] = torch.empty(parameter.shape, dtype=dtype, device=device)
                 if name in table:
                     state[name].copy_(table[name].from_stored(file.get_tensor(table[name].key)))
+    except OSError as error:
+        raise InputError(
+            f"{header.file} cannot be read ({one_line(error)}); on Windows a larger paging file helps, or a "
+            "file in half precision"
+        ) from error
     except SafetensorError as error:
         raise InputError(f"{header.file} is damaged ({one_line(error)}); download it again") from error
     if QUANT_CONV + "weight" in state and QUANT_CONV + "weight" not in table:

@@ -71,7 +71,10 @@ def _describe_unet(shapes: Shapes) -> str:
             return "M2SVid"
         parts = (("autoencoder", f"{VAE}decoder."), ("image encoder", IMAGE_ENCODER))
         lacking = [part for part, prefix in parts if not any(name.startswith(prefix) for name in shapes)]
-        return SVD + (f" without {' and '.join(lacking)}" if lacking else "")
+        if lacking:
+            return f"{SVD} without {' and '.join(lacking)}"
+        temporal = any(name.startswith(f"{VAE}decoder.") and ".time_stack." in name for name in shapes)
+        return SVD if temporal else f"a {SVD} whose decoder is for single images"
     if classes in _SDXL_CLASSES:
         return _SDXL_CLASSES[classes]
     keys = [name.removeprefix(UNET) for name in shapes if name.endswith("attn2.to_k.weight")]

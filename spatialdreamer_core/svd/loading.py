@@ -6,6 +6,7 @@ which published files hold for conditioning, is not read.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,14 @@ from .filling import ADDRESS, QUANT_CONV, check_tensors, fill
 from .folders import load_folder, load_unet_folder
 from .kinds import SVD, describe_kind
 from .model import SVDModel
-from .sgm_keys import UNET, VAE, image_encoder_table, unet_table, vae_table
+from .sgm_keys import IMAGE_ENCODER, UNET, VAE, image_encoder_table, unet_table, vae_table
 from .shapes import has_transformers_tower, infer_image_encoder_config, infer_unet_config, infer_vae_config
 from .unet import build_unet, check_unet
 
 _PRECISIONS = {"cpu": torch.float32, "xla": torch.bfloat16, "hpu": torch.bfloat16}  # by kind of device
-# What files hold beside the three networks: sgm's second copy of the autoencoder and what it kept of CLIP's
-# text half, and notes of ComfyUI's about sampling.
-_UNUSED = r"conditioner\.embedders\.(?!0\.open_clip\.model\.visual\.)|edm_vpred\."
+# What files hold beside the three networks: sgm's second copy of the autoencoder, what it kept of CLIP's text
+# half, averaged weights and notes about sampling.
+_UNUSED = rf"(?!{re.escape(UNET)}|{re.escape(VAE)}|{re.escape(IMAGE_ENCODER)})|{re.escape(VAE)}loss\."
 
 
 def choose_dtype(device: torch.device | str) -> torch.dtype:
@@ -96,6 +97,6 @@ def _load_file(file: Path, dtype: torch.dtype, device: torch.device, *, with_une
             unet = build_unet(**infer_unet_config(shapes))
         check_unet(unet, file)
         networks["unet"] = (unet, unet_table(unet.state_dict()))
-    unused = _UNUSED if with_unet else rf"{_UNUSED}|{UNET}"
+    unused = _UNUSED if with_unet else rf"{_UNUSED}|{re.escape(UNET)}"
     check_tensors(header, networks.values(), unused=unused)
     return {name: fill(*network, header, dtype, device) for name, network in networks.items()}

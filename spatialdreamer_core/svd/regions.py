@@ -51,7 +51,7 @@ def next_span(done: int, length: int, size: int, overlap: int) -> range:
     return range(start, min(start + size, length))
 
 
-def spans(length: int, size: int, overlap: int) -> Iterator[range]:
+def spans_in_turn(length: int, size: int, overlap: int) -> Iterator[range]:
     """Yield the spans that cover an axis, in order, see `next_span`."""
     done = 0
     while done < length:

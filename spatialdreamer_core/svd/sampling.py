@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..memory import attempt
-from .regions import Region, next_span, ramp, spans
+from .regions import Region, next_span, ramp, spans_in_turn
 from .schedule import euler_step
 from .spans import blend_weights
 
@@ -45,7 +45,11 @@ class Plan:
     window: int  # frames
     overlap: int  # frames shared with the window before
     tile: int = 0  # latents, side of a square tile; 0: the whole picture
-    tile_overlap: int = 8  # latents shared with the tiles before
+
+    @property
+    def tile_overlap(self) -> int:
+        """Latents that a tile shares with the ones before it: a quarter of its side."""
+        return self.tile // 4
 
     def sides(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of a region of a picture."""
@@ -64,7 +68,7 @@ class Plan:
             return replace(self, window=window // 2, overlap=min(self.overlap, window // 4))
         tile = max(self.sides(height, width)) // 2 // 8 * 8  # 64 px, what the UNet takes
         if tile >= _LEAST_TILE:
-            return replace(self, tile=tile, tile_overlap=min(self.tile_overlap, tile // 4))
+            return replace(self, tile=tile)
         return None
 
     def __str__(self) -> str:
@@ -170,9 +174,9 @@ def _diffuse_window(
     window = clip[frames.start : frames.stop].clone()
     finished_frames = ramp(frames, done)
     rows_done = 0
-    for rows in spans(height, tile_height, min(plan.tile_overlap, tile_height - 1)):
+    for rows in spans_in_turn(height, tile_height, min(plan.tile_overlap, tile_height - 1)):
         columns_done = 0
-        for columns in spans(width, tile_width, min(plan.tile_overlap, tile_width - 1)):
+        for columns in spans_in_turn(width, tile_width, min(plan.tile_overlap, tile_width - 1)):
             region = Region(frames, rows, columns)
             open_weight = (1 - finished_frames)[:, None, None, None]
             open_weight = open_weight * (1 - ramp(rows, rows_done))[:, None]
@@ -255,7 +259,7 @@ def _weighted_regions(plan: Plan, length: int, height: int, width: int) -> list[
         (height, tile_height, plan.tile_overlap),
         (width, tile_width, plan.tile_overlap),
     ):
-        cut = list(spans(size, part, min(overlap, part - 1)))
+        cut = list(spans_in_turn(size, part, min(overlap, part - 1)))
         axes.append(list(zip(cut, blend_weights(cut), strict=True)))
     return [
         (Region(frames, rows, columns), by_frame[:, None, None, None] * by_row[:, None] * by_column)
@@ -279,12 +283,12 @@ def _check_finite(clean: Tensor) -> None:
     """Check that the model gave numbers."""
     if not bool(clean.isfinite().all()):
         raise InputError(
-            f"the UNet must give finite latents, got NaN or infinity in {clean.dtype}; "
-            "load the model in another precision (bf16 or fp32), or check its weights"
+            "the UNet must give finite latents, got NaN or infinity; load the model in another precision "
+            "(bf16 or fp32), or check its weights"
         )
 
 
 def _count(length: int, size: int, overlap: int) -> int:
     """Count the spans of an axis."""
     size = min(size, length)
-    return sum(1 for _ in spans(length, size, min(overlap, size - 1)))
+    return sum(1 for _ in spans_in_turn(length, size, min(overlap, size - 1)))

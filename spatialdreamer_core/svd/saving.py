@@ -14,7 +14,7 @@ from .sgm_keys import image_encoder_table, to_stored, unet_table, vae_table
 
 
 def save_sgm(model: SVDModel, file: Path) -> None:
-    """Save a model as a single safetensors file that ComfyUI and `load_svd` read.
+    """Save a model as a single safetensors file that `load_svd` reads; ComfyUI too if it is not widened.
 
     The file appears under its name when it is whole. Published files have no `quant_conv`, so it becomes part
     of the layer before it.

@@ -24,8 +24,8 @@ def karras_sigmas(steps: int, *, strength: float = 1.0) -> Tensor:  # [n+1] floa
 
     Args:
         steps: Steps of a whole run, 1 to 200.
-        strength: Share of the run that is done, in (0, 1]: below 1 the first levels are left out, and the run
-            starts from a noised picture instead of from noise.
+        strength: Share of the run that is done, 0 to 1, but one step at least: below 1 the first levels are
+            left out, and the run starts from a noised picture instead of from noise.
 
     Returns:
         max(1, round(steps · strength)) levels and 0.

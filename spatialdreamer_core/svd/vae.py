@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -63,15 +64,16 @@ def encode_frames(
     check_video("frames", frames, channels=3)
     check_finite("frames", frames, "repair the frames")
     if chunk is None:
-        height, width = (tile or side for side in frames.shape[-2:])
+        height, width = (min(tile or side, side) for side in frames.shape[-2:])
         frame = estimate_encoding_memory(vae.config, frames=1, height=height, width=width)
-        chunk = _fitting_chunk(frame, vae, most=_MOST_ENCODED)
+        chunk = _fitting_chunk(vae, frame, height, width, most=_MOST_ENCODED)
     portion = Portion(chunk, tile)
     portion.check()
 
     def run(portion: Portion) -> Tensor:
         return _encode(vae, frames, portion, on_frame)
 
+    portion = replace(portion, chunk=min(portion.chunk, len(frames)))
     return run_within_memory(run, portion, longer_side=max(frames.shape[-2:]), task="encoding")
 
 
@@ -106,23 +108,27 @@ def decode_latents(
     check_video("latents", latents, channels=4)
     check_finite("latents", latents, "sample in bfloat16 or float32, or with less guidance")
     if chunk is None:
-        height, width = (tile or side * FACTOR for side in latents.shape[-2:])
+        height, width = (min(tile or side * FACTOR, side * FACTOR) for side in latents.shape[-2:])
         dtype = next(vae.decoder.parameters()).dtype
         frame = estimate_decoding_memory(vae.config, frames=1, height=height, width=width, dtype=dtype)
-        chunk = _fitting_chunk(frame, vae, most=_MOST_DECODED)
+        chunk = _fitting_chunk(vae, frame, height, width, most=_MOST_DECODED)
     portion = Portion(chunk, tile)
     portion.check()
 
     def run(portion: Portion) -> Tensor:
         return _decode(vae, latents, portion, on_frame)
 
+    portion = replace(portion, chunk=min(portion.chunk, len(latents)))
     return run_within_memory(run, portion, longer_side=max(latents.shape[-2:]) * FACTOR, task="decoding")
 
 
-def _fitting_chunk(frame: int, vae: AutoencoderKLTemporalDecoder, *, most: int) -> int:
-    """Return how many frames of so many bytes each fit into the free memory of the VAE's device."""
+def _fitting_chunk(
+    vae: AutoencoderKLTemporalDecoder, frame: int, height: int, width: int, *, most: int
+) -> int:
+    """Return how many frames of so many bytes each fit into free memory, and into 32-bit indices."""
     free = free_memory(vae.quant_conv.weight.device)
-    return max(1, min(most, int(free * _FREE_SHARE) // frame))
+    largest = height * width * vae.config.block_out_channels[1]  # elements of a frame at the finest level
+    return max(1, min(most, int(free * _FREE_SHARE) // frame, (2**31 - 1) // largest))
 
 
 def _encode(

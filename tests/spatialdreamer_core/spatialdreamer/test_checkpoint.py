@@ -163,9 +163,45 @@ def test_a_folder_holds_a_file_for_each_network(base, saved, tmp_path):
         "til.safetensors",
     }
     (folder / "til.safetensors").unlink()
-    loaded = load_spatialdreamer(base, folder)
-    assert loaded.til is None
-    assert loaded.config.stage == "stage1"
+    with pytest.raises(InputError, match=r"weights of stage 2 must hold TIL, but .*weights has none"):
+        load_spatialdreamer(base, folder)
+
+
+def test_settings_that_are_no_text(base, saved, tmp_path):
+    folder = copy_folder(saved, tmp_path)
+    (folder / "config.json").write_bytes(b"\x80\xff\xfe")
+    with pytest.raises(InputError, match="must be JSON"):
+        load_spatialdreamer(base, folder)
+
+
+def test_a_file_with_other_tensors(base, saved, tmp_path):
+    file = saved / "weights.safetensors"
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as content:
+        metadata = content.metadata()
+    save_file(load_file(file) | {"vae.bias": torch.zeros(1)}, tmp_path / "more.safetensors", metadata)
+    with pytest.raises(InputError, match=r"must be tensors of unet, refiner, til, got 1 others .* vae\.bias"):
+        load_spatialdreamer(base, tmp_path / "more.safetensors")
+
+
+def test_what_a_killed_process_left_is_no_hindrance(make_svd, tmp_path):
+    network = make_trained(make_svd, stage="stage1")
+    for name in ("part", "before"):
+        left = tmp_path / f".weights.{os.getpid()}.{name}"
+        left.mkdir()
+        (left / "half.safetensors").write_bytes(b"half")
+    for _ in range(2):
+        save_spatialdreamer(network, tmp_path / "weights")
+    assert [item.name for item in tmp_path.iterdir()] == ["weights"]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="the system does not list mapped files")
+def test_loaded_weights_leave_their_file_alone(make_svd, saved):
+    loaded = load_spatialdreamer(make_svd(), saved / "weights.safetensors")
+    with open("/proc/self/maps") as maps:
+        assert str(saved) not in maps.read()
+    assert loaded.til is not None
 
 
 def test_truncated_files_and_pickles_are_refused(base, saved, tmp_path):

@@ -23,6 +23,7 @@ from spatialdreamer_core.spatialdreamer import (
     sample,
 )
 from spatialdreamer_core.svd import SCALING, encode_frames
+from spatialdreamer_core.svd.regions import Region
 
 FAST = SamplerConfig(steps=2, feather=0)
 FRAMES, HEIGHT, WIDTH = 5, 50, 60  # neither is a multiple of 64
@@ -151,7 +152,10 @@ def test_the_measured_deviation_rises_with_divergence(network, left, reference):
     assert measured[-1] > 2 * measured[0]
 
 
-def test_a_view_without_disparity_does_not_deviate(network, left, reference):
+@pytest.mark.parametrize("max_side", [1024, 64])
+def test_a_view_without_disparity_does_not_deviate(network, max_side):
+    left = (picture(2, 90, 130) > 0.5).float()  # resized, this overshoots
+    reference = encode_reference(network, left, max_side=max_side)
     assert measure_deviation(network, reference, left, torch.zeros_like(left[:, :1])) == 0
 
 
@@ -244,6 +248,59 @@ def test_features_are_made_once_for_all_steps_and_runs(make_network, left, rende
     assert len(calls) == 4  # without a budget one a window and step
 
 
+def test_one_windows_features_are_read_for_all_steps(network, left, rendered):
+    reference = encode_reference(network, left)
+    reference._kept_bytes = 0
+    calls: list = []
+    handle = count_calls(network.refiner.conv_in, calls)
+    sample(network, reference, *rendered, SamplerConfig(steps=3))
+    handle.remove()
+    assert len(calls) == 2  # RefinerNet takes four frames at a time
+
+
+def test_two_windows_features_are_never_held_at_once(network, left, rendered):
+    held: list = []
+    handle = network.refiner.register_forward_pre_hook(lambda *_: held.append(network.bank.nbytes))
+    reference = encode_reference(network, left)
+    reference._kept_bytes = 0
+    sample(network, reference, *rendered, SamplerConfig(steps=2, window=3, overlap=1))
+    handle.remove()
+    assert held == [0] * 4
+
+
+def test_til_sees_the_frames_beyond_a_window(make_network):
+    network = make_network(with_til=True)
+    left = picture(12)
+    reference = encode_reference(network, left)
+    rows, columns = range(8), range(8)
+    whole = reference.features(Region(range(12), rows, columns))
+    window = reference.features(Region(range(5, 8), rows, columns))
+    for site, features in window.items():
+        torch.testing.assert_close(features, whole[site][5:8], rtol=1e-4, atol=1e-4)
+
+
+def test_noise_augmentation_is_told_and_added(network, reference, rendered):
+    results = [
+        sample(network, reference, *rendered, SamplerConfig(steps=1, noise_augmentation=level))
+        for level in (None, 0.02, 0.0, 0.3)
+    ]
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[1], results[2])
+    assert not torch.equal(results[2], results[3])
+
+
+def test_waiting_is_reported_within_a_step(network, left, rendered):
+    waits: list = []
+    sample(
+        network,
+        encode_reference(network, left),
+        *rendered,
+        SamplerConfig(steps=1, reinject=True),
+        on_wait=lambda: waits.append(1),
+    )
+    assert len(waits) >= 4  # twice RefinerNet, then decoding and encoding
+
+
 def test_a_unet_without_refinernet_reads_nothing(network, left, rendered):
     calls: list = []
     handle = count_calls(network.refiner.conv_in, calls)
@@ -319,6 +376,8 @@ def test_views_that_do_not_belong_together(network, reference, rendered, change,
         ({"steps": 0}, "steps must be between 1 and 200, got 0"),
         ({"window": 4, "overlap": 4}, "overlap must be between 0 and window - 1"),
         ({"tile": 100}, "tile must be between 256 and 4096"),
+        ({"tile": 300}, "tile must be a multiple of 64 px, got 300; try 256"),
+        ({"noise_augmentation": 2.0}, "noise_augmentation must be between 0 and 1, got 2"),
         ({"deviation": 9.0}, "deviation must be between 0 and 3, got 9"),
         ({"strength": 0.0}, "strength must be"),
         ({"windows": "blend"}, "windows must be one of together, in_turn"),

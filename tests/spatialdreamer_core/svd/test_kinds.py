@@ -12,6 +12,7 @@ PARTS = {
     "first_stage_model.decoder.conv_in.bias": (4,),
     "conditioner.embedders.0.open_clip.model.visual.proj": (1280, 1024),
 }
+TEMPORAL = {"first_stage_model.decoder.mid.block_1.time_stack.in_layers.0.weight": (512,)}
 
 
 def unet(channels=4, context=768, classes=None):
@@ -23,8 +24,9 @@ def unet(channels=4, context=768, classes=None):
 
 
 CASES = [
-    (unet(8, 1024, 768) | VIDEO | PARTS, SVD),
-    (unet(9, 1024, 1024) | VIDEO | PARTS, SVD),
+    (unet(8, 1024, 768) | VIDEO | PARTS | TEMPORAL, SVD),
+    (unet(9, 1024, 1024) | VIDEO | PARTS | TEMPORAL, SVD),
+    (unet(8, 1024, 768) | VIDEO | PARTS, "a Stable Video Diffusion whose decoder is for single images"),
     (unet(8, 1024, 768) | VIDEO, "Stable Video Diffusion without autoencoder and image encoder"),
     (unet(13, 1024, 768) | VIDEO | PARTS, "M2SVid"),
     (unet(8, 1024, 256) | VIDEO | PARTS, "SV3D_u"),

@@ -122,6 +122,9 @@ def test_what_published_files_hold_besides_is_not_read(checkpoint, loaded, tmp_p
     state["conditioner.embedders.0.open_clip.model.token_embedding.weight"] = torch.zeros(4, 2)
     state["conditioner.embedders.3.encoder.encoder.conv_in.bias"] = torch.zeros(2)
     state["edm_vpred.sigma_max"] = torch.zeros(())
+    state["denoiser.sigmas"] = torch.zeros(3)
+    state["model_ema.diffusion_modelout2bias"] = torch.zeros(4)
+    state["first_stage_model.loss.logvar"] = torch.zeros(())
     save_file(state, tmp_path / "whole.safetensors")
     assert_same(load_svd(tmp_path / "whole.safetensors"), loaded)
 

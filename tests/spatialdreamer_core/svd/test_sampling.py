@@ -14,7 +14,7 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.svd.noise import frame_noise
-from spatialdreamer_core.svd.regions import Region, next_span, ramp, spans
+from spatialdreamer_core.svd.regions import Region, next_span, ramp, spans_in_turn
 from spatialdreamer_core.svd.sampling import Plan, diffuse_in_turn, diffuse_together
 from spatialdreamer_core.svd.schedule import karras_sigmas
 
@@ -40,9 +40,9 @@ def run(diffuse, open_region, plan, *, steps=8, strength=1.0, start=None, on_ste
 
 
 def test_spans_cover_an_axis_in_order():
-    assert list(spans(10, 4, 1)) == [range(4), range(3, 7), range(6, 10)]
-    assert list(spans(9, 4, 1)) == [range(4), range(3, 7), range(5, 9)]  # the last one is moved back
-    assert list(spans(3, 4, 1)) == [range(3)]
+    assert list(spans_in_turn(10, 4, 1)) == [range(4), range(3, 7), range(6, 10)]
+    assert list(spans_in_turn(9, 4, 1)) == [range(4), range(3, 7), range(5, 9)]  # the last one is moved back
+    assert list(spans_in_turn(3, 4, 1)) == [range(3)]
     assert next_span(7, 9, 4, 1) == range(5, 9)
     assert ramp(range(5, 9), 7).tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0])
     assert ramp(range(4), 0).tolist() == [0, 0, 0, 0]
@@ -50,13 +50,13 @@ def test_spans_cover_an_axis_in_order():
 
 def test_regions_together_equal_the_whole_where_nothing_outside_matters():
     whole = run(diffuse_together, open_pointwise, Plan(window=20, overlap=4))
-    parts = run(diffuse_together, open_pointwise, Plan(window=4, overlap=1, tile=8, tile_overlap=2))
+    parts = run(diffuse_together, open_pointwise, Plan(window=4, overlap=1, tile=8))
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-3)
 
 
 def test_regions_in_turn_equal_the_whole_beside_their_overlaps():
     whole = run(diffuse_in_turn, open_pointwise, Plan(window=20, overlap=4), steps=40)
-    parts = run(diffuse_in_turn, open_pointwise, Plan(window=4, overlap=1, tile=8, tile_overlap=2), steps=40)
+    parts = run(diffuse_in_turn, open_pointwise, Plan(window=4, overlap=1, tile=8), steps=40)
     # Windows begin at 0, 3, 6 and 7, tiles at 0 and 6, 8 (rows) or 0, 6, 12, 16 (columns).
     alone = torch.ones(SHAPE[0], 1, *SHAPE[2:], dtype=torch.bool)
     alone[[3, 6, 7, 8, 9]] = False
@@ -139,6 +139,7 @@ def test_tiles_come_after_windows_and_then_an_error(diffuse, caplog):
     with caplog.at_level(logging.WARNING), pytest.raises(InputError, match=r"tiles of 256 px.*smaller size"):
         diffuse(open_region, noise_large, karras_sigmas(2), shape=shape, plan=Plan(14, 4))
     assert sizes == [(64, 128), (64, 64), (32, 32)]
+    assert Plan(14, 4).smaller(1, 64, 128).tile_overlap == 16  # tiles that do not overlap would show
 
 
 def noise_large(region):

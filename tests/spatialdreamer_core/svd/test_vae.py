@@ -303,10 +303,10 @@ def test_chunks_are_what_fits_into_free_memory(vae, monkeypatch, caplog):
     frame = estimate_decoding_memory(vae.config, frames=1, height=64, width=64, dtype=torch.float32)
     batches = []
     handle = vae.decoder.register_forward_hook(lambda module, inputs, output: batches.append(len(inputs[0])))
-    for free, most in ((frame * 100, 10), (frame * 5, 3), (0, 1)):
+    for free, most, tile in ((frame * 100, 10, 0), (frame * 100, 10, 4096), (frame * 5, 3, 0), (0, 1, 0)):
         monkeypatch.setattr(module, "free_memory", lambda device, free=free: free)
         batches.clear()
-        decode_latents(vae, latents)
+        decode_latents(vae, latents, tile=tile)
         assert max(batches) == most
     handle.remove()
     assert caplog.text == ""
