@@ -13,7 +13,6 @@ from torch.nn import Module, ModuleList
 
 from ..spatialdreamer_core.weights import add_model_folder
 
-_Patcher = getattr(model_patcher, "CoreModelPatcher", model_patcher.ModelPatcher)  # of newer versions
 _WORKING_MEMORY = 2 << 30  # bytes, for the frames in work
 
 
@@ -40,13 +39,16 @@ def make_patcher(modules: Iterable[Module]) -> model_patcher.ModelPatcher:
     """Let ComfyUI move the modules of a model together."""
     device, offload_device = model_management.get_torch_device(), model_management.unet_offload_device()
     # ComfyUI notes the device on the module, which transformers' classes do not allow: hence the list.
-    return _Patcher(ModuleList(modules), device, offload_device)
+    # Newer versions' CoreModelPatcher moves weights while its own layers run, and makes no room for others.
+    return model_patcher.ModelPatcher(ModuleList(modules), device, offload_device)
 
 
 def move_to_device(*patchers: model_patcher.ModelPatcher, memory: int = _WORKING_MEMORY) -> None:
     """Bring models to ComfyUI's device, with room for the frames in work, in bytes."""
     model_management.load_models_gpu(list(patchers), memory_required=memory)
     for patcher in patchers:
+        if hasattr(patcher, "unpin_all_weights"):
+            patcher.unpin_all_weights()  # pinned memory would stay so after the weights have left it
         patcher.model.to(patcher.load_device)  # short of memory, only ComfyUI's own layers are moved in part
 
 

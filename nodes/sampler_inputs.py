@@ -131,6 +131,16 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             tooltip="Pixels around the holes over which the filling is blended into the warped view, 0 "
             f"(hard edge) to {MAX_FEATHER}.",
         ),
+        io.Float.Input(
+            "noise_augmentation",
+            default=0.02,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            optional=True,
+            tooltip="Noise on the warped view that the model is shown, 0 to 1: more frees it from what it "
+            "sees. SVD and SpatialDreamer know 0.02, StereoCrafter's UNet 0.",
+        ),
     ]
 
 

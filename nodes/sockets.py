@@ -10,7 +10,7 @@ from torch import Tensor
 DisparityType = io.Custom("SPATIALDREAMER_DISPARITY")
 FlowType = io.Custom("SPATIALDREAMER_FLOW")
 ModelType = io.Custom("SPATIALDREAMER_MODEL")  # a `PlacedModel`
-ReferenceType = io.Custom("SPATIALDREAMER_REFERENCE")  # the library's `Reference`
+ReferenceType = io.Custom("SPATIALDREAMER_REFERENCE")  # a `PlacedReference`
 
 
 class Disparity(NamedTuple):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.sampler_config import DEFAULT_MAX_SIDE, MAX_SIDE, MIN_SIDE, SamplerConfig
 from .layout import frames_to_image, image_to_frames, mask_to_frames
-from .placed_model import PlacedModel
+from .placed_model import PlacedModel, PlacedReference
 from .progress import frame_progress, step_progress
 from .sampler_inputs import sampler_inputs
 from .sockets import ModelType, ReferenceType
@@ -18,13 +17,11 @@ from .spatialdreamer_models import (
     PRECISIONS,
     SVD_FILE,
     checkpoint_choices,
+    files_changed,
     load_model,
     unet_choices,
     weights_choices,
 )
-
-if TYPE_CHECKING:
-    from ..spatialdreamer_core.spatialdreamer import Reference
 
 
 class SpatialDreamerModelLoader(io.ComfyNode):
@@ -74,6 +71,13 @@ class SpatialDreamerModelLoader(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, checkpoint: str, weights: str, unet: str = OWN_UNET, precision: str = "auto"
+    ) -> list[float]:
+        """Tell when the files changed: training writes weights anew under the same name."""
+        return files_changed(checkpoint, weights, unet)
 
     @classmethod
     def execute(
@@ -127,7 +131,7 @@ class SpatialDreamerRefinerNetEncode(io.ComfyNode):
         reference = encode_reference(
             model.network, frames, max_side=max_side, on_frame=frame_progress(len(frames))
         )
-        return io.NodeOutput(reference)
+        return io.NodeOutput(PlacedReference(reference, model))
 
 
 class SpatialDreamerTILSVDSampler(io.ComfyNode):
@@ -160,21 +164,25 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: PlacedModel, reference: Reference, warped: Tensor, hole: Tensor, **options: object
+        cls, model: PlacedModel, reference: PlacedReference, warped: Tensor, hole: Tensor, **options: object
     ) -> io.NodeOutput:
         """Fill the holes."""
         from ..spatialdreamer_core.spatialdreamer import sample
 
         frames = image_to_frames("warped", warped)
         config = SamplerConfig(**options)
-        model.expect(reference.canvas, frames=min(config.window, len(frames)), tile=config.tile)
+        if model.choices == reference.model.choices:  # ComfyUI may have dropped the loader's output since
+            model = reference.model
+        encoded = reference.reference
+        model.expect(encoded.canvas, frames=min(config.window, len(frames)), tile=config.tile)
         filled = sample(
             model.network,
-            reference,
+            encoded,
             frames,
             mask_to_frames("hole", hole),
             config,
             on_step=step_progress(),
             on_frame=frame_progress(len(frames)),
+            on_wait=throw_exception_if_processing_interrupted,
         )
         return io.NodeOutput(frames_to_image(filled))

@@ -49,6 +49,11 @@ def load_model(checkpoint: str, weights: str, unet: str, precision: str) -> Plac
     check_choice("precision", precision, tuple(PRECISIONS))
     checkpoint_path = _find_checkpoint(checkpoint)
     weights_path = None if weights == UNTRAINED else _find("weights", weights, _weights(), KIND)
+    if weights != UNTRAINED and unet != OWN_UNET:
+        raise InputError(
+            f"`unet` must be {OWN_UNET!r} where `weights` bring a UNet of their own, got {unet!r}; choose "
+            "one of the two"
+        )
     unet_path = None if unet == OWN_UNET else _find("unet", unet, _unets(), "diffusers")
     try:
         from ..spatialdreamer_core.spatialdreamer import load_spatialdreamer
@@ -64,7 +69,15 @@ def load_model(checkpoint: str, weights: str, unet: str, precision: str) -> Plac
         dtype=PRECISIONS[precision] or choose_dtype(model_management.get_torch_device()),
         device=model_management.unet_offload_device(),
     )
-    return PlacedModel(load_spatialdreamer(svd, weights_path))
+    return PlacedModel(load_spatialdreamer(svd, weights_path), (checkpoint, weights, unet, precision))
+
+
+def files_changed(checkpoint: str, weights: str, unet: str) -> list[float]:
+    """Return when the chosen files changed last, so that ComfyUI loads them again after that."""
+    paths = [found.get(choice) for choice, found in ((checkpoint, _checkpoints()), (weights, _weights()))]
+    paths.append(_unets().get(unet))
+    files = [file for path in paths if path for file in (path.rglob("*") if path.is_dir() else [path])]
+    return sorted(file.stat().st_mtime for file in files)
 
 
 def _checkpoints() -> dict[str, Path]:
@@ -83,10 +96,11 @@ def _weights() -> dict[str, Path]:
 
     ComfyUI's own list of files fails for good once a folder that was in it is removed.
     """
-    roots = [Path(folder) for folder in folder_paths.get_folder_paths(KIND)]
-    files = [file for root in roots for file in root.glob("*.safetensors")]
-    folders = [file.parent for root in roots for file in root.glob("*/config.json")]
-    return {path.name: path for path in sorted(folders) + sorted(files)}
+    found = {}
+    for root in reversed(folder_paths.get_folder_paths(KIND)):  # the first one wins
+        folders = [file.parent for file in Path(root).glob("*/config.json")]
+        found |= {path.name: path for path in [*folders, *Path(root).glob("*.safetensors")]}
+    return dict(sorted(found.items()))
 
 
 def _unets() -> dict[str, Path]:

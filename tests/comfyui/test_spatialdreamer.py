@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import shutil
 import time
 
@@ -120,6 +121,19 @@ def test_the_slider_alone_computes_nothing_of_the_reference_anew(comfy_server, s
     assert comfy_server.log().count(REFINED) == before
 
 
+def test_a_model_is_loaded_again_only_after_its_file_changed(comfy_server, svd_checkpoint):
+    def cached() -> set[str]:
+        entry = comfy_server.wait_for_entry(comfy_server.queue(fill_prompt(seed=6)))
+        return set(dict(entry["status"]["messages"])["execution_cached"]["nodes"])
+
+    cached()
+    assert "model" in cached()
+    stamp = svd_checkpoint.stat().st_mtime + 10
+    os.utime(svd_checkpoint, (stamp, stamp))
+    assert "model" not in cached()
+    assert "model" in cached()
+
+
 def test_an_interrupt_stops_sampling_and_the_next_run_works(comfy_server, svd_checkpoint):
     for prompt in (fill_prompt(steps=200, seed=1), fill_prompt(steps=200, seed=1, reinject=True)):
         prompt_id = comfy_server.queue(prompt)
@@ -217,6 +231,8 @@ def test_trained_weights_and_another_unet_are_offered_and_run(comfy_server, svd_
         (picture,) = fetch_pictures(comfy_server, comfy_server.run(fill_prompt(model=model)))
         results.add(picture.tobytes())
     assert len(results) == 3
+    both = {"weights": "trained", "unet": "diffusers/crafter"}
+    assert "choose one of the two" in failure(comfy_server, fill_prompt(model=both), MODEL)
     text = failure(comfy_server, fill_prompt(model={"weights": "lost.safetensors"}), MODEL)
     assert "trained" in text
     assert str(comfy_server.base / "models" / "spatialdreamer") in text
