@@ -8,6 +8,7 @@ strength (Eq. 4 of SpatialDreamer); and RefinerNet's features of the left view i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -27,6 +28,8 @@ from .config import SpatialDreamerConfig
 from .deviation import added_time_ids, deviation_strength
 from .network import SpatialDreamer
 from .reference import Reference
+
+_log = logging.getLogger(__name__)
 
 _CHUNK = 8  # frames on their way to and from the VAE
 _DECODED_BLOCK = 96  # frames that are held decoded, beside those of context, which the VAE's decoder mixes in
@@ -82,7 +85,9 @@ def sample(
 
     # 3. Stereo deviation strength (Eq. 4): that of the rendered view, times the slider.
     measured = _measure(reference, view, mask)
-    time_ids = added_time_ids(settings, measured * config.deviation, time_ids=time_id_count(model.svd.unet))
+    deviation = measured * config.deviation
+    _log.info("stereo deviation strength: %.4f measured, %.4f asked for", measured, deviation)
+    time_ids = added_time_ids(settings, deviation, time_ids=time_id_count(model.svd.unet))
 
     # 4. Diffuse, window by window: Euler steps on Karras' noise levels.
     height, width = canvas.latent_size
