@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakMethod
 
 from comfy.model_patcher import ModelPatcher
-from torch.nn import Module
 
 from .models import make_patcher, move_to_device
 
 if TYPE_CHECKING:
-    from ..spatialdreamer_core.spatialdreamer import Reference, SpatialDreamer
-    from ..spatialdreamer_core.svd.canvas import Canvas
+    from ..spatialdreamer_core.spatialdreamer import Reference, SpatialDreamer, Work
 
 _REFINED = 4  # frames that pass RefinerNet at a time
 _ENCODED, _DECODED = 2, 4  # frames that the VAE should have room for; it takes more where more is free
@@ -37,31 +34,40 @@ class PlacedModel:
         self._unet = make_patcher([svd.unet])
         self._refiner = make_patcher([network.refiner, *([] if network.til is None else [network.til])])
         self._autoencoder = make_patcher([svd.vae, svd.image_encoder])
-        self._memory: dict[ModelPatcher, int] = {}  # bytes beside the weights
-        self._present: set[ModelPatcher] = set()  # since the work was announced
+        self._present: Work | None = None  # the work that the networks on the device are there for
         bring = WeakMethod(self._bring)  # a circle of references would keep the weights after their use
 
-        def on_use(networks: Sequence[Module]) -> None:
+        def on_work(work: Work) -> None:
             placed = bring()
             assert placed is not None, "the model is gone from ComfyUI's care"
-            placed(networks)
+            placed(work)
 
-        network.on_use = on_use
+        network.on_work = on_work
 
     def get_ram_usage(self) -> int:
         """Tell ComfyUI's cache how many bytes the networks take."""
         return sum(parameter.nbytes for part in self.network.modules for parameter in part.parameters())
 
-    def expect(self, canvas: Canvas, *, frames: int, tile: int = 0) -> None:
-        """Announce work on a clip, and estimate how much memory it takes beside the weights.
+    def begin(self) -> None:
+        """Begin a node's work: between nodes others may have taken the device."""
+        self._present = None
 
-        Args:
-            canvas: The size at which the clip is diffused.
-            frames: How many are diffused at a time.
-            tile: Side of the tiles that are diffused at a time, px; 0 for whole pictures.
-        """
+    def _bring(self, work: Work) -> None:
+        """Bring the networks of a work to the device, all of them at once."""
+        if work == self._present:  # each step asks
+            return
+        self._present = None  # unless all goes well
+        needed = {
+            patcher: self._estimate(patcher, work)
+            for patcher in (self._unet, self._refiner, self._autoencoder)
+            if any(part is network for part in patcher.model for network in work.networks)
+        }
+        move_to_device(*needed, memory=sum(needed.values()))
+        self._present = work
+
+    def _estimate(self, patcher: ModelPatcher, work: Work) -> int:
+        """Estimate how many bytes a work takes beside the weights."""
         from ..spatialdreamer_core.svd import (
-            FACTOR,
             bank_memory,
             estimate_decoding_memory,
             estimate_encoding_memory,
@@ -69,34 +75,18 @@ class PlacedModel:
         )
 
         unet, vae = self.network.svd.unet, self.network.svd.vae
-        height, width = (FACTOR * side for side in canvas.latent_size)
-        picture = {"height": height, "width": width}
-        region = {name: min(tile or side, side) for name, side in picture.items()} | {"dtype": unet.dtype}
-        encoding = estimate_encoding_memory(vae.config, frames=min(frames, _ENCODED), **picture)
-        decoding = estimate_decoding_memory(
-            vae.config, frames=min(frames, _DECODED), **picture, dtype=vae.dtype
+        size = {"height": work.height, "width": work.width}
+        if patcher is self._unet:
+            return estimate_memory(unet.config, frames=work.frames, **size, dtype=unet.dtype)
+        if patcher is self._refiner:
+            part = min(work.frames, _REFINED)
+            refining = estimate_memory(unet.config, frames=part, **size, dtype=unet.dtype, reference=False)
+            return refining + bank_memory(unet.config, frames=work.frames, **size, dtype=unet.dtype)
+        encoded, decoded = min(work.frames, _ENCODED), min(work.frames, _DECODED)
+        return max(
+            estimate_encoding_memory(vae.config, frames=encoded, **size),
+            estimate_decoding_memory(vae.config, frames=decoded, **size, dtype=vae.dtype),
         )
-        refining = estimate_memory(unet.config, frames=min(frames, _REFINED), **region, reference=False)
-        beyond = 0 if self.network.til is None else self.network.til.neighbours  # frames beside a window
-        self._memory = {
-            self._unet: estimate_memory(unet.config, frames=frames, **region),
-            self._refiner: refining + bank_memory(unet.config, frames=frames + beyond, **region),
-            self._autoencoder: max(encoding, decoding),
-        }
-        self._present = set()
-
-    def _bring(self, networks: Sequence[Module]) -> None:
-        """Bring networks to the device, all of them at once."""
-        needed = {
-            patcher: memory
-            for patcher, memory in self._memory.items()
-            if any(part is network for part in patcher.model for network in networks)
-        }
-        assert needed, "this work was not expected"
-        if needed.keys() != self._present:  # each step asks
-            self._present = set()  # unless all goes well
-            move_to_device(*needed, memory=sum(needed.values()))
-            self._present = set(needed)
 
 
 class PlacedReference(NamedTuple):

@@ -123,11 +123,9 @@ class SpatialDreamerRefinerNetEncode(io.ComfyNode):
     def execute(cls, model: PlacedModel, left: Tensor, max_side: int = DEFAULT_MAX_SIDE) -> io.NodeOutput:
         """Encode the left view."""
         from ..spatialdreamer_core.spatialdreamer import encode_reference
-        from ..spatialdreamer_core.svd.canvas import Canvas
 
         frames = image_to_frames("left", left)
-        height, width = frames.shape[-2:]
-        model.expect(Canvas.fit_to(height, width, max_side=max_side), frames=len(frames))
+        model.begin()
         reference = encode_reference(
             model.network, frames, max_side=max_side, on_frame=frame_progress(len(frames))
         )
@@ -174,7 +172,7 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
         if model.choices == reference.model.choices:  # ComfyUI may have dropped the loader's output since
             model = reference.model
         encoded = reference.reference
-        model.expect(encoded.canvas, frames=min(config.window, len(frames)), tile=config.tile)
+        model.begin()
         filled = sample(
             model.network,
             encoded,

@@ -5,7 +5,7 @@ from .bank import FeatureBank
 from .checkpoint import load_spatialdreamer, save_spatialdreamer
 from .config import SD_CLEAN_TIMESTEP, SVD_CLEAN_TIMESTEP, SpatialDreamerConfig
 from .deviation import STEREO_LOSS_WEIGHT, added_time_ids, deviation_strength, stereo_aware_loss
-from .network import SpatialDreamer
+from .network import SpatialDreamer, Work
 from .reference import Reference, encode_reference
 from .refiner import build_bank, dead_parameters, make_refiner
 from .sampler import measure_deviation, sample
@@ -21,6 +21,7 @@ __all__ = [
     "SpatialDreamer",
     "SpatialDreamerConfig",
     "TemporalInteraction",
+    "Work",
     "added_time_ids",
     "build_bank",
     "dead_parameters",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..svd import SVDModel, widen_unet
+from ..svd import FACTOR, SVDModel, widen_unet
 from .attention import install_readers
 from .bank import FeatureBank
 from .config import SD_CLEAN_TIMESTEP, SVD_CLEAN_TIMESTEP, SpatialDreamerConfig
@@ -20,6 +20,16 @@ from .til import TemporalInteraction
 
 IN_CHANNELS = 9  # 4 noisy latents, 4 of the rendered view, 1 of the hole mask
 TIME_IDS = 4  # SVD's fps, motion and noise augmentation, and the stereo deviation strength
+
+
+@dataclass(frozen=True)
+class Work:
+    """What comes next: the networks that do it, and the size of the clip or region that they do it on."""
+
+    networks: tuple[nn.Module, ...]
+    frames: int
+    height: int  # px
+    width: int  # px
 
 
 @dataclass
@@ -31,7 +41,7 @@ class SpatialDreamer:
     til: TemporalInteraction | None  # None: as in stage 1 of training
     bank: FeatureBank
     config: SpatialDreamerConfig
-    on_use: Callable[[tuple[nn.Module, ...]], None] | None = None  # called with the networks that work next
+    on_work: Callable[[Work], None] | None = None  # brings networks to the device before they work
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
@@ -43,10 +53,12 @@ class SpatialDreamer:
         """Where the networks run."""
         return self.svd.unet.device
 
-    def use(self, *networks: nn.Module | None) -> None:
-        """Announce which networks work next, for `on_use` to bring them to the device; None is none."""
-        if self.on_use is not None:
-            self.on_use(tuple(network for network in networks if network is not None))
+    def announce(self, *networks: nn.Module | None, frames: int, latent_size: tuple[int, int]) -> None:
+        """Tell `on_work` which networks work next, None being none, and on how much."""
+        if self.on_work is not None:
+            height, width = (FACTOR * side for side in latent_size)
+            present = tuple(network for network in networks if network is not None)
+            self.on_work(Work(present, frames, height, width))
 
     @classmethod
     def from_svd(

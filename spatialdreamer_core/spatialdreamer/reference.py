@@ -77,9 +77,11 @@ class Reference:
         if region in self._kept:
             return {site: feature.to(device) for site, feature in self._kept[region].items()}
         _log.info("RefinerNet encodes frames %d to %d", region.frames.start, region.frames.stop - 1)
-        self.model.use(self.model.refiner, self.model.til)
         frames, reach = region.frames, 0 if self.model.til is None else self.model.til.neighbours // 2
         wide = range(max(0, frames.start - reach), min(len(self), frames.stop + reach))
+        self.model.announce(
+            self.model.refiner, self.model.til, frames=len(wide), latent_size=region.picture_size
+        )
         features = build_bank(
             self.model.refiner,
             replace(region, frames=wide).cut(self.latents).to(device),
@@ -134,7 +136,7 @@ def encode_reference(
     canvas = Canvas.fit_to(left.shape[-2], left.shape[-1], max_side=max_side)
     latents = torch.empty(len(left), 4, *canvas.latent_size)
     embeddings = []
-    model.use(model.svd.vae, model.svd.image_encoder)
+    model.announce(model.svd.vae, model.svd.image_encoder, frames=len(left), latent_size=canvas.latent_size)
     for first in range(0, len(left), _CHUNK):
         frames = left[first : first + _CHUNK]
         latents[first : first + _CHUNK] = SCALING * encode_frames(model.svd.vae, canvas.fit(frames))

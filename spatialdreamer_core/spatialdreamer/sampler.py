@@ -114,7 +114,10 @@ def sample(
         noise = frame_noise(config.seed, region.frames, height=height, width=width, stream=_LATENT_NOISE)
         return region.cut_frame(noise).to(model.device)
 
-    model.use(model.svd.unet)
+    plan = _plan(config)
+    model.announce(
+        model.svd.unet, frames=min(plan.window, len(warped)), latent_size=plan.sides(height, width)
+    )
     diffuse = diffuse_in_turn if config.windows == "in_turn" else diffuse_together
     try:
         latents = diffuse(
@@ -122,7 +125,7 @@ def sample(
             noise_of,
             karras_sigmas(config.steps, strength=config.strength),
             shape=(len(warped), 4, height, width),
-            plan=_plan(config),
+            plan=plan,
             start=view if config.strength < 1 else None,
             on_step=on_step,
         )
@@ -164,7 +167,7 @@ def _encode_view(
     """Return the view's latents, scaled, those of the conditioning, unscaled, and the pooled hole mask."""
     canvas = reference.canvas
     height, width = canvas.latent_size
-    model.use(model.svd.vae)
+    model.announce(model.svd.vae, frames=len(warped), latent_size=canvas.latent_size)
     view = torch.empty(len(warped), 4, height, width)
     condition, mask = torch.empty_like(view), torch.empty(len(warped), 1, height, width)
     for first in range(0, len(warped), _CHUNK):
@@ -202,7 +205,8 @@ def _denoiser(
 ) -> Denoise:
     """Make the denoiser of a region: the UNet with that region's conditioning and reference features."""
     unet = model.svd.unet
-    model.use(unet, model.svd.vae if config.reinject else None)
+    vae = None if reinject is None else model.svd.vae
+    model.announce(unet, vae, frames=len(region.frames), latent_size=region.picture_size)
     device = model.device
     fixed = torch.cat([region.cut(condition), region.cut(mask)], dim=1).to(device)
     embedding = reference.embeddings[region.frames.start].to(device, unet.dtype)[None]
@@ -261,7 +265,7 @@ def _decode_into(
 ) -> Tensor:
     """Decode latents and take them inside the holes of the rendered view."""
     result = torch.empty_like(warped)
-    model.use(model.svd.vae)
+    model.announce(model.svd.vae, frames=len(warped), latent_size=reference.canvas.latent_size)
     for first in range(0, len(warped), _DECODED_BLOCK):
         last = min(first + _DECODED_BLOCK, len(warped))
         begin = max(0, first - _DECODED_CONTEXT)

@@ -20,6 +20,11 @@ class Region:
     rows: range
     columns: range
 
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Height and width."""
+        return len(self.rows), len(self.columns)
+
     def cut(self, clip: Tensor) -> Tensor:
         """Return this region's view of a tensor [F, C, h, w]."""
         return self.cut_frame(clip[self.frames.start : self.frames.stop])

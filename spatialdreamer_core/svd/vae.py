@@ -128,7 +128,10 @@ def _fitting_chunk(
     """Return how many frames of so many bytes each fit into free memory, and into 32-bit indices."""
     free = free_memory(vae.quant_conv.weight.device)
     largest = height * width * vae.config.block_out_channels[1]  # elements of a frame at the finest level
-    return max(1, min(most, int(free * _FREE_SHARE) // frame, (2**31 - 1) // largest))
+    chunk = max(1, min(most, int(free * _FREE_SHARE) // frame, (2**31 - 1) // largest))
+    if chunk < most:
+        _LOGGER.info("the VAE takes %d frame(s) of %dx%d at once, not %d", chunk, width, height, most)
+    return chunk
 
 
 def _encode(

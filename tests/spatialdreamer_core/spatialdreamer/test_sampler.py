@@ -402,6 +402,23 @@ def test_a_model_that_gives_nan(make_network, left, rendered):
         sample(network, encode_reference(network, left), *rendered, FAST)
 
 
+def test_announced_work_shrinks_with_the_windows(make_network, left, rendered):
+    network = make_network()
+    works: list = []
+    network.on_work = works.append
+
+    def short_of_memory(module, inputs):
+        if inputs[0].shape[1] > 4:
+            raise torch.OutOfMemoryError("out of memory")
+
+    network.svd.unet.register_forward_pre_hook(short_of_memory)
+    sample(network, encode_reference(network, left), *rendered, FAST)
+    frames = [work.frames for work in works if network.svd.unet in work.networks]
+    assert frames[0] == FRAMES
+    assert frames[-1] == 2
+    assert {(work.height, work.width) for work in works} == {(64, 64)}
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize(
     "options", [{}, {"window": 3, "overlap": 1}, {"guidance_max": 2.0, "reinject": True}]
@@ -440,11 +457,11 @@ def test_networks_that_come_to_the_device_only_when_announced(make_network, left
     """As ComfyUI moves them: whatever does not work next may be back on the CPU."""
     network = make_network(with_til=True)
 
-    def bring(networks):
+    def bring(work):
         for module in network.modules:
-            module.to("cuda" if any(module is wanted for wanted in networks) else "cpu")
+            module.to("cuda" if any(module is wanted for wanted in work.networks) else "cpu")
 
-    network.on_use = bring
+    network.on_work = bring
     config = SamplerConfig(steps=2, window=3, overlap=1, reinject=True)
     reference = encode_reference(network, left)
     reference._kept_bytes = 0
@@ -485,11 +502,11 @@ def test_a_network_works_only_after_it_was_announced(make_network, left, rendere
 
         handles.append(module.register_forward_pre_hook(check))
 
-    def on_use(networks):
+    def on_work(work):
         present.clear()
-        present.update(networks)
+        present.update(work.networks)
 
-    network.on_use = on_use
+    network.on_work = on_work
     for owner, module in [(svd.vae, svd.vae.encoder), (svd.vae, svd.vae.decoder)]:
         watch(owner, module)
     for module in (svd.unet, svd.image_encoder, network.refiner, network.til):
