@@ -96,7 +96,7 @@ def sample(
     )
 
     loaded: Region | None = None
-    check = None if on_wait is None else partial(_ignore_count, on_wait)
+    check = None if on_wait is None else lambda done: on_wait()
 
     def open_region(region: Region) -> Denoise:
         nonlocal loaded
@@ -114,7 +114,7 @@ def sample(
         noise = frame_noise(config.seed, region.frames, height=height, width=width, stream=_LATENT_NOISE)
         return region.cut_frame(noise).to(model.device)
 
-    plan = _plan(config)
+    plan = Plan(config.window, config.overlap, config.tile // FACTOR)
     model.announce(
         model.svd.unet, frames=min(plan.window, len(warped)), latent_size=plan.sides(height, width)
     )
@@ -249,11 +249,6 @@ def _reinject(
     return (SCALING * encode_frames(model.svd.vae, picture, on_frame=check)).to(clean)
 
 
-def _ignore_count(on_wait: Callable[[], None], done: int) -> None:
-    """Let a function without arguments follow the progress of something."""
-    on_wait()
-
-
 def _decode_into(
     model: SpatialDreamer,
     reference: Reference,
@@ -283,12 +278,6 @@ def _decode_into(
 def _report(on_frame: Callable[[int], None], begin: int, last: int, done: int) -> None:
     """Report the frames decoded of a block, whose context comes before and after it."""
     on_frame(min(begin + done, last))
-
-
-def _plan(config: SamplerConfig) -> Plan:
-    """Return how much is diffused at a time, in frames and latents."""
-    tile = config.tile // 64 * 64 // FACTOR
-    return Plan(config.window, config.overlap, tile)
 
 
 def _check_clip(model: SpatialDreamer, reference: Reference, warped: Tensor, hole: Tensor) -> None:

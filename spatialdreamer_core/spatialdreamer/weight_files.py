@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ..checks import InputError
-from ..svd.files import read_header
+from ..svd.files import compare_shapes, read_header
 
 _PUBLISHED = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
 
@@ -67,13 +67,11 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, name: str, 
     Raises:
         InputError: If a tensor is missing, unexpected or of another shape.
     """
-    wanted = {key: list(value.shape) for key, value in module.state_dict().items()}
-    got = {key: list(value.shape) for key, value in state.items()}
-    problems = {
-        "missing": [key for key in wanted if key not in got],
-        "unexpected": [key for key in got if key not in wanted],
-        "of another shape": [key for key in wanted if key in got and got[key] != wanted[key]],
-    }
+    wanted, got = (
+        {key: tuple(value.shape) for key, value in tensors.items()}
+        for tensors in (module.state_dict(), state)
+    )
+    problems = compare_shapes(wanted, got)
     told = [f"{len(keys)} {what}, e.g. {keys[0]}" for what, keys in problems.items() if keys]
     if told:
         raise InputError(

@@ -7,6 +7,7 @@ pickles can run code.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,17 @@ def read_header(file: Path) -> Header:
             "it again"
         )
     return header
+
+
+def compare_shapes(
+    wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
+) -> dict[str, list[str]]:
+    """List the names of tensors that differ, by what is wrong with them; each list may be empty."""
+    return {
+        "missing": [name for name in wanted if name not in found],
+        "unexpected": [name for name in found if name not in wanted],
+        "of another shape": [name for name, shape in wanted.items() if found.get(name, shape) != shape],
+    }
 
 
 def read_json(file: Path) -> dict:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..checks import InputError, one_line
-from .files import Header
+from .files import Header, compare_shapes
 from .sgm_keys import Table
 
 ADDRESS = "https://huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt"  # of the published model
@@ -39,17 +39,13 @@ def check_tensors(header: Header, networks: Iterable[tuple[nn.Module, Table]], *
         for name, tensor in network.state_dict().items()
         if name in table
     }
-    missing = [key for key in wanted if key not in header.shapes]
-    unexpected = [key for key in header.shapes if key not in wanted and not re.match(unused, key)]
-    misshapen = [
-        f"{key} {list(header.shapes[key])} for {list(shape)}"
-        for key, shape in wanted.items()
-        if header.shapes.get(key, shape) != shape
+    found = {key: shape for key, shape in header.shapes.items() if key in wanted or not re.match(unused, key)}
+    differences = compare_shapes(wanted, found)
+    differences["of another shape"] = [
+        f"{key} {list(found[key])} for {list(wanted[key])}" for key in differences["of another shape"]
     ]
     problems = [
-        f"{len(keys)} {what} (such as {', '.join(keys[:3])})"
-        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
-        if keys
+        f"{len(keys)} {what} (such as {', '.join(keys[:3])})" for what, keys in differences.items() if keys
     ]
     if problems:
         raise InputError(

@@ -15,6 +15,7 @@ disagree on.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -55,11 +56,16 @@ class Plan:
         """Return height and width of a region of a picture."""
         return min(self.tile or height, height), min(self.tile or width, width)
 
+    def cut(self, frames: int, height: int, width: int) -> tuple[list[range], list[range], list[range]]:
+        """Cut frames, rows and columns into spans; each three of them make a region."""
+        rows, columns = (
+            list(spans_in_turn(side, self.tile or side, self.tile_overlap)) for side in (height, width)
+        )
+        return list(spans_in_turn(frames, self.window, self.overlap)), rows, columns
+
     def count(self, frames: int, height: int, width: int) -> int:
         """Count the regions of a clip."""
-        tile_height, tile_width = self.sides(height, width)
-        rows = _count(height, tile_height, self.tile_overlap)
-        return _count(frames, self.window, self.overlap) * rows * _count(width, tile_width, self.tile_overlap)
+        return math.prod(map(len, self.cut(frames, height, width)))
 
     def smaller(self, frames: int, height: int, width: int) -> Plan | None:
         """Return a plan that takes about half of the memory: half the window, then half the tile; or None."""
@@ -169,14 +175,13 @@ def _diffuse_window(
     counter: _Counter,
 ) -> Tensor:
     """Diffuse one window, tile after tile; its first frames may be finished."""
-    height, width = clip.shape[-2:]
-    tile_height, tile_width = plan.sides(height, width)
+    _, all_rows, all_columns = plan.cut(len(frames), *clip.shape[-2:])
     window = clip[frames.start : frames.stop].clone()
     finished_frames = ramp(frames, done)
     rows_done = 0
-    for rows in spans_in_turn(height, tile_height, min(plan.tile_overlap, tile_height - 1)):
+    for rows in all_rows:
         columns_done = 0
-        for columns in spans_in_turn(width, tile_width, min(plan.tile_overlap, tile_width - 1)):
+        for columns in all_columns:
             region = Region(frames, rows, columns)
             open_weight = (1 - finished_frames)[:, None, None, None]
             open_weight = open_weight * (1 - ramp(rows, rows_done))[:, None]
@@ -252,15 +257,7 @@ def _diffuse_regions(
 
 def _weighted_regions(plan: Plan, length: int, height: int, width: int) -> list[tuple[Region, Tensor]]:
     """List all regions of a clip with their weights [F, 1, h, w], which sum to 1 at each place."""
-    tile_height, tile_width = plan.sides(height, width)
-    axes = []
-    for size, part, overlap in (
-        (length, plan.window, plan.overlap),
-        (height, tile_height, plan.tile_overlap),
-        (width, tile_width, plan.tile_overlap),
-    ):
-        cut = list(spans_in_turn(size, part, min(overlap, part - 1)))
-        axes.append(list(zip(cut, blend_weights(cut), strict=True)))
+    axes = [zip(cut, blend_weights(cut), strict=True) for cut in plan.cut(length, height, width)]
     return [
         (Region(frames, rows, columns), by_frame[:, None, None, None] * by_row[:, None] * by_column)
         for (frames, by_frame), (rows, by_row), (columns, by_column) in product(*axes)
@@ -286,9 +283,3 @@ def _check_finite(clean: Tensor) -> None:
             "the UNet must give finite latents, got NaN or infinity; load the model in another precision "
             "(bf16 or fp32), or check its weights"
         )
-
-
-def _count(length: int, size: int, overlap: int) -> int:
-    """Count the spans of an axis."""
-    size = min(size, length)
-    return sum(1 for _ in spans_in_turn(length, size, min(overlap, size - 1)))

@@ -10,8 +10,9 @@ whole by no more than elsewhere.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -63,17 +64,12 @@ def encode_frames(
     """
     check_video("frames", frames, channels=3)
     check_finite("frames", frames, "repair the frames")
-    if chunk is None:
-        height, width = (min(tile or side, side) for side in frames.shape[-2:])
-        frame = estimate_encoding_memory(vae.config, frames=1, height=height, width=width)
-        chunk = _fitting_chunk(vae, frame, height, width, most=_MOST_ENCODED)
-    portion = Portion(chunk, tile)
-    portion.check()
+    estimate = partial(estimate_encoding_memory, vae.config, frames=1)
+    portion = _first_portion(vae, estimate, frames.shape, chunk, tile, most=_MOST_ENCODED)
 
     def run(portion: Portion) -> Tensor:
         return _encode(vae, frames, portion, on_frame)
 
-    portion = replace(portion, chunk=min(portion.chunk, len(frames)))
     return run_within_memory(run, portion, longer_side=max(frames.shape[-2:]), task="encoding")
 
 
@@ -107,31 +103,37 @@ def decode_latents(
     """
     check_video("latents", latents, channels=4)
     check_finite("latents", latents, "sample in bfloat16 or float32, or with less guidance")
-    if chunk is None:
-        height, width = (min(tile or side * FACTOR, side * FACTOR) for side in latents.shape[-2:])
-        dtype = next(vae.decoder.parameters()).dtype
-        frame = estimate_decoding_memory(vae.config, frames=1, height=height, width=width, dtype=dtype)
-        chunk = _fitting_chunk(vae, frame, height, width, most=_MOST_DECODED)
-    portion = Portion(chunk, tile)
-    portion.check()
+    dtype = next(vae.decoder.parameters()).dtype
+    estimate = partial(estimate_decoding_memory, vae.config, frames=1, dtype=dtype)
+    shape = (*latents.shape[:2], *(FACTOR * side for side in latents.shape[2:]))
+    portion = _first_portion(vae, estimate, shape, chunk, tile, most=_MOST_DECODED)
 
     def run(portion: Portion) -> Tensor:
         return _decode(vae, latents, portion, on_frame)
 
-    portion = replace(portion, chunk=min(portion.chunk, len(latents)))
     return run_within_memory(run, portion, longer_side=max(latents.shape[-2:]) * FACTOR, task="decoding")
 
 
-def _fitting_chunk(
-    vae: AutoencoderKLTemporalDecoder, frame: int, height: int, width: int, *, most: int
-) -> int:
-    """Return how many frames of so many bytes each fit into free memory, and into 32-bit indices."""
-    free = free_memory(vae.quant_conv.weight.device)
-    largest = height * width * vae.config.block_out_channels[1]  # elements of a frame at the finest level
-    chunk = max(1, min(most, int(free * _FREE_SHARE) // frame, (2**31 - 1) // largest))
-    if chunk < most:
-        _LOGGER.info("the VAE takes %d frame(s) of %dx%d at once, not %d", chunk, width, height, most)
-    return chunk
+def _first_portion(
+    vae: AutoencoderKLTemporalDecoder,
+    estimate: Callable[..., int],  # bytes of one frame of a height and width
+    shape: Sequence[int],  # [F, C, H, W] of the frames
+    chunk: int | None,
+    tile: int,
+    *,
+    most: int,
+) -> Portion:
+    """Return what to begin with: the chunk that is asked for, or what fits into memory and 32-bit indices."""
+    if chunk is None:
+        height, width = (min(tile or side, side) for side in shape[2:])
+        free = int(free_memory(vae.quant_conv.weight.device) * _FREE_SHARE)
+        largest = height * width * vae.config.block_out_channels[1]  # elements of a frame at the finest level
+        chunk = max(1, min(most, free // estimate(height=height, width=width), (2**31 - 1) // largest))
+        if chunk < most:
+            _LOGGER.info("the VAE takes %d frame(s) of %dx%d at once, not %d", chunk, width, height, most)
+    portion = Portion(chunk, tile)
+    portion.check()
+    return replace(portion, chunk=min(chunk, shape[0]))
 
 
 def _encode(
