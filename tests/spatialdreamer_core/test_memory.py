@@ -1,8 +1,12 @@
+import subprocess
+import sys
+
 import psutil
 import pytest
 import torch
 
-from spatialdreamer_core.memory import attempt, free_memory, is_out_of_memory
+from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.memory import attempt, free_memory, is_out_of_memory, require_memory
 
 
 def test_out_of_memory_is_told_from_other_errors():
@@ -31,3 +35,23 @@ def test_an_attempt_gives_none_when_memory_does_not_suffice():
 
 def test_free_memory_is_a_part_of_the_machines():
     assert 0 < free_memory(torch.device("cpu")) <= psutil.virtual_memory().total
+
+
+def test_what_does_not_fit_is_refused_before_it_is_allocated():
+    require_memory(1, what="a pixel", remedy="none")
+    with pytest.raises(
+        InputError, match=r"a photo of 9x9 needs about 1048576\.0 GB of memory, got .* free; shrink it"
+    ):
+        require_memory(2**50, what="a photo of 9x9", remedy="shrink it")
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="no such limits here")
+def test_free_memory_respects_the_limits_of_the_process():
+    code = (
+        "import resource, torch; from spatialdreamer_core.memory import free_memory\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, resource.RLIM_INFINITY))\n"
+        "print(free_memory(torch.device('cpu')))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 < int(found.stdout) <= 2**28
