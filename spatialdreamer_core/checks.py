@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import numbers
+import types
+from dataclasses import fields
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
 import torch
 from torch import Tensor
 
@@ -111,3 +116,40 @@ def check_inverse_depth(depth: Tensor) -> None:
             f"`depth` must be inverse depth in [0, 1], got values from {low:.4g} to {high:.4g}; "
             "normalise it over the scene first (metres: use 1 / depth)"
         )
+
+
+def check_types(settings: Any) -> None:
+    """Check that each field of a dataclass of settings is of its declared type; an int will do for a float.
+
+    Raises:
+        InputError: For the first field that does not, as when a program or a JSON file gives "2" for 2.
+    """
+    declared = get_type_hints(type(settings))
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if not _is_a(value, declared[field.name]):
+            raise InputError(
+                f"{field.name} must be of type {_type_name(declared[field.name])}, got {value!r:.60}; "
+                "give a value of that type"
+            )
+
+
+def _is_a(value: Any, declared: Any) -> bool:
+    """Tell whether a value is of a declared type; True and False are no numbers here."""
+    if get_origin(declared) in (Union, types.UnionType):
+        return any(_is_a(value, option) for option in get_args(declared))
+    if get_origin(declared) is Literal:
+        return isinstance(value, type(get_args(declared)[0]))  # which of them is `check_choice`'s to say
+    if declared in (float, int):
+        number = numbers.Real if declared is float else numbers.Integral  # NumPy's, too
+        return isinstance(value, number) and not isinstance(value, bool)
+    return isinstance(value, get_origin(declared) or declared)
+
+
+def _type_name(declared: Any) -> str:
+    """Name a declared type as Python does, short."""
+    if get_origin(declared) in (Union, types.UnionType):
+        return " or ".join(_type_name(option) for option in get_args(declared))
+    if get_origin(declared) is Literal:
+        return type(get_args(declared)[0]).__name__
+    return "None" if declared is type(None) else getattr(declared, "__name__", str(declared))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .checks import InputError, check_choice, check_range
+from .checks import InputError, check_choice, check_range, check_types
 from .dvg import MAX_DILATION, MAX_FEATHER
 
 MAX_STEPS = 200
@@ -52,6 +52,7 @@ class SamplerConfig:
         Raises:
             InputError: For the first one that is out of range.
         """
+        check_types(self)
         check_range("steps", self.steps, 1, MAX_STEPS)
         check_range("seed", self.seed, 0, MAX_SEED)
         check_range("deviation", self.deviation, 0, MAX_DEVIATION)

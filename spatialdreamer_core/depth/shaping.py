@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import InputError, check_inverse_depth, check_range
+from ..checks import InputError, check_inverse_depth, check_range, check_types
 from .edges import dilate_foreground, snap_edges
 
 MAX_FOREGROUND_SCALE = 3.0
@@ -53,6 +53,7 @@ class DepthShaping:
         Raises:
             InputError: For the first one that breaks its rule.
         """
+        check_types(self)
         check_range("foreground_scale", self.foreground_scale, -MAX_FOREGROUND_SCALE, MAX_FOREGROUND_SCALE)
         check_range("depth_gamma", self.gamma, MIN_GAMMA, MAX_GAMMA)
         check_range("depth_near", self.near, 0.0, 1.0)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checks import InputError, check_range, check_video
+from ..checks import InputError, check_range, check_types, check_video
 from ..memory import is_out_of_memory, release_cached_memory
 from ..weights.download import OnProgress
 from .composite import composite
@@ -44,6 +44,7 @@ class InpaintConfig:
         Raises:
             InputError: For the first one that breaks its rule.
         """
+        check_types(self)
         check_range("steps", self.steps, 1, 1000)
         check_range("guidance", self.guidance, 1, 50)
         check_range("size", self.size, 64, 4096, "px")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..checks import InputError, check_choice, check_range
+from ..checks import InputError, check_choice, check_range, check_types
 
 STAGES = ("untrained", "stage1", "stage2")
 SVD_CLEAN_TIMESTEP = math.log(0.002) / 4  # SVD's noise time ln(sigma) / 4 at its least sigma: a clean frame
@@ -35,8 +35,7 @@ class SpatialDreamerConfig:
         Raises:
             InputError: For the first one that breaks its rule.
         """
-        for field in dataclasses.fields(self):
-            _check_type(field.name, getattr(self, field.name), field.default)
+        check_types(self)
         check_choice("stage", self.stage, STAGES)
         check_range("til_neighbours", self.til_neighbours, 2, 64, "frames")
         if self.til_neighbours % 2:
@@ -72,10 +71,3 @@ class SpatialDreamerConfig:
         config = cls(**settings)
         config.check()
         return config
-
-
-def _check_type(name: str, value: object, default: object) -> None:
-    """Check that a setting has its default's type; whole numbers will do for floats."""
-    wanted = (int, float) if isinstance(default, float) else type(default)
-    if not isinstance(value, wanted) or (isinstance(value, bool) and not isinstance(default, bool)):
-        raise InputError(f"{name} must be of type {type(default).__name__}, got {value!r}")

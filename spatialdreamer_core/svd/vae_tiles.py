@@ -14,7 +14,7 @@ from functools import partial
 
 from torch import Tensor
 
-from ..checks import InputError
+from ..checks import InputError, check_types
 from ..memory import attempt
 from .spans import blend_weights, cut_spans
 
@@ -37,6 +37,7 @@ class Portion:
         Raises:
             InputError: For the first one that breaks its rule.
         """
+        check_types(self)
         if self.chunk < 1:
             raise InputError(f"chunk must be at least 1 frame, got {self.chunk}; 8 suits most GPUs")
         if self.tile < 0 or self.tile % TILE_STEP:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
-from ..checks import InputError, check_choice, check_range
+from ..checks import InputError, check_choice, check_range, check_types
 from ..depth import (
     DEFAULT_STRENGTH,
     DEPTH_KINDS,
@@ -23,6 +24,7 @@ EYES = ("right", "left", "both")
 BORDERS = ("none", "ease", "floating_window")
 CODECS = ("auto", "libx264", "libx265")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+MAX_SECONDS = 10_000_000.0  # latest start or end; no film is longer
 MAX_H264_WIDTH = 4096  # px; many players refuse wider H.264
 
 
@@ -45,7 +47,9 @@ class ConvertConfig:
     flow: str = "dis_fast"  # optical flow method, one of flow.FLOW_METHODS
     border: str = "none"  # what keeps near things that the frame's sides cut behind the frame, one of BORDERS
     border_width: float = 5.0  # width of the border that "ease" flattens, % of the width, 0 to 25
-    depth_file: str | None = None  # file or folder whose depth is used instead of an estimator's
+    depth_file: str | os.PathLike[str] | None = (
+        None  # file or folder whose depth is used instead of an estimator's
+    )
     depth_kind: str = "inverse"  # what the values in depth_file mean, one of depth.DEPTH_KINDS
     device: str = "auto"  # where views are rendered and models run: "auto", "cpu", "cuda" or "cuda:N"
     foreground_scale: float = 0.0  # share of the range for the foreground, -3 to 3, as in iw3
@@ -62,6 +66,7 @@ class ConvertConfig:
         Raises:
             InputError: For the first one that breaks its rule.
         """
+        check_types(self)
         check_choice("format", self.format, FORMATS)
         check_range("divergence", self.divergence, 0.0, MAX_DIVERGENCE, "% of width")
         check_range("convergence", self.convergence, 0.0, 1.0)
@@ -78,7 +83,7 @@ class ConvertConfig:
         check_range("crf", self.crf, 0, 51)
         for name, value in (("start", self.start), ("end", self.end)):
             if value is not None:
-                check_range(name, value, 0.0, float("inf"), "seconds")
+                check_range(name, value, 0.0, MAX_SECONDS, "seconds")
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise InputError(f"end must be later than start ({self.start:g} s), got {self.end:g} s")
 

@@ -1,7 +1,18 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
-from spatialdreamer_core.checks import InputError, check_choice, check_finite, check_range, check_video
+from spatialdreamer_core.checks import (
+    InputError,
+    check_choice,
+    check_finite,
+    check_range,
+    check_types,
+    check_video,
+)
+from spatialdreamer_core.video import ConvertConfig
 
 
 def test_range_error_states_rule_value_and_unit():
@@ -38,3 +49,31 @@ def test_choice_lists_the_choices():
 def test_finite_counts_what_is_wrong():
     with pytest.raises(InputError, match="got 2 NaN or infinite values; mend it"):
         check_finite("depth", torch.tensor([0.0, float("nan"), float("inf")]), "mend it")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"divergence": "2"}, "divergence must be of type float, got '2'"),
+        ({"divergence": True}, "divergence must be of type float, got True"),
+        ({"crf": 18.0}, r"crf must be of type int, got 18\.0"),
+        ({"audio": 1}, "audio must be of type bool, got 1"),
+        ({"eye": ["right"]}, r"eye must be of type str, got \['right'\]"),
+        ({"start": "0:10"}, "start must be of type float or None, got '0:10'"),
+        ({"depth_file": 7}, "depth_file must be of type str or PathLike or None, got 7"),
+    ],
+)
+def test_settings_of_another_type_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        ConvertConfig(**changes).check()
+
+
+def test_settings_take_ints_for_floats_numpys_numbers_and_paths():
+    check_types(
+        ConvertConfig(divergence=2, start=np.float32(1), crf=np.int64(20), depth_file=Path("depth.npz"))
+    )
+
+
+def test_a_moment_must_be_finite():
+    with pytest.raises(InputError, match=r"start must be between 0 and 1e\+07 \(seconds\), got inf"):
+        ConvertConfig(start=float("inf")).check()
