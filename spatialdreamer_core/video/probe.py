@@ -21,6 +21,7 @@ from .color import ColorInfo
 
 _TEXT_ART_CODECS = {"ansi", "bintext", "idf", "xbin"}  # FFmpeg draws text files as pictures
 _FALLBACK_RATE = Fraction(25)
+_LONGEST_RUN_IN = 1  # seconds of sound before time 0
 _HIGHEST_RATE = 1000  # frames per second; above it a stated rate is a clock, not a rate
 
 
@@ -104,10 +105,12 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
 def clock_start(container: InputContainer) -> Fraction:
     """Return the time, in seconds of the file's clock, that is our time 0.
 
-    Streams cut from a broadcast do not start at 0, and all times count from their start. A negative start is
-    only the run-in of an audio decoder, so 0 stays 0.
+    Streams cut from a broadcast do not start at 0, and all times count from their start. A start a little
+    below 0 is only the run-in of an audio decoder, so 0 stays 0; one far below is that of a clock about to
+    wrap.
     """
-    return Fraction(max(container.start_time or 0, 0), av.time_base)
+    start = Fraction(container.start_time or 0, av.time_base)
+    return start if start > 0 or start < -_LONGEST_RUN_IN else Fraction(0)
 
 
 def stream_time_base(stream: VideoStream) -> Fraction:
