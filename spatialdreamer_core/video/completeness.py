@@ -156,7 +156,11 @@ def _check_ogg(file: BinaryIO, size: int) -> bool | None:
 
 
 def _check_flash(file: BinaryIO, size: int) -> bool | None:
-    """FLV: each tag is followed by its size."""
+    """FLV: the size is often among the tags; each of FLV's own tags is followed by its size."""
+    head = _read_at(file, 0, 2**14)
+    place = head.find(b"filesize\0")
+    if place >= 0 and (stated := struct.unpack(">d", head[place + 9 : place + 17])[0]) > 0:
+        return stated <= size
     (length,) = struct.unpack(">I", _read_at(file, size - 4, 4))
     if not 11 <= length <= size - 4:
         return None

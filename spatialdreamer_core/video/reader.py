@@ -37,6 +37,7 @@ _SEEK_MARGIN = 0.5  # seconds: the pictures just before a key frame may depend o
 _MISSING_END = 1.0  # seconds that may be missing at the end before a file counts as broken off
 _MISSING_FRAMES = 2  # that may be missing at the end before a file counts as broken off
 _MAX_FAILURES = 25  # packets in a row that cannot be decoded before the file counts as broken off
+_STATING_FORMATS = ("flv", "asf")  # whose duration of the whole is not an estimate
 _LONGEST_GROUP = 3000  # packets that are kept while a key frame is looked for
 
 
@@ -351,7 +352,8 @@ class _Clock:
 
 def _stated_end(container: InputContainer, stream: VideoStream) -> float:
     """Return at which time the video ends by its own header, or 0 where the header does not say."""
-    if may_leap(container) or not (stream.duration or "DURATION" in stream.metadata):
+    stated = stream.duration or "DURATION" in stream.metadata or container.format.name in _STATING_FORMATS
+    if may_leap(container) or not stated:
         return 0.0
     start = (stream.start_time or 0) * stream_time_base(stream) - clock_start(container)
     return (stream_duration(container, stream) or 0.0) + float(start)
