@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from ..checks import InputError
 from ..media import film_stream, open_media
+from ..parsing import parsing
 from .color import ColorInfo
 
 _TEXT_ART_CODECS = {"ansi", "bintext", "idf", "xbin"}  # FFmpeg draws text files as pictures
@@ -50,7 +51,10 @@ def probe(path: str | Path) -> VideoInfo:
     Raises:
         InputError: If the file is missing, empty, no video, or holds no frame that can be decoded.
     """
-    with open_video(path) as (container, stream):
+    with (
+        parsing(path, rule="input must be a whole video file", remedy="copy or download it again"),
+        open_video(path) as (container, stream),
+    ):
         frame = _first_frame(container, stream, Path(path))
         width, height = frame.width, frame.height
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)

@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from ..checks import InputError
+from ..parsing import parsing
 from .color import ColorConverter, ColorInfo
 from .completeness import IncompleteInput, is_whole
 from .deinterlace import Deinterlacer
@@ -180,7 +181,10 @@ def _decode(
     path: Path, end: float | None, *, seek_to: float | None, deinterlace: bool
 ) -> Generator[_Decoded, None, None]:
     """Decode frames, repair their times and notice a file that breaks off."""
-    with open_video(path) as (container, stream):
+    with (
+        parsing(path, rule="input must be a whole video file", remedy="copy or download it again"),
+        open_video(path) as (container, stream),
+    ):
         time_base, context = stream_time_base(stream), stream.codec_context
         clock = _Clock(time_base, step=1 / stream_rate(stream), origin=clock_start(container))
         deinterlacer = Deinterlacer(context) if deinterlace else None

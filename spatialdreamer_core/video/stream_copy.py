@@ -9,11 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Disposition
 
+from ..checks import one_line
 from ..media import film_stream, open_media
 from .probe import clock_start
 from .timeline import read_in_time
@@ -68,8 +68,7 @@ class StreamCopy:
             )
             self._tracks: dict[int, Track] = plan.add_to(output)
             if "subtitle" in kinds:
-                _copy_tags(self._container, output)
-                _copy_chapters(self._container, output, start=start or Fraction(0), end=end)
+                self._copy_tags_and_chapters()
             self._stack = stack.pop_all()
         self._origin = Fraction(0)
         self._last_dts: dict[int, int] = {}
@@ -115,6 +114,14 @@ class StreamCopy:
         self._packets = iter(())
         self._stack.close()
 
+    def _copy_tags_and_chapters(self) -> None:
+        """Copy what belongs to the file as a whole; damage to it is no reason to stop."""
+        try:
+            _copy_tags(self._container, self._output)
+            _copy_chapters(self._container, self._output, start=self._start or Fraction(0), end=self._end)
+        except Exception as error:
+            _LOGGER.warning("%s: its tags or chapters are left out (%s)", self._source, one_line(error))
+
     def _read(self) -> tuple[Fraction, Packet] | None:
         """Return the next packet in range with its time in the source, or None at the end."""
         for time, packet in self._packets:
@@ -155,16 +162,16 @@ class StreamCopy:
             for converted in track.finish() if packet is None else track.convert(packet):
                 converted.stream = track.stream
                 self._output.mux(converted)
-        except av.error.FFmpegError as error:
-            if isinstance(error, OSError):
-                raise
+        except OSError:
+            raise  # the disk is full, and the like
+        except Exception as error:
             if index not in self._refused:
                 self._refused.add(index)
                 _LOGGER.warning(
                     "%s: packets of %s cannot be written and are left out (%s)",
                     self._source,
                     describe(self._container.streams[index]),
-                    error.strerror,
+                    one_line(error),
                 )
 
 

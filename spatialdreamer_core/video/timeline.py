@@ -23,6 +23,7 @@ from av.format import Flags
 from av.packet import Packet
 from av.stream import Disposition
 
+from ..checks import one_line
 from ..media import film_stream
 from .probe import clock_start, stream_rate
 
@@ -212,8 +213,8 @@ def read_in_time(
                 held_since = timeline.position
             held.setdefault(packet.stream_index, deque()).append(packet)
             yield from _release(timeline, held, origin, wait=True)
-    except av.error.FFmpegError as error:
-        _LOGGER.warning("%s: its sound and subtitles end early (%s)", path, error.strerror)
+    except Exception as error:  # whatever a damaged file makes FFmpeg and PyAV raise
+        _LOGGER.warning("%s: its sound and subtitles end early (%s)", path, one_line(error))
     yield from _release(timeline, held, origin, wait=False)
 
 

@@ -29,7 +29,6 @@ _SCAN_BYTES = 512 * 2**20  # of the file looked through for streams that seem to
 _COVERS_WITHIN = 100  # packets; covers are read first of all
 _TEXT_CODECS = {"mov": "mov_text", "mp4": "mov_text", "matroska": "subrip"}
 _KEPT_TAGS = ("language", "title")
-_REFUSALS = (av.error.FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError)  # PyAV's
 
 
 class Track:
@@ -274,7 +273,7 @@ def _holds(track_type: type[Track], stream: Stream, packets: list[Packet], forma
             for packet in (*converted, *track.finish()):
                 packet.stream = track.stream
                 trial.mux(packet)
-    except _REFUSALS as error:
+    except Exception as error:  # PyAV's own, FFmpeg's, or of an attribute that older versions lack
         _LOGGER.debug("%s refuses %s: %s", format_name, describe(stream), error)
         return False
     return True

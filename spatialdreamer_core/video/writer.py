@@ -166,6 +166,8 @@ class VideoWriter:
                 copy.write_until(pts * self._time_base)
         except OSError as error:
             raise write_error(self.path, error) from error
+        except av.error.FFmpegError as error:
+            raise self._refused(error) from error
 
     def __exit__(
         self,
@@ -181,9 +183,19 @@ class VideoWriter:
         except OSError as failure:
             self._discard()
             raise write_error(self.path, failure) from failure
+        except av.error.FFmpegError as failure:
+            self._discard()
+            raise self._refused(failure) from failure
         except BaseException:
             self._discard()
             raise
+
+    def _refused(self, error: av.error.FFmpegError) -> InputError:
+        """Make the error for what the encoder or the container does not take."""
+        return InputError(
+            f"the frames must fit {self._codec} and {self.path.suffix}, got an error of FFmpeg "
+            f"({error.strerror}) for {self.path}; write a .mkv file, or choose another codec"
+        )
 
     def _open(self) -> None:
         """Open the temporary file, the encoder and the audio, and write the header."""
