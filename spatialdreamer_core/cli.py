@@ -14,9 +14,11 @@ from pathlib import Path
 
 from . import __version__
 from .checks import InputError
-from .video.config import BORDERS, CODECS, EYES, PRESETS, ConvertConfig
+from .video.completeness import IncompleteInput
+from .video.config import BORDERS, CODECS, DEINTERLACING, EYES, PRESETS, ConvertConfig
 
 USER_ERROR = 2  # exit code
+INCOMPLETE = 3  # exit code of a conversion whose input is cut short or damaged
 INTERRUPTED = 130  # exit code of a command ended by Ctrl-C
 
 
@@ -27,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         return options.run(options)
+    except IncompleteInput as error:
+        print(f"spatialdreamer: {error}", file=sys.stderr)
+        return INCOMPLETE
     except InputError as error:
         print(f"spatialdreamer: {error}", file=sys.stderr)
         return USER_ERROR
@@ -171,6 +176,18 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--end", type=_seconds, metavar="TIME", default=None, help="last moment, likewise")
     convert.add_argument("--no-audio", dest="audio", action="store_false", help="leave the sound out")
+    convert.add_argument(
+        "--deinterlace",
+        choices=DEINTERLACING,
+        default=default.deinterlace,
+        help="auto: frames that are marked as interlaced are made whole",
+    )
+    convert.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="convert what is there of an input that is cut short or damaged; otherwise the exit code is "
+        f"{INCOMPLETE}",
+    )
     convert.add_argument("--codec", choices=CODECS, default=default.codec, help="video encoder")
     convert.add_argument("--crf", type=int, default=default.crf, help="quality, 0 (lossless) to 51 (worst)")
     convert.add_argument("--preset", choices=PRESETS, default=default.preset, help="speed of the encoder")

@@ -22,6 +22,7 @@ from ..stereo import FORMATS
 
 EYES = ("right", "left", "both")
 BORDERS = ("none", "ease", "floating_window")
+DEINTERLACING = ("auto", "off")
 CODECS = ("auto", "libx264", "libx265")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 MAX_SECONDS = 10_000_000.0  # latest start or end; no film is longer
@@ -60,6 +61,11 @@ class ConvertConfig:
     edge_dilation: int = 0  # px by which foregrounds grow, 0 to 10
     guided_upsampling: bool = False  # whether depth's edges move to the edges of the frame's colours
 
+    deinterlace: Literal["auto", "off"] = (
+        "auto"  # "auto": frames that are marked as interlaced are made whole
+    )
+    allow_incomplete: bool = False  # whether an input that is cut short or damaged counts as converted
+
     def check(self) -> None:
         """Check every setting.
 
@@ -79,6 +85,7 @@ class ConvertConfig:
         check_choice("flow", self.flow, FLOW_METHODS)
         self.shaping().check()
         check_choice("codec", self.codec, CODECS)
+        check_choice("deinterlace", self.deinterlace, DEINTERLACING)
         check_choice("preset", self.preset, PRESETS)
         check_range("crf", self.crf, 0, 51)
         for name, value in (("start", self.start), ("end", self.end)):

@@ -6,6 +6,7 @@ encoder. Memory does not depend on the length; the output appears under its name
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
@@ -22,15 +23,18 @@ from ..flow import FlowEstimator, open_flow
 from ..stereo import apply_floating_window, pack, packed_size
 from .borders import treat_borders
 from .clock import StageClock
+from .completeness import IncompleteInput, check_whole
 from .config import ConvertConfig
 from .depth_source import DepthSource, choose_depth, open_depth
 from .photo import is_photo, read_photo_as_film, write_photo
 from .prefetch import prefetch
 from .preview import preview_sheet, to_image
 from .probe import VideoInfo, probe
-from .reader import VideoFrame, read_frames
+from .reader import VideoFrame, has_frames, read_frames, until_broken
 from .stages import Rendered, analyse, estimate, fill, place, refine, render
 from .writer import VideoWriter
+
+_LOGGER = logging.getLogger(__name__)
 
 Progress = Callable[[int, "int | None", "np.ndarray | None"], None]
 _PREVIEW_EVERY = 12  # frames
@@ -69,6 +73,8 @@ def convert(
 
     Raises:
         InputError: For a file or setting that cannot be used.
+        IncompleteInput: If the input is cut short or damaged, unless `config.allow_incomplete`: before the
+            work where its structure tells so, else when the output, with all that could be read, is in place.
     """
     input_path, output_path = Path(input_path), Path(output_path)
     config = config or ConvertConfig()
@@ -81,6 +87,9 @@ def convert(
         source = choose_depth(config, depth_model, device)
         return _convert_photo(input_path, output_path, config, device, source, on_progress, sheet_path, clock)
     info = probe(input_path)
+    if config.end is None and not config.allow_incomplete:
+        check_whole(input_path)
+    faults: list[IncompleteInput] = []
     source = choose_depth(config, depth_model, device)
     flow = open_flow(config.flow, device=device)
     total = _count_frames(info, config)
@@ -97,7 +106,8 @@ def convert(
         crf=config.crf,
         preset=config.preset,
         sample_aspect_ratio=aspect,
-        audio_from=input_path if config.audio and info.audio_codecs else None,
+        audio_from=input_path if config.audio else None,
+        extras_from=input_path,
         audio_start=config.start,
         audio_end=config.end,
         metadata=metadata,
@@ -105,7 +115,15 @@ def convert(
         with open_depth(
             source, input_path, config, total=total, on_survey=on_survey, clock=clock
         ) as estimator:
-            frames = read_frames(input_path, start=config.start, end=config.end)
+            frames = until_broken(
+                read_frames(
+                    input_path,
+                    start=config.start,
+                    end=config.end,
+                    deinterlace=config.deinterlace == "auto",
+                ),
+                faults.append,
+            )
             for pts, packed, sheet in _packed(
                 frames, config, device, estimator, flow, _middle(total, sheet_path), clock
             ):
@@ -115,6 +133,10 @@ def convert(
                     write_photo(sheet_path, sheet)
                 done += 1
                 on_progress(done, total, packed if done % _PREVIEW_EVERY == 1 else None)
+    if faults and not config.allow_incomplete:
+        raise IncompleteInput(f"{faults[0]}; the {done} frames before are in {output_path}") from faults[0]
+    for fault in faults:
+        _LOGGER.warning("%s", fault)
     return done
 
 
@@ -150,6 +172,8 @@ def _count_frames(info: VideoInfo, config: ConvertConfig) -> int | None:
     duration = info.duration or info.frame_count / float(info.frame_rate)
     start, end = config.start or 0.0, min(config.end or duration, duration)
     if start >= duration:
+        if has_frames(info.path, start=start):
+            return None  # the duration is wrong
         raise InputError(f"start must be less than the video's duration ({duration:.2f} s), got {start:g} s")
     return max(1, round((end - start) * float(info.frame_rate)))
 

@@ -21,7 +21,7 @@ from .clock import StageClock
 from .config import ConvertConfig
 from .given_depth import survey_given_depth
 from .photo import is_photo, read_photo_as_film
-from .reader import count_frames, read_frames
+from .reader import count_frames, read_frames, until_broken
 from .survey import survey_depth
 
 DepthSource = DepthFile | DepthModel | None  # None is the builtin estimator
@@ -72,7 +72,12 @@ def open_depth(
     if photo:
         frames = read_photo_as_film(input_path)
     else:
-        frames = read_frames(input_path, start=config.start, end=config.end)
+        frames = until_broken(
+            read_frames(
+                input_path, start=config.start, end=config.end, deinterlace=config.deinterlace == "auto"
+            ),
+            lambda fault: None,  # the second pass tells
+        )
     if not isinstance(source, DepthFile):
         scenes = survey_depth(frames, model=source, total=total, on_progress=on_survey, clock=clock)
         yield ModelStream(source, scenes, strength=config.depth_stability)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +13,16 @@ import cv2
 import numpy as np
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
-from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ..checks import InputError
+from ..media import film_stream, open_media
+from ..parsing import parsing
 from .color import ColorInfo
 
 _TEXT_ART_CODECS = {"ansi", "bintext", "idf", "xbin"}  # FFmpeg draws text files as pictures
 _FALLBACK_RATE = Fraction(25)
+_LONGEST_RUN_IN = 1  # seconds of sound before time 0
 _HIGHEST_RATE = 1000  # frames per second; above it a stated rate is a clock, not a rate
 
 
@@ -50,7 +51,10 @@ def probe(path: str | Path) -> VideoInfo:
     Raises:
         InputError: If the file is missing, empty, no video, or holds no frame that can be decoded.
     """
-    with open_video(path) as (container, stream):
+    with (
+        parsing(path, rule="input must be a whole video file", remedy="copy or download it again"),
+        open_video(path) as (container, stream),
+    ):
         frame = _first_frame(container, stream, Path(path))
         width, height = frame.width, frame.height
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
@@ -89,9 +93,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
     """
     path = Path(path)
     with open_media(path) as container:
-        stream = next(
-            (s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None
-        )
+        stream = film_stream(container)
         if stream is None:
             raise InputError(f"input must have a video stream, got {path} without one; choose a video file")
         if stream.codec_context is None:
@@ -104,39 +106,15 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
         yield container, stream
 
 
-@contextmanager
-def open_media(path: Path) -> Iterator[InputContainer]:
-    """Open a file with FFmpeg and close it when done.
-
-    Raises:
-        InputError: If the file is missing, a folder, empty or nothing that FFmpeg knows.
-    """
-    if os.path.isdir(path):
-        raise InputError(f"input must be a video file, got the folder {path}; give one file in it")
-    if not os.path.exists(path):
-        raise InputError(f"input must be an existing file, got {path}; check the name")
-    if path.stat().st_size == 0:
-        raise InputError(f"input must not be empty, got 0 bytes in {path}; copy or download it again")
-    try:
-        container = av.open(str(path.absolute()), metadata_errors="replace")
-    except av.error.FFmpegError as error:
-        raise InputError(
-            f"input must be a whole video file, got {path} ({error.strerror}); "
-            "copy or download it again if it was cut short, or choose another file"
-        ) from error
-    try:
-        yield container
-    finally:
-        container.close()
-
-
 def clock_start(container: InputContainer) -> Fraction:
     """Return the time, in seconds of the file's clock, that is our time 0.
 
-    Streams cut from a broadcast do not start at 0, and all times count from their start. A negative start is
-    only the run-in of an audio decoder, so 0 stays 0.
+    Streams cut from a broadcast do not start at 0, and all times count from their start. A start a little
+    below 0 is only the run-in of an audio decoder, so 0 stays 0; one far below is that of a clock about to
+    wrap.
     """
-    return Fraction(max(container.start_time or 0, 0), av.time_base)
+    start = Fraction(container.start_time or 0, av.time_base)
+    return start if start > 0 or start < -_LONGEST_RUN_IN else Fraction(0)
 
 
 def stream_time_base(stream: VideoStream) -> Fraction:

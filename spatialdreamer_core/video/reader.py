@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -13,10 +13,14 @@ from typing import NamedTuple
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from ..checks import InputError
+from ..parsing import parsing
 from .color import ColorConverter, ColorInfo
+from .completeness import IncompleteInput, is_whole
+from .deinterlace import Deinterlacer
 from .probe import (
     clock_start,
     display_matrix,
@@ -26,13 +30,16 @@ from .probe import (
     stream_time_base,
     upright,
 )
+from .timeline import LARGEST_GLITCH, Timeline, may_leap, move, packet_time
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 _SEEK_MARGIN = 0.5  # seconds: the pictures just before a key frame may depend on an earlier one
-_LARGEST_GLITCH = 1.0  # seconds; a longer step back in time is a new clock, not a misplaced frame
 _MISSING_END = 1.0  # seconds that may be missing at the end before a file counts as broken off
+_MISSING_FRAMES = 2  # that may be missing at the end before a file counts as broken off
 _MAX_FAILURES = 25  # packets in a row that cannot be decoded before the file counts as broken off
+_STATING_FORMATS = ("flv", "asf")  # whose duration of the whole is not an estimate
+_LONGEST_GROUP = 3000  # packets that are kept while a key frame is looked for
 
 
 class VideoFrame(NamedTuple):
@@ -49,28 +56,35 @@ class VideoFrame(NamedTuple):
 
 
 def read_frames(
-    path: str | Path, *, start: float | None = None, end: float | None = None
+    path: str | Path,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    deinterlace: bool = True,
 ) -> Generator[VideoFrame, None, None]:
     """Decode a video lazily; the file is closed when the iterator ends, fails or is closed.
 
     Times are those of the file, counted from its start where its clock does not begin at 0. Missing or
-    repeated ones are repaired, so that pts always rise. A damaged packet is skipped with a warning; a file
-    that breaks off raises an error after its last good frame. Frames are resized to the first one's size.
+    repeated ones are repaired, so that pts always rise, also where the clock restarts. A damaged packet is
+    skipped with a warning; a file that breaks off raises an error after its last good frame. Frames are
+    resized to the first one's size.
 
     Args:
         path: The video file.
         start: Seconds; the first frame is the first one with start <= time. None: from the beginning.
         end: Seconds; only frames with time < end. None: to the end.
+        deinterlace: Whether frames that are marked as interlaced are made whole.
 
     Returns:
         An iterator over the frames, in the order of display.
 
     Raises:
-        InputError: At once if the range is empty; while iterating if the file is no video or breaks off.
+        InputError: At once if the range is empty; while iterating if the file is no video.
+        IncompleteInput: After the last frame, if the file is cut short or broke off.
     """
     if start is not None and end is not None and not start < end:
         raise InputError(f"start must be before end, got start {start:g} s and end {end:g} s")
-    return _read(Path(path), 0.0 if start is None else start, end)
+    return _read(Path(path), 0.0 if start is None else start, end, deinterlace)
 
 
 def count_frames(path: str | Path, *, before: float) -> int:
@@ -84,7 +98,7 @@ def count_frames(path: str | Path, *, before: float) -> int:
         InputError: If the file is no video or breaks off before that moment.
     """
     count = 0
-    with closing(_decode(Path(path), before, seek_to=None)) as frames:
+    with closing(_decode(Path(path), before, seek_to=None, deinterlace=False)) as frames:
         for _, pts, time_base, _ in frames:
             if float(pts * time_base) >= before:
                 break
@@ -92,11 +106,38 @@ def count_frames(path: str | Path, *, before: float) -> int:
     return count
 
 
-def _read(path: Path, start: float, end: float | None) -> Generator[VideoFrame, None, None]:
+def until_broken(
+    frames: Generator[VideoFrame, None, None], note: Callable[[IncompleteInput], None]
+) -> Generator[VideoFrame, None, None]:
+    """Yield the frames of a file; if it is incomplete, end after the last of them and pass the error on.
+
+    Args:
+        frames: What `read_frames` gave.
+        note: Called with the error.
+    """
+    with closing(frames):
+        try:
+            yield from frames
+        except IncompleteInput as error:
+            note(error)
+
+
+def has_frames(path: str | Path, *, start: float) -> bool:
+    """Tell whether a video has frames from a moment on, whatever duration its header states."""
+    with closing(read_frames(path, start=start)) as frames:
+        try:
+            return next(frames, None) is not None
+        except InputError:
+            return False
+
+
+def _read(
+    path: Path, start: float, end: float | None, deinterlace: bool
+) -> Generator[VideoFrame, None, None]:
     """Convert the decoded frames of a range."""
     converter = None
     count = 0
-    with closing(_decode_from(path, start, end)) as frames:
+    with closing(_decode_from(path, start, end, deinterlace)) as frames:
         for frame, pts, time_base, context in frames:
             time = float(pts * time_base)
             if end is not None and time >= end:
@@ -121,55 +162,156 @@ def _read(path: Path, start: float, end: float | None) -> Generator[VideoFrame, 
 _Decoded = tuple[av.VideoFrame, int, Fraction, av.VideoCodecContext]
 
 
-def _decode_from(path: Path, start: float, end: float | None) -> Generator[_Decoded, None, None]:
+def _decode_from(
+    path: Path, start: float, end: float | None, deinterlace: bool
+) -> Generator[_Decoded, None, None]:
     """Decode from somewhere before `start`: a seek where the file allows it, else from the first frame."""
     if start > _SEEK_MARGIN:
-        with closing(_decode(path, end, seek_to=start - _SEEK_MARGIN)) as frames:
+        seek_to = start - _SEEK_MARGIN
+        with closing(_decode(path, end, seek_to=seek_to, deinterlace=deinterlace)) as frames:
             first = next(frames, None)
             if first is not None and first[0].pts is not None and first[1] * first[2] <= start:
                 yield from itertools.chain((first,), frames)
                 return
-    with closing(_decode(path, end, seek_to=None)) as frames:
+    with closing(_decode(path, end, seek_to=None, deinterlace=deinterlace)) as frames:
         yield from frames
 
 
-def _decode(path: Path, end: float | None, *, seek_to: float | None) -> Generator[_Decoded, None, None]:
+def _decode(
+    path: Path, end: float | None, *, seek_to: float | None, deinterlace: bool
+) -> Generator[_Decoded, None, None]:
     """Decode frames, repair their times and notice a file that breaks off."""
-    with open_video(path) as (container, stream):
+    with (
+        parsing(path, rule="input must be a whole video file", remedy="copy or download it again"),
+        open_video(path) as (container, stream),
+    ):
         time_base, context = stream_time_base(stream), stream.codec_context
-        origin = clock_start(container)
-        clock = _Clock(time_base, step=1 / stream_rate(stream), origin=origin)
-        failures = row = 0
-        reached = Fraction(0)  # where the last packet ends; the last frame may be long
+        clock = _Clock(time_base, step=1 / stream_rate(stream), origin=clock_start(container))
+        deinterlacer = Deinterlacer(context) if deinterlace else None
+        decoder = _Decoder(path, clock)
         try:
-            if seek_to is not None:
-                container.seek(int((Fraction(seek_to) + origin) / time_base), stream=stream)
-            for packet in container.demux(stream):
-                if packet.pts is not None:
-                    reached = max(reached, (packet.pts + (packet.duration or 0)) * time_base - origin)
-                try:
-                    frames = packet.decode()
-                except av.error.InvalidDataError as error:
-                    failures, row = failures + 1, row + 1
-                    if failures == 1:
-                        _log.warning("%s: a damaged packet near %.2f s is skipped", path, clock.time)
-                    if row > _MAX_FAILURES:
-                        raise _broken_off(path, clock.time, str(error.strerror)) from error
-                    continue
-                for frame in frames:
-                    row = 0
-                    yield frame, clock.repair(frame.pts), time_base, context
+            for packet in _packets(container, stream, seek_to):
+                for frame in decoder.decode(packet):
+                    for whole in (
+                        (frame,) if deinterlacer is None else _deinterlace(deinterlacer, frame, path)
+                    ):
+                        yield whole, clock.repair(whole.pts), time_base, context
+            for whole in () if deinterlacer is None else deinterlacer.finish():
+                yield whole, clock.repair(whole.pts), time_base, context
         except av.error.FFmpegError as error:
             if seek_to is not None and clock.last is None:
                 return  # this file cannot seek: the caller starts at the beginning
             raise _broken_off(path, clock.time, str(error.strerror)) from error
-        if failures > 1:
-            _log.warning("%s: %d damaged packets were skipped", path, failures)
         if seek_to is not None and clock.last is None:
             return  # the caller starts at the beginning
-        expected = _stated_end(container, stream)
-        if max(float(reached), clock.time) < min(expected, expected if end is None else end) - _MISSING_END:
-            raise _broken_off(path, clock.time, f"its header states {expected:.2f} s")
+        if end is None or clock.time < end:
+            decoder.check_end(_stated_end(container, stream))
+
+
+def _packets(
+    container: InputContainer, stream: VideoStream, seek_to: float | None
+) -> Generator[Packet, None, None]:
+    """Read a video's packets with their times repaired, from a key frame before a moment on.
+
+    Where the clock may restart, a search by time can end anywhere, so the packets before are read, too.
+    """
+    time_base, origin = stream_time_base(stream), clock_start(container)
+    leaps = may_leap(container)
+    timeline = Timeline(leaps=leaps, step=1 / stream_rate(stream))
+    if seek_to is not None and not leaps:
+        container.seek(int((Fraction(seek_to) + origin) / time_base), stream=stream)
+    skipped: list[Packet] | None = [] if seek_to is not None and leaps else None  # since the last key frame
+    for packet in container.demux(stream):
+        move(packet, timeline.follow(packet))
+        if skipped is not None and seek_to is not None:
+            if packet.is_keyframe:
+                skipped.clear()
+            skipped.append(packet)
+            time = packet_time(packet)
+            if packet.size and time is not None and time - origin < seek_to and len(skipped) < _LONGEST_GROUP:
+                continue
+            yield from skipped
+            skipped = None
+        else:
+            yield packet
+
+
+def _deinterlace(
+    deinterlacer: Deinterlacer, frame: av.VideoFrame, path: Path
+) -> Generator[av.VideoFrame, None, None]:
+    """Deinterlace a frame; the first one that needs it is told."""
+    found = deinterlacer.found
+    yield from deinterlacer.step(frame)
+    if deinterlacer.found and not found:
+        _LOGGER.info("%s: interlaced frames are deinterlaced", path)
+
+
+class _Decoder:
+    """Decodes packets, skips damaged ones, and knows what should have come but did not.
+
+    Args:
+        path: The file, for messages.
+        clock: The clock of the frames that came.
+    """
+
+    def __init__(self, path: Path, clock: _Clock) -> None:
+        self._path, self._clock = path, clock
+        self._failures = self._row = self._longest_row = 0
+        self._reached = Fraction(0)  # where the last packet ends; the last frame may be long
+        self._late: list[int] = []  # pts of packets since the last frame that came
+        self._first_failure: tuple[float, str] | None = None
+        self._begun = False
+
+    def decode(self, packet: Packet) -> list[av.VideoFrame]:
+        """Return the frames that come out with a packet."""
+        clock = self._clock
+        if packet.pts is not None and packet.size and not packet.is_discard:
+            self._reached = max(self._reached, clock.seconds(packet.pts + (packet.duration or 0)))
+            self._late.append(packet.pts)
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError as error:
+            if not self._begun:
+                return []  # it begins between two key frames
+            self._failures, self._row = self._failures + 1, self._row + 1
+            self._longest_row = max(self._longest_row, self._row)
+            if self._first_failure is None:
+                self._first_failure = clock.time, str(error.strerror)
+                _LOGGER.warning("%s: a damaged packet near %.2f s is skipped", self._path, clock.time)
+            return []
+        if frames:
+            self._begun, self._row = True, 0
+            last = max((frame.pts for frame in frames if frame.pts is not None), default=None)
+            self._late = [] if last is None else [pts for pts in self._late if pts > last]
+        return frames
+
+    def check_end(self, stated: float) -> None:
+        """Check, after the last packet, that the film is whole.
+
+        Args:
+            stated: Seconds at which it ends by its header; 0 where that does not say.
+
+        Raises:
+            IncompleteInput: If frames are missing.
+        """
+        path, time = self._path, self._clock.time
+        if self._failures > 1:
+            _LOGGER.warning("%s: %d damaged packets were skipped", path, self._failures)
+        if self._first_failure is not None and self._longest_row > _MAX_FAILURES:
+            raise _broken_off(path, *self._first_failure)
+        if self._row > _MISSING_FRAMES:
+            raise _broken_off(path, time, f"its last {self._row} packets are damaged")
+        whole = is_whole(path)
+        if len(self._late) > (_MAX_FAILURES if whole else _MISSING_FRAMES):  # some codecs code "as before"
+            raise _broken_off(path, time, f"its last {len(self._late)} packets give no frames")
+        if whole is False:
+            raise _broken_off(path, time, "its end is missing")
+        if max(float(self._reached), time) < stated - _MISSING_END:
+            if whole is None:
+                raise _broken_off(path, time, f"its header states {stated:.2f} s")
+            _LOGGER.warning(
+                "%s: the video ends at %.2f s and not, as its header states, at %.2f s", path, time, stated
+            )
 
 
 class _Clock:
@@ -187,6 +329,10 @@ class _Clock:
         self._offset = -round(origin / time_base)
         self.last: int | None = None
 
+    def seconds(self, pts: int) -> Fraction:
+        """Return the seconds that a packet's pts stands for."""
+        return (pts + self._offset) * self._time_base
+
     @property
     def time(self) -> float:
         """Seconds at which the last frame ends."""
@@ -199,7 +345,7 @@ class _Clock:
         else:
             pts += self._offset
         if self.last is not None and pts <= self.last:
-            if (self.last - pts) * self._time_base > _LARGEST_GLITCH:
+            if (self.last - pts) * self._time_base > LARGEST_GLITCH:
                 self._offset += self.last + self._step - pts
                 pts = self.last + self._step
             else:
@@ -210,15 +356,16 @@ class _Clock:
 
 def _stated_end(container: InputContainer, stream: VideoStream) -> float:
     """Return at which time the video ends by its own header, or 0 where the header does not say."""
-    if not stream.duration and "DURATION" not in stream.metadata:
+    stated = stream.duration or "DURATION" in stream.metadata or container.format.name in _STATING_FORMATS
+    if may_leap(container) or not stated:
         return 0.0
     start = (stream.start_time or 0) * stream_time_base(stream) - clock_start(container)
     return (stream_duration(container, stream) or 0.0) + float(start)
 
 
-def _broken_off(path: Path, time: float, reason: str) -> InputError:
+def _broken_off(path: Path, time: float, reason: str) -> IncompleteInput:
     """Make the error for a file that cannot be decoded to its end."""
-    return InputError(
+    return IncompleteInput(
         f"input must be decodable to its end, but {path} breaks off at {time:.2f} s ({reason}); "
         "copy or download it again, or choose an end before that time"
     )

@@ -16,10 +16,10 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from ..checks import InputError, check_choice
-from .audio import AudioCopy
 from .color import ColorConverter, ColorInfo
 from .output import check_output_path, partial_path_for, write_error
 from .probe import VideoInfo
+from .stream_copy import EXTRAS, SOUND, StreamCopy
 
 VIDEO_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _MP4_FAMILY = ("mp4", "mov")
@@ -34,8 +34,9 @@ class VideoWriter:
     Each frame keeps its pts, so that a variable frame rate stays variable. An odd width or height is padded
     by repeating the last column or row, since 4:2:0 video needs even sizes.
 
-    Time 0 of the output is the first frame's time if audio is cut (`audio_start`) or absent; else it is time
-    0 of the source, so that a video which begins later than its audio stays that way.
+    Time 0 of the output is the first frame's time if a part is written (`audio_start`) or nothing is copied
+    beside the frames; else it is time 0 of the source, so that a video which begins later than its audio
+    stays that way.
 
     Args:
         path: The file to write, its container chosen by the suffix (a key of `VIDEO_CONTAINERS`).
@@ -50,8 +51,9 @@ class VideoWriter:
         preset: The encoder's speed preset, used for libx264 and libx265.
         pixel_format: Pixel format of the encoded video.
         audio_from: File whose audio streams are copied, or None.
+        extras_from: File whose subtitles, fonts, cover, chapters and tags are copied, or None.
         audio_start: Seconds; set if the video starts there rather than at the source's beginning.
-        audio_end: Seconds at which audio ends; None: with the source.
+        audio_end: Seconds at which audio and extras end; None: with the source.
         color: Coding of YUV; without a source, None is what players guess from the size.
         sample_aspect_ratio: Width over height of a pixel; without a source, None is square.
         metadata: Tags of the file, any names.
@@ -76,6 +78,7 @@ class VideoWriter:
         preset: str = "veryfast",
         pixel_format: str = "yuv420p",
         audio_from: str | Path | None = None,
+        extras_from: str | Path | None = None,
         audio_start: float | None = None,
         audio_end: float | None = None,
         color: ColorInfo | None = None,
@@ -90,9 +93,12 @@ class VideoWriter:
         self._width, self._height = width, height
         self._codec, self._pixel_format = codec, pixel_format
         self._options = {**_quality_options(codec, crf, preset), **(codec_options or {})}
-        self._audio_from = None if audio_from is None else Path(audio_from)
-        self._cut = audio_start is not None
-        self._audio_end = None if audio_end is None else Fraction(audio_end)
+        self._copied_kinds: dict[Path, tuple[str, ...]] = {}  # by the file that they come from
+        for file, kinds in ((audio_from, SOUND), (extras_from, EXTRAS)):
+            if file is not None:
+                self._copied_kinds[Path(file)] = (*self._copied_kinds.get(Path(file), ()), *kinds)
+        self._start = None if audio_start is None else Fraction(audio_start)
+        self._end = None if audio_end is None else Fraction(audio_end)
         if source is not None:
             frame_rate, time_base = frame_rate or source.frame_rate, time_base or source.time_base
             color = color or source.color
@@ -112,7 +118,7 @@ class VideoWriter:
         self._last_pts: int | None = None
         self._frames = 0
         self._container: OutputContainer | None = None
-        self._audio: AudioCopy | None = None
+        self._copies: list[StreamCopy] = []
 
     def __enter__(self) -> VideoWriter:
         try:
@@ -156,10 +162,12 @@ class VideoWriter:
         frame.pts, frame.time_base = pts - self._origin, self._time_base
         try:
             self._encode(frame)
-            if self._audio is not None:
-                self._audio.write_until(pts * self._time_base)
+            for copy in self._copies:
+                copy.write_until(pts * self._time_base)
         except OSError as error:
             raise write_error(self.path, error) from error
+        except av.error.FFmpegError as error:
+            raise self._refused(error) from error
 
     def __exit__(
         self,
@@ -175,9 +183,19 @@ class VideoWriter:
         except OSError as failure:
             self._discard()
             raise write_error(self.path, failure) from failure
+        except av.error.FFmpegError as failure:
+            self._discard()
+            raise self._refused(failure) from failure
         except BaseException:
             self._discard()
             raise
+
+    def _refused(self, error: av.error.FFmpegError) -> InputError:
+        """Make the error for what the encoder or the container does not take."""
+        return InputError(
+            f"the frames must fit {self._codec} and {self.path.suffix}, got an error of FFmpeg "
+            f"({error.strerror}) for {self.path}; write a .mkv file, or choose another codec"
+        )
 
     def _open(self) -> None:
         """Open the temporary file, the encoder and the audio, and write the header."""
@@ -190,8 +208,10 @@ class VideoWriter:
         )
         self._container.metadata.update(self._metadata)
         self._stream = self._add_video_stream(self._container)
-        if self._audio_from is not None:
-            self._audio = AudioCopy(self._audio_from, self._container, end=self._audio_end)
+        for file, kinds in self._copied_kinds.items():
+            self._copies.append(
+                StreamCopy(file, self._container, kinds=kinds, start=self._start, end=self._end)
+            )
         try:
             self._container.start_encoding()
         except av.error.FFmpegError as error:
@@ -233,10 +253,10 @@ class VideoWriter:
 
     def _begin(self, pts: int) -> None:
         """Fix which time of the source becomes 0."""
-        if self._cut or self._audio is None:
+        if self._start is not None or all(copy.is_empty for copy in self._copies):
             self._origin = pts
-        if self._audio is not None:
-            self._audio.begin(origin=self._origin * self._time_base, cut=self._cut)
+        for copy in self._copies:
+            copy.begin(origin=self._origin * self._time_base)
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         """Encode a frame, or flush the encoder, and write what comes out of it."""
@@ -255,9 +275,9 @@ class VideoWriter:
                 f"a video must have at least one frame, got none for {self.path}; check the range"
             )
         self._encode(None)
-        if self._audio is not None:
-            self._audio.write_until(None)
-            self._audio.close()
+        for copy in self._copies:
+            copy.write_until(None)
+            copy.close()
         self._container.close()
         os.replace(self._partial, self.path)
 
@@ -265,8 +285,8 @@ class VideoWriter:
         """Close everything and remove the temporary file."""
         with contextlib.suppress(OSError):
             self._partial.unlink()  # where an open file can be unlinked, closing need not complete it
-        if self._audio is not None:
-            self._audio.close()
+        for copy in self._copies:
+            copy.close()
         if self._container is not None:
             with contextlib.suppress(Exception):  # the error that led here is the one to report
                 self._container.close()
