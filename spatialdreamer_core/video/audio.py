@@ -14,7 +14,8 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from ..checks import InputError
-from .probe import clock_start, open_media
+from ..media import open_media
+from .probe import clock_start
 
 _log = logging.getLogger(__name__)
 

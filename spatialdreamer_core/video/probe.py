@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ import cv2
 import numpy as np
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
-from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ..checks import InputError
+from ..media import film_stream, open_media
 from .color import ColorInfo
 
 _TEXT_ART_CODECS = {"ansi", "bintext", "idf", "xbin"}  # FFmpeg draws text files as pictures
@@ -89,9 +88,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
     """
     path = Path(path)
     with open_media(path) as container:
-        stream = next(
-            (s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None
-        )
+        stream = film_stream(container)
         if stream is None:
             raise InputError(f"input must have a video stream, got {path} without one; choose a video file")
         if stream.codec_context is None:
@@ -102,32 +99,6 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
             raise InputError(f"input must be a video file, got the text file {path}; choose a video file")
         stream.thread_type = "AUTO"
         yield container, stream
-
-
-@contextmanager
-def open_media(path: Path) -> Iterator[InputContainer]:
-    """Open a file with FFmpeg and close it when done.
-
-    Raises:
-        InputError: If the file is missing, a folder, empty or nothing that FFmpeg knows.
-    """
-    if os.path.isdir(path):
-        raise InputError(f"input must be a video file, got the folder {path}; give one file in it")
-    if not os.path.exists(path):
-        raise InputError(f"input must be an existing file, got {path}; check the name")
-    if path.stat().st_size == 0:
-        raise InputError(f"input must not be empty, got 0 bytes in {path}; copy or download it again")
-    try:
-        container = av.open(str(path.absolute()), metadata_errors="replace")
-    except av.error.FFmpegError as error:
-        raise InputError(
-            f"input must be a whole video file, got {path} ({error.strerror}); "
-            "copy or download it again if it was cut short, or choose another file"
-        ) from error
-    try:
-        yield container
-    finally:
-        container.close()
 
 
 def clock_start(container: InputContainer) -> Fraction:
