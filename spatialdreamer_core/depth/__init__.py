@@ -12,7 +12,7 @@ from .catalogue import (
 )
 from .cues import CueWeights
 from .estimate import estimate_depth, guide_depth, upsample_depth, working_frame, working_size
-from .files import DEPTH_KINDS, DEPTH_SUFFIXES, DepthFile, FileDepth, load_depth
+from .files import DEPTH_KINDS, DEPTH_SUFFIXES, DepthFile, FileDepth, check_film_size, load_depth
 from .loading import DepthModel, load_model
 from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
@@ -57,6 +57,7 @@ __all__ = [
     "SceneRangeMeter",
     "SurveyedScene",
     "apply_scene_ranges",
+    "check_film_size",
     "estimate_depth",
     "estimator_names",
     "guide_depth",

@@ -2,6 +2,7 @@
 
 from .depth_file import DEPTH_KINDS, DepthFile, load_depth
 from .readers import DEPTH_SUFFIXES
+from .sizes import check_film_size
 from .stream import FileDepth
 
-__all__ = ["DEPTH_KINDS", "DEPTH_SUFFIXES", "DepthFile", "FileDepth", "load_depth"]
+__all__ = ["DEPTH_KINDS", "DEPTH_SUFFIXES", "DepthFile", "FileDepth", "check_film_size", "load_depth"]
