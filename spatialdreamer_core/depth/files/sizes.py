@@ -22,8 +22,8 @@ from ...memory import require_memory
 _MULTIPLES = (8, 14, 16, 32, 64)
 _SAME_SHAPE = Fraction(2, 100)  # relative; films' own sides are rounded, too
 _OTHER_SHAPE = Fraction(132, 100)  # 4:3 in place of 16:9 is 1.33 off
-MAX_PIXELS = 2**27  # four times an 8K film's
-_BYTES_PER_PIXEL = 16  # as stored, as floats and while they are converted
+MAX_PIXELS = 2**26  # twice an 8K film's
+_BYTES_PER_PIXEL = 32  # as stored, as floats and while their range is measured
 
 
 def check_frame_size(
