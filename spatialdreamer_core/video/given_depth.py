@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 
 from ..checks import InputError
 from ..depth import DepthFile, FileDepth, SceneRange, SceneRangeMeter, check_film_size, working_frame
@@ -59,23 +60,22 @@ def survey_given_depth(
                         meters[-1].add(depth)
             if on_progress is not None:
                 on_progress(done, total)
-        is_longer = to_end and found == done and next(depths, None) is not None
-    if found != done or is_longer:
-        raise _wrong_count(file, skip, done, found, to_end, is_longer=is_longer)
+        if to_end and found == done:  # no more than the film again: the file may go on for hours
+            found += sum(1 for _ in islice(depths, done + 1))
+    if found != done:
+        raise _wrong_count(file, skip, done, found, to_end)
     scenes: list[SceneRange] | None = None if file.is_normalised else [meter.result() for meter in meters]
     return FileDepth(file, skip=skip, scenes=scenes, size=(height, width))
 
 
-def _wrong_count(
-    file: DepthFile, skip: int, done: int, found: int, to_end: bool, *, is_longer: bool
-) -> InputError:
+def _wrong_count(file: DepthFile, skip: int, done: int, found: int, to_end: bool) -> InputError:
     """Make the error for a depth file with too many or too few frames."""
     rule = f"as many frames as the input ({skip + done})" if to_end else f"at least {skip + done} frames"
     got: int | str
-    if is_longer:
-        got = file.count() or f"more than {skip + found}"
-    elif found == 0 and skip:
+    if found == 0 and skip:
         got = f"no more than {skip}"
+    elif found > 2 * done:
+        got = file.count() or f"more than {skip + 2 * done}"
     else:
         got = skip + found
     return InputError(
