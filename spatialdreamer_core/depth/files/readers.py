@@ -66,7 +66,9 @@ def _files_of(folder: Path) -> list[Path]:
     files = [
         file
         for file in folder.iterdir()
-        if file.suffix.lower() in DEPTH_SUFFIXES and not file.name.startswith(".") and file.is_file()
+        if file.suffix.lower() in DEPTH_SUFFIXES
+        and not file.name.startswith(".")
+        and (file.is_file() or not file.exists())  # a dead link is an error, not a frame less
     ]
     kinds = sorted({_kind(file) for file in files})
     if len(kinds) != 1:
@@ -100,7 +102,7 @@ def _check_numbers(files: list[Path], folder: Path) -> None:
     numbers = [int(match[2]) for match in numbered if match]
     steps = [after - before for before, after in itertools.pairwise(numbers)]
     for file, number, step in zip(files, numbers, steps, strict=False):
-        if step == 0 or (step > 1 and steps.count(1) > len(steps) / 2):  # other steps are times, for example
+        if step == 0 or (step > 1 and 2 * steps.count(1) >= len(steps)):  # other steps are times, for example
             what = "two of the same number" if step == 0 else f"no number {number + 1}"
             raise InputError(
                 f"a folder of depth must hold one file for each frame, got {what} after {file.name} in "

@@ -274,6 +274,7 @@ def save_numbered(folder, names):
         (("f1.npy", "f2.npy", "f4.npy", "f5.npy"), r"no number 3 after f2\.npy"),
         (("0008.npy", "0009.npy", "0011.npy", "0012.npy"), r"no number 10 after 0009\.npy"),
         (("1_depth.npy", "2_depth.npy", "5_depth.npy", "6_depth.npy"), r"no number 3 after 2_depth\.npy"),
+        (("f1.npy", "f2.npy", "f4.npy"), r"no number 3 after f2\.npy"),
         (("1.npy", "01.npy", "2.npy"), r"two of the same number after"),
     ],
 )
@@ -298,6 +299,16 @@ def test_folders_that_lack_none(tmp_path, names):
     save_numbered(tmp_path, names)
     (tmp_path / "._f3.npy").write_bytes(b"of a Mac")
     assert [float(frame.mean()) for frame in DepthFile(tmp_path).frames()] == list(range(len(names)))
+
+
+def test_a_dead_link_in_a_folder(tmp_path):
+    save_numbered(tmp_path, ("1.npy", "3.npy"))
+    try:
+        (tmp_path / "2.npy").symlink_to(tmp_path / "absent")
+    except OSError:
+        pytest.skip("links need a right here")
+    with pytest.raises(InputError, match=r"whole NumPy file .*2\.npy"):
+        load_depth(tmp_path)
 
 
 def test_two_spellings_are_one_kind(tmp_path):
