@@ -250,6 +250,7 @@ def test_the_command_takes_a_path_for_depth(clip, depth_npz, tmp_path, capsys):
     assert "depth must be one of builtin, auto" in error
     assert "or an existing file or folder" in error
     assert "absent.npz" in error
+    assert main([*arguments[:-1], "x" * 5000]) == 2
 
 
 def test_the_name_of_an_estimator_wins_over_a_file(clip, tmp_path, monkeypatch):
