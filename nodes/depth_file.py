@@ -51,8 +51,11 @@ class SpatialDreamerLoadDepth(io.ComfyNode):
     def fingerprint_inputs(cls, file: str, **_: object) -> float:
         """Return when the file or a file of the folder was changed last, so that it is read again then."""
         path = _path_of(file)
-        files = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else []
-        return max(os.path.getmtime(each) for each in [path, *files])
+        changed = [os.stat(path).st_mtime]
+        if os.path.isdir(path):
+            with os.scandir(path) as entries:
+                changed += [entry.stat().st_mtime for entry in entries if entry.is_file()]  # no dead links
+        return max(changed)
 
     @classmethod
     def execute(cls, file: str, kind: str = "inverse", image: Tensor | None = None) -> io.NodeOutput:

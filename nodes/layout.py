@@ -6,8 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..spatialdreamer_core.checks import InputError
-
-_ASPECT_TOLERANCE = 0.02  # relative; depth nodes round sizes to multiples of 14 or 32
+from ..spatialdreamer_core.depth import check_equal_channels, is_size_of_film
 
 
 def image_to_frames(
@@ -77,16 +76,16 @@ def image_to_depth(
 ) -> Tensor:  # [F, 1, H, W]
     """Convert a depth map of any node to inverse depth, 1 = near, in the size of its frames.
 
-    Many depth nodes return another size than they were given, so a map of the same aspect ratio (within 2 %)
-    is resized bilinearly.
+    Many depth nodes return another size than they were given, some of them stretched to multiples of 64, so a
+    map that can be of the same picture is resized bilinearly.
 
     Args:
-        image: The depth map as an IMAGE; the mean of its channels counts.
+        image: The depth map as a grey IMAGE; the mean of its channels counts.
         like: The frames.
         invert: True if the map is dark where the scene is near.
 
     Raises:
-        InputError: If the number of frames or the aspect ratio differs.
+        InputError: If the number of frames or the aspect ratio differs, or the map is in colour.
     """
     depth = image_to_frames("depth", image).mean(1, keepdim=True)
     if len(depth) != len(like):
@@ -95,11 +94,14 @@ def image_to_depth(
             "estimate it from the same frames"
         )
     (depth_height, depth_width), (height, width) = depth.shape[-2:], like.shape[-2:]
-    if abs(depth_width * height / (depth_height * width) - 1) > _ASPECT_TOLERANCE:
+    if not is_size_of_film(depth_width, depth_height, film_width=width, film_height=height):
         raise InputError(
             f"`depth` must have the aspect ratio of `image` ({width}x{height}), "
             f"got {depth_width}x{depth_height}; estimate it from the uncropped frames"
         )
+    if image.shape[-1] != 1:
+        for index, frame in enumerate(image[..., :3]):
+            check_equal_channels(frame.float().cpu().numpy(), f"frame {index} of `depth`", white=1)
     if (depth_height, depth_width) != (height, width):
         depth = F.interpolate(depth, (height, width), mode="bilinear", antialias=True)
     return 1 - depth if invert else depth

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
@@ -232,7 +233,7 @@ def _convert(options: argparse.Namespace) -> int:
     from .video import convert, output_path_for
 
     if options.depth not in estimator_names():
-        if not Path(options.depth).exists():
+        if not os.path.exists(options.depth):  # of any text: Path raises on names that are too long
             raise InputError(
                 f"depth must be one of {', '.join(estimator_names())}, or an existing file or folder, "
                 f"got {options.depth!r}"

@@ -12,7 +12,16 @@ from .catalogue import (
 )
 from .cues import CueWeights
 from .estimate import estimate_depth, guide_depth, upsample_depth, working_frame, working_size
-from .files import DEPTH_KINDS, DEPTH_SUFFIXES, DepthFile, FileDepth, load_depth
+from .files import (
+    DEPTH_KINDS,
+    DEPTH_SUFFIXES,
+    DepthFile,
+    FileDepth,
+    check_equal_channels,
+    check_film_size,
+    is_size_of_film,
+    load_depth,
+)
 from .loading import DepthModel, load_model
 from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
@@ -57,9 +66,12 @@ __all__ = [
     "SceneRangeMeter",
     "SurveyedScene",
     "apply_scene_ranges",
+    "check_equal_channels",
+    "check_film_size",
     "estimate_depth",
     "estimator_names",
     "guide_depth",
+    "is_size_of_film",
     "list_estimators",
     "load_depth",
     "load_model",

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 
 from ..checks import InputError
-from ..depth import DepthFile, FileDepth, SceneRange, SceneRangeMeter, working_frame
+from ..depth import DepthFile, FileDepth, SceneRange, SceneRangeMeter, check_film_size, working_frame
 from ..flow import CutDetector
 from .clock import StageClock
 from .prefetch import prefetch
 from .reader import VideoFrame
-
-_ASPECT_TOLERANCE = 0.02  # relative; depth models round sizes to multiples of 14 or 64
 
 
 def survey_given_depth(
@@ -42,7 +41,7 @@ def survey_given_depth(
         clock: Adds up the time that each stage takes.
 
     Raises:
-        InputError: If the number of frames or the aspect ratio differs, or the depth cannot be used.
+        InputError: If the number of frames or the shape differs, or the depth cannot be used.
     """
     cuts = CutDetector()
     meters: list[SceneRangeMeter] = []
@@ -56,36 +55,29 @@ def survey_given_depth(
                 depth = next(depths, None)
                 if depth is not None:
                     found += 1
-                    _check_aspect(file, depth.shape[-2:], (height, width))
+                    check_film_size(file.path, depth.shape[-2:], (height, width))
                     if not file.is_normalised:
                         meters[-1].add(depth)
             if on_progress is not None:
                 on_progress(done, total)
-        if to_end and found == done:
-            found += sum(1 for _ in depths)
+        if to_end and found == done:  # no more than the film again: the file may go on for hours
+            found += sum(1 for _ in islice(depths, done + 1))
     if found != done:
         raise _wrong_count(file, skip, done, found, to_end)
     scenes: list[SceneRange] | None = None if file.is_normalised else [meter.result() for meter in meters]
     return FileDepth(file, skip=skip, scenes=scenes, size=(height, width))
 
 
-def _check_aspect(file: DepthFile, size: tuple[int, ...], film_size: tuple[int, int]) -> None:
-    """Check that depth has the film's aspect ratio."""
-    (depth_height, depth_width), (height, width) = size, film_size
-    if abs(depth_width * height / (depth_height * width) - 1) > _ASPECT_TOLERANCE:
-        raise InputError(
-            f"depth must have the aspect ratio of the input ({width}x{height}), got "
-            f"{depth_width}x{depth_height} in {file.path}; make it from the uncropped frames"
-        )
-
-
 def _wrong_count(file: DepthFile, skip: int, done: int, found: int, to_end: bool) -> InputError:
     """Make the error for a depth file with too many or too few frames."""
     rule = f"as many frames as the input ({skip + done})" if to_end else f"at least {skip + done} frames"
+    got: int | str
     if found == 0 and skip:
         got = f"no more than {skip}"
+    elif found > 2 * done:
+        got = file.count() or f"more than {skip + 2 * done}"
     else:
-        got = str(skip + found)
+        got = skip + found
     return InputError(
         f"depth must have {rule}, got {got} in {file.path}; "
         "give a depth frame for each frame of the whole input, which belong together by their number"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,6 +78,17 @@ def test_the_number_of_frames_must_be_that_of_the_image(comfy_server, files):
         comfy_server.run(prompt)
 
 
+def grey_clip(path, frames: int):
+    """Write a video of depth in which all is far."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 160, 90, "yuv420p"
+        for _ in range(frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((90, 160, 3), np.uint8))))
+        container.mux(stream.encode())
+    return path
+
+
 def convert(server, tmp_path, depth_file: str | None, **settings) -> np.ndarray:
     """Convert a clip and return its two halves."""
     prompt = {
@@ -108,15 +120,7 @@ def convert(server, tmp_path, depth_file: str | None, **settings) -> np.ndarray:
 
 def test_convert_video_takes_its_depth_from_a_video(comfy_server, tmp_path):
     """All far is no disparity: both views are the source."""
-    import av
-
-    with av.open(str(tmp_path / "far.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=24)
-        stream.width, stream.height, stream.pix_fmt = 160, 90, "yuv420p"
-        for _ in range(6):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((90, 160, 3), np.uint8))))
-        container.mux(stream.encode())
-    far = comfy_server.upload(tmp_path / "far.mp4")
+    far = comfy_server.upload(grey_clip(tmp_path / "far.mp4", 6))
     flat = convert(comfy_server, tmp_path, far, depth_kind="normalised")
     assert np.abs(flat[:, :, :320] - flat[:, :, 320:]).mean() < 2
     deep = convert(comfy_server, tmp_path, None)
@@ -124,6 +128,25 @@ def test_convert_video_takes_its_depth_from_a_video(comfy_server, tmp_path):
 
 
 def test_a_depth_video_of_another_length_is_refused(comfy_server, tmp_path):
-    other = comfy_server.upload(write_clip(tmp_path / "other.mp4", 9))
+    other = comfy_server.upload(grey_clip(tmp_path / "other.mp4", 9))
     with pytest.raises(ExecutionFailed, match=r"as many frames as the input \(6\), got 9"):
         convert(comfy_server, tmp_path, other)
+
+
+def test_coloured_and_damaged_depth_end_in_one_line(comfy_server, files):
+    colours = np.random.default_rng(0).integers(0, 255, (24, 40, 3), np.uint8)
+    Image.fromarray(colours).save(files / "coloured.png")
+    with pytest.raises(ExecutionFailed, match=r"depth must be grey, got colours in \d+% of .*coloured\.png"):
+        comfy_server.run(load("coloured.png"))
+    np.savez(files / "damaged.npz", half_near())
+    (files / "damaged.npz").write_bytes((files / "damaged.npz").read_bytes()[:700])
+    with pytest.raises(ExecutionFailed, match="depth must be a whole NumPy file"):
+        comfy_server.run(load("damaged.npz"))
+
+
+def test_depth_of_another_shape_than_the_image_is_refused(comfy_server, files):
+    np.savez(files / "shape.npz", half_near())
+    frames = {"class_type": "EmptyImage", "inputs": {"width": 40, "height": 40, "batch_size": 1, "color": 0}}
+    prompt = load("shape.npz", image=["3", 0]) | {"3": frames}
+    with pytest.raises(ExecutionFailed, match=r"aspect ratio of the input \(40x40\), got 40x24"):
+        comfy_server.run(prompt)

@@ -75,3 +75,21 @@ def test_depth_of_another_length_or_aspect_ratio_is_refused(layout):
         layout.image_to_depth(torch.zeros(1, 48, 64, 3), like=like)
     with pytest.raises(ValueError, match=r"aspect ratio of `image` \(64x48\), got 48x64; estimate"):
         layout.image_to_depth(torch.zeros(2, 64, 48, 3), like=like)
+
+
+def test_depth_that_a_model_stretched_to_multiples_of_64_belongs_to_its_frames(layout):
+    frames = torch.zeros(1, 3, 80, 192)
+    stretched = torch.linspace(0, 1, 448).view(1, 448, 1, 1).expand(1, 448, 1024, 3)
+    assert layout.image_to_depth(stretched, like=frames).shape == (1, 1, 80, 192)
+    with pytest.raises(ValueError, match=r"aspect ratio of `image` \(192x80\), got 1024x512"):
+        layout.image_to_depth(torch.zeros(1, 512, 1024, 3), like=frames)
+
+
+def test_coloured_depth_is_refused(layout):
+    like = torch.zeros(2, 3, 48, 64)
+    depth = torch.full((2, 48, 64, 3), 0.5)
+    depth[1, :2] = torch.tensor([1.0, 0.2, 0.0])  # a watermark
+    assert layout.image_to_depth(depth, like=like).shape == (2, 1, 48, 64)
+    depth[1] = torch.tensor([1.0, 0.2, 0.0])
+    with pytest.raises(ValueError, match="must be grey, got colours in 100% of frame 1 of `depth`"):
+        layout.image_to_depth(depth, like=like)

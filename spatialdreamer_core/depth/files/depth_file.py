@@ -25,10 +25,12 @@ from torch import Tensor
 
 from ...checks import InputError, check_choice
 from ...flow import find_cuts
+from ...memory import require_memory
 from ..inverse import to_inverse_depth
 from ..models import Semantics
 from ..scene_range import apply_scene_ranges, measure_scenes
 from .readers import find_reader
+from .sizes import check_film_size
 
 _SEMANTICS: dict[str, Semantics] = {
     "inverse": "affine_inverse",
@@ -38,6 +40,8 @@ _SEMANTICS: dict[str, Semantics] = {
 }
 DEPTH_KINDS = tuple(_SEMANTICS)
 _OVERSHOOT = 1e-3  # by which rounding may leave [0, 1]
+_LARGEST = 1e37  # what is larger marks pixels without depth, and differences of such values overflow
+_CHECK_EVERY = 16  # frames, between looks at free memory
 
 
 class DepthFile:
@@ -54,12 +58,20 @@ class DepthFile:
     def __init__(self, path: str | os.PathLike[str], *, kind: str = "inverse") -> None:
         check_choice("depth_kind", kind, DEPTH_KINDS)
         self.path, self.kind = Path(path), kind
-        self._read = find_reader(self.path)
+        self._reader = find_reader(self.path)
 
     @property
     def is_normalised(self) -> bool:
         """Whether its frames are in [0, 1] already."""
         return self.kind == "normalised"
+
+    def count(self) -> int | None:
+        """Return the number of its frames, or None if that takes decoding them all.
+
+        Raises:
+            InputError: If the file is broken.
+        """
+        return self._reader.length()
 
     def frames(self, skip: int = 0) -> Generator[Tensor, None, None]:  # each [1, h, w] float32
         """Read the frames of inverse depth one by one; close the iterator to close the file.
@@ -72,7 +84,7 @@ class DepthFile:
                 holds values that its kind does not allow.
         """
         size = None
-        with closing(self._read(skip)) as stored:
+        with closing(self._reader.read(skip)) as stored:
             for index, frame in enumerate(stored, start=skip):
                 size = size or frame.shape
                 if frame.shape != size:
@@ -84,12 +96,14 @@ class DepthFile:
 
     def _to_inverse(self, stored: np.ndarray, index: int) -> Tensor:  # [h, w] float32
         """Convert a frame from its kind."""
-        values = torch.from_numpy(stored.astype(np.float32))
-        if self.kind != "metres" and not bool(values.isfinite().all()):
+        with np.errstate(over="ignore"):
+            values = torch.from_numpy(stored.astype(np.float32))
+        if self.kind != "metres" and not bool((values.abs() <= _LARGEST).all()):
+            count = int((~(values.abs() <= _LARGEST)).sum())
             raise InputError(
-                f"depth of the kind {self.kind} must be finite, got {int((~values.isfinite()).sum())} NaN or "
-                f"infinite values in frame {index} of {self.path}; repair them, or use the kind metres, "
-                "where they count as far, if these are distances"
+                f"depth of the kind {self.kind} must be finite, got {count} NaN or infinite values in frame "
+                f"{index} of {self.path}; repair them, or use the kind metres, where they count as far, if "
+                "these are distances"
             )
         if self.is_normalised:
             if stored.dtype.kind == "u":
@@ -121,26 +135,52 @@ def load_depth(
 
     Raises:
         InputError: If it cannot be read, is empty or holds values that its kind does not allow, or the video
-            has another number of frames.
+            has another number of frames or another shape, or they do not fit into memory.
     """
     file = DepthFile(path, kind=kind)
-    maps = []
-    for inverse in file.frames():
-        maps.append(inverse)
-        if on_frame is not None:
-            on_frame(len(maps))
+    maps: list[Tensor] = []
+    expected = None if frames is None else len(frames)
+    with closing(file.frames()) as stored:
+        for inverse in stored:
+            if not maps:
+                if frames is not None:
+                    check_film_size(file.path, inverse.shape[-2:], frames.shape[-2:])
+                _check_memory(file, file.count() or expected or 1, inverse)
+            elif len(maps) % _CHECK_EVERY == 0:
+                _check_memory(file, _CHECK_EVERY, inverse, loaded=len(maps))
+            if len(maps) == expected:
+                raise _wrong_count(file, expected, file.count() or f"more than {expected}")
+            maps.append(inverse)
+            if on_frame is not None:
+                on_frame(len(maps))
     if not maps:
         raise InputError(f"depth must have at least one frame, got none in {file.path}; choose another file")
-    if frames is not None and len(frames) != len(maps):
-        raise InputError(
-            f"depth must have as many frames as the video ({len(frames)}), got {len(maps)} in {file.path}; "
-            "use depth of the same frames"
-        )
+    if expected is not None and len(maps) != expected:
+        raise _wrong_count(file, expected, len(maps))
     depth = torch.stack(maps)
     if file.is_normalised:
         return depth
     cuts = () if frames is None else find_cuts(frames)
     return apply_scene_ranges(depth, measure_scenes(maps, cuts), cuts)
+
+
+def _check_memory(file: DepthFile, count: int, frame: Tensor, *, loaded: int = 0) -> None:
+    """Check that so many more frames, and the two copies of all of them that are made, fit into memory."""
+    height, width = frame.shape[-2:]
+    require_memory(
+        (3 * count + 2 * loaded) * frame.nbytes,
+        what=f"all of the depth in {file.path} ({count + loaded} frames or more of {width}x{height})",
+        remedy="load fewer or smaller frames, or convert the video with the depth file, which needs one at a "
+        "time",
+    )
+
+
+def _wrong_count(file: DepthFile, expected: int, count: int | str) -> InputError:
+    """Make the error for a depth file with another number of frames than the video."""
+    return InputError(
+        f"depth must have as many frames as the video ({expected}), got {count} in {file.path}; "
+        "use depth of the same frames"
+    )
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -8,14 +8,19 @@ without a word is refused. The format of the header is that of OpenEXR's "OpenEX
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import numpy as np
 
-from ...checks import InputError
-from .planes import first_plane
+from ...checks import InputError, one_line
+from ...memory import require_memory
+from ...parsing import parsing
+from .exr_names import find_depth_names
+from .planes import plane_values
+from .sizes import check_frame_size
 
 _MAGIC = b"\x76\x2f\x31\x01"
 _DEEP_OR_PARTS = 0x1800  # flags of the version
@@ -23,7 +28,10 @@ _TILED = 0x200  # flag of the version
 _UINT = 0  # pixel type; FFmpeg gives 0 or 1 for it
 _DWAA, _DWAB = 8, 9  # compressions, of which FFmpeg decodes colours only
 _CHANNEL_TAIL = 16  # bytes after a channel's name: type, linearity, sampling
-_PREFERRED = ("z", "depth", "v", "y", "r")  # last parts of names; grey pictures have R = G = B
+_TYPES = {"grayf32le": "<f4", "grayf16le": "<f2"}
+_MAX_COMPARED = 8  # planes that may all be the depth
+_EQUAL = 0.02  # of a value, by which lossy compression may part channels that were equal
+_MIN_EQUAL_SHARE = 0.9  # of the pixels
 _REMEDY = "save it as half or float in one part with ZIP compression"
 
 
@@ -36,43 +44,77 @@ class _Channel(NamedTuple):
 
 
 def read_exr(path: Path) -> np.ndarray:  # [h, w] float32
-    """Read the depth channel of an EXR file: the only one, or the first that is named Z, depth, V, Y or R.
+    """Read the depth channel of an EXR file: the only one, or that with a name of depth.
 
     Raises:
-        InputError: If the file is no EXR file, FFmpeg cannot decode it, or no channel has such a name.
+        InputError: If the file is no EXR file, FFmpeg cannot decode it, or no channel or more than one can
+            be the depth.
     """
-    try:
+    with parsing(path, rule="depth must be a whole EXR file", remedy=_REMEDY):
+        require_memory(2 * path.stat().st_size, what=f"reading {path}", remedy="save it with ZIP compression")
         data = bytearray(path.read_bytes())
         attributes, header_end = _attributes(data)
         channels = _channels(data, attributes["channels"])
         compression = data[attributes["compression"]]
-    except (OSError, ValueError, IndexError, KeyError) as error:
-        raise InputError(f"depth must be a whole EXR file, got {path} ({error}); {_REMEDY}") from error
-    wanted = _choose(channels, path)
-    flags = int.from_bytes(data[4:8], "little")
-    if flags & _DEEP_OR_PARTS or wanted.pixel_type == _UINT or compression in (_DWAA, _DWAB):
-        raise InputError(
-            "an EXR file of depth must hold half or float in one part that is not deep, without DWAA or DWAB "
-            f"compression, got another in {path}; {_REMEDY}"
-        )
-    if not _is_whole(data, header_end, tiled=bool(flags & _TILED)):
-        raise InputError(
-            f"depth must be a whole EXR file, got {path}, which ends early; copy or save it again"
-        )
+        for window in ("dataWindow", "displayWindow"):
+            left, top, right, bottom = struct.unpack_from("<4i", data, attributes[window])
+            check_frame_size(path, width=right - left + 1, height=bottom - top + 1)
+        names = find_depth_names([channel.name for channel in channels])
+        wanted = [channel for channel in channels if channel.name in names]
+        if not 1 <= len(wanted) <= _MAX_COMPARED:
+            raise _ambiguous(channels, path)
+        flags = int.from_bytes(data[4:8], "little")
+        integers = any(channel.pixel_type == _UINT for channel in wanted)
+        if flags & _DEEP_OR_PARTS or integers or compression in (_DWAA, _DWAB):
+            raise InputError(
+                "an EXR file of depth must hold half or float in one part that is not deep, without DWAA or "
+                f"DWAB compression, got another in {path}; {_REMEDY}"
+            )
+        if not _is_whole(data, header_end, tiled=bool(flags & _TILED)):
+            raise InputError(
+                f"depth must be a whole EXR file, got {path}, which ends early; copy or save it again"
+            )
+        depth = _decode(data, channels, wanted[0])
+        for other in wanted[1:]:
+            if not _are_equal(depth, _decode(data, channels, other)):
+                raise _ambiguous(wanted, path)
+        return depth
+
+
+def _ambiguous(channels: list[_Channel], path: Path) -> InputError:
+    """Make the error for channels of which none is the depth for sure."""
+    listed = one_line(", ".join(channel.name for channel in channels)) if channels else "none"
+    return InputError(
+        "an EXR file of depth must hold one channel, or one named Z, depth, V, Y or R; "
+        f"got {listed} in {path}, of which none or more than one can be the depth (R, G and B only if they "
+        "are equal); save the depth alone, or name its channel Z and no other"
+    )
+
+
+def _decode(data: bytearray, channels: list[_Channel], wanted: _Channel) -> np.ndarray:  # [h, w] float32
+    """Decode one channel."""
+    renamed = bytearray(data)
     for channel in channels:
-        data[channel.start + len(channel.name) - 1] = ord("Y" if channel is wanted else "_")
+        length = len(channel.name)
+        # In ASCII, for that is what FFmpeg's option for the layer is compared with.
+        name = b"a" * (length - 1) + b"Y" if channel is wanted else b"_" * length
+        renamed[channel.start : channel.start + length] = name
     context = av.codec.CodecContext.create("exr", "r")
-    context.options = {"layer": wanted.name[:-1]}
-    try:
-        decoded = [*context.decode(av.Packet(bytes(data))), *context.decode(None)]
-    except av.error.FFmpegError as error:
-        raise InputError(
-            f"depth must be an EXR file that FFmpeg can decode, got {path} ({error.strerror}); {_REMEDY}"
-        ) from error
-    types = {"grayf32le": "<f4", "grayf16le": "<f2"}
-    if not decoded or decoded[0].format.name not in types:
-        raise InputError(f"depth must be an EXR file that FFmpeg can decode, got {path}; {_REMEDY}")
-    return first_plane(decoded[0], types[decoded[0].format.name]).astype(np.float32)
+    context.options = {"layer": "a" * (len(wanted.name) - 1)}
+    decoded = [*context.decode(av.Packet(bytes(renamed))), *context.decode(None)]
+    if not decoded or decoded[0].format.name not in _TYPES:
+        raise ValueError("FFmpeg cannot decode it")
+    return plane_values(decoded[0].planes[0], _TYPES[decoded[0].format.name]).astype(np.float32)
+
+
+def _are_equal(
+    first: np.ndarray,  # [h, w]
+    second: np.ndarray,  # [h, w]
+) -> bool:
+    """Tell whether two channels are the same but for what lossy compression changes."""
+    largest = np.abs(first[np.isfinite(first)]).max(initial=0)
+    equal = np.isclose(first, second, rtol=_EQUAL, atol=_EQUAL / 10 * float(largest), equal_nan=True)
+    return bool(equal.mean() >= _MIN_EQUAL_SHARE)
 
 
 def _attributes(data: bytearray) -> tuple[dict[str, int], int]:
@@ -90,15 +132,15 @@ def _attributes(data: bytearray) -> tuple[dict[str, int], int]:
 
 def _is_whole(data: bytearray, table: int, *, tiled: bool) -> bool:
     """Tell whether the last chunk of pixels ends within the file; FFmpeg leaves missing ones black."""
-    offsets: list[int] = []
-    while not offsets or table + 8 * len(offsets) < min(
-        offsets
-    ):  # the table ends where the first chunk begins
-        entry = table + 8 * len(offsets)
-        offsets.append(int.from_bytes(data[entry : entry + 8], "little"))
-    size_at = max(offsets) + (16 if tiled else 4)  # after the chunk's coordinates
+    offsets = np.frombuffer(data, "<u8", count=(len(data) - table) // 8, offset=table)
+    # The table ends where the first chunk begins.
+    ends = table + 8 * np.arange(1, len(offsets) + 1) >= np.minimum.accumulate(offsets)
+    if not ends.any():
+        return False
+    offsets = offsets[: int(ends.argmax()) + 1]
+    size_at = int(offsets.max()) + (16 if tiled else 4)  # after the chunk's coordinates
     size = int.from_bytes(data[size_at : size_at + 4], "little")
-    return min(offsets) > table and size_at + 4 + size <= len(data)
+    return int(offsets.min()) > table and size_at + 4 + size <= len(data)
 
 
 def _channels(data: bytearray, position: int) -> list[_Channel]:
@@ -115,17 +157,3 @@ def _text(data: bytearray, position: int) -> tuple[str, int]:
     """Read a text that ends in 0; return it and where the next thing begins."""
     end = data.index(0, position)
     return data[position:end].decode("latin-1"), end + 1
-
-
-def _choose(channels: list[_Channel], path: Path) -> _Channel:
-    """Choose the channel that holds depth."""
-    if len(channels) == 1:
-        return channels[0]
-    for part in _PREFERRED:
-        for channel in channels:
-            if channel.name.rsplit(".", 1)[-1].lower() == part:
-                return channel
-    raise InputError(
-        "an EXR file of depth must hold one channel, or one named Z, depth, V, Y or R; "
-        f"got {', '.join(channel.name for channel in channels) or 'none'} in {path}; rename the channel"
-    )

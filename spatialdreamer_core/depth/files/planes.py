@@ -1,13 +1,12 @@
-"""The values of a decoded frame's first plane: luma, grey, or the only channel."""
+"""The values of a decoded frame's planes: luma, grey or the only channel, and chroma."""
 
 from __future__ import annotations
 
-import av
 import numpy as np
+from av.video.plane import VideoPlane
 
 
-def first_plane(frame: av.VideoFrame, dtype: str) -> np.ndarray:  # [h, w] of dtype, a view
-    """Return the first plane without the padding of its rows."""
-    plane = frame.planes[0]
+def plane_values(plane: VideoPlane, dtype: str) -> np.ndarray:  # [h, w] of dtype, a view
+    """Return a plane without the padding of its rows."""
     values = np.frombuffer(memoryview(plane), dtype)
-    return values.reshape(-1, plane.line_size // values.itemsize)[: frame.height, : frame.width]
+    return values.reshape(-1, plane.line_size // values.itemsize)[: plane.height, : plane.width]

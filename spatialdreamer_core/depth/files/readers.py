@@ -5,44 +5,60 @@ A reader yields frames as they are stored, [h, w]: floats, or unsigned integers 
 
 from __future__ import annotations
 
-import os
+import itertools
 import re
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ...checks import InputError
-from .arrays import read_npy, read_npz
+from ...media import check_regular_file
+from ...parsing import parsing
+from .arrays import count_npy, count_npz, read_npy, read_npz
 from .exr import read_exr
 from .pictures import PICTURE_SUFFIXES, read_picture
 from .videos import read_depth_video
 
 Frames = Generator[np.ndarray, None, None]  # each [h, w], as stored
 _ARRAY_READERS = {".npy": read_npy, ".npz": read_npz}
+_ARRAY_COUNTERS = {".npy": count_npy, ".npz": count_npz}
 _PICTURE_READERS = {".exr": read_exr, **dict.fromkeys(PICTURE_SUFFIXES, read_picture)}
+_SPELLINGS = {".tiff": ".tif", ".jpeg": ".jpg"}
 DEPTH_SUFFIXES = (*_ARRAY_READERS, *_PICTURE_READERS)  # other files are taken for videos
 
 
-def find_reader(path: Path) -> Callable[[int], Frames]:
-    """Return what reads a file or folder, given the number of frames to skip.
+class Reader(NamedTuple):
+    """What reads a depth file or folder."""
 
-    A folder's files are its frames, in natural order (2 before 10); they must be of one kind.
+    read: Callable[[int], Frames]  # given the number of frames to skip
+    length: Callable[[], int | None]  # the number of all frames, if that is known without decoding
+
+
+def find_reader(path: Path) -> Reader:
+    """Return what reads a file or folder.
+
+    A folder's files are its frames, in natural order (2 before 10); they must be of one kind, and if they
+    are numbered, none may be missing in between.
 
     Raises:
-        InputError: If there is nothing at the path, or a folder holds no depth or more than one kind.
+        InputError: If there is nothing at the path, it is a pipe or a device, or a folder holds no depth,
+            more than one kind or not all frames.
     """
-    if not os.path.exists(path):
-        raise InputError(f"depth must be an existing file or folder, got {path}; check the name")
-    if path.is_dir():
-        files = _files_of(path)
-        return lambda skip: _read_each(files[skip:])
+    with parsing(path, rule="depth must be a file or folder that can be read", remedy="check the name"):
+        if not path.exists():
+            raise InputError(f"depth must be an existing file or folder, got {path}; check the name")
+        if path.is_dir():
+            files = _files_of(path)
+            return Reader(lambda skip: _read_each(files[skip:]), lambda: len(files))
+        check_regular_file(path, name="depth")
     suffix = path.suffix.lower()
     if suffix in _ARRAY_READERS:
-        return lambda skip: _ARRAY_READERS[suffix](path, skip)
+        return Reader(lambda skip: _ARRAY_READERS[suffix](path, skip), lambda: _ARRAY_COUNTERS[suffix](path))
     if suffix in _PICTURE_READERS:
-        return lambda skip: _read_each([path][skip:])
-    return lambda skip: read_depth_video(path, skip)
+        return Reader(lambda skip: _read_each([path][skip:]), lambda: 1)
+    return Reader(lambda skip: read_depth_video(path, skip), lambda: None)
 
 
 def _files_of(folder: Path) -> list[Path]:
@@ -50,22 +66,48 @@ def _files_of(folder: Path) -> list[Path]:
     files = [
         file
         for file in folder.iterdir()
-        if file.suffix.lower() in DEPTH_SUFFIXES and not file.name.startswith(".") and file.is_file()
+        if file.suffix.lower() in DEPTH_SUFFIXES
+        and not file.name.startswith(".")
+        and (file.is_file() or not file.exists())  # a dead link is an error, not a frame less
     ]
-    kinds = sorted({file.suffix.lower() for file in files})
+    kinds = sorted({_kind(file) for file in files})
     if len(kinds) != 1:
         found = ", ".join(kinds) or "none"
         raise InputError(
             f"a folder of depth must hold files of one kind ({', '.join(DEPTH_SUFFIXES)}), got {found} "
             f"in {folder}; move the others to another folder"
         )
-    return sorted(files, key=_natural_order)
+    files.sort(key=_natural_order)
+    _check_numbers(files, folder)
+    return files
+
+
+def _kind(file: Path) -> str:
+    """Return a file's suffix in its usual spelling."""
+    suffix = file.suffix.lower()
+    return _SPELLINGS.get(suffix, suffix)
 
 
 def _natural_order(file: Path) -> list[tuple[int, int, str]]:
     """Make a key that sorts numbers in names by their value."""
     parts = re.split(r"([0-9]+)", file.name.lower())
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
+
+
+def _check_numbers(files: list[Path], folder: Path) -> None:
+    """Check that no frame is missing or there twice, where names are numbered one by one."""
+    numbered = [re.fullmatch(r"(.*?)([0-9]+)[^0-9]*", file.stem.lower()) for file in files]
+    if len({match and match[1] for match in numbered}) != 1:
+        return  # not numbered, or something else than the number changes, too
+    numbers = [int(match[2]) for match in numbered if match]
+    steps = [after - before for before, after in itertools.pairwise(numbers)]
+    for file, number, step in zip(files, numbers, steps, strict=False):
+        if step == 0 or (step > 1 and 2 * steps.count(1) >= len(steps)):  # other steps are times, for example
+            what = "two of the same number" if step == 0 else f"no number {number + 1}"
+            raise InputError(
+                f"a folder of depth must hold one file for each frame, got {what} after {file.name} in "
+                f"{folder}; add what is missing, or number the files anew"
+            )
 
 
 def _read_each(files: list[Path]) -> Frames:
@@ -75,10 +117,10 @@ def _read_each(files: list[Path]) -> Frames:
         if suffix in _PICTURE_READERS:
             yield _PICTURE_READERS[suffix](file)
             continue
-        frames = list(_ARRAY_READERS[suffix](file, 0))
-        if len(frames) != 1:
+        count = _ARRAY_COUNTERS[suffix](file)
+        if count != 1:
             raise InputError(
-                f"a file in a folder of depth must hold one frame, got {len(frames)} in {file}; "
+                f"a file in a folder of depth must hold one frame, got {count} in {file}; "
                 "give that file itself, or one frame in each file"
             )
-        yield frames[0]
+        yield from _ARRAY_READERS[suffix](file, 0)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from ...checks import InputError
 from ...flow import Motion
 from ..scene_range import SceneRange
 from .depth_file import DepthFile
@@ -30,6 +31,7 @@ class FileDepth:
         scenes: Sequence[SceneRange] | None,
         size: tuple[int, int],
     ) -> None:
+        self._path = file.path
         self._frames = file.frames(skip)
         self._scenes = None if scenes is None else iter(scenes)
         self._size = size
@@ -45,8 +47,17 @@ class FileDepth:
         to_next: Motion | None = None,
         to_previous: Motion | None = None,
     ) -> np.ndarray:  # [h', w'] float32, of the file's size or the film's, whichever is less
-        """Return the next frame's inverse depth in [0, 1], 1 = near."""
-        depth = next(self._frames)
+        """Return the next frame's inverse depth in [0, 1], 1 = near.
+
+        Raises:
+            InputError: If the file was changed since it was measured and has no more frames.
+        """
+        depth = next(self._frames, None)
+        if depth is None:
+            raise InputError(
+                f"depth must stay as it is while it is read, got fewer frames than before in {self._path}; "
+                "let the program that writes it finish first"
+            )
         if self._scenes is not None:
             depth = self._range.normalise(depth)
         plane = depth[0].numpy()

@@ -203,6 +203,7 @@ def with_nan(depth):
         (lambda depth: depth[:7], {}, r"as many frames as the input \(10\), got 7 in .*depth\.npz"),
         (lambda depth: depth[:7], {"start": 0.32}, r"as many frames as the input \(10\), got no more than 8"),
         (lambda depth: depth[:2], {"end": 0.2}, "at least 5 frames, got 2"),
+        (lambda depth: np.repeat(depth, 9, 0), {}, r"as many frames as the input \(10\), got 90"),
         (lambda depth: np.repeat(depth, 2, 0), {}, r"as many frames as the input \(10\), got 20"),
         (lambda depth: depth[:, :, :60], {}, r"aspect ratio of the input \(96x64\), got 60x64"),
         (with_nan, {}, "got 1 NaN or infinite values in frame 9 of"),
@@ -218,6 +219,27 @@ def test_mistakes_are_found_before_anything_is_written(converted, tmp_path, chan
     assert os.listdir(tmp_path / "out") == []
 
 
+def test_a_depth_video_far_longer_than_its_film_is_not_decoded_to_its_end(clip, make_video, tmp_path):
+    black = np.zeros((SIZE[1], SIZE[0]), np.uint8)
+    path = make_video(
+        "long.mkv",
+        frames=5 * FRAMES,
+        size=SIZE,
+        codec="ffv1",
+        pixel_format="gray",
+        picture=lambda _: av.VideoFrame.from_ndarray(black, format="gray"),
+    )
+    with pytest.raises(InputError, match=r"as many frames as the input \(10\), got more than 20 in"):
+        convert(clip, tmp_path / "out.mp4", ConvertConfig(depth_file=str(path)))
+
+
+def test_depth_of_depthcrafter_for_a_film_whose_shape_it_stretched(make_video, converted, tmp_path):
+    size = (120, 50)
+    clip = make_video("scope.mp4", frames=2, size=size, picture=lambda _: black(size))
+    np.savez(tmp_path / "crafted.npz", depth=moving_step(2, (256, 128)))
+    assert converted(tmp_path / "crafted.npz", source=clip).shape == (2, 50, 240, 3)
+
+
 def test_the_command_takes_a_path_for_depth(clip, depth_npz, tmp_path, capsys):
     output = tmp_path / "out.mp4"
     arguments = ["convert", str(clip), "-o", str(output), "--quiet", "--depth", str(depth_npz)]
@@ -228,6 +250,7 @@ def test_the_command_takes_a_path_for_depth(clip, depth_npz, tmp_path, capsys):
     assert "depth must be one of builtin, auto" in error
     assert "or an existing file or folder" in error
     assert "absent.npz" in error
+    assert main([*arguments[:-1], "x" * 5000]) == 2
 
 
 def test_the_name_of_an_estimator_wins_over_a_file(clip, tmp_path, monkeypatch):
