@@ -78,4 +78,4 @@ def _check_type(name: str, value: object, default: object) -> None:
     """Check that a setting has its default's type; whole numbers will do for floats."""
     wanted = (int, float) if isinstance(default, float) else type(default)
     if not isinstance(value, wanted) or (isinstance(value, bool) and not isinstance(default, bool)):
-        raise InputError(f"{name} must be of type {type(default).__name__}, got {value!r}")
+        raise InputError(f"{name} must be of type {type(default).__name__}, got {repr(value)[:60]}")
