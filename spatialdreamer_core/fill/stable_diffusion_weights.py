@@ -80,8 +80,9 @@ def load_pipeline(folder: Path) -> Any:
     except (ImportError, AttributeError) as error:
         raise _unusable(error) from error
     except InputError as error:
+        cause = str(error).rpartition("; ")[0]  # without its remedy
         raise InputError(
-            f"the inpainting model cannot be loaded from {folder} ({error}); delete that folder and download "
+            f"the inpainting model cannot be loaded from {folder} ({cause}); delete that folder and download "
             "it again"
         ) from error
     pipeline.set_progress_bar_config(disable=True)

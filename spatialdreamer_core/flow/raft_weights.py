@@ -114,7 +114,13 @@ def fetch_flow_model(name: str, *, download: bool = False, on_progress: OnProgre
     target = download_folder(FLOW_MODEL_KIND) / spec.file
     if download:
         _LOGGER.info("downloading %s (%s) from %s", spec.title, spec.licence, spec.address)
-        return download_file(spec.address, target, sha256_prefix=spec.sha256_prefix, on_progress=on_progress)
+        return download_file(
+            spec.address,
+            target,
+            sha256_prefix=spec.sha256_prefix,
+            limit=_LARGEST_FILE,
+            on_progress=on_progress,
+        )
     if partial_file(target).is_file():
         state = f"of which only a part has come ({partial_file(target)})"
     else:
