@@ -7,7 +7,8 @@ unless `download` says so.
 from __future__ import annotations
 
 import importlib
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,13 +17,25 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import InputError, check_choice, one_line
+from ..memory import is_out_of_memory
+from ..parsing import parsing
 from ..weights import fetch_snapshot
 from ..weights.download import OnProgress
+from ..weights.files import read_header, read_json
+from ..weights.networks import load_transformers_network
+from ..weights.pipelines import load_parts, read_index
 from .inverse import to_inverse_depth
 from .models import MODEL_KIND, MODELS, ModelSpec, find_model
 from .preprocess import Preprocessing, prepare, read_preprocessing, restore
 
-_TOLERATED = 0.1  # share of tensors a checkpoint may lack; some lack layers that are built but never used
+_CLASSES = {  # by family
+    "dpt": ("DPTConfig", "DPTForDepthEstimation"),
+    "depth_anything": ("DepthAnythingConfig", "DepthAnythingForDepthEstimation"),
+    "zoedepth": ("ZoeDepthConfig", "ZoeDepthForDepthEstimation"),
+    "depth_pro": ("DepthProConfig", "DepthProForDepthEstimation"),
+}
+_MARIGOLD = "MarigoldDepthPipeline"
+_MARIGOLD_RANGES = {"default_denoising_steps": range(1, 51), "default_processing_resolution": range(2049)}
 
 
 class DepthModel(Protocol):
@@ -42,10 +55,13 @@ class DepthModel(Protocol):
 class TransformersDepth:
     """A depth model of transformers."""
 
-    def __init__(self, spec: ModelSpec, module: nn.Module, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, spec: ModelSpec, module: nn.Module, preprocessing: Preprocessing, folder: Path
+    ) -> None:
         self.spec = spec
         self.modules: tuple[nn.Module, ...] = (module,)
         self._preprocessing = preprocessing
+        self._folder = folder
 
     @torch.inference_mode()
     def inverse_depth(
@@ -53,16 +69,26 @@ class TransformersDepth:
         frames: Tensor,  # [B, 3, H, W]
     ) -> Tensor:  # [B, 1, H, W]
         """Estimate inverse depth, see `DepthModel`."""
-        output = self.modules[0](pixel_values=prepare(frames.float(), self._preprocessing)).predicted_depth
         size = (frames.shape[-2], frames.shape[-1])
-        return to_inverse_depth(restore(output, self._preprocessing, size), self.spec.semantics)
+        with _running(self.spec, self._folder):
+            return to_inverse_depth(restore(self.run(frames), self._preprocessing, size), self.spec.semantics)
+
+    @torch.inference_mode()
+    def run(
+        self,
+        frames: Tensor,  # [B, 3, H, W]
+    ) -> Tensor:  # [B, h, w]
+        """Return what the network gives, at its own size."""
+        pixels = prepare(frames.float(), self._preprocessing)
+        return self.modules[0](pixel_values=pixels).predicted_depth
 
 
 class MarigoldDepth:
     """Marigold: a diffusion pipeline of diffusers; each frame begins with the same noise."""
 
-    def __init__(self, spec: ModelSpec, pipeline: Any) -> None:
+    def __init__(self, spec: ModelSpec, pipeline: Any, folder: Path) -> None:
         self.spec = spec
+        self._folder = folder
         self.modules: tuple[nn.Module, ...] = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
         self._pipeline = pipeline
 
@@ -73,10 +99,12 @@ class MarigoldDepth:
     ) -> Tensor:  # [B, 1, H, W]
         """Estimate inverse depth, see `DepthModel`."""
         generators = [torch.Generator().manual_seed(0) for _ in frames]
-        output = self._pipeline(
-            image=frames.float().clamp(0, 1), batch_size=len(frames), generator=generators, output_type="pt"
-        )
-        return to_inverse_depth(output.prediction, self.spec.semantics)
+        with _running(self.spec, self._folder):
+            images = frames.float().clamp(0, 1)
+            output = self._pipeline(
+                image=images, batch_size=len(frames), generator=generators, output_type="pt"
+            )
+            return to_inverse_depth(output.prediction, self.spec.semantics)
 
 
 def model_available(spec: ModelSpec) -> bool:
@@ -133,80 +161,124 @@ def load_model(
     """
     folder = fetch_model(name, download=download, on_progress=on_progress)
     spec = find_model(name)
-    _check_architecture(spec, folder)
-    library = _import(spec)
-    model = (
-        _load_marigold(spec, folder, library) if spec.family == "marigold" else _load(spec, folder, library)
-    )
+    try:
+        config = _check_architecture(spec, folder)
+        classes = _import(spec)
+        load = _load_marigold if spec.family == "marigold" else _load
+        model = load(spec, folder, config, *classes)
+    except ImportError as error:
+        raise _unusable(spec, error) from error
+    except InputError as error:
+        if isinstance(error.__cause__, ImportError):
+            raise _unusable(spec, error.__cause__) from error
+        cause = str(error).rpartition("; ")[0]  # without its remedy
+        raise InputError(
+            f"{spec.title} cannot be loaded from {folder} ({cause}); delete that folder and download it "
+            f"again from {spec.address}"
+        ) from error
     for module in model.modules:
         module.float().eval().requires_grad_(False).to(device)
     return model
 
 
-def _check_architecture(spec: ModelSpec, folder: Path) -> None:
-    """Check that a folder holds the model that it should."""
-    file = folder / ("model_index.json" if spec.family == "marigold" else "config.json")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        found = config.get("_class_name") if spec.family == "marigold" else config.get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise _damaged(spec, folder, f"{file.name}: {error}") from error
-    expected: str = "MarigoldDepthPipeline" if spec.family == "marigold" else spec.family
+def _check_architecture(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    """Check that a folder holds the model that it should; returns its config or, of a pipeline, its index."""
+    if spec.family == "marigold":
+        config = read_index(folder, what=spec.title, address=spec.address)
+        expected, found = _MARIGOLD, str(config.get("_class_name"))
+    else:
+        config = read_json(folder / "config.json")
+        expected, found = spec.family, str(config.get("model_type"))
     if spec.family == "depth_anything":
         metric = "metric" if spec.semantics == "metric" else "relative"
-        expected, found = (
-            f"{expected} ({metric})",
-            f"{found} ({config.get('depth_estimation_type', 'relative')})",
-        )
+        expected = f"{expected} ({metric})"
+        found = f"{found} ({config.get('depth_estimation_type', 'relative')})"
     if found != expected:
         raise InputError(
-            f"{folder} must hold {spec.title}, a model of type {expected}, got {found}; "
+            f"{folder} must hold {spec.title}, a model of type {expected}, got {found[:60]}; "
             f"replace it by the files from {spec.address}"
         )
+    return config
 
 
-def _import(spec: ModelSpec) -> Any:
-    """Import the package that runs a model."""
+def _import(spec: ModelSpec) -> tuple[Any, ...]:
+    """Import the classes that run a model."""
+    names = _CLASSES.get(spec.family, (_MARIGOLD,))
     try:
         library = importlib.import_module(spec.package)
-        return (
-            library.MarigoldDepthPipeline
-            if spec.family == "marigold"
-            else library.AutoModelForDepthEstimation
-        )
+        return tuple(getattr(library, name) for name in names)
     except (ImportError, AttributeError, RuntimeError) as error:
-        raise _unusable(spec, error) from error
+        raise ImportError(str(error)) from error
 
 
-def _load(spec: ModelSpec, folder: Path, auto_class: Any) -> DepthModel:
+def _load(
+    spec: ModelSpec, folder: Path, config: dict[str, Any], config_class: Any, network_class: Any
+) -> DepthModel:
     """Load a model of transformers."""
     preprocessing = read_preprocessing(folder / "preprocessor_config.json", spec.family)
-    try:
-        module, report = auto_class.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+    header = read_header(folder / "model.safetensors")
+    module, missing = load_transformers_network(
+        network_class, config_class, config, header, file=folder / "config.json"
+    )
+    model = TransformersDepth(spec, module, preprocessing, folder)
+    if missing:
+        _check_unused(model, missing, folder)
+    return model
+
+
+def _check_unused(model: TransformersDepth, names: list[str], folder: Path) -> None:
+    """Check that tensors which the file lacks are never used, as some layers are built and never run."""
+    state = model.modules[0].state_dict()
+    lacking = [state[name] for name in names if name in state and state[name].is_floating_point()]
+    for tensor in lacking:
+        tensor.fill_(torch.nan)
+    with parsing(folder, rule=f"{model.spec.title} must run as it was published", remedy="use its own files"):
+        output = model.run(torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)))
+    if not output.isfinite().all():
+        raise InputError(
+            f"a model's weights must fill its network, but model.safetensors lacks {len(names)} of "
+            f"{len(state)} tensors, such as {names[0]}; download it again"
         )
-    except ImportError as error:
-        raise _unusable(spec, error) from error
-    except Exception as error:
-        raise _damaged(spec, folder, error) from error
-    missing, count = len(report["missing_keys"]), len(module.state_dict())
-    if missing > _TOLERATED * count:
-        raise _damaged(spec, folder, f"model.safetensors lacks {missing} of {count} tensors")
-    return TransformersDepth(spec, module, preprocessing)
+    for tensor in lacking:
+        tensor.zero_()
 
 
-def _load_marigold(spec: ModelSpec, folder: Path, pipeline_class: Any) -> DepthModel:
+def _load_marigold(spec: ModelSpec, folder: Path, index: dict[str, Any], pipeline_class: Any) -> DepthModel:
     """Load a Marigold pipeline."""
-    try:
-        pipeline = pipeline_class.from_pretrained(
-            folder, variant="fp16", local_files_only=True, use_safetensors=True
+    settings = {name: index.get(name) for name in _MARIGOLD_RANGES}
+    wrong = [
+        name
+        for name, value in settings.items()
+        if value is not None and not (type(value) is int and value in _MARIGOLD_RANGES[name])
+    ]
+    flags = {name: index.get(name, True) for name in ("scale_invariant", "shift_invariant")}
+    wrong += [name for name, value in flags.items() if not isinstance(value, bool)]
+    if index.get("prediction_type") != "depth":
+        wrong.append("prediction_type")
+    if wrong:
+        raise InputError(
+            f"the settings of {spec.title} must be as it was published, got {wrong[0]} of "
+            f"{str(index.get(wrong[0]))[:60]!r} in {folder / 'model_index.json'}; download that file again"
         )
-    except ImportError as error:
-        raise _unusable(spec, error) from error
-    except Exception as error:
-        raise _damaged(spec, folder, error) from error
+    parts = load_parts(folder, index, channels=8, address=spec.address)
+    with parsing(folder, rule=f"a folder must hold a {_MARIGOLD}", remedy="download it again"):
+        pipeline = pipeline_class(**parts, prediction_type="depth", **flags, **settings)
     pipeline.set_progress_bar_config(disable=True)
-    return MarigoldDepth(spec, pipeline)
+    return MarigoldDepth(spec, pipeline, folder)
+
+
+@contextmanager
+def _running(spec: ModelSpec, folder: Path) -> Iterator[None]:
+    """Say which model cannot run on a frame: a config that is damaged shows late; lack of memory passes."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error) or isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{spec.title} must run as it was published, but that of {folder} fails ({one_line(error)}); "
+            f"delete that folder and download it again from {spec.address}"
+        ) from error
 
 
 def _unusable(spec: ModelSpec, error: Exception) -> InputError:
@@ -214,12 +286,4 @@ def _unusable(spec: ModelSpec, error: Exception) -> InputError:
     return InputError(
         f"depth estimator {spec.name} ({spec.title}) needs the Python package {spec.package}, which cannot "
         f"be used here ({error}); install it with: pip install --upgrade {spec.package}"
-    )
-
-
-def _damaged(spec: ModelSpec, folder: Path, error: object) -> InputError:
-    """Describe files that are there but cannot be loaded."""
-    return InputError(
-        f"{spec.title} cannot be loaded from {folder} ({one_line(error)}); delete that folder and download "
-        f"it again from {spec.address}"
     )

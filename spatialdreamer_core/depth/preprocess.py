@@ -6,19 +6,20 @@ device. Tests compare with them.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import InputError
+from ..parsing import parsing
+from ..weights.files import read_json
 from .models import Family
 
+_LARGEST_SIDE = 4096  # pixels; the largest published is 1536
+_LARGEST_MULTIPLE = 256
 _MODES = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
 
@@ -35,6 +36,27 @@ class Preprocessing:
     std: tuple[float, float, float]
     pad: bool  # mirror the borders, as ZoeDepth was trained
     family: Family
+
+    def check(self) -> None:
+        """Check every value that a file gave.
+
+        Raises:
+            ValueError: For the first one that breaks its rule.
+        """
+        for name, value, most in (
+            ("height", self.height, _LARGEST_SIDE),
+            ("width", self.width, _LARGEST_SIDE),
+            ("ensure_multiple_of", self.multiple, _LARGEST_MULTIPLE),
+        ):
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} must be a whole number from 1 to {most}, got {str(value)[:40]}")
+        for name, value in (("keep_aspect_ratio", self.keep_aspect_ratio), ("do_pad", self.pad)):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be true or false, got {str(value)[:40]}")
+        for name, values, low in (("image_mean", self.mean, -10), ("image_std", self.std, 1e-3)):
+            numbers = all(type(value) in (int, float) and low <= value <= 10 for value in values)
+            if len(values) != 3 or not numbers:
+                raise ValueError(f"{name} must be three numbers from {low} to 10, got {str(values)[:60]}")
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) that frames of a size are brought to."""
@@ -63,33 +85,27 @@ def read_preprocessing(path: Path, family: Family) -> Preprocessing:
     """
     zoe = family == "zoedepth"
     side = 1536 if family == "depth_pro" else 384
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    rule = f"a preprocessor_config.json must be the settings of a {family} model"
+    remedy = "delete it and download it again"
+    with parsing(path, rule=rule, remedy=remedy):
+        config = read_json(path, rule=rule, remedy=remedy)
         size = config.get("size", {"height": side, "width": 512 if zoe else side})
         if isinstance(size, int):
             size = {"height": size, "width": size}
-        mean, std = (
-            tuple(float(value) for value in config.get(f"image_{name}", [0.5] * 3))
-            for name in ("mean", "std")
-        )
-        red_mean, green_mean, blue_mean = mean
-        red_std, green_std, blue_std = std
-        return Preprocessing(
-            height=int(size["height"]),
-            width=int(size["width"]),
-            keep_aspect_ratio=bool(config.get("keep_aspect_ratio", zoe)),
-            multiple=max(1, round(config.get("ensure_multiple_of", 32 if zoe else 1))),
+        mean, std = (config.get(f"image_{name}", [0.5] * 3) for name in ("mean", "std"))
+        preprocessing = Preprocessing(
+            height=size["height"],
+            width=size["width"],
+            keep_aspect_ratio=config.get("keep_aspect_ratio", zoe),
+            multiple=config.get("ensure_multiple_of", 32 if zoe else 1),
             mode=_MODES[config.get("resample", 3 if family in ("dpt", "depth_anything") else 2)],
-            mean=(red_mean, green_mean, blue_mean),
-            std=(red_std, green_std, blue_std),
-            pad=bool(config.get("do_pad", True)) if zoe else False,
+            mean=tuple(mean),
+            std=tuple(std),
+            pad=config.get("do_pad", True) if zoe else False,
             family=family,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} must be the preprocessor_config.json of a {family} model, got {type(error).__name__}: "
-            f"{error}; delete it and download it again"
-        ) from error
+        preprocessing.check()
+        return preprocessing
 
 
 def prepare(

@@ -8,15 +8,15 @@ configuration files are read, no code from a model's folder, and nothing is fetc
 from __future__ import annotations
 
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from ..checks import InputError, one_line
+from ..checks import InputError
+from ..parsing import parsing
 from ..weights import Snapshot, fetch_snapshot, find_snapshot, repository_address, stable_diffusion_files
 from ..weights.download import OnProgress
+from ..weights.files import read_json
+from ..weights.pipelines import load_parts, read_index
 
 INPAINTING_KIND = "diffusers"  # name of the folders, ComfyUI's for pipelines in this layout
 TITLE = "Stable Diffusion 2 inpainting"
@@ -26,7 +26,7 @@ REVISION = "5f74973cbb64c8568780732c17f43eb269d63a0d"
 _FORMER_REPOSITORY = "stabilityai/stable-diffusion-2-inpainting"
 _CLASS = "StableDiffusionInpaintPipeline"
 _CHANNELS = 9  # 4 noisy latents, 1 mask, 4 latents of the masked image
-_LIBRARIES = (None, "diffusers", "transformers", "stable_diffusion")  # whose classes a folder may name
+_ADDRESS = repository_address(REPOSITORY)
 
 
 def find_inpainting_model() -> Snapshot | None:
@@ -69,46 +69,24 @@ def load_pipeline(folder: Path) -> Any:
         InputError: If a package is missing, or the folder holds no inpainting pipeline, another one or a
             damaged one.
     """
-    _check_architecture(folder)
+    index = _check_architecture(folder)
     pipeline_class = _import("diffusers", _CLASS)
-    part_classes = {
-        "unet": _import("diffusers", "UNet2DConditionModel"),
-        "vae": _import("diffusers", "AutoencoderKL"),
-        "text_encoder": _import("transformers", "CLIPTextModel"),
-    }
     try:
-        pipeline = pipeline_class.from_pretrained(
-            folder,
-            **{part: _load_part(part_class, folder, part) for part, part_class in part_classes.items()},
-            local_files_only=True,
-            use_safetensors=True,
-            safety_checker=None,
-            feature_extractor=None,  # the safety checker's
-            image_encoder=None,  # of IP-Adapters
-            requires_safety_checker=False,
-        )
-    except ImportError as error:
+        parts = load_parts(folder, index, channels=_CHANNELS, address=_ADDRESS)
+        with parsing(folder, rule=f"a folder must hold a {_CLASS}", remedy="give another one"):
+            pipeline = pipeline_class(
+                **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+            )
+    except (ImportError, AttributeError) as error:
         raise _unusable(error) from error
-    except Exception as error:
-        raise _damaged(folder, error) from error
+    except InputError as error:
+        cause = str(error).rpartition("; ")[0]  # without its remedy
+        raise InputError(
+            f"the inpainting model cannot be loaded from {folder} ({cause}); delete that folder and download "
+            "it again"
+        ) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def _load_part(part_class: Any, folder: Path, part: str) -> nn.Module:
-    """Load a network of a pipeline, in half precision where there is such a file."""
-    module, report = part_class.from_pretrained(
-        folder,
-        subfolder=part,
-        variant="fp16" if any((folder / part).glob("*.fp16.safetensors")) else None,
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ValueError(f"{part} lacks {len(missing)} tensors, such as {missing[0]}")
-    return module.float().eval().requires_grad_(False)
 
 
 def _import(package: str, name: str) -> Any:
@@ -119,33 +97,17 @@ def _import(package: str, name: str) -> Any:
         raise _unusable(error) from error
 
 
-def _check_architecture(folder: Path) -> None:
-    """Check that a folder holds an inpainting pipeline made of known libraries' parts."""
-    index, unet = folder / "model_index.json", folder / "unet" / "config.json"
-    if not index.is_file():
+def _check_architecture(folder: Path) -> dict[str, Any]:
+    """Check that a folder holds an inpainting pipeline made of known libraries' parts; returns its index."""
+    index = read_index(folder, what="an inpainting model", address=_ADDRESS)
+    channels = read_json(folder / "unet" / "config.json").get("in_channels")
+    if (index.get("_class_name"), channels) != (_CLASS, _CHANNELS):
         raise InputError(
-            f"the folder of an inpainting model must hold a pipeline in diffusers' layout, but {index} is "
-            f"missing; give the folder of one, such as that of {repository_address(REPOSITORY)}"
+            f"{folder} must hold a {_CLASS} whose UNet has {_CHANNELS} input channels, got "
+            f"{str(index.get('_class_name'))[:60]} with {str(channels)[:20]}; give the folder of an "
+            f"inpainting model, such as {_ADDRESS}"
         )
-    try:
-        parts = json.loads(index.read_text(encoding="utf-8"))
-        channels = json.loads(unet.read_text(encoding="utf-8")).get("in_channels")
-        found = parts.pop("_class_name", None)
-        foreign = [
-            name for name, part in parts.items() if isinstance(part, list) and part[0] not in _LIBRARIES
-        ]
-    except (OSError, ValueError, AttributeError, IndexError) as error:
-        raise _damaged(folder, error) from error
-    if (found, channels) != (_CLASS, _CHANNELS):
-        raise InputError(
-            f"{folder} must hold a {_CLASS} whose UNet has {_CHANNELS} input channels, got {found} with "
-            f"{channels}; give the folder of an inpainting model, such as {repository_address(REPOSITORY)}"
-        )
-    if foreign:
-        raise InputError(
-            f"{folder} must be made of diffusers' and transformers' parts, got others for "
-            f"{', '.join(foreign)}, whose code is not run; give the folder of another model"
-        )
+    return index
 
 
 def _unusable(error: Exception) -> InputError:
@@ -153,12 +115,4 @@ def _unusable(error: Exception) -> InputError:
     return InputError(
         f"Stable Diffusion inpainting needs the Python packages diffusers and transformers, which cannot be "
         f'used here ({error}); install them with: pip install --upgrade "spatialdreamer[inpaint]"'
-    )
-
-
-def _damaged(folder: Path, error: Exception) -> InputError:
-    """Describe files that are there but cannot be loaded."""
-    return InputError(
-        f"the inpainting model cannot be loaded from {folder} ({one_line(error)}); delete that folder and "
-        "download it again"
     )

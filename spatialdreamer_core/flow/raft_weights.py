@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import importlib
 import logging
+import zipfile
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from ..checks import InputError, check_choice, one_line
 from ..weights import download as download_file
 from ..weights import download_folder, model_folders, torch_cache
 from ..weights.download import OnProgress, partial_file
+from ..weights.files import read_header, read_tensors
 
 _LOGGER = logging.getLogger(__name__)
 
+_LARGEST_FILE = 1 << 28  # bytes; RAFT large has 21 MB
 FLOW_MODEL_KIND = "optical_flow"  # name of the folders; newer versions of ComfyUI have it themselves
 
 
@@ -112,7 +114,13 @@ def fetch_flow_model(name: str, *, download: bool = False, on_progress: OnProgre
     target = download_folder(FLOW_MODEL_KIND) / spec.file
     if download:
         _LOGGER.info("downloading %s (%s) from %s", spec.title, spec.licence, spec.address)
-        return download_file(spec.address, target, sha256_prefix=spec.sha256_prefix, on_progress=on_progress)
+        return download_file(
+            spec.address,
+            target,
+            sha256_prefix=spec.sha256_prefix,
+            limit=_LARGEST_FILE,
+            on_progress=on_progress,
+        )
     if partial_file(target).is_file():
         state = f"of which only a part has come ({partial_file(target)})"
     else:
@@ -149,8 +157,11 @@ def load_flow_model(
     module: nn.Module = getattr(_import("torchvision.models.optical_flow", spec), name)(weights=None)
     state = _read(spec, file)
     try:
+        others = [name for name, value in state.items() if not (value.is_floating_point() or _counts(name))]
+        if others:
+            raise TypeError(f"{others[0]} holds {state[others[0]].dtype}")
         module.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
+    except Exception as error:
         raise InputError(
             f"{file} must hold the weights of {spec.title} as torchvision publishes them, got others "
             f"({one_line(error)}); replace it by the file from {spec.address}"
@@ -160,17 +171,33 @@ def load_flow_model(
 
 def _read(spec: FlowModelSpec, file: Path) -> Any:
     """Read a state dict."""
-    if file.suffix == ".safetensors":
-        read = _import("safetensors.torch", spec).load_file
-    else:
-        read = partial(torch.load, map_location="cpu", weights_only=True)
+    safe = file.suffix == ".safetensors"
+    if safe:
+        _import("safetensors", spec)
     try:
-        return read(file)
+        if file.stat().st_size > _LARGEST_FILE or (not safe and _unpacked_size(file) > _LARGEST_FILE):
+            raise ValueError(f"it has more than {_LARGEST_FILE >> 20} MB")
+        if safe:
+            return read_tensors(read_header(file))
+        return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(
             f"{file} must be a whole file of weights, but cannot be read ({one_line(error)}); delete it "
             f"and download it again from {spec.address}"
         ) from error
+
+
+def _unpacked_size(file: Path) -> int:
+    """Return how many bytes an archive of torch takes unpacked; 0 for its older files, which are none."""
+    if not zipfile.is_zipfile(file):
+        return 0
+    with zipfile.ZipFile(file) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
+
+
+def _counts(name: str) -> bool:
+    """Tell whether a tensor of a network counts what it was trained on: it holds no weights."""
+    return name.endswith("num_batches_tracked")
 
 
 def _import(module: str, spec: FlowModelSpec) -> Any:

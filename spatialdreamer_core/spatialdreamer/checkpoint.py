@@ -20,15 +20,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..checks import InputError, one_line
+from ..checks import InputError
+from ..parsing import parsing
 from ..svd import SVDModel, widen_unet
-from ..svd.files import read_header
+from ..weights.files import parse_json, read_header, read_json, read_tensors
 from .attention import install_writers
 from .config import SpatialDreamerConfig
 from .network import SpatialDreamer, assemble
 from .refiner import build_refiner
 from .til import TemporalInteraction
-from .weight_files import load_strictly, read_metadata, read_tensors
+from .weight_files import load_strictly
 
 _CONFIG = "config.json"
 _METADATA = "spatialdreamer"  # what the settings are called in a file's metadata
@@ -131,25 +132,20 @@ def _fitting_unet(unet: Any, state: dict[str, Tensor]) -> Any:
 def _read_config(path: Path) -> SpatialDreamerConfig:
     """Read the settings of saved weights."""
     remedy = "give a folder or file that SpatialDreamer's training exported"
-    text: str | bytes | None
-    if path.is_dir():
-        file = path / _CONFIG
-        text = file.read_bytes() if file.is_file() else None
-    elif path.exists():
-        text = read_metadata(path).get(_METADATA)
-    else:
-        raise InputError(f"SpatialDreamer's weights must be a folder or a file, got {path}; {remedy}")
-    if text is None:
-        raise InputError(
-            f"SpatialDreamer's weights must come with their settings, but {path} has none; {remedy}"
-        )
-    try:
-        settings = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"the settings in {path} must be JSON, got {one_line(error)}; {remedy}") from error
-    if not isinstance(settings, dict):
-        raise InputError(f"the settings in {path} must be a JSON object, got {one_line(settings)}; {remedy}")
-    return SpatialDreamerConfig.from_dict(settings)
+    with parsing(path, rule="SpatialDreamer's settings must be a JSON object of its own", remedy=remedy):
+        if path.is_dir():
+            file = path / _CONFIG
+            settings = read_json(file, remedy=remedy) if file.is_file() else None
+        elif path.exists():
+            text = read_header(path).metadata.get(_METADATA)
+            settings = None if text is None else parse_json(text)
+        else:
+            raise InputError(f"SpatialDreamer's weights must be a folder or a file, got {path}; {remedy}")
+        if settings is None:
+            raise InputError(
+                f"SpatialDreamer's weights must come with their settings, but {path} has none; {remedy}"
+            )
+        return SpatialDreamerConfig.from_dict(settings)
 
 
 def _check_parts(path: Path) -> None:
@@ -167,10 +163,12 @@ def _check_parts(path: Path) -> None:
 
 def _read_part(path: Path, part: str, reference: Tensor) -> dict[str, Tensor]:
     """Read the tensors of one network, as the reference in device and precision; none if it is missing."""
-    if path.is_dir():
-        file = path / f"{part}.safetensors"
-        return read_tensors(file, like=reference) if file.is_file() else {}
-    return read_tensors(path, prefix=f"{part}.", like=reference)
+    file, prefix = (path / f"{part}.safetensors", "") if path.is_dir() else (path, f"{part}.")
+    if not file.is_file():
+        return {}
+    header = read_header(file)
+    header.check_floats({name for name in header.shapes if name.startswith(prefix)})
+    return read_tensors(header, prefix=prefix, like=reference)
 
 
 @contextmanager

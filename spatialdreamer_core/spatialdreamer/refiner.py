@@ -18,10 +18,11 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from ..svd import SCALING
+from ..weights.files import read_header, read_tensors
 from .attention import install_writers, recorded_features, spatial_sites
 from .config import SpatialDreamerConfig
 from .til import TemporalInteraction
-from .weight_files import find_weights, load_strictly, read_tensors
+from .weight_files import find_weights, load_strictly
 
 _TEMPORAL = (
     ".temporal_",
@@ -60,7 +61,9 @@ def make_refiner(unet: Any, *, weights: Path | None = None) -> Any:
         source = "SVD's UNet"
     else:
         file = find_weights(weights)
-        state = read_tensors(file, like=reference)
+        header = read_header(file)
+        header.check_floats(set(header.shapes))
+        state = read_tensors(header, like=reference)
         source = str(file)
     load_strictly(refiner, state, name="RefinerNet", source=source)
     install_writers(refiner)

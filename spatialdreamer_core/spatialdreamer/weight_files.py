@@ -1,15 +1,14 @@
-"""Reading weights from safetensors files, and giving a module exactly the ones it needs."""
+"""Finding a UNet's weights, and giving a module exactly the ones it needs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from ..checks import InputError
-from ..svd.files import compare_shapes, read_header
+from ..weights.files import compare_shapes
 
 _PUBLISHED = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
 
@@ -30,29 +29,6 @@ def find_weights(path: Path) -> Path:
         f"RefinerNet's weights must be a safetensors file or a diffusers folder with {_PUBLISHED[0]}, "
         f"got {path}; give a UNet of Stable Diffusion 2.1, or none to start from SVD's own weights"
     )
-
-
-def read_tensors(file: Path, *, like: Tensor, prefix: str = "") -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file whose names start with a prefix, without it.
-
-    They are copies in the device and precision of `like`: nothing stays mapped, so the file may be replaced.
-
-    Raises:
-        InputError: If the file cannot be read.
-    """
-    with _open(file) as content:
-        names = [name for name in content.keys() if name.startswith(prefix)]
-        return {name[len(prefix) :]: content.get_tensor(name).to(like, copy=True) for name in names}
-
-
-def read_metadata(file: Path) -> dict[str, str]:
-    """Read what a safetensors file says about itself.
-
-    Raises:
-        InputError: If the file cannot be read.
-    """
-    with _open(file) as content:
-        return dict(content.metadata() or {})
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, name: str, source: str) -> None:
@@ -79,9 +55,3 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, name: str, 
             f"{'; '.join(told)}; give the file that belongs to this model"
         )
     module.load_state_dict(dict(state), assign=True)
-
-
-def _open(file: Path) -> safe_open:
-    """Open a safetensors file, which is checked first."""
-    read_header(file)
-    return safe_open(file, framework="pt")

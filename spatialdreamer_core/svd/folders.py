@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
-from torch import nn
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from diffusers import UNetSpatioTemporalConditionModel
 
-from ..checks import InputError, one_line
-from .files import read_header, read_json
-from .filling import ADDRESS, check_tensors, fill
-from .sgm_keys import Place
-from .unet import build_unet, check_unet
+from ..checks import InputError
+from ..weights.files import read_header, read_json
+from ..weights.filling import Place, check_tensors, fill
+from .building import ADDRESS, build_image_encoder, build_svd_unet, build_svd_vae
 
 _PIPELINE = "StableVideoDiffusionPipeline"
 _DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
@@ -37,16 +34,23 @@ def load_folder(folder: Path, dtype: torch.dtype, device: torch.device, *, with_
     wanted = ("unet", "vae", "image_encoder") if with_unet else ("vae", "image_encoder")
     absent = [part for part in wanted if not (folder / part / "config.json").is_file()]
     if pipeline != _PIPELINE or absent:
-        found = f"a {pipeline}" if pipeline != _PIPELINE else f"one without {' and '.join(absent)}"
+        found = f"a {str(pipeline)[:60]}" if pipeline != _PIPELINE else f"one without {' and '.join(absent)}"
         raise InputError(
             f"{folder} must be the folder of a {_PIPELINE} with {', '.join(wanted)}, got {found}; choose a "
             f"copy of {ADDRESS}, or a single safetensors file"
         )
-    vae = _build(folder / "vae", "AutoencoderKLTemporalDecoder", AutoencoderKLTemporalDecoder.from_config)
-    tower = _build(folder / "image_encoder", "CLIPVisionModelWithProjection", _build_image_encoder)
     parts = {"unet": load_unet_folder(folder / "unet", dtype, device)} if with_unet else {}
-    parts["vae"] = _load(vae, folder / "vae", _DIFFUSERS_WEIGHTS, dtype, device)
-    parts["image_encoder"] = _load(tower, folder / "image_encoder", _TRANSFORMERS_WEIGHTS, dtype, device)
+    parts["vae"] = _load(
+        folder / "vae", "AutoencoderKLTemporalDecoder", build_svd_vae, _DIFFUSERS_WEIGHTS, dtype, device
+    )
+    parts["image_encoder"] = _load(
+        folder / "image_encoder",
+        "CLIPVisionModelWithProjection",
+        build_image_encoder,
+        _TRANSFORMERS_WEIGHTS,
+        dtype,
+        device,
+    )
     return parts
 
 
@@ -58,18 +62,19 @@ def load_unet_folder(
     Raises:
         InputError: If it is missing, damaged, a pickle or another network.
     """
-    unet = _build(folder, "UNetSpatioTemporalConditionModel", lambda config: build_unet(**config))
-    check_unet(unet, folder)
-    return _load(unet, folder, _DIFFUSERS_WEIGHTS, dtype, device)
+    name = "UNetSpatioTemporalConditionModel"
+    return _load(folder, name, build_svd_unet, _DIFFUSERS_WEIGHTS, dtype, device)
 
 
-def _build_image_encoder(config: dict[str, Any]) -> CLIPVisionModelWithProjection:
-    """Build an image tower of its config."""
-    return CLIPVisionModelWithProjection(CLIPVisionConfig.from_dict(config))
-
-
-def _build(folder: Path, class_name: str, build: Callable[[dict[str, Any]], Any]) -> Any:
-    """Build the network of a folder without memory; its config has to name the class."""
+def _load(
+    folder: Path,
+    class_name: str,
+    build: Callable[..., Any],  # of config, header and file
+    stem: str,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Any:
+    """Load the network of a folder; its config has to name the class."""
     file = folder / "config.json"
     if not file.is_file():
         raise InputError(
@@ -77,26 +82,19 @@ def _build(folder: Path, class_name: str, build: Callable[[dict[str, Any]], Any]
             "the folder with the network's config.json and safetensors file"
         )
     config = read_json(file)
-    found = config.get("_class_name") or next(
-        iter(config.get("architectures") or []), "network without a name"
+    architectures = config.get("architectures")
+    named = (
+        architectures[0] if isinstance(architectures, list) and architectures else "network without a name"
     )
+    found = config.get("_class_name") or named
     if found != class_name:
-        raise InputError(f"{folder} must hold a {class_name}, got a {found}; choose a copy of {ADDRESS}")
-    try:
-        with torch.device("meta"):
-            return build(config)
-    except (TypeError, ValueError, LookupError) as error:
         raise InputError(
-            f"{file} must be the config of a {class_name}, but none can be built from it "
-            f"({one_line(error)}); download that folder again"
-        ) from error
-
-
-def _load(network: nn.Module, folder: Path, stem: str, dtype: torch.dtype, device: torch.device) -> Any:
-    """Give a network the weights of its folder."""
+            f"{folder} must hold a {class_name}, got a {str(found)[:60]}; choose a copy of {ADDRESS}"
+        )
     header = read_header(_find_weights(folder, stem, dtype))
+    network = build(config, header, file=file)
     table = {name: Place(name) for name in network.state_dict()}
-    check_tensors(header, [(network, table)], unused=_UNUSED)
+    check_tensors(header, [(network, table)], unused=_UNUSED, what=f"a {class_name}", address=ADDRESS)
     return fill(network, table, header, dtype, device)
 
 

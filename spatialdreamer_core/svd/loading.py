@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLTemporalDecoder
-from transformers import CLIPVisionModelWithProjection
 
 from ..checks import InputError
-from .files import read_header
-from .filling import ADDRESS, QUANT_CONV, check_tensors, fill
+from ..parsing import parsing
+from ..weights.files import Header, read_header
+from ..weights.filling import Table, check_tensors, fill
+from .building import ADDRESS, build_image_encoder, build_svd_unet, build_svd_vae
 from .folders import load_folder, load_unet_folder
 from .kinds import SVD, describe_kind
 from .model import SVDModel
 from .sgm_keys import IMAGE_ENCODER, UNET, VAE, image_encoder_table, unet_table, vae_table
 from .shapes import has_transformers_tower, infer_image_encoder_config, infer_unet_config, infer_vae_config
-from .unet import build_unet, check_unet
 
+_QUANT_CONV = "quant_conv."  # of the autoencoder, which files may lack; it is the identity then
 _PRECISIONS = {"cpu": torch.float32, "xla": torch.bfloat16, "hpu": torch.bfloat16}  # by kind of device
 # What files hold beside the three networks: sgm's second copy of the autoencoder, what it kept of CLIP's text
 # half, averaged weights and notes about sampling.
@@ -83,20 +83,31 @@ def _load_file(file: Path, dtype: torch.dtype, device: torch.device, *, with_une
             f"{file} must be a Stable Video Diffusion checkpoint with UNet, autoencoder and image encoder, "
             f"got what looks like {kind}; choose svd_xt.safetensors from {ADDRESS}"
         )
-    with torch.device("meta"):
-        vae = AutoencoderKLTemporalDecoder(**infer_vae_config(shapes))
-        tower = CLIPVisionModelWithProjection(infer_image_encoder_config(shapes))
-    vae_names = list(vae.state_dict())
-    if f"{VAE}{QUANT_CONV}weight" not in shapes:
-        vae_names = [name for name in vae_names if not name.startswith(QUANT_CONV)]
-    as_comfyui = has_transformers_tower(shapes)
-    tower_table = image_encoder_table(tower.state_dict(), transformers_layout=as_comfyui)
-    networks = {"vae": (vae, vae_table(vae_names)), "image_encoder": (tower, tower_table)}
-    if with_unet:
-        with torch.device("meta"):
-            unet = build_unet(**infer_unet_config(shapes))
-        check_unet(unet, file)
-        networks["unet"] = (unet, unet_table(unet.state_dict()))
+    networks = _build_networks(header, with_unet=with_unet)
     unused = _UNUSED if with_unet else rf"{_UNUSED}|{re.escape(UNET)}"
-    check_tensors(header, networks.values(), unused=unused)
-    return {name: fill(*network, header, dtype, device) for name, network in networks.items()}
+    check_tensors(header, networks.values(), unused=unused, what="Stable Video Diffusion", address=ADDRESS)
+    filled = {name: fill(*network, header, dtype, device) for name, network in networks.items()}
+    if f"{VAE}{_QUANT_CONV}weight" not in shapes:
+        torch.nn.init.dirac_(filled["vae"].quant_conv.weight)
+        filled["vae"].quant_conv.bias.zero_()
+    return filled
+
+
+def _build_networks(header: Header, *, with_unet: bool) -> dict[str, tuple[Any, Table]]:
+    """Build a file's networks without memory, each with the places of its tensors."""
+    file, shapes = header.file, header.shapes
+    remedy = f"download it again, or choose {ADDRESS}"
+    with parsing(file, rule="a Stable Video Diffusion must have the published layout", remedy=remedy):
+        vae = build_svd_vae(infer_vae_config(shapes), header, file=file)
+        tower_config = infer_image_encoder_config(shapes).to_dict()
+        tower = build_image_encoder(tower_config, header, file=file)
+        vae_names = list(vae.state_dict())
+        if f"{VAE}{_QUANT_CONV}weight" not in shapes:
+            vae_names = [name for name in vae_names if not name.startswith(_QUANT_CONV)]
+        as_comfyui = has_transformers_tower(shapes)
+        tower_table = image_encoder_table(tower.state_dict(), transformers_layout=as_comfyui)
+        networks = {"vae": (vae, vae_table(vae_names)), "image_encoder": (tower, tower_table)}
+        if with_unet:
+            unet = build_svd_unet(infer_unet_config(shapes), header, file=file)
+            networks["unet"] = (unet, unet_table(unet.state_dict()))
+    return networks

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from ..weights.filling import Place, Table
 
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
@@ -63,35 +64,6 @@ _TOWER_LAYER = {
     "self_attn.out_proj": "attn.out_proj",
 }
 _ATTENTION_THIRDS = ("q_proj", "k_proj", "v_proj")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a file keeps one tensor of a network, and in what form."""
-
-    key: str  # name in the file
-    third: int | None = None  # which third of the rows, where queries, keys and values are one tensor
-    transposed: bool = False  # whether the file has columns for rows
-    convolution: bool = False  # whether the file has a 1x1 convolution [O, I, 1, 1] for a linear layer [O, I]
-
-    def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of the file's tensor, given that of the network's."""
-        if self.third is not None:
-            return (3 * shape[0], *shape[1:])
-        if self.transposed:
-            return shape[::-1]
-        return (*shape, 1, 1) if self.convolution else shape
-
-    def from_stored(self, stored: Tensor) -> Tensor:
-        """Return the network's tensor, a view of the file's."""
-        if self.third is not None:
-            return stored.chunk(3)[self.third]
-        if self.transposed:
-            return stored.T
-        return stored[:, :, 0, 0] if self.convolution else stored
-
-
-Table = dict[str, Place]  # from a network's names
 
 
 def unet_table(names: Iterable[str]) -> Table:

@@ -14,11 +14,10 @@ from transformers import CLIPVisionConfig
 from ..checks import InputError
 from .model import SCALING
 from .sgm_keys import IMAGE_ENCODER, UNET, VAE
-from .unet import TIME_ID_WIDTH
+from .unet import HEAD_WIDTH, TIME_ID_WIDTH
 
 Shapes = Mapping[str, tuple[int, ...]]  # by the tensors' names in the file
 
-_HEAD_WIDTH = 64  # channels of an attention head in the UNet
 _TOWER_HEAD_WIDTHS = {
     1280: 80
 }  # by the tower's width: ViT-H/14, which every SVD has; OpenCLIP's others have 64
@@ -33,7 +32,7 @@ def infer_unet_config(shapes: Shapes) -> dict[str, Any]:
     levels = _count(shapes, UNET + "input_blocks.{}.0.in_layers.0.weight", first=1, step=3)
     blocks = [f"{UNET}input_blocks.{1 + 3 * level}" for level in range(levels)]
     widths = tuple(_size(shapes, f"{block}.0.out_layers.3.weight", axis=0) for block in blocks)
-    _check_widths("UNet", widths, _HEAD_WIDTH)
+    _check_widths("UNet", widths, HEAD_WIDTH)
     attending = [f"{block}.1.proj_in.weight" in shapes for block in blocks]
     return {
         "sample_size": 96,  # as published; no layer depends on it
@@ -55,7 +54,7 @@ def infer_unet_config(shapes: Shapes) -> dict[str, Any]:
             shapes, f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight", axis=1
         ),
         "transformer_layers_per_block": 1,
-        "num_attention_heads": tuple(width // _HEAD_WIDTH for width in widths),
+        "num_attention_heads": tuple(width // HEAD_WIDTH for width in widths),
         "num_frames": 25,  # as published for svd_xt; no layer depends on it
     }
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..checks import InputError
 
+HEAD_WIDTH = 64  # channels of an attention head
 TIME_ID_WIDTH = 256  # channels of the sinusoids that one time id becomes
 _RESIDUAL_EPSILON = 1e-5
 _IN_CHANNELS = (8, 9)  # SVD's own, and with a hole mask
@@ -51,10 +52,14 @@ def check_unet(unet: UNetSpatioTemporalConditionModel, source: Path) -> None:
     Raises:
         InputError: If it has other inputs or outputs.
     """
+    config = unet.config
+    heads = config.num_attention_heads
+    heads = (heads,) * len(config.block_out_channels) if isinstance(heads, int) else tuple(heads)
     for what, value, allowed in (
-        ("input channels", unet.config.in_channels, _IN_CHANNELS),
-        ("output channels", unet.config.out_channels, (4,)),
+        ("input channels", config.in_channels, _IN_CHANNELS),
+        ("output channels", config.out_channels, (4,)),
         ("time ids", time_id_count(unet), _TIME_IDS),
+        ("attention heads", heads, (tuple(width // HEAD_WIDTH for width in config.block_out_channels),)),
     ):
         if value not in allowed:
             raise InputError(

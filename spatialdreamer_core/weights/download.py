@@ -1,7 +1,12 @@
 """Download one file: resumed where it was cut, checked, and put in place only when whole.
 
-The bytes go to `<target>.part` beside the target. A partial file is kept when the connection breaks and is
-continued by the next call, if the server can do that; it is removed when its checksum is wrong.
+The bytes go to `<target>.part` beside the target, by one process or thread at a time. A partial file is kept
+when the connection breaks and is continued by the next call, if the server still has the same file; it is
+removed when its size or checksum is wrong.
+
+This is not left to huggingface_hub, which downloads each file anew after a cut, checks no checksum, finds a
+wrong size when all of it is on the disk, follows redirects from https to http, and cannot be interrupted by a
+callback where it uses its own storage protocol. RAFT's weights come from elsewhere anyway.
 """
 
 from __future__ import annotations
@@ -9,31 +14,27 @@ from __future__ import annotations
 import errno
 import hashlib
 import http.client
+import logging
 import os
 import re
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPRedirectHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-    UnknownHandler,
-)
 
-from .. import __version__
+from filelock import FileLock, Timeout
+
 from ..checks import InputError
+from .connection import CHUNK, check_scheme, describe_failure, open_address, plain
 
-_CHUNK = 1 << 20  # bytes
-_TIMEOUT = 30  # s without a byte
+_LOGGER = logging.getLogger(__name__)
+_SLOWEST = 20_000  # bytes/s on average; what is slower is given up and can be continued
+_GRACE = 300  # s that any download may take
+_LIMIT = 1 << 37  # bytes of a file whose size is not known
+_POLL = 0.5  # s between two looks at whether another download of the file has ended
 _RANGE_NOT_SATISFIABLE = 416
 
 OnProgress = Callable[[int, "int | None"], None]
@@ -46,16 +47,18 @@ def download(
     sha256: str | None = None,
     sha256_prefix: str | None = None,
     size: int | None = None,
+    limit: int = _LIMIT,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Download a file, or the rest of it if an earlier try was cut.
 
     Args:
-        url: Address of the file, http or https.
+        url: Address of the file, http or https; a user name and password in it are sent to its host alone.
         target: Where the file goes; its folder is made, and an older file of the name is replaced at the end.
         sha256: Checksum in hexadecimal digits; without it and `sha256_prefix` only the size is checked.
         sha256_prefix: How the checksum begins, where no more of it is published.
         size: Size in bytes; None takes the server's word.
+        limit: Bytes that a file of unknown size may have.
         on_progress: Called with the bytes that are there and their total (None if unknown); may raise to
             interrupt, which keeps the partial file.
 
@@ -63,27 +66,18 @@ def download(
         The target.
 
     Raises:
-        InputError: If the address is of another kind, the server cannot be reached or refuses, the connection
-            breaks, the disk is full, or size or checksum differ.
+        InputError: If the address is of another kind, the server cannot be reached, refuses or is too slow,
+            the connection breaks, the disk is full, or size or checksum differ.
     """
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise InputError(f"the address must begin with http:// or https://, got {url}; correct it")
+    check_scheme(url)
     target = Path(target)
-    partial = partial_file(target)
-    try:
+    work = _Download(url, target, size, limit, sha256 or sha256_prefix, sha256 is not None, on_progress)
+    with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        offset = partial.stat().st_size if partial.exists() else 0
-        if size is not None and offset > size:
-            partial.unlink()
-            offset = 0
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    if size is not None:
-        _check_space(target, size - offset)
-    if size is None or offset < size:
-        _fetch(url, partial, offset, target, size, on_progress)
-    _check_content(url, partial, target, size, sha256 or sha256_prefix, whole=sha256 is not None)
-    os.replace(partial, target)
+        before = _stamp(target)
+    with _alone(target, lambda: work.report(_size_of(work.partial), size)) as waited:
+        if not (waited and _stamp(target) not in (None, before)):  # another one has just brought it
+            work.run()
     return target
 
 
@@ -92,160 +86,237 @@ def partial_file(target: Path) -> Path:
     return target.with_name(target.name + ".part")
 
 
-def fetch_text(url: str, *, wanted: str) -> str:
-    """Fetch a small text.
+class _Download:
+    """One try to bring a file, whose partial file nobody else touches."""
+
+    def __init__(
+        self,
+        url: str,
+        target: Path,
+        size: int | None,
+        limit: int,
+        checksum: str | None,
+        whole: bool,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self.url, self.target, self.size, self.limit = url, target, size, limit
+        self.checksum, self.whole = checksum, whole  # the checksum, and whether it is more than a beginning
+        self.partial = partial_file(target)
+        self._validator = target.with_name(target.name + ".part.etag")  # tells whether it is the same file
+        self._on_progress = on_progress
+
+    def report(self, done: int, total: int | None) -> None:
+        """Tell the caller how far it is."""
+        if self._on_progress is not None:
+            self._on_progress(done, total)
+
+    def run(self) -> None:
+        """Bring the file."""
+        with _writing(self.target):
+            if self.partial.is_symlink():
+                self.partial.unlink()  # what it points to is not ours
+            offset = _size_of(self.partial)
+            if self.size is not None and offset > self.size:
+                self._drop()
+                offset = 0
+        if self.size is not None:
+            self._check_space(self.size - offset)
+        if self.size is None or offset < self.size:
+            self._fetch(offset)
+        self._check_content()
+        with _writing(self.target):
+            os.replace(self.partial, self.target)
+            self._validator.unlink(missing_ok=True)
+
+    def _fetch(self, offset: int) -> None:
+        """Stream the file, from an offset on if the server can, to the partial one."""
+        validator = self._validator.read_text(encoding="latin-1") if self._validator.is_file() else None
+        if offset and validator is None and self.checksum is None:
+            offset = 0  # nothing would tell that the file has changed meanwhile
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        if offset and validator:
+            headers["If-Range"] = validator
+        try:
+            response = open_address(self.url, headers)
+        except HTTPError as error:
+            if error.code == _RANGE_NOT_SATISFIABLE and offset:
+                self._drop()
+                return self._fetch(0)
+            raise self._unreachable(error) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._unreachable(error) from error
+        with response:
+            resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT and re.match(
+                rf"bytes {offset}-", response.headers.get("Content-Range", "")
+            )
+            done = offset if resumed else 0
+            total = self.size if response.length is None else done + response.length
+            if (self.size is not None and total != self.size) or (total or 0) > self.limit:
+                raise self._wrong_size(total)
+            if total is not None and self.size is None:
+                self._check_space(total - done)
+            with _writing(self.target):
+                if not resumed:
+                    self._drop()
+                    if validator := _read_validator(response.headers):
+                        self._validator.write_text(validator, encoding="latin-1")
+                stream = self.partial.open("ab")
+            with stream:
+                done = self._copy(response, stream, done, total)
+        if total is not None and done < total:
+            raise self._cut(f"ended after {done} of {total} bytes")
+        return None
+
+    def _copy(self, response: Any, stream: Any, done: int, total: int | None) -> int:
+        """Copy what comes to the partial file; returns how many bytes it has."""
+        most = self.limit if total is None else total
+        deadline = time.monotonic() + _GRACE + (most if total is None else total - done) / _SLOWEST
+        while chunk := self._read(response):
+            done += len(chunk)
+            if done > most:
+                raise self._wrong_size(done)
+            with _writing(self.target):
+                stream.write(chunk)
+            self.report(done, total)
+            if time.monotonic() > deadline:
+                raise self._cut(f"was slower than {_SLOWEST // 1000} kB/s")
+        return done
+
+    def _read(self, response: Any) -> bytes:
+        """Read the next bytes, as many as there are."""
+        try:
+            return response.read1(CHUNK)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._cut(str(error) or type(error).__name__) from error
+
+    def _drop(self) -> None:
+        """Remove what has come."""
+        for file in (self.partial, self._validator):
+            file.unlink(missing_ok=True)
+
+    def _check_space(self, needed: int) -> None:
+        """Check that the disk has room for so many more bytes."""
+        free = shutil.disk_usage(self.target.parent).free
+        if needed > free:
+            raise InputError(
+                f"{self.target.name} needs {needed / 1e9:.2f} GB more in {self.target.parent}, where "
+                f"{free / 1e9:.2f} GB are free; make room or choose another folder"
+            )
+
+    def _check_content(self) -> None:
+        """Check size and checksum, or how it begins, of the whole file; remove it if they differ."""
+        with _writing(self.target):
+            found_size = self.partial.stat().st_size
+        if self.size is not None and found_size != self.size:
+            raise self._wrong_size(found_size)
+        if self.checksum is None:
+            return
+        checksum = self.checksum.lower()
+        digest = hashlib.sha256()
+        with _writing(self.target), self.partial.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+        found = digest.hexdigest()
+        if found[: None if self.whole else len(checksum)] != checksum:
+            self._drop()
+            raise InputError(
+                f"{self.target.name} must have the SHA-256 checksum {checksum}{'' if self.whole else '...'}, "
+                f"got {found} from {plain(self.url)}; the file was removed, try again or download it from "
+                f"elsewhere to {self.target.parent}"
+            )
+
+    def _wrong_size(self, found: int | None) -> InputError:
+        """Remove what has come, and describe a file of another size."""
+        self._drop()
+        wanted = f"at most {self.limit}" if self.size is None else str(self.size)
+        return InputError(
+            f"{self.target.name} must have {wanted} bytes, got {found} from {plain(self.url)}; "
+            "the file was removed, try again"
+        )
+
+    def _unreachable(self, error: Exception) -> InputError:
+        """Describe a server that gives nothing."""
+        return InputError(
+            f"cannot download {self.target.name}: {plain(self.url)} {describe_failure(error)}; "
+            f"check the connection, or download the file elsewhere and put it into {self.target.parent}"
+        )
+
+    def _cut(self, reason: str) -> InputError:
+        """Describe a connection that broke."""
+        return InputError(
+            f"the download of {plain(self.url)} was cut ({reason}); what came is kept as {self.partial}: try "
+            "again to continue it"
+        )
+
+
+def _read_validator(headers: Any) -> str | None:
+    """Return what tells one content of an address from a later one: a strong ETag, or when it was changed."""
+    tag = headers.get("ETag", "")
+    return tag if tag.startswith('"') else headers.get("Last-Modified")
+
+
+@contextmanager
+def _alone(target: Path, look: Callable[[], None]) -> Iterator[bool]:
+    """Let one process and thread at a time bring a file; says whether another one was waited for.
 
     Args:
-        url: Address, http or https.
-        wanted: What it is needed for, for the message.
-
-    Raises:
-        InputError: If the server cannot be reached or refuses.
+        target: The file.
+        look: Called while waiting; may raise to interrupt.
     """
+    path = target.with_name(f".{target.name}.lock")
+    lock, waited = FileLock(path), False
+    while True:
+        try:
+            with _writing(target):
+                lock.acquire(timeout=_POLL if waited else 0)
+            break
+        except Timeout:
+            if not waited:
+                _LOGGER.info("another download of %s is running: waiting for it", target)
+            waited = True
+            look()
     try:
-        with _open(url, {}) as response:
-            return response.read().decode()
-    except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
+        yield waited
+    finally:
+        if os.name != "nt":  # there an open file cannot be removed; releasing does it
+            path.unlink(missing_ok=True)
+        lock.release()
+        if os.name == "nt":
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                pass  # another one has taken it
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Describe a folder that takes no file."""
+    try:
+        yield
+    except Timeout:
+        raise
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise InputError(
+                f"the disk of {target.parent} is full; make room for {target.name} and try again"
+            ) from error
         raise InputError(
-            f"cannot download {wanted}: {url} {_reason(error)}; check the connection, or put the files there "
-            "by hand"
+            f"{target.parent} must be writable for {target.name}: {error.strerror or error}; "
+            "choose another folder"
         ) from error
 
 
-def _open(url: str, headers: dict[str, str]) -> Any:
-    """Open an address with nothing but http and https, redirects included."""
-    opener = OpenerDirector()
-    for handler in (
-        ProxyHandler,
-        UnknownHandler,
-        HTTPHandler,
-        HTTPSHandler,
-        HTTPDefaultErrorHandler,
-        HTTPRedirectHandler,
-        HTTPErrorProcessor,
-    ):
-        opener.add_handler(handler())
-    agent = {"User-Agent": f"spatialdreamer/{__version__}", "Accept-Encoding": "identity"}
-    return opener.open(Request(url, headers={**agent, **headers}), timeout=_TIMEOUT)
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is replaced; None if there is none."""
+    if not file.exists():
+        return None
+    state = file.stat()
+    return state.st_ino, state.st_mtime_ns
 
 
-def _fetch(
-    url: str, partial: Path, offset: int, target: Path, size: int | None, on_progress: OnProgress | None
-) -> None:
-    """Stream the file, from an offset on if the server can, to the partial one."""
+def _size_of(file: Path) -> int:
+    """Return how many bytes a file has; 0 if there is none."""
     try:
-        response = _open(url, {"Range": f"bytes={offset}-"} if offset else {})
-    except HTTPError as error:
-        if error.code == _RANGE_NOT_SATISFIABLE and offset:
-            partial.unlink()
-            return _fetch(url, partial, 0, target, size, on_progress)
-        raise _unreachable(url, target, error) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(url, target, error) from error
-    with response:
-        resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT and re.match(
-            rf"bytes {offset}-", response.headers.get("Content-Range", "")
-        )
-        done = offset if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = size if length is None else done + int(length)
-        if total is not None and size is None:
-            _check_space(target, total - done)
-        try:
-            stream = partial.open("ab" if resumed else "wb")
-        except OSError as error:
-            raise _unwritable(target, error) from error
-        with stream:
-            while chunk := _read(response, url, partial):
-                _write(stream, chunk, target)
-                done += len(chunk)
-                if on_progress is not None:
-                    on_progress(done, total)
-    if total is not None and done < total:
-        raise _cut(url, partial, f"ended after {done} of {total} bytes")
-    return None
-
-
-def _read(response: Any, url: str, partial: Path) -> bytes:
-    """Read the next bytes."""
-    try:
-        return response.read(_CHUNK)
-    except (OSError, http.client.HTTPException) as error:
-        raise _cut(url, partial, str(error) or type(error).__name__) from error
-
-
-def _write(stream: Any, chunk: bytes, target: Path) -> None:
-    """Write bytes to the partial file."""
-    try:
-        stream.write(chunk)
-    except OSError as error:
-        raise _unwritable(target, error) from error
-
-
-def _check_space(target: Path, needed: int) -> None:
-    """Check that the disk has room for so many more bytes."""
-    free = shutil.disk_usage(target.parent).free
-    if needed > free:
-        raise InputError(
-            f"{target.name} needs {needed / 1e9:.2f} GB more in {target.parent}, where {free / 1e9:.2f} GB "
-            "are free; make room or choose another folder"
-        )
-
-
-def _check_content(
-    url: str, partial: Path, target: Path, size: int | None, checksum: str | None, *, whole: bool
-) -> None:
-    """Check size and checksum, or how it begins, of the whole file; remove it if they differ."""
-    found_size = partial.stat().st_size
-    if size is not None and found_size != size:
-        partial.unlink()
-        raise InputError(
-            f"{target.name} must have {size} bytes, got {found_size} from {url}; "
-            "the file was removed, try again"
-        )
-    if checksum is None:
-        return
-    checksum = checksum.lower()
-    digest = hashlib.sha256()
-    with partial.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    found = digest.hexdigest()
-    if found[: None if whole else len(checksum)] != checksum:
-        partial.unlink()
-        raise InputError(
-            f"{target.name} must have the SHA-256 checksum {checksum}{'' if whole else '...'}, got {found} "
-            f"from {url}; the file was removed, try again or download it from elsewhere to {target.parent}"
-        )
-
-
-def _unreachable(url: str, target: Path, error: Exception) -> InputError:
-    """Describe a server that gives nothing."""
-    return InputError(
-        f"cannot download {target.name}: {url} {_reason(error)}; check the connection, or download the file "
-        f"elsewhere and put it into {target.parent}"
-    )
-
-
-def _cut(url: str, partial: Path, reason: str) -> InputError:
-    """Describe a connection that broke."""
-    return InputError(
-        f"the download of {url} was cut ({reason}); what came is kept as {partial}: try again to continue it"
-    )
-
-
-def _unwritable(target: Path, error: OSError) -> InputError:
-    """Describe a folder that takes no file."""
-    if error.errno == errno.ENOSPC:
-        return InputError(f"the disk of {target.parent} is full; make room for {target.name} and try again")
-    return InputError(
-        f"{target.parent} must be writable for {target.name}: {error.strerror or error}; "
-        "choose another folder"
-    )
-
-
-def _reason(error: Exception) -> str:
-    """Put a failed request into words."""
-    if isinstance(error, HTTPError):
-        return f"answered {error.code} {error.reason}"
-    return f"cannot be reached ({getattr(error, 'reason', None) or error or type(error).__name__})"
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0

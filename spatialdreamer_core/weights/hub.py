@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from ..checks import InputError
-from .download import OnProgress, download, fetch_text
+from .connection import fetch_text, plain
+from .download import OnProgress, download
 from .folders import download_folder, hub_cache, model_folders
 
 
@@ -36,8 +39,8 @@ class _Listed:
 
 
 def repository_address(repository: str) -> str:
-    """Return the address of a repository's page."""
-    return f"{_endpoint()}/{repository}"
+    """Return the address of a repository's page, without the credentials that `HF_ENDPOINT` may hold."""
+    return f"{plain(_endpoint())}/{repository}"
 
 
 def find_snapshot(
@@ -94,7 +97,12 @@ def download_snapshot(
             f"downloads are switched off by HF_HUB_OFFLINE; unset it, or put {', '.join(files)} from {page} "
             f"into {folder}"
         )
-    listed = _list_files(repository, revision, wanted=f"{', '.join(files)} to {folder}")
+    remedy = "put the files there by hand"
+    if revision != "main":
+        remedy += (
+            f"; revision {revision}, which was checked, may be gone: {page}/tree/main has the present files"
+        )
+    listed = _list_files(repository, revision, wanted=f"{', '.join(files)} to {folder}", remedy=remedy)
     absent = [file for file in files if file not in listed]
     if absent:
         raise InputError(
@@ -107,7 +115,7 @@ def download_snapshot(
         entry = listed[file]
         target = folder / file
         if not (target.is_file() and target.stat().st_size == entry.size):
-            url = f"{page}/resolve/{quote(revision, safe='')}/{quote(file)}"
+            url = f"{_endpoint()}/{repository}/resolve/{quote(revision, safe='')}/{quote(file)}"
             download(
                 url,
                 target,
@@ -146,17 +154,23 @@ def _candidates(kind: str, repository: str, revision: str) -> list[Path]:
     return [folder for folder in (*folders, *snapshots) if folder.is_dir()]
 
 
-def _list_files(repository: str, revision: str, *, wanted: str) -> dict[str, _Listed]:
+def _list_files(repository: str, revision: str, *, wanted: str, remedy: str) -> dict[str, _Listed]:
     """Ask the hub for a repository's files."""
     url = f"{_endpoint()}/api/models/{repository}/tree/{quote(revision, safe='')}?recursive=true"
-    text = fetch_text(url, wanted=wanted)
+    text = fetch_text(url, wanted=wanted, remedy=remedy)
     try:
-        return {
-            entry["path"]: _Listed(int(entry["size"]), (entry.get("lfs") or {}).get("oid"))
-            for entry in json.loads(text)
-            if entry["type"] == "file"
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return {entry["path"]: _read_entry(entry) for entry in json.loads(text) if entry["type"] == "file"}
+    except Exception as error:
         raise InputError(
-            f"{url} must answer with a list of files, got {text[:60]!r}; a proxy may be in the way"
+            f"{plain(url)} must answer with a list of files, got {text[:60]!r}; a proxy may be in the way"
         ) from error
+
+
+def _read_entry(entry: dict[str, Any]) -> _Listed:
+    """Read a file's entry of a listing."""
+    size, checksum = entry["size"], (entry.get("lfs") or {}).get("oid")
+    if type(size) is not int or size < 0:
+        raise ValueError(f"{size} is no size")
+    if checksum is not None and not re.fullmatch("[0-9a-f]{64}", checksum):
+        raise ValueError(f"{checksum} is no checksum")
+    return _Listed(size, checksum)

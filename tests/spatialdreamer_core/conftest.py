@@ -51,6 +51,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         state = self.server.state
         state.requests.append((self.path, self.headers.get("Range")))
+        state.headers.append(dict(self.headers))
         if self.path == "/moved":
             self.send_response(302)
             self.send_header("Location", state.location)
@@ -60,14 +61,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if content is None:
             self.send_error(404)
             return
-        start = int(self.headers["Range"][6:-1]) if state.ranges and "Range" in self.headers else 0
+        same = self.headers.get("If-Range", state.etag) == state.etag
+        start = int(self.headers["Range"][6:-1]) if state.ranges and same and "Range" in self.headers else 0
         if start >= len(content) > 0:
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
+        if state.says_length:
+            self.send_header("Content-Length", str(len(content) - start))
+        if state.etag is not None:
+            self.send_header("ETag", state.etag)
         self.end_headers()
         stop = len(content) if state.cut_at is None else state.cut_at
         self.wfile.write(content[start:stop])
@@ -78,10 +83,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def file_server(monkeypatch):
-    """Serve `files`, by path; may be told to cut connections or to ignore ranges."""
+    """Serve `files`, by path; may be told to cut connections, ignore ranges, or keep the length to itself."""
     monkeypatch.setenv("no_proxy", "*")
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     httpd.state = SimpleNamespace(files={}, ranges=True, cut_at=None, requests=[], location="/model.bin")
+    vars(httpd.state).update(headers=[], etag=None, says_length=True)
     httpd.state.url = f"http://127.0.0.1:{httpd.server_port}"
     thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
     thread.start()

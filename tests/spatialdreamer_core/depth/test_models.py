@@ -254,7 +254,7 @@ def test_weights_that_do_not_fill_the_model_are_refused(install):
     weights = load_file(folder / "model.safetensors")
     kept = {name: value for name, value in weights.items() if "encoder.layer" not in name}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"model\.safetensors lacks \d+ of \d+ tensors"):
+    with pytest.raises(InputError, match=r"must fill its network, but .*model\.safetensors has \d+ tensors"):
         load_model(DEFAULT_MODEL)
 
 

@@ -231,7 +231,7 @@ def test_a_damaged_file_is_named(installed):
     with pytest.raises(InputError, match=rf"cannot be loaded from {re.escape(str(installed))} .*; delete"):
         load_inpainter()
     (installed / "model_index.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be loaded from"):
+    with pytest.raises(InputError, match=r"must be a JSON object, got .*model_index\.json"):
         load_inpainter()
 
 
@@ -244,7 +244,7 @@ def test_weights_that_do_not_fill_the_model_are_refused(installed):
         weights = load_file(path)
         weights.pop(sorted(weights)[0])
         save_file(weights, path, metadata={"format": "pt"})
-        with pytest.raises(InputError, match=rf"\({part} lacks 1 tensors, such as "):
+        with pytest.raises(InputError, match=rf"{part}/.*(got 1 missing|lacks 1 tensors)"):
             load_inpainter()
         path.write_bytes(whole)
 

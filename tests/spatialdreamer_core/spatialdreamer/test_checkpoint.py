@@ -170,7 +170,7 @@ def test_a_folder_holds_a_file_for_each_network(base, saved, tmp_path):
 def test_settings_that_are_no_text(base, saved, tmp_path):
     folder = copy_folder(saved, tmp_path)
     (folder / "config.json").write_bytes(b"\x80\xff\xfe")
-    with pytest.raises(InputError, match="must be JSON"):
+    with pytest.raises(InputError, match="must be a JSON object"):
         load_spatialdreamer(base, folder)
 
 
@@ -248,7 +248,7 @@ def test_missing_networks_and_settings_are_named(base, saved, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "must be JSON"),
+        ("{", "must be a JSON object"),
         ("[1]", "must be a JSON object"),
         (json.dumps({"colour": 1}), "got colour"),
         (json.dumps({"til_neighbours": 3}), "til_neighbours must be even"),

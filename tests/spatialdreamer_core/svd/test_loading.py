@@ -211,8 +211,8 @@ def test_a_truncated_file(checkpoint, tmp_path):
     content = checkpoint[0].read_bytes()
     for length, message in (
         (len(content) - 1, f"must have {len(content)} bytes, .* got {len(content) - 1}: it is truncated"),
-        (1000, "its header cannot be read .* download it again"),
-        (0, "its header cannot be read .* download it again"),
+        (1000, r"with a whole header, got .* download it again"),
+        (0, r"with a whole header, got .* download it again"),
     ):
         (tmp_path / "cut.safetensors").write_bytes(content[:length])
         with pytest.raises(InputError, match=message):
@@ -241,7 +241,7 @@ def test_a_file_whose_tensors_overlap(checkpoint, tmp_path):
         ("a.safetensors", b"GGUF\x03\x00\x00\x00" + bytes(64), "got a GGUF file"),
         ("a.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "got a Git LFS pointer"),
         ("a.safetensors", b"<!DOCTYPE html><html></html>", "got a web page"),
-        ("a.safetensors", struct.pack("<Q", 2) + b"[]", "its header cannot be read"),
+        ("a.safetensors", struct.pack("<Q", 2) + b"[]", "with a whole header, got"),
         ("a.safetensors", struct.pack("<Q", 2) + b"{}", "looks like nothing at all"),
     ],
 )
@@ -263,7 +263,7 @@ def test_folders_of_something_else(folder, tmp_path):
     with pytest.raises(InputError, match="got a StableDiffusionPipeline"):
         load_svd(tmp_path)
     (tmp_path / "model_index.json").write_text("{")
-    with pytest.raises(InputError, match=r"model_index\.json must be a JSON object"):
+    with pytest.raises(InputError, match=r"must be a JSON object, got .*model_index\.json"):
         load_svd(tmp_path)
 
 

@@ -1,14 +1,26 @@
 """Downloads from a server on this machine, which may be told to fail."""
 
+import base64
 import errno
 import hashlib
 import importlib
 import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from urllib.request import Request
 
 import pytest
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.weights import add_model_folder, download, download_snapshot, find_snapshot, folders
+from spatialdreamer_core.weights import (
+    add_model_folder,
+    connection,
+    download,
+    download_snapshot,
+    find_snapshot,
+    folders,
+    repository_address,
+)
 
 downloading = importlib.import_module("spatialdreamer_core.weights.download")  # its function has its name
 CONTENT = bytes(range(256)) * 12_000  # about 3 MB
@@ -142,18 +154,153 @@ def test_a_full_disk_is_named_before_and_during(server, target):
         download(f"{server.url}/model.bin", target, size=10**18)
     assert server.requests == []
 
-    class FullDisk:
-        def write(self, _):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
     with pytest.raises(InputError, match=r"the disk of .* is full; make room for model\.bin"):
-        downloading._write(FullDisk(), b"x", target)
+        with downloading._writing(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_folder_that_cannot_be_made_is_named(server, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"file must be writable for model\.bin"):
         download(f"{server.url}/model.bin", tmp_path / "file" / "model.bin")
+
+
+def test_a_file_that_does_not_stop_is_stopped_while_it_is_written(server, target):
+    server.says_length = False
+    seen = []
+    with pytest.raises(InputError, match=r"must have 2000000 bytes, got \d+ from .* was removed"):
+        download(
+            f"{server.url}/model.bin", target, size=2_000_000, on_progress=lambda done, _: seen.append(done)
+        )
+    assert names(target) == []
+    assert max(seen) <= 2_000_000
+    with pytest.raises(InputError, match=r"must have at most 2000000 bytes, got"):
+        download(f"{server.url}/model.bin", target, limit=2_000_000)
+    server.says_length = True
+    with pytest.raises(InputError, match=rf"must have at most 2000000 bytes, got {len(CONTENT)}"):
+        download(f"{server.url}/model.bin", target, limit=2_000_000)
+    assert names(target) == []
+
+
+def test_a_file_that_changed_on_the_server_is_not_continued(server, target):
+    server.etag, server.cut_at = '"first"', 1_500_000
+    with pytest.raises(InputError, match="was cut"):
+        download(f"{server.url}/model.bin", target)
+    server.cut_at = None
+    download(f"{server.url}/model.bin", target)
+    assert server.requests[-1] == ("/model.bin", "bytes=1500000-")
+    assert (target.read_bytes(), names(target)) == (CONTENT, ["model.bin"])
+    server.cut_at = 1_500_000
+    with pytest.raises(InputError, match="was cut"):
+        download(f"{server.url}/model.bin", target)
+    server.files["/model.bin"] = CONTENT[::-1]
+    server.etag, server.cut_at = '"second"', None
+    download(f"{server.url}/model.bin", target)
+    assert (target.read_bytes(), names(target)) == (CONTENT[::-1], ["model.bin"])
+
+
+def test_a_partial_file_that_nothing_vouches_for_is_not_continued(server, target):
+    target.parent.mkdir()
+    target.with_name("model.bin.part").write_bytes(b"something else")
+    download(f"{server.url}/model.bin", target)
+    assert (target.read_bytes(), server.requests) == (CONTENT, [("/model.bin", None)])
+
+
+def test_a_link_in_the_partial_files_place_is_not_followed(server, target, tmp_path):
+    target.parent.mkdir()
+    (tmp_path / "mine").write_text("precious")
+    try:
+        target.with_name("model.bin.part").symlink_to(tmp_path / "mine")
+    except OSError:
+        pytest.skip("no symbolic links here")
+    download(f"{server.url}/model.bin", target, sha256=SHA256)
+    assert (tmp_path / "mine").read_text() == "precious"
+    assert target.read_bytes() == CONTENT
+
+
+def test_downloads_of_one_file_at_the_same_time_do_not_mix(server, target):
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(lambda _: download(f"{server.url}/model.bin", target, sha256=SHA256), range(4)):
+            assert target.read_bytes() == CONTENT
+    assert len(server.requests) <= 4
+    assert names(target) == ["model.bin"]
+
+
+def test_waiting_for_another_download_ends_with_it_or_by_an_interrupt(server, target, monkeypatch):
+    monkeypatch.setattr(downloading, "_POLL", 0.01)
+    looks = []
+
+    def other(done, total):
+        """While the file comes, a second download waits for it and is interrupted."""
+        if not looks:
+            looks.append(done)
+            with pytest.raises(KeyboardInterrupt):
+                download(f"{server.url}/model.bin", target, on_progress=interrupt)
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    download(f"{server.url}/model.bin", target, on_progress=other)
+    assert target.read_bytes() == CONTENT
+    assert server.requests == [("/model.bin", None)]
+    assert names(target) == ["model.bin"]
+
+
+def test_a_server_that_trickles_is_given_up_and_can_be_continued(server, target, monkeypatch):
+    monkeypatch.setattr(downloading, "_GRACE", -1)
+    monkeypatch.setattr(downloading, "_SLOWEST", 1e12)
+    with pytest.raises(InputError, match=r"was cut \(was slower than .* kept as .*model\.bin\.part"):
+        download(f"{server.url}/model.bin", target, sha256=SHA256)
+    monkeypatch.undo()
+    monkeypatch.setenv("no_proxy", "*")
+    assert download(f"{server.url}/model.bin", target, sha256=SHA256).read_bytes() == CONTENT
+    assert server.requests[-1][1] is not None
+
+
+def test_a_redirect_never_leads_from_https_to_http():
+    follow = connection._Redirects().redirect_request
+    secure = Request("https://host/a", headers={"Range": "bytes=1-"})
+    with pytest.raises(OSError, match="not encrypted"):
+        follow(secure, None, 302, "Found", {}, "http://host/a")
+    assert follow(secure, None, 302, "Found", {}, "https://other/a").full_url == "https://other/a"
+
+
+def test_a_password_goes_to_its_host_alone_and_is_told_nobody(hub, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG)
+    secret = hub.url.replace("http://", "http://me:se%3Acret@")
+    monkeypatch.setenv("HF_ENDPOINT", secret)
+    folder = download_snapshot("depth", "owner/name", FILES)
+    assert (folder / "config.json").read_bytes() == b"{}"
+    pair = base64.b64encode(b"me:se:cret").decode()
+    assert {headers.get("Authorization") for headers in hub.headers} == {f"Basic {pair}"}
+    texts = [repository_address("owner/name"), caplog.text]
+    for missing in (("absent",), FILES):
+        hub.files.pop("/owner/name/resolve/main/config.json", None)
+        (folder / "config.json").unlink(missing_ok=True)
+        with pytest.raises(InputError) as raised:
+            download_snapshot("depth", "owner/name", missing)
+        texts.append(str(raised.value))
+    hub.files.clear()
+    with pytest.raises(InputError) as raised:
+        download_snapshot("depth", "owner/name", FILES)
+    texts.append(str(raised.value))
+    assert not any("cret" in text or pair in text for text in texts)
+    redirected = connection.open_address
+    hub.files["/model.bin"] = CONTENT
+    before = len(hub.headers)
+    with redirected(f"{secret}/moved", {}) as response:
+        assert response.read() == CONTENT
+    assert "Authorization" in hub.headers[before]
+    assert "Authorization" not in hub.headers[before + 1]
+
+
+@pytest.mark.parametrize("endpoint", ["ftp://host", "http://[half", "host", "http://me:pa/ss@"])
+def test_an_endpoint_that_is_none_is_named(monkeypatch, own_models, endpoint):
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with pytest.raises(InputError, match=r"must begin with http|cannot be reached") as raised:
+        download_snapshot("depth", "owner/name", FILES)
+    assert "pa/ss" not in str(raised.value)
 
 
 @pytest.fixture
@@ -224,6 +371,8 @@ def test_a_pinned_revision_is_what_arrives_and_no_other(hub):
     ):
         download_snapshot("depth", "owner/name", FILES, revision=unknown)
     assert len(hub.requests) == asked + 1, "nothing is taken from another revision"
+    with pytest.raises(InputError, match=rf"{unknown}, .* may be gone: .*/owner/name/tree/main has the pres"):
+        download_snapshot("depth", "owner/name", FILES, revision=unknown)
 
 
 def test_a_large_file_that_is_not_the_one_the_hub_lists_leaves_nothing(hub):
