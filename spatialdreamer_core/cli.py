@@ -14,7 +14,7 @@ from pathlib import Path
 
 from . import __version__
 from .checks import InputError
-from .video.config import BORDERS, CODECS, EYES, PRESETS, ConvertConfig
+from .video.config import BLACK_BARS, BORDERS, CODECS, EYES, PRESETS, ConvertConfig
 
 USER_ERROR = 2  # exit code
 INTERRUPTED = 130  # exit code of a command ended by Ctrl-C
@@ -94,6 +94,12 @@ def _build_parser() -> argparse.ArgumentParser:
         default=default.border_width,
         metavar="PERCENT",
         help="width of the border that `--border ease` flattens, in %% of the width, 0 to 25",
+    )
+    convert.add_argument(
+        "--black-bars",
+        choices=BLACK_BARS,
+        default=default.black_bars,
+        help="auto finds black bars and converts the picture between them alone, off takes all as picture",
     )
     convert.add_argument(
         "--depth",

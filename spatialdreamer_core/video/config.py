@@ -21,6 +21,7 @@ from ..stereo import FORMATS
 
 EYES = ("right", "left", "both")
 BORDERS = ("none", "ease", "floating_window")
+BLACK_BARS = ("auto", "off")
 CODECS = ("auto", "libx264", "libx265")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 MAX_H264_WIDTH = 4096  # px; many players refuse wider H.264
@@ -55,6 +56,7 @@ class ConvertConfig:
     edge_width: int | None = None  # px beside an edge in which ramps become steps, 0 to 20; None: automatic
     edge_dilation: int = 0  # px by which foregrounds grow, 0 to 10
     guided_upsampling: bool = False  # whether depth's edges move to the edges of the frame's colours
+    black_bars: str = "auto"  # "auto" converts the picture between black bars alone, "off" the frame
 
     def check(self) -> None:
         """Check every setting.
@@ -73,6 +75,7 @@ class ConvertConfig:
         check_range("border_width", self.border_width, 0.0, MAX_BORDER_WIDTH, "% of width")
         check_choice("flow", self.flow, FLOW_METHODS)
         self.shaping().check()
+        check_choice("black_bars", self.black_bars, BLACK_BARS)
         check_choice("codec", self.codec, CODECS)
         check_choice("preset", self.preset, PRESETS)
         check_range("crf", self.crf, 0, 51)

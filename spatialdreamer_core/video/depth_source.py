@@ -21,6 +21,7 @@ from .clock import StageClock
 from .config import ConvertConfig
 from .given_depth import survey_given_depth
 from .photo import is_photo, read_photo_as_film
+from .pictures import cut_pictures
 from .reader import count_frames, read_frames
 from .survey import survey_depth
 
@@ -73,6 +74,7 @@ def open_depth(
         frames = read_photo_as_film(input_path)
     else:
         frames = read_frames(input_path, start=config.start, end=config.end)
+    frames = cut_pictures(frames, black_bars=config.black_bars, clock=clock)
     if not isinstance(source, DepthFile):
         scenes = survey_depth(frames, model=source, total=total, on_progress=on_survey, clock=clock)
         yield ModelStream(source, scenes, strength=config.depth_stability)

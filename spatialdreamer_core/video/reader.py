@@ -15,6 +15,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from ..bars import Surround
 from ..checks import InputError
 from .color import ColorConverter, ColorInfo
 from .probe import (
@@ -41,6 +42,7 @@ class VideoFrame(NamedTuple):
     image: np.ndarray  # [H, W, 3] uint8 RGB, upright
     pts: int
     time_base: Fraction
+    surround: Surround | None = None  # of a picture that was cut out of a frame with black bars
 
     @property
     def time(self) -> float:
