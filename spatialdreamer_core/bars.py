@@ -23,13 +23,14 @@ from torch import Tensor
 from .checks import check_video
 
 _BLACKEST = 32  # of 255: bars' own level is at most this
-_ABOVE = 16  # of 255 above the bars' level: the picture
+_ABOVE, _ABOVE_CLEAN = 16, 6  # of 255 above the bars' level: the picture; if the bars have no noise
 _UNEVEN = 6  # of 255: what averages over parts of a bar may differ by
 _SAMPLES = 128  # pixels of a line that are looked at
 _CLEAN = 0.05  # share of a line's pixels that noise may lift
 _COVERED = 0.6  # share of a line's pixels that the picture covers at a bar's edge
 _COVERED_ALONE = 0.8  # the same where a single picture is all there is
 _MARKED = 0.35  # share of a bar that subtitles and logos may cover
+_UNMARKED = 0.25  # share of a bar's lines that they leave free, at least
 _WIDEST = 3 / 8  # of the side: one bar; the picture keeps a quarter of it
 _SMALLEST_SIDE = 32  # pixels; smaller frames have no bars
 _LOOK_AHEAD = 5  # frames, the first one included, that a change is decided on
@@ -80,6 +81,7 @@ class PictureFinder:
 
     def __init__(self) -> None:
         self._bars: tuple[Bars, Bars] = (_NONE, _NONE)  # rows, columns
+        self._crossed: tuple[set[int], set[int]] = (set(), set())  # ends of each axis
         self._waiting: deque[_Frame] = deque()
         self._seen = 0
 
@@ -104,7 +106,7 @@ class PictureFinder:
         while self._waiting:
             head = self._waiting[0]
             if head.may_have_bars or self._bars != (_NONE, _NONE):
-                changes = [_wants_change(axis, self._bars[k]) for k, axis in enumerate(head.axes)]
+                changes = [self._wants_change(k, axis) for k, axis in enumerate(head.axes)]
                 if any(changes) and len(self._waiting) < _LOOK_AHEAD and not ended:
                     break
                 self._bars = (self._choose(0, changes[0]), self._choose(1, changes[1]))
@@ -114,6 +116,21 @@ class PictureFinder:
             self._waiting.popleft()
         return boxes
 
+    def _wants_change(self, number: int, axis: _Axis) -> bool:
+        """Whether a frame speaks for other bars than the current ones."""
+        current, crossed = self._bars[number], self._crossed[number]
+        found = axis.bars
+        if current == _NONE or found is not None:
+            crossed.clear()
+        else:
+            crossed.update(axis.crossed(current))
+        if current != _NONE and (axis.contradicts(current) or len(crossed) == 2):
+            return True
+        if found is None or found == _NONE or _alike(found, current, max(2, axis.side // 250)):
+            return False
+        # Within bars that are known, a black sky may end straight at one side, but not at both.
+        return current == _NONE or (found[0] > current[0] and found[1] > current[1])
+
     def _choose(self, axis: int, changes: bool) -> Bars:
         """Return an axis's bars from the first waiting frame on."""
         current = self._bars[axis]
@@ -121,7 +138,7 @@ class PictureFinder:
             return current
         evidence = [frame.axes[axis] for frame in self._waiting]
         head = evidence[0]
-        fallback = _NONE if head.contradicts(current) else current
+        fallback = _NONE if head.contradicts(current) or len(self._crossed[axis]) == 2 else current
         if not head.bars or head.bars == _NONE:
             return fallback
         known = [each.bars for each in evidence if each.bars is not None]
@@ -299,6 +316,10 @@ class _Axis:
         """Whether the frame shows picture where these bars would be."""
         return any(end.is_picture(bar) for end, bar in zip(self._ends, bars, strict=True) if bar)
 
+    def crossed(self, bars: Bars) -> set[int]:
+        """At which ends text crosses the edges of bars."""
+        return {number for number, bar in enumerate(bars) if bar and self._ends[number].is_crossed(bar)}
+
 
 class _End:
     """One end of an axis."""
@@ -318,13 +339,20 @@ class _End:
 
     @cached_property
     def _cover(self) -> np.ndarray:  # [n]
-        """The share of each line that is brighter than a bar."""
+        """The share of each line that is clearly brighter than a bar."""
         return self._above.mean(1)
 
     @cached_property
     def bar(self) -> int | None:
         """How many lines the bar has: 0 where the picture begins at once, None where nothing tells."""
-        cover = self._cover
+        bar = self._measure(self._cover, _ABOVE)
+        if bar is None:  # a dark picture may show against bars without noise
+            cover = (self._lines > min(self._level, _BLACKEST) + _ABOVE_CLEAN).mean(1)
+            bar = self._measure(cover, _ABOVE_CLEAN)
+        return bar
+
+    def _measure(self, cover: np.ndarray, above: int) -> int | None:
+        """Find the straight edge that ends a bar, given the share of each line that is `above` the bar."""
         covered = cover[: self._within + 1] >= self._needed
         if not covered.any():
             return None
@@ -335,20 +363,25 @@ class _End:
         steady = (inside >= self._needed).mean() >= 0.9 and inside.min() > _CLEAN
         # One or two lines at an edge are blurred, and their picture half as bright.
         outside = cover[: max(1, edge - 2)]
-        straight = outside[-1] <= _CLEAN and outside.mean() <= _MARKED
-        if not (steady and straight and self._is_even(len(outside))):
+        clean = outside <= _CLEAN
+        straight = clean[-1] or outside[-1] <= inside.mean() - _COVERED  # with text across the edge
+        if not (steady and straight and clean.mean() >= _UNMARKED and outside.mean() <= _MARKED):
             return None
-        brightness = self._lines[edge : edge + 6].mean(1)
+        if not self._is_even(self._lines[: len(outside)][clean]):
+            return None
+        before, brightness = self._lines[max(0, edge - 5) : edge - 1], self._lines[edge : edge + 6].mean(1)
+        if brightness[1:4].mean() - before.mean() < above:
+            return None  # it brightens, but not all at once
         dim = brightness[:2] < self._level + 0.6 * (brightness[2:].mean() - self._level)
         edge += int(dim[0]) * (1 + int(dim[1]))
         return edge if edge <= self._within else None
 
-    def _is_even(self, count: int) -> bool:
-        """Whether the first lines are one black everywhere, as no wall or sky is; what marks them aside."""
-        clean = self._lines[:count][self._cover[:count] <= _CLEAN]
-        parts = np.array_split(clean, min(8, clean.shape[1]), axis=1)
+    @staticmethod
+    def _is_even(lines: np.ndarray) -> bool:  # [n, samples]
+        """Whether lines are one black everywhere, as no wall or sky is."""
+        parts = np.array_split(lines, min(8, lines.shape[1]), axis=1)
         along = [float(np.median(part)) for part in parts]
-        across = np.median(clean, axis=1)
+        across = np.median(lines, axis=1)
         return max(along) - min(along) <= _UNEVEN and float(np.ptp(across)) <= _UNEVEN
 
     def is_picture(self, bar: int) -> bool:
@@ -361,16 +394,10 @@ class _End:
         reaches_both_sides = beside[:, :margin].mean() > 0.5 and beside[:, -margin:].mean() > 0.5
         return bool(reaches_both_sides and (beside.mean(1) >= _COVERED).all())
 
-
-def _wants_change(axis: _Axis, current: Bars) -> bool:
-    """Whether a frame speaks for other bars than the current ones."""
-    if current != _NONE and axis.contradicts(current):
-        return True
-    found = axis.bars
-    if found is None or found == _NONE or _alike(found, current, max(2, axis.side // 250)):
-        return False
-    # Within bars that are known, a black sky may end straight at one side, but not at both.
-    return current == _NONE or (found[0] > current[0] and found[1] > current[1])
+    def is_crossed(self, bar: int) -> bool:
+        """Whether text crosses a bar's edge where no picture shows: credits over all of a black frame."""
+        cover = self._cover[max(0, bar - 4) : bar + 4]
+        return bool(cover.min() > 0.01 and cover.max() < 0.5)
 
 
 def _alike(first: Bars, second: Bars, tolerance: int) -> bool:

@@ -180,7 +180,7 @@ def title(index):
 def credits(index):
     """Lines that roll over black."""
     frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    for line in range(10):
+    for line in range(20):
         write(frame, f"gaffer {line}: someone", (60, 40 * line + 200 - 4 * index), scale=0.6)
     return frame
 
@@ -228,6 +228,25 @@ NOT_BARS = [
 @pytest.mark.parametrize("draw", NOT_BARS)
 def test_what_is_dark_is_not_a_bar(draw):
     assert find(draw(i) for i in range(40)) == [WHOLE] * 40
+
+
+def test_credits_that_roll_over_the_whole_frame_of_a_letterboxed_film():
+    """A line that crosses an edge must not be torn there: from then on, the frame is taken whole."""
+    frames = [barred(i, LETTERBOX) for i in range(6)] + [credits(i) for i in range(120)]
+    boxes = find(frames)
+    change = boxes.index(WHOLE)
+    assert 6 <= change < 80
+    assert boxes == [LETTERBOX] * change + [WHOLE] * (len(frames) - change)
+
+
+def test_a_dark_picture_in_clean_bars():
+    """Most of it less than 16 levels above them."""
+    assert find(barred(i, LETTERBOX, dim=0.07) for i in range(8)) == [LETTERBOX] * 8
+
+
+def test_text_across_an_edge_from_the_first_frame_on():
+    frames = [write(barred(i, LETTERBOX), "between both", (60, 164), scale=0.6) for i in range(8)]
+    assert find(frames) == [LETTERBOX] * 8
 
 
 @pytest.mark.parametrize("draw", NOT_BARS)
