@@ -16,7 +16,7 @@ from pathlib import Path
 from . import __version__
 from .checks import InputError
 from .video.completeness import IncompleteInput
-from .video.config import BORDERS, CODECS, DEINTERLACING, EYES, PRESETS, ConvertConfig
+from .video.config import BLACK_BARS, BORDERS, CODECS, DEINTERLACING, EYES, PRESETS, ConvertConfig
 
 USER_ERROR = 2  # exit code
 INCOMPLETE = 3  # exit code of a conversion whose input is cut short or damaged
@@ -100,6 +100,12 @@ def _build_parser() -> argparse.ArgumentParser:
         default=default.border_width,
         metavar="PERCENT",
         help="width of the border that `--border ease` flattens, in %% of the width, 0 to 25",
+    )
+    convert.add_argument(
+        "--black-bars",
+        choices=BLACK_BARS,
+        default=default.black_bars,
+        help="auto finds black bars and converts the picture between them alone, off takes all as picture",
     )
     convert.add_argument(
         "--depth",

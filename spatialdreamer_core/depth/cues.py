@@ -100,7 +100,8 @@ def focus_cue(grey: np.ndarray) -> np.ndarray:  # [h, w] uint8 -> [h, w], 0 = bl
     window = (17, 17)
     fine = cv2.boxFilter((values - once) ** 2, -1, window, borderType=cv2.BORDER_REFLECT)
     coarse = cv2.boxFilter((once - twice) ** 2, -1, window, borderType=cv2.BORDER_REFLECT)
-    ratio = np.sqrt(fine / (coarse + np.float32(2e-4)))
+    # A box filter's running sums leave -1e-17 where all is flat, which has no root.
+    ratio = np.sqrt(np.maximum(fine, 0) / (np.maximum(coarse, 0) + np.float32(2e-4)))
     return ratio / (ratio + np.float32(0.5))
 
 

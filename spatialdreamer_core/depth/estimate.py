@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from functools import partial
+from itertools import groupby, pairwise
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..bars import PictureBox, find_pictures
 from ..checks import InputError, check_finite, check_inverse_depth, check_range, check_video
 from ..flow import CutDetector, dis_flow, estimate_flow, find_cuts, fit_size, resize_flow, to_rgb
 from .alignment import typical_range
@@ -26,6 +28,7 @@ from .survey import START_FRAMES
 
 _CHUNK = 4  # frames that are stabilised at once, which bounds the memory for their flow
 _WORKING_SIDE = 640  # pixels, the longer side of the frames that flow and films' depth are estimated on
+_SCREEN, _NEAREST = 0.5, 1.0  # inverse depth of bars above and below, and beside
 _GUIDE_RADIUS, _GUIDE_EPSILON = 4, 1e-3  # pixels of the working size, and variance of colours in [0, 1]
 
 
@@ -57,6 +60,10 @@ def estimate_depth(
     A model estimates each frame by itself; its output is stabilised along the flow (`stabilise_depth`) and
     normalised over each scene. That holds for models that give metres too: their scale varies from frame to
     frame like any other's, and what does not vary is left as it is.
+
+    Black bars (see `find_pictures`) are left out of all that. Bars beside the picture get the depth 1: where
+    nothing comes before them, a warp keeps their edges straight. Bars above and below get 0.5, and what is
+    written there stays on the screen. A chain that crops the frames first needs neither.
 
     Args:
         frames: The video.
@@ -96,14 +103,57 @@ def estimate_depth(
         model = estimator
     on_frame = on_frame or (lambda done: None)
     flow = None if flow_forward is None or flow_backward is None else (flow_forward, flow_backward)
-    if model is None:
-        depth = _estimate_builtin(frames, flow, on_frame)
-    else:
-        depth, cuts = infer_clip(model, frames, on_frame=on_frame), find_cuts(frames)
-        if stability:
-            depth = _stabilise(depth, frames, flow, cuts, stability, on_frame)
-        depth = apply_scene_ranges(depth, measure_scenes(depth, cuts), cuts)
+    parts: list[Tensor] = []
+    first = 0
+    for box, run in groupby(find_pictures(frames)):
+        end = first + len(list(run))
+        rows, columns = box.slices
+        motion = None
+        if flow is not None:  # it ends where the picture takes another place
+            forward, backward = (f[first : end - 1, :, rows, columns] for f in flow)
+            motion = (forward, backward)
+        report = partial(_report, on_frame, first)
+        depth = _estimate(frames[first:end, :, rows, columns], model, motion, stability, report)
+        parts.append(_in_bars(depth, box, (frames.shape[-2], frames.shape[-1])))
+        first = end
+    depth = parts[0] if len(parts) == 1 else torch.cat(parts)
     return depth.to(frames.device)
+
+
+def _report(on_frame: Callable[[int], None], before: int, done: int) -> None:
+    """Count the frames of a part as those of the whole."""
+    on_frame(before + done)
+
+
+def _estimate(
+    frames: Tensor,
+    model: DepthModel | None,
+    flow: tuple[Tensor, Tensor] | None,
+    stability: float,
+    on_frame: Callable[[int], None],
+) -> Tensor:  # [F, 1, H, W] on the CPU
+    """Estimate the depth of a clip of pictures without bars."""
+    if model is None:
+        return _estimate_builtin(frames, flow, on_frame)
+    depth, cuts = infer_clip(model, frames, on_frame=on_frame), find_cuts(frames)
+    if stability:
+        depth = _stabilise(depth, frames, flow, cuts, stability, on_frame)
+    return apply_scene_ranges(depth, measure_scenes(depth, cuts), cuts)
+
+
+def _in_bars(
+    depth: Tensor,  # [F, 1, h, w]
+    box: PictureBox,
+    size: tuple[int, int],  # (height, width)
+) -> Tensor:  # [F, 1, height, width]
+    """Put a picture's depth into frames with bars."""
+    if depth.shape[-2:] == size:
+        return depth
+    rows, columns = box.slices
+    whole = depth.new_full((*depth.shape[:2], *size), _SCREEN)
+    whole[..., rows, :] = _NEAREST
+    whole[..., rows, columns] = depth
+    return whole
 
 
 def _stabilise(

@@ -23,6 +23,7 @@ from ..stereo import FORMATS
 EYES = ("right", "left", "both")
 BORDERS = ("none", "ease", "floating_window")
 DEINTERLACING = ("auto", "off")
+BLACK_BARS = ("auto", "off")
 CODECS = ("auto", "libx264", "libx265")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 MAX_SECONDS = 10_000_000.0  # latest start or end; no film is longer
@@ -60,10 +61,8 @@ class ConvertConfig:
     edge_width: int | None = None  # px beside an edge in which ramps become steps, 0 to 20; None: automatic
     edge_dilation: int = 0  # px by which foregrounds grow, 0 to 10
     guided_upsampling: bool = False  # whether depth's edges move to the edges of the frame's colours
-
-    deinterlace: Literal["auto", "off"] = (
-        "auto"  # "auto": frames that are marked as interlaced are made whole
-    )
+    black_bars: str = "auto"  # "auto" converts the picture between black bars alone, "off" the frame
+    deinterlace: str = "auto"  # "auto" makes frames that are marked as interlaced whole, "off" does not
     allow_incomplete: bool = False  # whether an input that is cut short or damaged counts as converted
 
     def check(self) -> None:
@@ -84,6 +83,7 @@ class ConvertConfig:
         check_range("border_width", self.border_width, 0.0, MAX_BORDER_WIDTH, "% of width")
         check_choice("flow", self.flow, FLOW_METHODS)
         self.shaping().check()
+        check_choice("black_bars", self.black_bars, BLACK_BARS)
         check_choice("codec", self.codec, CODECS)
         check_choice("deinterlace", self.deinterlace, DEINTERLACING)
         check_choice("preset", self.preset, PRESETS)

@@ -27,11 +27,12 @@ from .completeness import IncompleteInput, check_whole
 from .config import ConvertConfig
 from .depth_source import DepthSource, choose_depth, open_depth
 from .photo import is_photo, read_photo_as_film, write_photo
+from .pictures import cut_pictures
 from .prefetch import prefetch
 from .preview import preview_sheet, to_image
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, has_frames, read_frames, until_broken
-from .stages import Rendered, analyse, estimate, fill, place, refine, render
+from .stages import Rendered, analyse, estimate, fill, place, refine, render, to_tensor
 from .writer import VideoWriter
 
 _LOGGER = logging.getLogger(__name__)
@@ -195,7 +196,8 @@ def _packed(
     """Run the chain of stages; yields each frame's pts, the packed picture and, once, the contact sheet."""
     eyes: tuple[Eye, ...] = ("left", "right") if config.eye == "both" else (config.eye,)
     decoded = prefetch(_timed(frames, "decode", clock))
-    analysed = analyse(decoded, flow=flow, clock=clock)
+    pictures = cut_pictures(decoded, black_bars=config.black_bars, clock=clock, report=True)
+    analysed = analyse(pictures, flow=flow, clock=clock)
     estimated = prefetch(estimate(analysed, estimator=estimator, clock=clock))
     placed = prefetch(
         place(
@@ -252,18 +254,37 @@ def _pack_all(
                 left, right = (
                     view[0] for view in apply_floating_window(left[None], right[None], rendered.window)
                 )
-            packed = _pack_images(_to_image(left, rendered), _to_image(right, rendered), config.format)
+            images = _to_image(left, rendered), _to_image(right, rendered)
+            packed = _pack_images(*images, config.format)
         sheet = None
         if index == sheet_index:
             view = rendered.views[-1]
             warped = view.image * (view.hole < 0.5)  # it has been filled in place
-            sheet = preview_sheet(left, right, depth=rendered.depth, hole=view.hole, warped=warped)
+            depth, hole = (_in_frame(values, rendered) for values in (rendered.depth, view.hole))
+            warped = _in_frame(warped, rendered)
+            if rendered.analysed.frame.surround is not None:
+                left, right = (to_tensor(image, left.device) for image in images)
+            sheet = preview_sheet(left, right, depth=depth, hole=hole, warped=warped)
         yield rendered.analysed.frame.pts, packed, sheet
 
 
 def _to_image(view: Tensor, rendered: Rendered) -> np.ndarray:  # [H, W, 3] uint8
-    """Convert a view to 8 bits; the source's own is there already."""
-    return rendered.analysed.frame.image if view is rendered.image else to_image(view)
+    """Convert a view to 8 bits, in its frame with black bars; the source's own is there already."""
+    frame = rendered.analysed.frame
+    if view is rendered.image:
+        return frame.image if frame.surround is None else frame.surround.frame
+    return to_image(view) if frame.surround is None else frame.surround.around(to_image(view))
+
+
+def _in_frame(picture: Tensor, rendered: Rendered) -> Tensor:  # [C, h, w] -> [C, H, W]
+    """Put a map of the picture where it lies in a frame with black bars, which are 0."""
+    surround = rendered.analysed.frame.surround
+    if surround is None:
+        return picture
+    whole = picture.new_zeros(picture.shape[0], *surround.frame.shape[:2])
+    rows, columns = surround.box.slices
+    whole[:, rows, columns] = picture
+    return whole
 
 
 def _pack_images(left: np.ndarray, right: np.ndarray, format: str) -> np.ndarray:

@@ -21,6 +21,7 @@ from .clock import StageClock
 from .config import ConvertConfig
 from .given_depth import survey_given_depth
 from .photo import is_photo, read_photo_as_film
+from .pictures import cut_pictures
 from .reader import count_frames, read_frames, until_broken
 from .survey import survey_depth
 
@@ -78,6 +79,7 @@ def open_depth(
             ),
             lambda fault: None,  # the second pass tells
         )
+    frames = cut_pictures(frames, black_bars=config.black_bars, clock=clock)
     if not isinstance(source, DepthFile):
         scenes = survey_depth(frames, model=source, total=total, on_progress=on_survey, clock=clock)
         yield ModelStream(source, scenes, strength=config.depth_stability)

@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 
+import torch
+from torch import Tensor
+
+from ..bars import crop_map
 from ..checks import InputError
 from ..depth import DepthFile, FileDepth, SceneRange, SceneRangeMeter, check_film_size, working_frame
-from ..flow import CutDetector
 from .clock import StageClock
+from .pictures import SceneDetector
 from .prefetch import prefetch
 from .reader import VideoFrame
 
@@ -43,21 +47,22 @@ def survey_given_depth(
     Raises:
         InputError: If the number of frames or the shape differs, or the depth cannot be used.
     """
-    cuts = CutDetector()
+    cuts = SceneDetector()
     meters: list[SceneRangeMeter] = []
     done = found = 0
     with closing(prefetch(frames)) as film, closing(file.frames(skip)) as depths:
         for done, frame in enumerate(film, start=1):
             with clock("survey"):
-                height, width = frame.image.shape[:2]
-                if cuts.step(working_frame(frame.image)) or not meters:
+                whole = frame.image if frame.surround is None else frame.surround.frame
+                height, width = whole.shape[:2]
+                if cuts.step(frame, working_frame(frame.image)) or not meters:
                     meters.append(SceneRangeMeter())
                 depth = next(depths, None)
                 if depth is not None:
                     found += 1
                     check_film_size(file.path, depth.shape[-2:], (height, width))
                     if not file.is_normalised:
-                        meters[-1].add(depth)
+                        meters[-1].add(_of_picture(depth, frame))
             if on_progress is not None:
                 on_progress(done, total)
         if to_end and found == done:  # no more than the film again: the file may go on for hours
@@ -66,6 +71,13 @@ def survey_given_depth(
         raise _wrong_count(file, skip, done, found, to_end)
     scenes: list[SceneRange] | None = None if file.is_normalised else [meter.result() for meter in meters]
     return FileDepth(file, skip=skip, scenes=scenes, size=(height, width))
+
+
+def _of_picture(depth: Tensor, frame: VideoFrame) -> Tensor:  # [1, h, w] -> [1, h', w']
+    """Leave out of a frame's depth what a file holds for black bars."""
+    if frame.surround is None:
+        return depth
+    return torch.from_numpy(crop_map(depth[0].numpy(), frame.surround))[None]
 
 
 def _wrong_count(file: DepthFile, skip: int, done: int, found: int, to_end: bool) -> InputError:

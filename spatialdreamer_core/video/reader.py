@@ -16,6 +16,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from ..bars import Surround
 from ..checks import InputError
 from ..parsing import parsing
 from .color import ColorConverter, ColorInfo
@@ -48,6 +49,7 @@ class VideoFrame(NamedTuple):
     image: np.ndarray  # [H, W, 3] uint8 RGB, upright
     pts: int
     time_base: Fraction
+    surround: Surround | None = None  # of a picture that was cut out of a frame with black bars
 
     @property
     def time(self) -> float:

@@ -1,8 +1,9 @@
 """The pipeline as a chain of generators: each takes the stage before it and holds a few frames of it at most.
 
-analyse (flow, cuts) → estimate (depth) → place (disparity) → treat_borders (`borders.py`) → render (warp) →
-refine (hole masks, Eq. 2) → fill. A stage that looks at next frames keeps as many back, so a film of any
-length takes the memory of a few frames, and the result does not depend on where a window would end.
+cut_pictures (`pictures.py`) → analyse (flow, cuts) → estimate (depth) → place (disparity) → treat_borders
+(`borders.py`) → render (warp) → refine (hole masks, Eq. 2) → fill. A stage that looks at next frames keeps as
+many back, so a film of any length takes the memory of a few frames, and the result does not depend on where a
+window would end.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..depth import DepthShaping, DepthStream, shape_depth, upsample_depth, working_frame
+from ..bars import crop_map
+from ..depth import DepthShaping, DepthStream, FileDepth, shape_depth, upsample_depth, working_frame
 from ..dvg import (
     depth_to_disparity,
     forward_warp_with_disparity,
@@ -26,9 +28,10 @@ from ..dvg import (
 )
 from ..dvg.eyes import Eye
 from ..fill import LOOK_AHEAD, FastFill, ViewFlow, ViewFrame, carry_flow, chain
-from ..flow import CutDetector, FlowEstimator, Motion, flow_confidence
+from ..flow import FlowEstimator, Motion, flow_confidence
 from ..stereo import FloatingWindow
 from .clock import StageClock
+from .pictures import SceneDetector
 from .reader import VideoFrame
 
 _AS_IT_IS = DepthShaping()
@@ -90,13 +93,13 @@ class Rendered:
 
 def analyse(frames: Iterator[VideoFrame], *, flow: FlowEstimator, clock: StageClock) -> Iterator[Analysed]:
     """Find cuts and estimate the flow between neighbouring frames, both ways."""
-    cuts = CutDetector()
+    scenes = SceneDetector()
     current: Analysed | None = None
     prepared: Any = None  # the frame as the flow estimator takes it
     for frame in frames:
         with clock("flow"):
             small = working_frame(frame.image)
-            starts_scene = cuts.step(small) or current is None
+            starts_scene = scenes.step(frame, small) or current is None
             previous, prepared = prepared, flow.prepare(torch.from_numpy(small).permute(2, 0, 1))
             to_previous = None
             if current is not None:
@@ -123,6 +126,8 @@ def estimate(frames: Iterator[Analysed], *, estimator: DepthStream, clock: Stage
             if frame.starts_scene:
                 estimator.reset()
             depth = estimator.step(frame.small, frame.to_next, frame.to_previous)
+            if isinstance(estimator, FileDepth) and frame.frame.surround is not None:
+                depth = crop_map(depth, frame.frame.surround)  # a file has depth of the whole frame
         yield Estimated(frame, depth)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from ..depth import DepthModel, DepthSurvey, SurveyedScene, working_frame
-from ..flow import CutDetector
 from .clock import StageClock
+from .pictures import SceneDetector
 from .prefetch import prefetch
 from .reader import VideoFrame
 
@@ -35,12 +35,12 @@ def survey_depth(
     Raises:
         InputError: If a frame does not fit into memory.
     """
-    cuts, survey = CutDetector(), DepthSurvey(model)
+    scenes, survey = SceneDetector(), DepthSurvey(model)
     with closing(prefetch(frames)) as decoded:
         for done, frame in enumerate(decoded, start=1):
             with clock("survey"):
                 small = working_frame(frame.image)
-                survey.step(small, starts_scene=cuts.step(small))
+                survey.step(small, starts_scene=scenes.step(frame, small))
             if on_progress is not None:
                 on_progress(done, total)
     return survey.finish()
