@@ -51,7 +51,7 @@ def survey_given_depth(
         for done, frame in enumerate(film, start=1):
             with clock("survey"):
                 height, width = frame.image.shape[:2]
-                if cuts.step(working_frame(frame.image)) or not meters:
+                if cuts.step(working_frame(frame.image, levels=frame.levels)) or not meters:
                     meters.append(SceneRangeMeter())
                 depth = next(depths, None)
                 if depth is not None:

@@ -1,4 +1,4 @@
-"""Stream the frames of a video file as upright 8-bit RGB, a frame at a time, whatever the length."""
+"""Stream the frames of a video file as upright RGB, a frame at a time, whatever the length."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from ..checks import InputError
-from .color import ColorConverter, ColorInfo
+from .color import ColorConverter, ColorInfo, eight_bit_levels
 from .probe import (
     clock_start,
     display_matrix,
@@ -38,14 +38,20 @@ _MAX_FAILURES = 25  # packets in a row that cannot be decoded before the file co
 class VideoFrame(NamedTuple):
     """One frame; `pts * time_base` is its time in seconds, counted from the start of the file."""
 
-    image: np.ndarray  # [H, W, 3] uint8 RGB, upright
+    image: np.ndarray  # [H, W, 3] RGB, upright: uint8, or uint16 of the swing of `color` if it has more bits
     pts: int
     time_base: Fraction
+    color: ColorInfo | None = None  # of the film; None for a photo
 
     @property
     def time(self) -> float:
         """Seconds from the start of the file."""
         return float(self.pts * self.time_base)
+
+    @property
+    def levels(self) -> np.ndarray | None:  # [65536] uint8
+        """What each value of a 16-bit image looks like on a standard screen; None for an 8-bit image."""
+        return None if self.image.dtype == np.uint8 else eight_bit_levels(self.color)
 
 
 def read_frames(
@@ -104,12 +110,13 @@ def _read(path: Path, start: float, end: float | None) -> Generator[VideoFrame, 
             if time < start:
                 continue
             if converter is None:
-                converter = ColorConverter(ColorInfo.of_frame(frame, context))
+                color = ColorInfo.of_frame(frame, context)
+                converter = ColorConverter(color)
                 width, height = frame.width, frame.height
                 turn = display_matrix(frame)  # of the whole stream
             count += 1
             image = converter.to_rgb(frame, width=width, height=height)
-            yield VideoFrame(upright(image, turn), pts, time_base)
+            yield VideoFrame(upright(image, turn), pts, time_base, color)
     if count == 0:
         until = "the end" if end is None else f"{end:g} s"
         raise InputError(
