@@ -173,8 +173,9 @@ def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:  # [2, 2] of -1, 
     Ask one frame of a stream, not each (see `side_data`).
     """
     stated = side_data(frame, "DISPLAYMATRIX")
-    if stated is None:
-        return None
+    if stated is None:  # or hidden by another kind that this PyAV does not know
+        turns = round(-frame.rotation / 90) % 4
+        return np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), turns) if turns else None
     matrix = np.rint(np.frombuffer(stated, np.int32).reshape(3, 3)[:2, :2] / 65536)  # 16.16 fixed point
     quarter_turns = np.array_equal(np.abs(matrix).sum(0), (1, 1)) and np.array_equal(
         np.abs(matrix).sum(1), (1, 1)
