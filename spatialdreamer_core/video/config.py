@@ -25,6 +25,7 @@ CODECS = ("auto", "libx264", "libx265")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 MAX_H264_SIDE = 4096  # px; many players refuse wider or higher H.264
 _MAX_H264_BLOCKS = 36_864  # of 16x16 px: the largest picture of level 5.2, 4096x2304
+_MIN_HEVC_SIDE = 16  # px, of libx265
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class ConvertConfig:
         """Return the encoder for a packed video.
 
         "auto" takes H.264 where players take it: 8 bits, no side above 4096 px, and no more pixels than level
-        5.2 allows (36,864 blocks of 16x16 px: 4096x2304, or 3072x3072). HEVC takes the rest.
+        5.2 allows (36,864 blocks of 16x16 px: 4096x2304, or 3072x3072). HEVC takes the rest, unless a side is
+        below the 16 px that libx265 needs.
 
         Args:
             width: Width of the packed video in pixels.
@@ -115,4 +117,4 @@ class ConvertConfig:
             return self.codec
         blocks = -(-width // 16) * -(-height // 16)
         fits = max(width, height) <= MAX_H264_SIDE and blocks <= _MAX_H264_BLOCKS
-        return "libx264" if fits and bits <= 8 else "libx265"
+        return "libx264" if (fits and bits <= 8) or min(width, height) < _MIN_HEVC_SIDE else "libx265"

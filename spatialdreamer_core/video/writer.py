@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 VIDEO_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _MP4_FAMILY = ("mp4", "mov")
+_MAX_SIDE = 16384  # px, of libx264; few players come near it
 
 
 class VideoWriter:
@@ -91,6 +92,11 @@ class VideoWriter:
         self.path = check_output_path(path, suffixes=VIDEO_CONTAINERS, input_path=audio_from)
         self._partial = partial_path_for(self.path)
         self._container_name = VIDEO_CONTAINERS[self.path.suffix.lower()]
+        if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
+            raise InputError(
+                f"the output's sides must be 1 to {_MAX_SIDE} px, got {width}x{height}; "
+                "choose a half format or make the input smaller first"
+            )
         self._width, self._height = width, height
         self._codec = codec
         self._audio_from = None if audio_from is None else Path(audio_from)
