@@ -38,10 +38,20 @@ def working_size(height: int, width: int) -> tuple[int, int]:
 
 
 def working_frame(
-    image: np.ndarray,  # [H, W, 3] uint8
+    image: np.ndarray,  # [H, W, 3] uint8 or uint16
+    *,
+    levels: np.ndarray | None = None,  # [65536] uint8
 ) -> np.ndarray:  # [h, w, 3] uint8
-    """Shrink a frame to its working size."""
-    return _shrink(image, working_size(*image.shape[:2]))
+    """Shrink a frame to its working size.
+
+    Args:
+        image: The frame.
+        levels: What each value of a 16-bit frame becomes in 8 bits; None keeps black and white.
+    """
+    small = _shrink(image, working_size(*image.shape[:2]))
+    if small.dtype == np.uint8:
+        return small
+    return cv2.convertScaleAbs(small, alpha=1 / 257) if levels is None else levels[small]
 
 
 def estimate_depth(

@@ -1,7 +1,7 @@
 """Films and photos: a streaming reader, a writer whose files are whole or absent, the whole conversion."""
 
 from .clock import StageClock
-from .color import ColorInfo
+from .color import ColorInfo, to_8_bit
 from .config import BORDERS, CODECS, EYES, ConvertConfig
 from .convert import convert
 from .naming import FORMAT_SUFFIXES, output_path_for
@@ -32,5 +32,6 @@ __all__ = [
     "probe",
     "read_frames",
     "read_photo",
+    "to_8_bit",
     "write_photo",
 ]

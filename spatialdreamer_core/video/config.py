@@ -27,7 +27,9 @@ BLACK_BARS = ("auto", "off")
 CODECS = ("auto", "libx264", "libx265")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 MAX_SECONDS = 10_000_000.0  # latest start or end; no film is longer
-MAX_H264_WIDTH = 4096  # px; many players refuse wider H.264
+MAX_H264_SIDE = 4096  # px; many players refuse wider or higher H.264
+_MAX_H264_BLOCKS = 36_864  # of 16x16 px: the largest picture of level 5.2, 4096x2304
+_MIN_HEVC_SIDE = 16  # px, of libx265
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class ConvertConfig:
     start: float | None = None  # s, first moment to convert
     end: float | None = None  # s, first moment not to convert any more
     audio: bool = True  # whether the sound is passed through
-    codec: str = "auto"  # encoder: "auto" is libx264 up to 4096 px wide, libx265 beyond
+    codec: str = "auto"  # encoder: "auto" is libx264 for 8 bits up to 4096x2304, else libx265
     crf: int = 18  # quality, 0 (lossless) to 51 (worst)
     preset: str = "veryfast"  # speed of the encoder, one of PRESETS
     flow: str = "dis_fast"  # optical flow method, one of flow.FLOW_METHODS
@@ -111,8 +113,20 @@ class ConvertConfig:
             edge_dilation=self.edge_dilation,
         )
 
-    def encoder(self, width: int) -> str:
-        """Return the encoder for a packed video of a width in pixels."""
+    def encoder(self, width: int, height: int, *, bits: int = 8) -> str:
+        """Return the encoder for a packed video.
+
+        "auto" takes H.264 where players take it: 8 bits, no side above 4096 px, and no more pixels than level
+        5.2 allows (36,864 blocks of 16x16 px: 4096x2304, or 3072x3072). HEVC takes the rest, unless a side is
+        below the 16 px that libx265 needs.
+
+        Args:
+            width: Width of the packed video in pixels.
+            height: Its height.
+            bits: Bits of a component in the source.
+        """
         if self.codec != "auto":
             return self.codec
-        return "libx264" if width <= MAX_H264_WIDTH else "libx265"
+        blocks = -(-width // 16) * -(-height // 16)
+        fits = max(width, height) <= MAX_H264_SIDE and blocks <= _MAX_H264_BLOCKS
+        return "libx264" if (fits and bits <= 8) or min(width, height) < _MIN_HEVC_SIDE else "libx265"

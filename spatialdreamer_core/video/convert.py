@@ -23,6 +23,7 @@ from ..flow import FlowEstimator, open_flow
 from ..stereo import apply_floating_window, pack, packed_size
 from .borders import treat_borders
 from .clock import StageClock
+from .color import ColorInfo, to_8_bit
 from .completeness import IncompleteInput, check_whole
 from .config import ConvertConfig
 from .depth_source import DepthSource, choose_depth, open_depth
@@ -62,7 +63,8 @@ def convert(
         config: The settings.
         depth_model: A model from `load_model` to be used instead of what `config.depth` names.
         on_progress: Called after each frame with the frames done, their total if it is known, and now and
-            then the packed frame, [H, W, 3] uint8; may raise to interrupt, and then no output stays.
+            then the packed frame, [H, W, 3] uint8, deeper or HDR video as on a standard screen; may raise
+            to interrupt, and then no output stays.
         on_survey: Called after each frame of the first pass, which depth models and files need, with the
             frames done and their total if it is known; may raise to interrupt.
         preview_path: Where a contact sheet of the middle frame goes, or None.
@@ -88,6 +90,10 @@ def convert(
         source = choose_depth(config, depth_model, device)
         return _convert_photo(input_path, output_path, config, device, source, on_progress, sheet_path, clock)
     info = probe(input_path)
+    for name in info.dynamic_metadata:
+        _LOGGER.warning(
+            "%s: its %s metadata is left out; the picture under it is converted", input_path, name
+        )
     if config.end is None and not config.allow_incomplete:
         check_whole(input_path)
     faults: list[IncompleteInput] = []
@@ -103,7 +109,7 @@ def convert(
         width=width,
         height=height,
         source=info,
-        codec=config.encoder(width),
+        codec=config.encoder(width, height, bits=info.color.bits),
         crf=config.crf,
         preset=config.preset,
         sample_aspect_ratio=aspect,
@@ -133,7 +139,7 @@ def convert(
                 if sheet is not None and sheet_path is not None:
                     write_photo(sheet_path, sheet)
                 done += 1
-                on_progress(done, total, packed if done % _PREVIEW_EVERY == 1 else None)
+                on_progress(done, total, to_8_bit(packed, info.color) if done % _PREVIEW_EVERY == 1 else None)
     if faults and not config.allow_incomplete:
         raise IncompleteInput(f"{faults[0]}; the {done} frames before are in {output_path}") from faults[0]
     for fault in faults:
@@ -160,7 +166,7 @@ def _convert_photo(
             write_photo(output_path, packed)
             if sheet is not None and sheet_path is not None:
                 write_photo(sheet_path, sheet)
-            on_progress(1, 1, packed)
+            on_progress(1, 1, to_8_bit(packed, None))
     return 1
 
 
@@ -242,7 +248,7 @@ def _pack_all(
     sheet_index: int | None,
     clock: StageClock,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-    """Pack each frame's two views into one 8-bit picture."""
+    """Pack each frame's two views into one picture of the source's type."""
     for index, (rendered, views) in enumerate(frames):
         with clock("pack"):
             left, right = {
@@ -254,26 +260,29 @@ def _pack_all(
                 left, right = (
                     view[0] for view in apply_floating_window(left[None], right[None], rendered.window)
                 )
+            frame = rendered.analysed.frame
             images = _to_image(left, rendered), _to_image(right, rendered)
-            packed = _pack_images(*images, config.format)
+            packed = _pack_images(*images, config.format, frame.color)
         sheet = None
         if index == sheet_index:
             view = rendered.views[-1]
             warped = view.image * (view.hole < 0.5)  # it has been filled in place
             depth, hole = (_in_frame(values, rendered) for values in (rendered.depth, view.hole))
             warped = _in_frame(warped, rendered)
-            if rendered.analysed.frame.surround is not None:
+            if frame.surround is not None:
                 left, right = (to_tensor(image, left.device) for image in images)
+            left, right, warped = (_as_shown(picture, frame) for picture in (left, right, warped))
             sheet = preview_sheet(left, right, depth=depth, hole=hole, warped=warped)
-        yield rendered.analysed.frame.pts, packed, sheet
+        yield frame.pts, packed, sheet
 
 
-def _to_image(view: Tensor, rendered: Rendered) -> np.ndarray:  # [H, W, 3] uint8
-    """Convert a view to 8 bits, in its frame with black bars; the source's own is there already."""
+def _to_image(view: Tensor, rendered: Rendered) -> np.ndarray:  # [H, W, 3] uint8 or uint16
+    """Convert a view to the source's type, within its black bars; the source's own is there already."""
     frame = rendered.analysed.frame
     if view is rendered.image:
         return frame.image if frame.surround is None else frame.surround.frame
-    return to_image(view) if frame.surround is None else frame.surround.around(to_image(view))
+    image = to_image(view, frame.image.dtype)
+    return image if frame.surround is None else frame.surround.around(image)
 
 
 def _in_frame(picture: Tensor, rendered: Rendered) -> Tensor:  # [C, h, w] -> [C, H, W]
@@ -287,10 +296,26 @@ def _in_frame(picture: Tensor, rendered: Rendered) -> Tensor:  # [C, h, w] -> [C
     return whole
 
 
-def _pack_images(left: np.ndarray, right: np.ndarray, format: str) -> np.ndarray:
-    """Pack two pictures [H, W, 3] uint8."""
-    views = (torch.from_numpy(view).permute(2, 0, 1)[None] for view in (left, right))
-    return np.ascontiguousarray(pack(*views, format=format)[0].movedim(0, -1).numpy())
+def _as_shown(view: Tensor, frame: VideoFrame) -> Tensor:
+    """Give a view [3, H, W] as a standard screen shows it, for the contact sheet."""
+    if frame.levels is None:
+        return view
+    return to_tensor(frame.levels[to_image(view, np.uint16)], view.device)
+
+
+def _pack_images(
+    left: np.ndarray, right: np.ndarray, format: str, color: ColorInfo | None
+) -> np.ndarray:  # [H', W', 3], of the type of the views
+    """Pack two pictures [H, W, 3] of uint8 or uint16."""
+    if left.dtype == np.uint8:
+        views = (torch.from_numpy(view).permute(2, 0, 1)[None] for view in (left, right))
+        return np.ascontiguousarray(pack(*views, format=format)[0].movedim(0, -1).numpy())
+    black, white = (value / 65535 for value in ((0, 65535) if color is None else color.swing))
+    views = (to_tensor(view, torch.device("cpu"))[None] for view in (left, right))
+    if format == "anaglyph":  # it mixes the views' light, so black has to be 0
+        views = (view.sub_(black).div_(white - black).clamp_(0, 1) for view in views)
+        return to_image(pack(*views, format=format)[0].mul(white - black).add_(black), left.dtype)
+    return to_image(pack(*views, format=format)[0], left.dtype)
 
 
 def _timed(frames: Iterator[VideoFrame], stage: str, clock: StageClock) -> Iterator[VideoFrame]:

@@ -55,7 +55,7 @@ def survey_given_depth(
             with clock("survey"):
                 whole = frame.image if frame.surround is None else frame.surround.frame
                 height, width = whole.shape[:2]
-                if cuts.step(frame, working_frame(frame.image)) or not meters:
+                if cuts.step(frame, working_frame(frame.image, levels=frame.levels)) or not meters:
                     meters.append(SceneRangeMeter())
                 depth = next(depths, None)
                 if depth is not None:

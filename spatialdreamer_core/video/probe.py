@@ -12,13 +12,13 @@ import av
 import cv2
 import numpy as np
 from av.container import InputContainer
-from av.sidedata.sidedata import SideData
 from av.video.stream import VideoStream
 
 from ..checks import InputError
 from ..media import film_stream, open_media
 from ..parsing import parsing
 from .color import ColorInfo
+from .hdr import dynamic_metadata, side_data
 
 _TEXT_ART_CODECS = {"ansi", "bintext", "idf", "xbin"}  # FFmpeg draws text files as pictures
 _FALLBACK_RATE = Fraction(25)
@@ -43,13 +43,15 @@ class VideoInfo:
     sample_aspect_ratio: Fraction  # width over height of a displayed pixel
     color: ColorInfo  # how its YUV is to be read
     codec: str
+    dynamic_metadata: tuple[str, ...] = ()  # HDR metadata of each picture, which no output can carry
 
 
 def probe(path: str | Path) -> VideoInfo:
     """Read a video file's header and decode its first frame.
 
     Raises:
-        InputError: If the file is missing, empty, no video, or holds no frame that can be decoded.
+        InputError: If the file is missing, empty, no video, holds no frame that can be decoded, or no colours
+            that can be read.
     """
     with (
         parsing(path, rule="input must be a whole video file", remedy="copy or download it again"),
@@ -81,6 +83,7 @@ def probe(path: str | Path) -> VideoInfo:
             sample_aspect_ratio=aspect,
             color=ColorInfo.of_frame(frame, stream.codec_context),
             codec=stream.codec_context.name,
+            dynamic_metadata=dynamic_metadata(stream, frame),
         )
 
 
@@ -145,15 +148,13 @@ def stream_duration(container: InputContainer, stream: VideoStream) -> float | N
 def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:  # [2, 2] of -1, 0, 1
     """Return how a frame is turned or mirrored, (x', y') = (x, y) @ matrix, or None if it is not.
 
-    PyAV's side data and its frame refer to each other, so a frame that is asked stays in memory until Python
-    collects its garbage: ask one frame of a stream, not each.
+    Ask one frame of a stream, not each (see `side_data`).
     """
-    side_data = frame.side_data.get("DISPLAYMATRIX")
-    if not isinstance(side_data, SideData):
-        return None
-    matrix = np.rint(
-        np.frombuffer(bytes(side_data), np.int32).reshape(3, 3)[:2, :2] / 65536
-    )  # 16.16 fixed point
+    stated = side_data(frame, "DISPLAYMATRIX")
+    if stated is None:  # or hidden by another kind that this PyAV does not know
+        turns = round(-frame.rotation / 90) % 4
+        return np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), turns) if turns else None
+    matrix = np.rint(np.frombuffer(stated, np.int32).reshape(3, 3)[:2, :2] / 65536)  # 16.16 fixed point
     quarter_turns = np.array_equal(np.abs(matrix).sum(0), (1, 1)) and np.array_equal(
         np.abs(matrix).sum(1), (1, 1)
     )

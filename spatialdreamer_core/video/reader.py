@@ -1,4 +1,4 @@
-"""Stream the frames of a video file as upright 8-bit RGB, a frame at a time, whatever the length."""
+"""Stream the frames of a video file as upright RGB, a frame at a time, whatever the length."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from ..bars import Surround
 from ..checks import InputError
 from ..parsing import parsing
-from .color import ColorConverter, ColorInfo
+from .color import ColorConverter, ColorInfo, eight_bit_levels
 from .completeness import IncompleteInput, is_whole
 from .deinterlace import Deinterlacer
 from .probe import (
@@ -46,15 +46,21 @@ _LONGEST_GROUP = 3000  # packets that are kept while a key frame is looked for
 class VideoFrame(NamedTuple):
     """One frame; `pts * time_base` is its time in seconds, counted from the start of the file."""
 
-    image: np.ndarray  # [H, W, 3] uint8 RGB, upright
+    image: np.ndarray  # [H, W, 3] RGB, upright: uint8, or uint16 of the swing of `color` if it has more bits
     pts: int
     time_base: Fraction
+    color: ColorInfo | None = None  # of the film; None for a photo
     surround: Surround | None = None  # of a picture that was cut out of a frame with black bars
 
     @property
     def time(self) -> float:
         """Seconds from the start of the file."""
         return float(self.pts * self.time_base)
+
+    @property
+    def levels(self) -> np.ndarray | None:  # [65536] uint8
+        """What each value of a 16-bit image looks like on a standard screen; None for an 8-bit image."""
+        return None if self.image.dtype == np.uint8 else eight_bit_levels(self.color)
 
 
 def read_frames(
@@ -147,12 +153,13 @@ def _read(
             if time < start:
                 continue
             if converter is None:
-                converter = ColorConverter(ColorInfo.of_frame(frame, context))
+                color = ColorInfo.of_frame(frame, context)
+                converter = ColorConverter(color)
                 width, height = frame.width, frame.height
                 turn = display_matrix(frame)  # of the whole stream
             count += 1
             image = converter.to_rgb(frame, width=width, height=height)
-            yield VideoFrame(upright(image, turn), pts, time_base)
+            yield VideoFrame(upright(image, turn), pts, time_base, color)
     if count == 0:
         until = "the end" if end is None else f"{end:g} s"
         raise InputError(

@@ -31,6 +31,7 @@ from ..fill import LOOK_AHEAD, FastFill, ViewFlow, ViewFrame, carry_flow, chain
 from ..flow import FlowEstimator, Motion, flow_confidence
 from ..stereo import FloatingWindow
 from .clock import StageClock
+from .color import to_8_bit
 from .pictures import SceneDetector
 from .reader import VideoFrame
 
@@ -98,7 +99,7 @@ def analyse(frames: Iterator[VideoFrame], *, flow: FlowEstimator, clock: StageCl
     prepared: Any = None  # the frame as the flow estimator takes it
     for frame in frames:
         with clock("flow"):
-            small = working_frame(frame.image)
+            small = working_frame(frame.image, levels=frame.levels)
             starts_scene = scenes.step(frame, small) or current is None
             previous, prepared = prepared, flow.prepare(torch.from_numpy(small).permute(2, 0, 1))
             to_previous = None
@@ -148,9 +149,10 @@ def place(
     """
     for frame in frames:
         with clock("disparity"):
-            picture = frame.analysed.frame.image
-            image = to_tensor(picture, device)
-            full = upsample_depth(frame.depth, picture.shape[:2], guide=picture if guided else None)
+            film_frame = frame.analysed.frame
+            image = to_tensor(film_frame.image, device)
+            guide = to_8_bit(film_frame.image, film_frame.color) if guided else None
+            full = upsample_depth(frame.depth, film_frame.image.shape[:2], guide=guide)
             depth = shape_depth(_as_video(full, device), shaping)
             disparity = depth_to_disparity(depth, divergence=divergence / eyes, convergence=convergence)
             small = _shrink_disparity(disparity, frame.analysed.small.shape[:2])
@@ -176,9 +178,12 @@ def _as_video(plane: np.ndarray, device: torch.device) -> Tensor:
 
 
 def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
-    """Convert [H, W, 3] uint8 to [3, H, W] float in [0, 1]."""
+    """Convert [H, W, 3] uint8 or uint16 to [3, H, W] float in [0, 1], 1 being the type's highest value."""
+    highest = np.iinfo(image.dtype).max
+    if image.dtype != np.uint8:
+        image = image.astype(np.float32)  # torch has few operations for uint16
     planes = torch.from_numpy(image).to(device).permute(2, 0, 1)
-    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(highest)
 
 
 def _render_view(frame: Placed, eye: Eye) -> View:

@@ -39,7 +39,7 @@ def survey_depth(
     with closing(prefetch(frames)) as decoded:
         for done, frame in enumerate(decoded, start=1):
             with clock("survey"):
-                small = working_frame(frame.image)
+                small = working_frame(frame.image, levels=frame.levels)
                 survey.step(small, starts_scene=scenes.step(frame, small))
             if on_progress is not None:
                 on_progress(done, total)

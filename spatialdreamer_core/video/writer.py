@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Mapping
 from fractions import Fraction
@@ -21,8 +22,11 @@ from .output import check_output_path, partial_path_for, write_error
 from .probe import VideoInfo
 from .stream_copy import EXTRAS, SOUND, StreamCopy
 
+_log = logging.getLogger(__name__)
+
 VIDEO_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _MP4_FAMILY = ("mp4", "mov")
+_MAX_SIDE = 16384  # px, of libx264; few players come near it
 
 
 class VideoWriter:
@@ -49,7 +53,8 @@ class VideoWriter:
         codec: FFmpeg's name of the encoder.
         crf: Constant quality; 18 is visually lossless for libx264, lower is better and larger.
         preset: The encoder's speed preset, used for libx264 and libx265.
-        pixel_format: Pixel format of the encoded video.
+        pixel_format: Pixel format of the encoded video; None is 4:2:0 of 10 bits where the colour has more
+            than 8 and the encoder takes them, else of 8 bits.
         audio_from: File whose audio streams are copied, or None.
         extras_from: File whose subtitles, fonts, cover, chapters and tags are copied, or None.
         audio_start: Seconds; set if the video starts there rather than at the source's beginning.
@@ -76,7 +81,7 @@ class VideoWriter:
         codec: str = "libx264",
         crf: float = 18,
         preset: str = "veryfast",
-        pixel_format: str = "yuv420p",
+        pixel_format: str | None = None,
         audio_from: str | Path | None = None,
         extras_from: str | Path | None = None,
         audio_start: float | None = None,
@@ -90,9 +95,13 @@ class VideoWriter:
         self.path = check_output_path(path, suffixes=VIDEO_CONTAINERS, input_path=audio_from)
         self._partial = partial_path_for(self.path)
         self._container_name = VIDEO_CONTAINERS[self.path.suffix.lower()]
+        if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
+            raise InputError(
+                f"the output's sides must be 1 to {_MAX_SIDE} px, got {width}x{height}; "
+                "choose a half format or make the input smaller first"
+            )
         self._width, self._height = width, height
-        self._codec, self._pixel_format = codec, pixel_format
-        self._options = {**_quality_options(codec, crf, preset), **(codec_options or {})}
+        self._codec = codec
         self._copied_kinds: dict[Path, tuple[str, ...]] = {}  # by the file that they come from
         for file, kinds in ((audio_from, SOUND), (extras_from, EXTRAS)):
             if file is not None:
@@ -110,6 +119,8 @@ class VideoWriter:
             )
         self._frame_rate, self._time_base = frame_rate, time_base
         self._color = color or ColorInfo.guess(width, height)
+        self._pixel_format = pixel_format or _choose_pixel_format(codec, self._color.bits)
+        self._options = {**_encoder_options(codec, crf, preset, self._color), **(codec_options or {})}
         self._converter = ColorConverter(self._color)
         self._aspect = sample_aspect_ratio
         self._metadata, self._stream_metadata = dict(metadata or {}), dict(stream_metadata or {})
@@ -133,21 +144,21 @@ class VideoWriter:
 
     def write(
         self,
-        image: np.ndarray,  # [H, W, 3] uint8 RGB
+        image: np.ndarray,  # [H, W, 3] RGB, uint8, or uint16 of the swing of the colour
         pts: int,
     ) -> None:
         """Encode one frame, and copy the audio up to its time.
 
         Args:
-            image: The frame.
+            image: The frame, as `read_frames` gives it.
             pts: Its time in units of `time_base`, later than that of the frame before.
 
         Raises:
             InputError: If the image has another size or type, pts does not rise, or the disk is full.
         """
-        if image.shape != (self._height, self._width, 3) or image.dtype != np.uint8:
+        if image.shape != (self._height, self._width, 3) or image.dtype not in (np.uint8, np.uint16):
             raise InputError(
-                f"`image` must be uint8 of shape [{self._height}, {self._width}, 3], "
+                f"`image` must be uint8 or uint16 of shape [{self._height}, {self._width}, 3], "
                 f"got {image.dtype} {list(image.shape)}; make a writer for each size"
             )
         if self._last_pts is None:
@@ -262,8 +273,8 @@ class VideoWriter:
         """Encode a frame, or flush the encoder, and write what comes out of it."""
         assert self._container is not None, "use the writer in a `with` statement"
         for packet in self._stream.encode(frame):
-            if frame is None and self._frames == 1:
-                packet.dts = packet.pts  # libx265 leaves it undefined where there is but one frame
+            if frame is None and self._frames <= (2 if self._codec == "libx265" else 1):
+                packet.dts = packet.pts  # libx265 leaves it undefined where there are but one or two frames
             if not packet.duration:
                 packet.duration = self._duration
             self._container.mux(packet)
@@ -299,6 +310,26 @@ def _video_encoders() -> set[str]:
     """List the encoders of this FFmpeg that a stereo video can be written with."""
     software = {"libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks"}
     return (software | {"h264_nvenc", "hevc_nvenc", "av1_nvenc"}) & av.codecs_available
+
+
+def _choose_pixel_format(codec: str, bits: int) -> str:
+    """Choose 4:2:0 of 10 bits for deeper sources if the encoder takes it."""
+    if bits <= 8 or codec not in av.codecs_available:  # an unknown codec is refused when the file is opened
+        return "yuv420p"
+    taken = {format.name for format in av.codec.Codec(codec, "w").video_formats or ()}
+    for pixel_format in ("yuv420p10le", "p010le", "yuv422p10le"):
+        if pixel_format in taken:
+            return pixel_format
+    _log.warning("%s takes 8 bits a component only; the source's %d are reduced", codec, bits)
+    return "yuv420p"
+
+
+def _encoder_options(codec: str, crf: float, preset: str, color: ColorInfo) -> dict[str, str]:
+    """Translate quality, speed and the metadata of HDR into an encoder's own options."""
+    options = _quality_options(codec, crf, preset)
+    for name, value in (color.hdr.encoder_options(codec) if color.hdr else {}).items():
+        options[name] = f"{options[name]}:{value}" if name in options else value
+    return options
 
 
 def _quality_options(codec: str, crf: float, preset: str) -> dict[str, str]:

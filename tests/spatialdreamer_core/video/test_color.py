@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from spatialdreamer_core.video import ColorInfo, VideoWriter, probe, read_frames
+from spatialdreamer_core.video import (
+    ColorInfo,
+    ConvertConfig,
+    VideoWriter,
+    convert,
+    probe,
+    read_frames,
+    to_8_bit,
+)
 
 PATCH = 16
 COLORS = np.random.default_rng(0).integers(20, 236, (4, 6, 3)).astype(np.uint8)
@@ -66,7 +76,8 @@ def test_rgb_is_right_for_each_matrix_and_range(make_video, pixel_format, matrix
     )
     info = probe(path)
     assert (info.color.matrix, info.color.full_range) == (matrix, full_range)
-    assert_colors(next(read_frames(path)).image, tolerance=3)
+    frame = next(read_frames(path))
+    assert_colors(to_8_bit(frame.image, frame.color), tolerance=3)
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
@@ -117,3 +128,94 @@ def test_rgb_sources_need_no_matrix(make_video):
         picture=lambda index: av.VideoFrame.from_ndarray(patches(COLORS), format="rgb24"),
     )
     np.testing.assert_array_equal(next(read_frames(path)).image, patches(COLORS))
+
+
+GREY_SOURCES = {  # suffix, codec, pixel format, tag of the range, options
+    "MJPEG": ("avi", "mjpeg", "yuvj420p", 2, {"qmin": "1", "qmax": "1"}),
+    "MJPEG 4:4:4": ("mov", "mjpeg", "yuvj444p", 2, {"qmin": "1", "qmax": "1"}),
+    "H.264, full": ("mp4", "libx264", "yuv420p", 2, {"crf": "1"}),
+    "H.264, yuvj": ("mp4", "libx264", "yuvj420p", 2, {"crf": "1"}),
+    "H.264, limited": ("mp4", "libx264", "yuv420p", 1, {"crf": "1"}),
+    "H.264, untagged": ("mp4", "libx264", "yuv420p", 0, {"crf": "1"}),
+    "H.264, RGB": ("mkv", "libx264rgb", "rgb24", 0, {"crf": "0"}),
+    "H.264, grey, full": ("mkv", "libx264", "gray", 2, {"crf": "1"}),
+    "H.264, grey, limited": ("mkv", "libx264", "gray", 1, {"crf": "1"}),
+    "H.264, 4:2:2, full": ("mkv", "libx264", "yuv422p", 2, {"crf": "1"}),
+    "H.265, full": ("mp4", "libx265", "yuv420p", 2, {"crf": "1", "x265-params": "log-level=error"}),
+    "VP9, 4:4:4": ("webm", "libvpx-vp9", "yuv444p", 2, {"crf": "1"}),
+    "FFV1, alpha, full": ("mkv", "ffv1", "yuva420p", 2, {}),
+    "Ut Video, GBR": ("avi", "utvideo", "gbrp", 2, {}),
+    "FFV1, BGR0": ("mkv", "ffv1", "bgr0", 0, {}),
+    "FFV1, grey": ("mkv", "ffv1", "gray", 0, {}),
+    "PNG": ("mov", "png", "rgb24", 0, {}),
+    "PNG, alpha": ("mov", "png", "rgba", 0, {}),
+    "PNG, grey": ("mov", "png", "gray", 0, {}),
+    "PNG, grey and alpha": ("mov", "png", "ya8", 0, {}),
+    "QuickTime Animation": ("mov", "qtrle", "argb", 0, {}),
+}
+
+
+@pytest.mark.parametrize("matrix", [9, None])
+@pytest.mark.parametrize("name", GREY_SOURCES)
+def test_neutral_grey_stays_neutral_in_both_views(make_video, tmp_path, name, matrix):
+    suffix, codec, pixel_format, color_range, options = GREY_SOURCES[name]
+    size = (254, 63) if suffix == "mkv" else (256, 64)  # odd, too
+    grey = np.linspace(0, 255, size[0]).round().astype(np.uint8)
+    image = np.repeat(np.tile(grey, (size[1], 1))[..., None], 3, 2)
+
+    def picture(index):
+        frame = av.VideoFrame(*size, pixel_format)
+        if frame.format.is_rgb:
+            return av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=pixel_format)
+        limited = color_range == 1 or (codec == "libx264" and color_range == 0)
+        luma = np.rint(16 + grey * (219 / 255)) if limited else grey
+        for plane_index, plane in enumerate(frame.planes):
+            rows = np.full((plane.height, plane.line_size), 128, np.uint8)
+            if pixel_format == "ya8":
+                rows[:, : 2 * size[0]] = np.stack([luma, np.full_like(luma, 255)], -1).ravel()
+            elif plane_index == 0:
+                rows[:, : size[0]] = luma
+            elif plane_index == 3:
+                rows[:] = 255
+            plane.update(rows.tobytes())
+        return frame
+
+    path = make_video(
+        f"clip.{suffix}",
+        frames=3,
+        size=size,
+        codec=codec,
+        pixel_format=pixel_format,
+        color_range=color_range,
+        matrix=None if codec in ("mjpeg", "libx264rgb") else matrix,
+        options=options,
+        picture=picture,
+    )
+    read = next(read_frames(path)).image.astype(int)
+    assert np.ptp(read, axis=2).max() == 0
+    assert np.abs(read - image).max() <= 4
+    out = tmp_path / "out.mkv"
+    convert(path, out, ConvertConfig(crf=1))
+    written = next(read_frames(out)).image.astype(int)
+    assert np.ptp(written, axis=2).max() <= 1
+    assert np.abs(written[: size[1], : size[0]] - image).max() <= 5
+
+
+def test_frames_with_metadata_that_pyav_does_not_know_are_read(tmp_path):
+    """PyAV 18 raises ValueError for the side data of a JPEG picture with EXIF."""
+    photo = Image.new("RGB", (64, 32), (100, 100, 100))
+    exif = photo.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    content, path = io.BytesIO(), tmp_path / "clip.mov"
+    photo.save(content, "JPEG", exif=exif)
+    content.seek(0)
+    with av.open(content, format="jpeg_pipe") as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0], opaque=True)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+    info, image = probe(path), next(read_frames(path)).image
+    assert image.shape == (info.height, info.width, 3)
+    assert (info.width, info.height) == ((32, 64) if info.rotation else (64, 32))
+    assert np.abs(image.astype(int) - 100).max() <= 1

@@ -280,8 +280,12 @@ def test_settings_that_cannot_be_are_refused_at_once(tmp_path, options, message)
 @pytest.mark.parametrize(
     ("images", "times", "message"),
     [
-        ([gray(1, width=97)], [0], "`image` must be uint8 of shape [64, 96, 3], got uint8 [64, 97, 3]"),
-        ([gray(1) / 255], [0], "`image` must be uint8 of shape [64, 96, 3], got float64"),
+        (
+            [gray(1, width=97)],
+            [0],
+            "`image` must be uint8 or uint16 of shape [64, 96, 3], got uint8 [64, 97, 3]",
+        ),
+        ([gray(1) / 255], [0], "`image` must be uint8 or uint16 of shape [64, 96, 3], got float64"),
         ([gray(1), gray(1)], [512, 512], "`pts` must rise from frame to frame, got 512 after 512"),
     ],
 )
