@@ -24,7 +24,9 @@ from .borders import treat_borders
 from .clock import StageClock
 from .config import ConvertConfig
 from .depth_source import DepthSource, choose_depth, open_depth
-from .photo import is_photo, read_photo_as_film, write_photo
+from .limits import require_film_memory
+from .photo import WRITABLE_PHOTO_SUFFIXES, read_photo_as_film, write_photo
+from .photo_kind import FILM, is_photo, photo_kind
 from .prefetch import prefetch
 from .preview import preview_sheet, to_image
 from .probe import VideoInfo, probe
@@ -77,10 +79,11 @@ def convert(
     on_progress = on_progress or (lambda done, total, packed: None)
     sheet_path = None if preview_path is None else Path(preview_path)
     device = torch.device(_choose_device(config.device))
-    if is_photo(input_path):
+    if _is_photo(input_path, output_path):
         source = choose_depth(config, depth_model, device)
         return _convert_photo(input_path, output_path, config, device, source, on_progress, sheet_path, clock)
     info = probe(input_path)
+    require_film_memory(info.width, info.height, input_path)
     source = choose_depth(config, depth_model, device)
     flow = open_flow(config.flow, device=device)
     total = _count_frames(info, config)
@@ -103,7 +106,7 @@ def convert(
         metadata=metadata,
     ) as writer:
         with open_depth(
-            source, input_path, config, total=total, on_survey=on_survey, clock=clock
+            source, input_path, config, photo=False, total=total, on_survey=on_survey, clock=clock
         ) as estimator:
             frames = read_frames(input_path, start=config.start, end=config.end)
             for pts, packed, sheet in _packed(
@@ -118,6 +121,14 @@ def convert(
     return done
 
 
+def _is_photo(input_path: Path, output_path: Path) -> bool:
+    """Tell how a file is converted: an animated picture is a film, unless a photo is asked for."""
+    if is_photo(input_path):
+        return True
+    is_picture = photo_kind(input_path) not in (None, FILM)
+    return is_picture and output_path.suffix.lower() in WRITABLE_PHOTO_SUFFIXES
+
+
 def _convert_photo(
     input_path: Path,
     output_path: Path,
@@ -130,7 +141,9 @@ def _convert_photo(
 ) -> int:
     """Convert a single picture: a film of one frame."""
     flow = open_flow(config.flow, device=device)
-    with open_depth(source, input_path, config, total=1, on_survey=None, clock=clock) as estimator:
+    with open_depth(
+        source, input_path, config, photo=True, total=1, on_survey=None, clock=clock
+    ) as estimator:
         for _, packed, sheet in _packed(
             read_photo_as_film(input_path), config, device, estimator, flow, _middle(1, sheet_path), clock
         ):
