@@ -15,6 +15,7 @@ from .estimate import estimate_depth, guide_depth, upsample_depth, working_frame
 from .files import DEPTH_KINDS, DEPTH_SUFFIXES, DepthFile, FileDepth, load_depth
 from .loading import DepthModel, load_model
 from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
+from .row_upsampling import RowUpsampler
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
 from .shaping import (
     EDGE_WIDTH,
@@ -53,6 +54,7 @@ __all__ = [
     "ModelPhoto",
     "ModelSpec",
     "ModelStream",
+    "RowUpsampler",
     "SceneRange",
     "SceneRangeMeter",
     "SurveyedScene",

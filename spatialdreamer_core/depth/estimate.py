@@ -26,7 +26,7 @@ from .survey import START_FRAMES
 
 _CHUNK = 4  # frames that are stabilised at once, which bounds the memory for their flow
 _WORKING_SIDE = 640  # pixels, the longer side of the frames that flow and films' depth are estimated on
-_GUIDE_RADIUS, _GUIDE_EPSILON = 4, 1e-3  # pixels of the working size, and variance of colours in [0, 1]
+GUIDE_RADIUS, GUIDE_EPSILON = 4, 1e-3  # pixels of the working size, and variance of colours in [0, 1]
 
 
 def working_size(height: int, width: int) -> tuple[int, int]:
@@ -35,10 +35,20 @@ def working_size(height: int, width: int) -> tuple[int, int]:
 
 
 def working_frame(
-    image: np.ndarray,  # [H, W, 3] uint8
+    image: np.ndarray,  # [H, W, 3] uint8 or uint16
+    *,
+    levels: np.ndarray | None = None,  # [65536] uint8
 ) -> np.ndarray:  # [h, w, 3] uint8
-    """Shrink a frame to its working size."""
-    return _shrink(image, working_size(*image.shape[:2]))
+    """Shrink a frame to its working size.
+
+    Args:
+        image: The frame.
+        levels: What each value of a 16-bit frame becomes in 8 bits; None keeps black and white.
+    """
+    small = _shrink(image, working_size(*image.shape[:2]))
+    if small.dtype == np.uint8:
+        return small
+    return cv2.convertScaleAbs(small, alpha=1 / 257) if levels is None else levels[small]
 
 
 def estimate_depth(
@@ -194,7 +204,7 @@ def upsample_depth(
     height, width = size
     if guide is not None:
         small = working_size(height, width)
-        raised = guided_upsample(depth, guide, size=small, radius=_GUIDE_RADIUS, epsilon=_GUIDE_EPSILON)
+        raised = guided_upsample(depth, guide, size=small, radius=GUIDE_RADIUS, epsilon=GUIDE_EPSILON)
         raised = np.clip(raised, 0, 1)
         return snap_edges(raised, radius=max(2, round(2 * width / small[1])))
     if depth.shape == size:

@@ -24,8 +24,9 @@ from .borders import treat_borders
 from .clock import StageClock
 from .config import ConvertConfig
 from .depth_source import DepthSource, choose_depth, open_depth
+from .large_photo import convert_in_strips, needs_strips
 from .limits import require_film_memory
-from .photo import WRITABLE_PHOTO_SUFFIXES, read_photo_as_film, write_photo
+from .photo import WRITABLE_PHOTO_SUFFIXES, check_photo_target, read_photo, write_photo
 from .photo_kind import FILM, is_photo, photo_kind
 from .prefetch import prefetch
 from .preview import preview_sheet, to_image
@@ -144,8 +145,26 @@ def _convert_photo(
     with open_depth(
         source, input_path, config, photo=True, total=1, on_survey=None, clock=clock
     ) as estimator:
+        image = read_photo(input_path)
+        check_photo_target(output_path, *packed_size(*image.shape[:2], format=config.format))
+        if needs_strips(image):
+            packed, sheet = convert_in_strips(
+                image,
+                config,
+                estimator=estimator,
+                device=device,
+                clock=clock,
+                with_sheet=sheet_path is not None,
+            )
+            del image  # encoding takes as much memory again
+            write_photo(output_path, packed)
+            if sheet is not None and sheet_path is not None:
+                write_photo(sheet_path, sheet)
+            on_progress(1, 1, None)
+            return 1
+        frames = iter([VideoFrame(image, 0, Fraction(1))])
         for _, packed, sheet in _packed(
-            read_photo_as_film(input_path), config, device, estimator, flow, _middle(1, sheet_path), clock
+            frames, config, device, estimator, flow, _middle(1, sheet_path), clock
         ):
             write_photo(output_path, packed)
             if sheet is not None and sheet_path is not None:

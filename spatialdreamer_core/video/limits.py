@@ -15,7 +15,7 @@ MAX_PHOTO_BYTES = 640_000_000  # of RGB: 213 megapixels of 8 bits, 106 of 16
 MAX_FRAME_PIXELS = 8192 * 4352  # of a film: 8K, its sides rounded up to blocks
 MAX_ASPECT = 100  # of the longer to the shorter side
 _FRAME_BYTES = 450  # per pixel of a film's frame at the peak, all stages together
-_DECODED_BYTES = 12  # per pixel of a photo at the peak of decoding
+_PHOTO_BYTES = 6  # per byte of a photo's RGB at the peak, from decoding to encoding
 
 
 def check_photo_size(width: int, height: int, path: Path, *, bits: int = 8) -> None:
@@ -31,9 +31,8 @@ def check_photo_size(width: int, height: int, path: Path, *, bits: int = 8) -> N
             f"a photo of {bits if bits > 8 else 8} bits must have at most {limit // 10**6} megapixels, got "
             f"{width}x{height} ({width * height / 1e6:.0f} megapixels) in {path}; make it smaller"
         )
-    require_memory(
-        width * height * _DECODED_BYTES, what=f"{path} ({width}x{height})", remedy="make it smaller"
-    )
+    rgb_bytes = 3 * width * height * (2 if bits > 8 else 1)
+    require_memory(rgb_bytes * _PHOTO_BYTES, what=f"{path} ({width}x{height})", remedy="make it smaller")
 
 
 def check_frame_size(width: int, height: int, path: Path) -> None:

@@ -45,7 +45,11 @@ def _tile(caption: str, picture: np.ndarray) -> np.ndarray:
 
 def to_image(
     picture: Tensor,  # [3, H, W] in [0, 1]
-) -> np.ndarray:  # [H, W, 3] uint8
-    """Convert a picture to 8 bits, rounding to nearest."""
-    rounded = picture.detach().mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    return cv2.merge(list(rounded.cpu().numpy()))
+    dtype: type[np.unsignedinteger] | np.dtype = np.uint8,
+) -> np.ndarray:  # [H, W, 3] of that type
+    """Convert a picture to 8 bits or 16, rounding to nearest."""
+    highest = np.iinfo(dtype).max
+    rounded = picture.detach().mul(highest).round_().clamp_(0, highest)
+    if highest == 255:
+        rounded = rounded.to(torch.uint8)
+    return cv2.merge([plane.astype(dtype, copy=False) for plane in rounded.cpu().numpy()])

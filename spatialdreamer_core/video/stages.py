@@ -171,9 +171,12 @@ def _as_video(plane: np.ndarray, device: torch.device) -> Tensor:
 
 
 def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
-    """Convert [H, W, 3] uint8 to [3, H, W] float in [0, 1]."""
+    """Convert [H, W, 3] uint8 or uint16 to [3, H, W] float in [0, 1], 1 being the type's highest value."""
+    highest = np.iinfo(image.dtype).max
+    if image.dtype != np.uint8:
+        image = image.astype(np.float32)  # torch has few operations for uint16
     planes = torch.from_numpy(image).to(device).permute(2, 0, 1)
-    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(highest)
 
 
 def _render_view(frame: Placed, eye: Eye) -> View:
