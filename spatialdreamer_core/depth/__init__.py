@@ -24,6 +24,7 @@ from .files import (
 )
 from .loading import DepthModel, load_model
 from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
+from .row_upsampling import RowUpsampler
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
 from .shaping import (
     EDGE_WIDTH,
@@ -62,6 +63,7 @@ __all__ = [
     "ModelPhoto",
     "ModelSpec",
     "ModelStream",
+    "RowUpsampler",
     "SceneRange",
     "SceneRangeMeter",
     "SurveyedScene",

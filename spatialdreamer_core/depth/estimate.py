@@ -29,7 +29,7 @@ from .survey import START_FRAMES
 _CHUNK = 4  # frames that are stabilised at once, which bounds the memory for their flow
 _WORKING_SIDE = 640  # pixels, the longer side of the frames that flow and films' depth are estimated on
 _SCREEN, _NEAREST = 0.5, 1.0  # inverse depth of bars above and below, and beside
-_GUIDE_RADIUS, _GUIDE_EPSILON = 4, 1e-3  # pixels of the working size, and variance of colours in [0, 1]
+GUIDE_RADIUS, GUIDE_EPSILON = 4, 1e-3  # pixels of the working size, and variance of colours in [0, 1]
 
 
 def working_size(height: int, width: int) -> tuple[int, int]:
@@ -254,7 +254,7 @@ def upsample_depth(
     height, width = size
     if guide is not None:
         small = working_size(height, width)
-        raised = guided_upsample(depth, guide, size=small, radius=_GUIDE_RADIUS, epsilon=_GUIDE_EPSILON)
+        raised = guided_upsample(depth, guide, size=small, radius=GUIDE_RADIUS, epsilon=GUIDE_EPSILON)
         raised = np.clip(raised, 0, 1)
         return snap_edges(raised, radius=max(2, round(2 * width / small[1])))
     if depth.shape == size:

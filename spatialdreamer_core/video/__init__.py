@@ -6,7 +6,8 @@ from .config import BORDERS, CODECS, EYES, ConvertConfig
 from .convert import convert
 from .naming import FORMAT_SUFFIXES, output_path_for
 from .output import check_output_path, partial_path_for
-from .photo import PHOTO_SUFFIXES, is_photo, read_photo, write_photo
+from .photo import read_photo, write_photo
+from .photo_kind import PHOTO_SUFFIXES, is_photo
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
 from .writer import VIDEO_CONTAINERS, VideoWriter

@@ -27,7 +27,10 @@ from .color import ColorInfo, to_8_bit
 from .completeness import IncompleteInput, check_whole
 from .config import ConvertConfig
 from .depth_source import DepthSource, choose_depth, open_depth
-from .photo import is_photo, read_photo_as_film, write_photo
+from .large_photo import convert_in_strips, needs_strips
+from .limits import require_film_memory
+from .photo import WRITABLE_PHOTO_SUFFIXES, check_photo_target, read_photo, write_photo
+from .photo_kind import FILM, is_photo, photo_kind
 from .pictures import cut_pictures
 from .prefetch import prefetch
 from .preview import preview_sheet, to_image
@@ -86,10 +89,11 @@ def convert(
     on_progress = on_progress or (lambda done, total, packed: None)
     sheet_path = None if preview_path is None else Path(preview_path)
     device = torch.device(_choose_device(config.device))
-    if is_photo(input_path):
+    if _is_photo(input_path, output_path):
         source = choose_depth(config, depth_model, device)
         return _convert_photo(input_path, output_path, config, device, source, on_progress, sheet_path, clock)
     info = probe(input_path)
+    require_film_memory(info.width, info.height, input_path)
     for name in info.dynamic_metadata:
         _LOGGER.warning(
             "%s: its %s metadata is left out; the picture under it is converted", input_path, name
@@ -120,7 +124,7 @@ def convert(
         metadata=metadata,
     ) as writer:
         with open_depth(
-            source, input_path, config, total=total, on_survey=on_survey, clock=clock
+            source, input_path, config, photo=False, total=total, on_survey=on_survey, clock=clock
         ) as estimator:
             frames = until_broken(
                 read_frames(
@@ -147,6 +151,14 @@ def convert(
     return done
 
 
+def _is_photo(input_path: Path, output_path: Path) -> bool:
+    """Tell how a file is converted: an animated picture is a film, unless a photo is asked for."""
+    if is_photo(input_path):
+        return True
+    is_picture = photo_kind(input_path) not in (None, FILM)
+    return is_picture and output_path.suffix.lower() in WRITABLE_PHOTO_SUFFIXES
+
+
 def _convert_photo(
     input_path: Path,
     output_path: Path,
@@ -159,9 +171,29 @@ def _convert_photo(
 ) -> int:
     """Convert a single picture: a film of one frame."""
     flow = open_flow(config.flow, device=device)
-    with open_depth(source, input_path, config, total=1, on_survey=None, clock=clock) as estimator:
+    with open_depth(
+        source, input_path, config, photo=True, total=1, on_survey=None, clock=clock
+    ) as estimator:
+        image = read_photo(input_path)
+        check_photo_target(output_path, *packed_size(*image.shape[:2], format=config.format))
+        if needs_strips(image):
+            packed, sheet = convert_in_strips(
+                image,
+                config,
+                estimator=estimator,
+                device=device,
+                clock=clock,
+                with_sheet=sheet_path is not None,
+            )
+            del image  # encoding takes as much memory again
+            write_photo(output_path, packed)
+            if sheet is not None and sheet_path is not None:
+                write_photo(sheet_path, sheet)
+            on_progress(1, 1, None)
+            return 1
+        frames = iter([VideoFrame(image, 0, Fraction(1))])
         for _, packed, sheet in _packed(
-            read_photo_as_film(input_path), config, device, estimator, flow, _middle(1, sheet_path), clock
+            frames, config, device, estimator, flow, _middle(1, sheet_path), clock
         ):
             write_photo(output_path, packed)
             if sheet is not None and sheet_path is not None:

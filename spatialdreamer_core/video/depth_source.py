@@ -20,7 +20,7 @@ from ..depth import (
 from .clock import StageClock
 from .config import ConvertConfig
 from .given_depth import survey_given_depth
-from .photo import is_photo, read_photo_as_film
+from .photo import read_photo_as_film
 from .pictures import cut_pictures
 from .reader import count_frames, read_frames, until_broken
 from .survey import survey_depth
@@ -45,6 +45,7 @@ def open_depth(
     input_path: Path,
     config: ConvertConfig,
     *,
+    photo: bool,
     total: int | None,
     on_survey: Callable[[int, int | None], None] | None,
     clock: StageClock,
@@ -55,6 +56,7 @@ def open_depth(
         source: What `choose_depth` gave.
         input_path: The film or photo.
         config: The settings.
+        photo: Whether the input is read as a photo.
         total: Number of frames to be converted, if it is known.
         on_survey: Called after each frame of the first pass with the frames done and their total; may raise
             to interrupt.
@@ -63,7 +65,6 @@ def open_depth(
     Raises:
         InputError: If a depth file does not belong to the film, or a frame does not fit into memory.
     """
-    photo = is_photo(input_path)
     if source is None:
         yield BuiltinStream()
         return

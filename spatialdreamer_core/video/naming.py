@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..checks import check_choice
-from .photo import WRITABLE_PHOTO_SUFFIXES, is_photo
+from .photo import WRITABLE_PHOTO_SUFFIXES
+from .photo_kind import is_photo
 from .writer import VIDEO_CONTAINERS
 
 FORMAT_SUFFIXES: dict[str, str] = {

@@ -19,6 +19,7 @@ from ..media import film_stream, open_media
 from ..parsing import parsing
 from .color import ColorInfo
 from .hdr import dynamic_metadata, side_data
+from .limits import MAX_FRAME_PIXELS, check_frame_size
 
 _TEXT_ART_CODECS = {"ansi", "bintext", "idf", "xbin"}  # FFmpeg draws text files as pictures
 _FALLBACK_RATE = Fraction(25)
@@ -92,7 +93,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
     """Open a file and its video stream for decoding on several threads; close it when done.
 
     Raises:
-        InputError: If the file is missing, a folder, empty, unreadable or no video.
+        InputError: If the file is missing, a folder, empty, unreadable, no video or too large a one.
     """
     path = Path(path)
     with open_media(path) as container:
@@ -105,6 +106,10 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
             )
         if stream.codec_context.name in _TEXT_ART_CODECS:
             raise InputError(f"input must be a video file, got the text file {path}; choose a video file")
+        if stream.codec_context.width:
+            check_frame_size(stream.codec_context.width, stream.codec_context.height, path)
+        # A stream may grow later: then its decoder refuses the frames before it makes room for them.
+        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
         stream.thread_type = "AUTO"
         yield container, stream
 

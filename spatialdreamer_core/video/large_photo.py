@@ -1,0 +1,250 @@
+"""Large photos in horizontal strips: their float views would not fit into memory at full size.
+
+Depth is estimated once, on the whole photo at working size. Then each strip goes through the stages of a film
+(place, borders, render, fill) like a frame of its own, with rows to spare above and below. Rows are warped
+independently, so all that is seen is what it would be in the whole; only estimates in wide holes look farther
+than the spare rows, and neighbouring strips are blended into each other, so that no seam shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..depth import BuiltinStream, DepthShaping, DepthStream, RowUpsampler, shape_depth, working_frame
+from ..dvg import depth_to_disparity
+from ..dvg.eyes import Eye
+from ..stereo import FloatingWindow, FloatingWindowTracker, apply_floating_window, pack, packed_size
+from .borders import treat_borders
+from .clock import StageClock
+from .config import ConvertConfig
+from .preview import preview_sheet, to_image
+from .reader import VideoFrame
+from .stages import Analysed, Estimated, Rendered, fill, place, render, to_tensor
+
+_LARGE_PIXELS = 1 << 23  # of a photo; larger ones are converted in strips
+STRIP_PIXELS = 1 << 23  # of a strip with its spare rows, about
+MARGIN = 96  # spare rows on each side: more than any filter of depth reaches, and most holes' surroundings
+_BLEND = 32  # rows in which two strips are blended
+_LEAST_ROWS = 128  # of a strip without its spare rows
+_ALIGNMENT = 32  # rows; the fill's pyramid halves strips as it halves the whole
+_REDUCED_WIDTH = 1280  # px, of the photo for the contact sheet
+
+
+def needs_strips(image: np.ndarray) -> bool:
+    """Tell whether a photo is converted in strips: a large one, and one of 16 bits."""
+    return image.dtype != np.uint8 or image.shape[0] * image.shape[1] > _LARGE_PIXELS
+
+
+def convert_in_strips(
+    image: np.ndarray,  # [H, W, 3] uint8 or uint16 RGB
+    config: ConvertConfig,
+    *,
+    estimator: DepthStream,
+    device: torch.device,
+    clock: StageClock,
+    with_sheet: bool = False,
+) -> tuple[np.ndarray, np.ndarray | None]:  # [H', W', 3] of the photo's type, [h, w, 3] uint8
+    """Convert a photo, a strip at a time.
+
+    Args:
+        image: The photo.
+        config: The settings.
+        estimator: Gives the photo's depth.
+        device: Where views are rendered.
+        clock: Adds up the time that each stage takes.
+        with_sheet: Whether to make a contact sheet, which shows a reduced copy.
+
+    Returns:
+        The packed photo, and the sheet or None.
+    """
+    with clock("depth"):
+        estimator.reset()
+        depth = estimator.step(working_frame(image), None, None)
+    photo = _LargePhoto(image, depth, config, isinstance(estimator, BuiltinStream), device, clock)
+    sheet = None
+    if with_sheet:
+        rendered, left, right = photo.reduced()
+        view = rendered.views[-1]
+        warped = view.image * (view.hole < 0.5)  # it has been filled in place
+        sheet = preview_sheet(left, right, depth=rendered.depth, hole=view.hole, warped=warped)
+    return photo.packed(), sheet
+
+
+@dataclass(frozen=True)
+class _LargePhoto:
+    """A photo with its depth at working size.
+
+    Attributes:
+        image: [H, W, 3] uint8 or uint16 RGB.
+        depth: [h, w] float32 in [0, 1], not larger than the photo.
+        config: The settings.
+        builtin: Whether depth is the builtin estimator's.
+        device: Where views are rendered.
+        clock: Adds up the time that each stage takes.
+    """
+
+    image: np.ndarray
+    depth: np.ndarray
+    config: ConvertConfig
+    builtin: bool
+    device: torch.device
+    clock: StageClock
+
+    def packed(self) -> np.ndarray:  # [H', W', 3], of the photo's type
+        """Render the photo's views, strip by strip, and pack them."""
+        eyes = self._eyes()
+        views = {eye: np.empty_like(self.image) for eye in eyes}
+        for top, start, strips in self._strips():
+            for eye, strip in zip(eyes, strips, strict=True):
+                _lay(views[eye], strip, top, start)
+        left, right = views.get("left", self.image), views.get("right", self.image)
+        window = self._window()
+        if window is not None:
+            left, right = _with_bars(left, window, right_eye=False), _with_bars(right, window, right_eye=True)
+        with self.clock("pack"):
+            return pack_in_parts(left, right, format=self.config.format)
+
+    def reduced(self) -> tuple[Rendered, Tensor, Tensor]:
+        """Render a reduced copy for the contact sheet; returns it with its left and right view."""
+        height, width = self.image.shape[:2]
+        scale = min(1.0, _REDUCED_WIDTH / width)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        image = cv2.resize(self.image, size, interpolation=cv2.INTER_AREA)
+        small = replace(self, image=image, depth=cv2.resize(self.depth, size, interpolation=cv2.INTER_LINEAR))
+        rendered, views = small._render(image, small.depth)
+        by_eye = dict(zip(self._eyes(), views, strict=True))
+        left, right = by_eye.get("left", rendered.image), by_eye.get("right", rendered.image)
+        window = small._window()
+        if window is not None:
+            left, right = (view[0] for view in apply_floating_window(left[None], right[None], window))
+        return rendered, left, right
+
+    def _eyes(self) -> tuple[Eye, ...]:
+        """Return the eyes that are rendered; the other one sees the photo itself."""
+        return ("left", "right") if self.config.eye == "both" else (self.config.eye,)
+
+    def _shaping(self) -> DepthShaping:
+        """Return how depth is shaped before the warp."""
+        return self.config.shaping(builtin=self.builtin)
+
+    def _strips(self) -> Iterator[tuple[int, int, list[np.ndarray]]]:
+        """Render strip after strip; yields its first row, the row where its own part begins, its views."""
+        height, width = self.image.shape[:2]
+        upsampler = RowUpsampler(
+            self.depth, (height, width), guide=self.image if self.config.guided_upsampling else None
+        )
+        rows = max(_LEAST_ROWS, STRIP_PIXELS // width - 2 * MARGIN) // _ALIGNMENT * _ALIGNMENT
+        for start in range(0, height, rows):
+            top, bottom = max(0, start - MARGIN), min(height, start + rows + MARGIN)
+            with self.clock("disparity"):
+                depth = upsampler.rows(top, bottom)
+            _, views = self._render(self.image[top:bottom], depth)
+            images = [to_image(view, self.image.dtype) for view in views]
+            end = min(height, start + rows + _BLEND // 2) - top
+            yield top, start, [image[:end] for image in images]
+
+    def _render(self, image: np.ndarray, depth: np.ndarray) -> tuple[Rendered, tuple[Tensor, ...]]:
+        """Send a part of the photo through the stages."""
+        eyes = self._eyes()
+        frame = VideoFrame(image, 0, Fraction(1))
+        analysed = Analysed(frame, working_frame(image), True, None, None)
+        placed = place(
+            iter([Estimated(analysed, depth)]),
+            eyes=len(eyes),
+            divergence=self.config.divergence,
+            convergence=self.config.convergence,
+            device=self.device,
+            clock=self.clock,
+            shaping=self._shaping(),
+        )
+        border = "ease" if self.config.border == "ease" else "none"  # a window is the whole photo's
+        bordered = treat_borders(
+            placed,
+            border=border,
+            width_percent=self.config.border_width,
+            eyes=len(eyes),
+            clock=self.clock,
+        )
+        return next(fill(render(bordered, eyes=eyes, clock=self.clock), clock=self.clock))
+
+    def _window(self) -> FloatingWindow | None:
+        """Find the floating window on the depth at working size."""
+        if self.config.border != "floating_window":
+            return None
+        shaping = replace(self._shaping(), edge_width=0, edge_dilation=0)
+        depth = shape_depth(torch.from_numpy(self.depth)[None, None], shaping)
+        disparity = depth_to_disparity(
+            depth, divergence=self.config.divergence, convergence=self.config.convergence
+        )
+        bars = FloatingWindowTracker().step(disparity)
+        scale = self.image.shape[1] / depth.shape[-1]
+        return FloatingWindow(bars.left * scale, bars.right * scale)
+
+
+def pack_in_parts(
+    left: np.ndarray,  # [H, W, 3] uint8 or uint16
+    right: np.ndarray,  # [H, W, 3] of the same type
+    *,
+    format: str,
+) -> np.ndarray:  # [H', W', 3] of the same type
+    """Pack two large pictures, a part at a time: rows, or columns where rows are mixed."""
+    height, width = left.shape[:2]
+    packed = np.empty((*packed_size(height, width, format=format), 3), left.dtype)
+    if format == "full_tb":
+        packed[:height], packed[height:] = left, right
+    elif format == "half_tb":
+        step = max(1, STRIP_PIXELS // height)
+        for start in range(0, width, step):
+            part = np.s_[:, start : start + step]
+            packed[part] = _pack(left[part], right[part], format)
+    else:
+        step = max(1, STRIP_PIXELS // width)
+        for start in range(0, height, step):
+            lines = np.s_[start : start + step]
+            packed[lines] = _pack(left[lines], right[lines], format)
+    return packed
+
+
+def _pack(left: np.ndarray, right: np.ndarray, format: str) -> np.ndarray:
+    """Pack a part of two pictures; 16 bits are mixed as floats."""
+    if left.dtype == np.uint8:
+        planes = (
+            torch.from_numpy(np.ascontiguousarray(view)).permute(2, 0, 1)[None] for view in (left, right)
+        )
+        return pack(*planes, format=format)[0].movedim(0, -1).numpy()
+    views = (to_tensor(np.ascontiguousarray(view), torch.device("cpu"))[None] for view in (left, right))
+    return to_image(pack(*views, format=format)[0].contiguous(), left.dtype)
+
+
+def _lay(view: np.ndarray, strip: np.ndarray, top: int, start: int) -> None:
+    """Lay a strip into the view, blended with the rows that the strip before has left there."""
+    if top == start == 0:
+        view[: len(strip)] = strip
+        return
+    first = start - _BLEND // 2
+    count = min(_BLEND, len(view) - first)
+    weight = ((np.arange(count, dtype=np.float32) + 0.5) / _BLEND)[:, None, None]
+    before, after = view[first : first + count], strip[first - top : first - top + count]
+    mixed = before + weight * (after.astype(np.float32) - before)
+    before[:] = np.rint(mixed)
+    view[first + count : top + len(strip)] = strip[first + count - top :]
+
+
+def _with_bars(view: np.ndarray, window: FloatingWindow, *, right_eye: bool) -> np.ndarray:
+    """Draw one eye's bar of the floating window into a copy of its view."""
+    width = view.shape[1]
+    bar = float(window.right if right_eye else window.left)
+    column = np.arange(width, dtype=np.float32)
+    shown = ((column[::-1] if right_eye else column) + 1 - bar).clip(0, 1)
+    covered = int(np.count_nonzero(shown < 1))
+    part = np.s_[:, width - covered :] if right_eye else np.s_[:, :covered]
+    view = view.copy()
+    view[part] = np.rint(view[part] * shown[part[1]][:, None])
+    return view
