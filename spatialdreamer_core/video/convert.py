@@ -177,8 +177,9 @@ def _convert_photo(
         image = read_photo(input_path)
         check_photo_target(output_path, *packed_size(*image.shape[:2], format=config.format))
         if needs_strips(image):
+            whole = iter([VideoFrame(image, 0, Fraction(1))])
             packed, sheet = convert_in_strips(
-                image,
+                next(cut_pictures(whole, black_bars=config.black_bars, clock=clock, report=True)),
                 config,
                 estimator=estimator,
                 device=device,

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..bars import Surround
 from ..depth import BuiltinStream, DepthShaping, DepthStream, RowUpsampler, shape_depth, working_frame
 from ..dvg import depth_to_disparity
 from ..dvg.eyes import Eye
@@ -26,7 +27,7 @@ from .clock import StageClock
 from .config import ConvertConfig
 from .preview import preview_sheet, to_image
 from .reader import VideoFrame
-from .stages import Analysed, Estimated, Rendered, fill, place, render, to_tensor
+from .stages import Analysed, Estimated, Rendered, estimate, fill, place, render, to_tensor
 
 _LARGE_PIXELS = 1 << 23  # of a photo; larger ones are converted in strips
 STRIP_PIXELS = 1 << 23  # of a strip with its spare rows, about
@@ -43,7 +44,7 @@ def needs_strips(image: np.ndarray) -> bool:
 
 
 def convert_in_strips(
-    image: np.ndarray,  # [H, W, 3] uint8 or uint16 RGB
+    frame: VideoFrame,
     config: ConvertConfig,
     *,
     estimator: DepthStream,
@@ -54,7 +55,7 @@ def convert_in_strips(
     """Convert a photo, a strip at a time.
 
     Args:
-        image: The photo.
+        frame: The photo, cut out of its black bars if it has some.
         config: The settings.
         estimator: Gives the photo's depth.
         device: Where views are rendered.
@@ -64,17 +65,16 @@ def convert_in_strips(
     Returns:
         The packed photo, and the sheet or None.
     """
-    with clock("depth"):
-        estimator.reset()
-        depth = estimator.step(working_frame(image), None, None)
-    photo = _LargePhoto(image, depth, config, isinstance(estimator, BuiltinStream), device, clock)
+    analysed = Analysed(frame, working_frame(frame.image), True, None, None)
+    depth = next(estimate(iter([analysed]), estimator=estimator, clock=clock)).depth
+    photo = _LargePhoto(frame.image, depth, config, isinstance(estimator, BuiltinStream), device, clock)
     sheet = None
     if with_sheet:
         rendered, left, right = photo.reduced()
         view = rendered.views[-1]
         warped = view.image * (view.hole < 0.5)  # it has been filled in place
         sheet = preview_sheet(left, right, depth=rendered.depth, hole=view.hole, warped=warped)
-    return photo.packed(), sheet
+    return photo.packed(frame.surround), sheet
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class _LargePhoto:
     device: torch.device
     clock: StageClock
 
-    def packed(self) -> np.ndarray:  # [H', W', 3], of the photo's type
-        """Render the photo's views, strip by strip, and pack them."""
+    def packed(self, surround: Surround | None) -> np.ndarray:  # [H', W', 3], of the photo's type
+        """Render the photo's views, strip by strip, put them back into its black bars, and pack them."""
         eyes = self._eyes()
         views = {eye: np.empty_like(self.image) for eye in eyes}
         for top, start, strips in self._strips():
@@ -108,6 +108,8 @@ class _LargePhoto:
         window = self._window()
         if window is not None:
             left, right = _with_bars(left, window, right_eye=False), _with_bars(right, window, right_eye=True)
+        if surround is not None:
+            left, right = surround.around(left), surround.around(right)
         with self.clock("pack"):
             return pack_in_parts(left, right, format=self.config.format)
 

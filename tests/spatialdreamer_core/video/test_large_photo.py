@@ -119,6 +119,23 @@ def test_sixteen_bits_stay_through_a_conversion(tmp_path):
     assert np.abs(read_photo(tmp_path / "out.jpg")[:, :200] - (picture(deep=True) / 257)).mean() < 3
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_black_bars_of_a_photo_in_strips_stay_in_both_eyes(tmp_path, given):
+    image = picture(400, 240, deep=True) // 2 + 20000
+    image[:56] = image[-56:] = 0
+    write_photo(tmp_path / "photo.png", image)
+    Image.fromarray((depth_map(100, 60) * 65535).astype(np.uint16)).save(tmp_path / "depth.png")
+    config = ConvertConfig(
+        depth="builtin", divergence=8, depth_file=tmp_path / "depth.png" if given else None
+    )
+    convert(tmp_path / "photo.png", tmp_path / "out.png", config)
+    left, right = np.split(read_photo(tmp_path / "out.png"), 2, axis=1)
+    np.testing.assert_array_equal(left, image)
+    assert (left[56:-56] != right[56:-56]).any(-1).mean() > 0.2
+    assert not right[:56].any()
+    assert not right[-56:].any()
+
+
 def test_the_contact_sheet_of_a_large_photo(tmp_path, small_strips):
     write_photo(tmp_path / "photo.png", picture())
     convert(
