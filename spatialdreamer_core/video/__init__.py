@@ -3,9 +3,9 @@
 from .clock import StageClock
 from .color import ColorInfo
 from .config import BORDERS, CODECS, EYES, ConvertConfig
-from .convert import convert
+from .convert import check_conversion, convert
 from .naming import FORMAT_SUFFIXES, output_path_for
-from .output import check_output_path, partial_path_for
+from .output import OutputFile, check_output_path, partial_path_for
 from .photo import PHOTO_SUFFIXES, is_photo, read_photo, write_photo
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
@@ -20,10 +20,12 @@ __all__ = [
     "VIDEO_CONTAINERS",
     "ColorInfo",
     "ConvertConfig",
+    "OutputFile",
     "StageClock",
     "VideoFrame",
     "VideoInfo",
     "VideoWriter",
+    "check_conversion",
     "check_output_path",
     "convert",
     "is_photo",

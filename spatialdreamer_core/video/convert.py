@@ -6,8 +6,9 @@ encoder. Memory does not depend on the length; the output appears under its name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,9 +25,10 @@ from .borders import treat_borders
 from .clock import StageClock
 from .config import ConvertConfig
 from .depth_source import DepthSource, choose_depth, open_depth
-from .photo import is_photo, read_photo_as_film, write_photo
-from .prefetch import prefetch
-from .preview import preview_sheet, to_image
+from .output import OutputFile, check_another_file
+from .photo import WRITABLE_PHOTO_SUFFIXES, is_photo, read_photo_as_film, save_photo
+from .prefetch import StageThreads
+from .preview import MiddleSheet, to_image
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
 from .stages import Rendered, analyse, estimate, fill, place, refine, render
@@ -34,6 +36,8 @@ from .writer import VideoWriter
 
 Progress = Callable[[int, "int | None", "np.ndarray | None"], None]
 _PREVIEW_EVERY = 12  # frames
+_CORES_LOCK = threading.Lock()
+_cores: list[int] = []  # torch's number of threads before, once for each conversion that runs
 
 
 def convert(
@@ -47,6 +51,8 @@ def convert(
     preview_path: Path | str | None = None,
     metadata: Mapping[str, str] | None = None,
     clock: StageClock | None = None,
+    overwrite: bool = False,
+    on_saved: Callable[[Path], None] | None = None,
 ) -> int:
     """Convert a monocular video or photo to a stereoscopic one.
 
@@ -60,9 +66,13 @@ def convert(
             then the packed frame, [H, W, 3] uint8; may raise to interrupt, and then no output stays.
         on_survey: Called after each frame of the first pass, which depth models and files need, with the
             frames done and their total if it is known; may raise to interrupt.
-        preview_path: Where a contact sheet of the middle frame goes, or None.
+        preview_path: Where a contact sheet of the middle frame goes, or None. One that fails to be written
+            after the work has begun is only left out.
         metadata: Tags written into a video, by name.
         clock: Adds up the time that each stage takes.
+        overwrite: Whether an existing output or preview may be replaced in the end.
+        on_saved: Called with the path of the result: not `output_path` if something else took that name
+            during the work.
 
     Returns:
         The number of frames written.
@@ -72,23 +82,30 @@ def convert(
     """
     input_path, output_path = Path(input_path), Path(output_path)
     config = config or ConvertConfig()
-    config.check()
+    check_conversion(input_path, output_path, config, preview_path=preview_path)
     clock = clock or StageClock()
     on_progress = on_progress or (lambda done, total, packed: None)
-    sheet_path = None if preview_path is None else Path(preview_path)
-    device = torch.device(_choose_device(config.device))
-    if is_photo(input_path):
-        source = choose_depth(config, depth_model, device)
-        return _convert_photo(input_path, output_path, config, device, source, on_progress, sheet_path, clock)
-    info = probe(input_path)
-    source = choose_depth(config, depth_model, device)
-    flow = open_flow(config.flow, device=device)
-    total = _count_frames(info, config)
+    device = choose_device(config.device)
+    photo = is_photo(input_path)
+    info = None if photo else probe(input_path)
+    total = 1 if info is None else _count_frames(info, config)
+    inputs = _inputs(input_path, config)
+    sheet = MiddleSheet(
+        preview_path, index=(total or 1) // 2, inputs=(*inputs, output_path), overwrite=overwrite
+    )
+    if info is None:
+        output = OutputFile(output_path, suffixes=WRITABLE_PHOTO_SUFFIXES, inputs=inputs, overwrite=overwrite)
+        with sheet, output:
+            source = choose_depth(config, depth_model, device)
+            _convert_photo(input_path, output, config, device, source, on_progress, sheet, clock)
+        if on_saved is not None:
+            on_saved(output.path)
+        return 1
     height, width = packed_size(info.height, info.width, format=config.format)
     half_width, half_height = (config.format == name for name in ("half_sbs", "half_tb"))
     aspect = info.sample_aspect_ratio * Fraction(2 if half_width else 1, 2 if half_height else 1)
     done = 0
-    with VideoWriter(
+    writer = VideoWriter(
         output_path,
         width=width,
         height=height,
@@ -101,44 +118,85 @@ def convert(
         audio_start=config.start,
         audio_end=config.end,
         metadata=metadata,
-    ) as writer:
-        with open_depth(
-            source, input_path, config, total=total, on_survey=on_survey, clock=clock
-        ) as estimator:
-            frames = read_frames(input_path, start=config.start, end=config.end)
-            for pts, packed, sheet in _packed(
-                frames, config, device, estimator, flow, _middle(total, sheet_path), clock
-            ):
+        overwrite=overwrite,
+        inputs=inputs,
+    )
+    with sheet, writer:  # before models are loaded: what cannot be written is found at once
+        source = choose_depth(config, depth_model, device)
+        flow = open_flow(config.flow, device=device)
+        with (
+            open_depth(
+                source, input_path, config, total=total, on_survey=on_survey, clock=clock
+            ) as estimator,
+            closing(read_frames(input_path, start=config.start, end=config.end)) as frames,
+            closing(_packed(frames, config, device, estimator, flow, sheet, clock)) as pictures,
+        ):
+            for pts, packed in pictures:
                 with clock("encode"):
                     writer.write(packed, pts)
-                if sheet is not None and sheet_path is not None:
-                    write_photo(sheet_path, sheet)
+                sheet.write()
                 done += 1
                 on_progress(done, total, packed if done % _PREVIEW_EVERY == 1 else None)
+        sheet.write(film_ended=True)
+    if on_saved is not None:
+        on_saved(writer.path)
     return done
+
+
+def check_conversion(
+    input_path: Path | str,
+    output_path: Path | str,
+    config: ConvertConfig,
+    *,
+    preview_path: Path | str | None = None,
+) -> None:
+    """Check all of a conversion that can be checked without opening a file.
+
+    Raises:
+        InputError: If a setting breaks its rule, the device is not there, or an output is an input or the
+            other output.
+    """
+    config.check()
+    choose_device(config.device)
+    input_path, output_path = Path(input_path), Path(output_path)
+    outputs = {"output": output_path}
+    if preview_path is not None:
+        check_another_file(preview_path, output_path, name="preview", other_name="output")
+        outputs["preview"] = Path(preview_path)
+    for name, path in outputs.items():
+        check_another_file(path, input_path, name=name)
+        if config.depth_file is not None:
+            check_another_file(path, config.depth_file, name=name, other_name="depth")
+
+
+def _inputs(input_path: Path, config: ConvertConfig) -> tuple[Path, ...]:
+    """List what a conversion reads."""
+    return (input_path,) if config.depth_file is None else (input_path, Path(config.depth_file))
 
 
 def _convert_photo(
     input_path: Path,
-    output_path: Path,
+    output: OutputFile,
     config: ConvertConfig,
     device: torch.device,
     source: DepthSource,
     on_progress: Progress,
-    sheet_path: Path | None,
+    sheet: MiddleSheet,
     clock: StageClock,
-) -> int:
+) -> None:
     """Convert a single picture: a film of one frame."""
     flow = open_flow(config.flow, device=device)
-    with open_depth(source, input_path, config, total=1, on_survey=None, clock=clock) as estimator:
-        for _, packed, sheet in _packed(
-            read_photo_as_film(input_path), config, device, estimator, flow, _middle(1, sheet_path), clock
-        ):
-            write_photo(output_path, packed)
-            if sheet is not None and sheet_path is not None:
-                write_photo(sheet_path, sheet)
+    with (
+        open_depth(source, input_path, config, total=1, on_survey=None, clock=clock) as estimator,
+        closing(read_photo_as_film(input_path)) as frames,
+        closing(_packed(frames, config, device, estimator, flow, sheet, clock)) as pictures,
+    ):
+        for _, packed in pictures:
+            with clock("encode"):
+                save_photo(output.partial, packed, suffix=output.path.suffix)
             on_progress(1, 1, packed)
-    return 1
+    sheet.write(film_ended=True)
+    output.commit()
 
 
 def _count_frames(info: VideoInfo, config: ConvertConfig) -> int | None:
@@ -150,13 +208,19 @@ def _count_frames(info: VideoInfo, config: ConvertConfig) -> int | None:
     duration = info.duration or info.frame_count / float(info.frame_rate)
     start, end = config.start or 0.0, min(config.end or duration, duration)
     if start >= duration:
+        if _has_frames(info.path, start):
+            return None  # its header is wrong
         raise InputError(f"start must be less than the video's duration ({duration:.2f} s), got {start:g} s")
     return max(1, round((end - start) * float(info.frame_rate)))
 
 
-def _middle(total: int | None, sheet_path: Path | None) -> int | None:
-    """Choose the frame of which the contact sheet is made."""
-    return None if sheet_path is None else (total or 1) // 2
+def _has_frames(path: Path, start: float) -> bool:
+    """Tell whether a video has a frame from a moment on."""
+    with closing(read_frames(path, start=start)) as frames:
+        try:
+            return next(frames, None) is not None
+        except InputError:
+            return False
 
 
 def _packed(
@@ -165,57 +229,60 @@ def _packed(
     device: torch.device,
     estimator: DepthStream,
     flow: FlowEstimator,
-    sheet_index: int | None,
+    sheet: MiddleSheet,
     clock: StageClock,
-) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-    """Run the chain of stages; yields each frame's pts, the packed picture and, once, the contact sheet."""
+) -> Generator[tuple[int, np.ndarray], None, None]:
+    """Run the chain of stages; yields each frame's pts and the packed picture."""
     eyes: tuple[Eye, ...] = ("left", "right") if config.eye == "both" else (config.eye,)
-    decoded = prefetch(_timed(frames, "decode", clock))
-    analysed = analyse(decoded, flow=flow, clock=clock)
-    estimated = prefetch(estimate(analysed, estimator=estimator, clock=clock))
-    placed = prefetch(
-        place(
-            estimated,
-            eyes=len(eyes),
-            divergence=config.divergence,
-            convergence=config.convergence,
-            device=device,
-            clock=clock,
-            shaping=config.shaping(builtin=isinstance(estimator, BuiltinStream)),
-            guided=config.guided_upsampling,
-        ),
-        ahead=1,
-    )
-    bordered = treat_borders(
-        placed, border=config.border, width_percent=config.border_width, eyes=len(eyes), clock=clock
-    )
-    rendered = prefetch(render(bordered, eyes=eyes, clock=clock), ahead=1)
-    filled = fill(refine(rendered, clock=clock), clock=clock)
-    packed = prefetch(_pack_all(filled, config, sheet_index, clock))
-    try:
-        with _half_of_the_cores():
-            yield from packed
-    finally:
-        packed.close()
+    with _half_of_the_cores(), StageThreads() as threads:
+        decoded = threads.prefetch(_timed(frames, "decode", clock))
+        analysed = analyse(decoded, flow=flow, clock=clock)
+        estimated = threads.prefetch(estimate(analysed, estimator=estimator, clock=clock))
+        placed = threads.prefetch(
+            place(
+                estimated,
+                eyes=len(eyes),
+                divergence=config.divergence,
+                convergence=config.convergence,
+                device=device,
+                clock=clock,
+                shaping=config.shaping(builtin=isinstance(estimator, BuiltinStream)),
+                guided=config.guided_upsampling,
+            ),
+            ahead=1,
+        )
+        bordered = treat_borders(
+            placed, border=config.border, width_percent=config.border_width, eyes=len(eyes), clock=clock
+        )
+        rendered = threads.prefetch(render(bordered, eyes=eyes, clock=clock), ahead=1)
+        filled = fill(refine(rendered, clock=clock), clock=clock)
+        yield from threads.prefetch(_pack_all(filled, config, sheet, clock))
 
 
 @contextmanager
 def _half_of_the_cores() -> Iterator[None]:
-    """Leave each operation half of the cores while stages run side by side: fewer waits for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // 2))
+    """Leave each operation half of the cores while stages run side by side: fewer waits for each other.
+
+    Of conversions that run side by side, each leaves torch as it was before the first one.
+    """
+    with _CORES_LOCK:
+        threads = _cores[0] if _cores else torch.get_num_threads()
+        _cores.append(threads)
+        torch.set_num_threads(max(1, threads // 2))
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        with _CORES_LOCK:
+            _cores.pop()
+            torch.set_num_threads(threads)
 
 
 def _pack_all(
     frames: Iterator[tuple[Rendered, tuple[Tensor, ...]]],
     config: ConvertConfig,
-    sheet_index: int | None,
+    sheet: MiddleSheet,
     clock: StageClock,
-) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+) -> Iterator[tuple[int, np.ndarray]]:
     """Pack each frame's two views into one 8-bit picture."""
     for index, (rendered, views) in enumerate(frames):
         with clock("pack"):
@@ -229,12 +296,8 @@ def _pack_all(
                     view[0] for view in apply_floating_window(left[None], right[None], rendered.window)
                 )
             packed = _pack_images(_to_image(left, rendered), _to_image(right, rendered), config.format)
-        sheet = None
-        if index == sheet_index:
-            view = rendered.views[-1]
-            warped = view.image * (view.hole < 0.5)  # it has been filled in place
-            sheet = preview_sheet(left, right, depth=rendered.depth, hole=view.hole, warped=warped)
-        yield rendered.analysed.frame.pts, packed, sheet
+        sheet.offer(index, left, right, rendered)
+        yield rendered.analysed.frame.pts, packed
 
 
 def _to_image(view: Tensor, rendered: Rendered) -> np.ndarray:  # [H, W, 3] uint8
@@ -258,10 +321,19 @@ def _timed(frames: Iterator[VideoFrame], stage: str, clock: StageClock) -> Itera
         yield frame
 
 
-def _choose_device(name: str) -> str:
-    """Resolve "auto" and check that CUDA is there when it is asked for."""
+def choose_device(name: str) -> torch.device:
+    """Resolve "auto", and check that a device is one of those that the stages run on and is there.
+
+    Raises:
+        InputError: If it is not.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device must be one that this machine has, got {name}; use cpu or auto")
-    return name
+        return torch.device("cuda" if count else "cpu")
+    there = ["cpu", *(["cuda"] if count else []), *(f"cuda:{index}" for index in range(count))]
+    if name not in there:
+        raise InputError(
+            f"device must be auto or one that is supported and in this machine ({', '.join(there)}), "
+            f"got {name}; use auto"
+        )
+    return torch.device(name)

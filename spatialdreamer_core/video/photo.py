@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Generator
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ..checks import InputError
-from .output import check_output_path, partial_path_for, write_error
+from .output import OutputFile, write_error
 from .reader import VideoFrame
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def read_photo(path: str | Path) -> np.ndarray:  # [H, W, 3] uint8 RGB
         ) from error
 
 
-def read_photo_as_film(path: str | Path) -> Iterator[VideoFrame]:
+def read_photo_as_film(path: str | Path) -> Generator[VideoFrame, None, None]:
     """Read a photo as a film of one frame."""
     yield VideoFrame(read_photo(path), 0, Fraction(1, 1))
 
@@ -78,24 +78,44 @@ def read_photo_as_film(path: str | Path) -> Iterator[VideoFrame]:
 def write_photo(
     path: str | Path,
     image: np.ndarray,  # [H, W, 3] uint8 RGB
+    *,
+    overwrite: bool = False,
+    inputs: Collection[str | Path] = (),
 ) -> None:
     """Write a photo in the format of its suffix (a key of `WRITABLE_PHOTO_SUFFIXES`); it is whole or absent.
 
+    Args:
+        path: The file to be written.
+        image: The picture.
+        overwrite: Whether an existing file may be replaced.
+        inputs: Files and folders that it was made from, and so must not be.
+
     Raises:
-        InputError: If the file cannot be written or the image is not 8-bit RGB.
+        InputError: If the file exists, is an input or cannot be written, or the image is not 8-bit RGB.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise InputError(f"`image` must be uint8 of shape [H, W, 3], got {image.dtype} {list(image.shape)}")
-    target = check_output_path(path, suffixes=WRITABLE_PHOTO_SUFFIXES)
-    kind = WRITABLE_PHOTO_SUFFIXES[target.suffix.lower()]
-    partial = partial_path_for(target)
+    with OutputFile(path, suffixes=WRITABLE_PHOTO_SUFFIXES, overwrite=overwrite, inputs=inputs) as output:
+        save_photo(output.partial, image, suffix=output.path.suffix)
+        output.commit()
+
+
+def save_photo(
+    path: Path,
+    image: np.ndarray,  # [H, W, 3] uint8 RGB
+    *,
+    suffix: str,
+) -> None:
+    """Write a photo into a temporary file, in the format of a suffix.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    kind = WRITABLE_PHOTO_SUFFIXES[suffix.lower()]
     try:
-        Image.fromarray(image).save(partial, format=kind, **_SAVE_OPTIONS[kind])
-        os.replace(partial, target)
+        Image.fromarray(image).save(path, format=kind, **_SAVE_OPTIONS[kind])
     except OSError as error:
-        raise write_error(target, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise write_error(path, error) from error
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
