@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
-from .process import Signals, forgiving_streams, open_missing_streams
+from .process import Signals, find_address_space_limit, forgiving_streams, open_missing_streams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 USER_ERROR = 2  # exit code of everything that goes wrong
 INTERRUPTED = 130  # exit code of a command ended by Ctrl-C
+_LEAST_ADDRESS_SPACE = 1.5  # GB; below it, libraries crash while they are loaded
 _OUTPUTS = f"{__package__}.video.output"
 
 
@@ -34,6 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     open_missing_streams()
     with forgiving_streams(), Signals(_discard_outputs, to_the_end=arguments is None) as signals:
+        limit = find_address_space_limit()
+        if limit is not None and limit < _LEAST_ADDRESS_SPACE:
+            return _say(
+                f"the limit on memory (ulimit -v) must be at least {_LEAST_ADDRESS_SPACE:g} GB, "
+                f"got {limit:.1f} GB; raise it"
+            )
         try:
             from . import checks, memory, video  # noqa: F401 (all that is large, while a signal ends at once)
         except Exception as error:  # such as a library that does not fit into memory

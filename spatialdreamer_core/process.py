@@ -89,6 +89,16 @@ class Signals:
         os._exit(_EXIT_OF_SIGNALS + number)
 
 
+def find_address_space_limit() -> float | None:
+    """Return the limit on this process's addresses (ulimit -v) in GB, or None where there is none."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit / 2**30
+
+
 def open_missing_streams() -> None:
     """Open the null device in place of closed standard streams.
 
