@@ -145,7 +145,8 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             depth_kind=depth_kind,
         )
         config.check()
-        model = None if depth_video is not None else prepare_model(depth, download=download)
+        with _telling_of_memory():
+            model = None if depth_video is not None else prepare_model(depth, download=download)
         video_file, given_depth_file = _file_of(video), _file_of(depth_video)
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), *video.get_dimensions()

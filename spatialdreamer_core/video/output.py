@@ -8,6 +8,7 @@ dead runs, and removes them.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import hashlib
@@ -227,6 +228,7 @@ class OutputFile:
         os.close(os.open(self.partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
 
 
+@atexit.register
 def discard_open_outputs() -> None:
     """Remove the temporary files of all outputs that are open in this process, which is about to end."""
     for output in list(_OPEN):

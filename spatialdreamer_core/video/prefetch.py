@@ -6,7 +6,9 @@ all of them: a thread that went on while the interpreter ends would abort the pr
 
 from __future__ import annotations
 
+import atexit
 import threading
+import weakref
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -74,6 +76,7 @@ class StageThreads:
     def __init__(self) -> None:
         self._channels: list[_Channel] = []
         self._threads: list[threading.Thread] = []
+        _LIVING.add(self)
 
     def __enter__(self) -> StageThreads:
         return self
@@ -84,6 +87,10 @@ class StageThreads:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the threads and wait for them; a consumer in another thread ends, too."""
         with ExitStack() as stack:
             for thread in self._threads:
                 stack.callback(_join, thread)  # each, even if a second interrupt ends the wait for another
@@ -119,6 +126,16 @@ def prefetch(items: Iterator[Item], *, ahead: int = 2) -> Generator[Item, None, 
     """
     with StageThreads() as threads:
         yield from threads.prefetch(items, ahead=ahead)
+
+
+_LIVING: weakref.WeakSet[StageThreads] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Stop what still runs when the interpreter ends, such as a server that is closed during a conversion."""
+    for threads in list(_LIVING):
+        threads.stop()
 
 
 def _hand_over(items: Iterator[Item], channel: _Channel[Item | _End]) -> None:

@@ -230,3 +230,20 @@ def test_a_signal_in_the_first_second_gives_one_line(tmp_path, number, exit_code
     assert rest == [f"spatialdreamer: interrupted by {number}; no partial file was left\n"]
     assert process.returncode == exit_code
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="no limit on addresses there")
+@pytest.mark.parametrize(
+    "kilobytes",
+    [300_000, 1_000_000, *(pytest.param(n, marks=pytest.mark.slow) for n in (1_600_000, 1_800_000))],
+)
+def test_too_little_memory_is_one_sentence(tmp_path, kilobytes):
+    command = f"{sys.executable} -m spatialdreamer_core.cli convert {DEMO} -o {tmp_path} --end 1 --quiet"
+    process = subprocess.run(
+        ["bash", "-c", f"ulimit -v {kilobytes}; exec {command}"], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 2, process.stderr
+    line = process.stderr.splitlines()[-1]
+    assert line.startswith(("spatialdreamer: the limit on memory (ulimit -v)", "spatialdreamer: memory must"))
+    assert "Traceback" not in process.stderr
+    assert os.listdir(tmp_path) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,3 +167,24 @@ def test_conversions_side_by_side_leave_torchs_threads_as_they_were(make_video, 
         assert fresh == [8]
     finally:
         torch.set_num_threads(before)
+
+
+CLOSED_SERVER = """
+import sys, threading
+from spatialdreamer_core.video import ConvertConfig, convert
+
+begun = threading.Event()
+work = lambda: convert(*sys.argv[1:], ConvertConfig(depth="builtin"), on_progress=lambda *_: begun.set())
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_during_a_conversion_neither_aborts_nor_leaves_files(make_video, tmp_path):
+    clip = make_video(frames=100, size=(160, 96))
+    for _ in range(3):
+        command = [sys.executable, "-c", CLOSED_SERVER, str(clip), str(tmp_path / "out" / "out.mp4")]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stderr
+        assert os.listdir(tmp_path / "out") == []
