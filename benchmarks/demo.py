@@ -48,7 +48,7 @@ def measure_rate(clip: Path, folder: Path, repetitions: int) -> dict[str, float]
     for _ in range(repetitions):
         clock = StageClock()
         start = time.perf_counter()
-        frames = convert(clip, folder / "stereo.mp4", clock=clock)
+        frames = convert(clip, folder / "stereo.mp4", clock=clock, overwrite=True)
         totals.append(time.perf_counter() - start)
         clocks.append(clock)
         start = time.perf_counter()
@@ -79,6 +79,7 @@ def decode_and_encode(clip: Path, output: Path) -> None:
         crf=config.crf,
         preset=config.preset,
         audio_from=clip,
+        overwrite=True,
     ) as writer:
         for frame in read_frames(clip):
             writer.write(np.hstack([frame.image, frame.image]), frame.pts)
@@ -122,6 +123,7 @@ def peak_memory(clip: Path, folder: Path) -> int:
         str(clip),
         "-o",
         str(folder),
+        "--overwrite",
         "--quiet",
     ]
     process = psutil.Popen(command, stdout=subprocess.DEVNULL)

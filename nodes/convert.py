@@ -8,12 +8,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import folder_paths
+import torch
 from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, io, ui
 
+from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.depth import DEFAULT_STRENGTH, estimator_names
+from ..spatialdreamer_core.memory import telling_of_memory
 from ..spatialdreamer_core.stereo import FORMATS
 from ..spatialdreamer_core.video import BORDERS, FORMAT_SUFFIXES, ConvertConfig, convert, probe
 from .depth_file import depth_kind_input
@@ -141,15 +145,16 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             depth_kind=depth_kind,
         )
         config.check()
-        model = None if depth_video is not None else prepare_model(depth, download=download)
+        with _telling_of_memory():
+            model = None if depth_video is not None else prepare_model(depth, download=download)
         video_file, given_depth_file = _file_of(video), _file_of(depth_video)
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), *video.get_dimensions()
         )
-        # ComfyUI counts up by the number between prefix and next underscore; players want the suffix last.
-        file = f"{name}_{counter:05}{FORMAT_SUFFIXES[format]}.mp4"
-        path = os.path.join(folder, file)
-        with video_file as source, given_depth_file as depth_file:
+        while os.path.lexists(path := os.path.join(folder, _file_name(name, counter, format))):
+            counter += 1
+        saved: list[Path] = []
+        with video_file as source, given_depth_file as depth_file, _telling_of_memory():
             convert(
                 source,
                 path,
@@ -158,9 +163,10 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 on_progress=video_progress(),
                 on_survey=survey_progress(cls.hidden.unique_id),
                 metadata=cls._workflow(),
+                on_saved=saved.append,
             )
-        saved = ui.SavedResult(file, subfolder, io.FolderType.output)
-        return io.NodeOutput(InputImpl.VideoFromFile(path), ui=ui.PreviewVideo([saved]))
+        result = ui.SavedResult(saved[0].name, subfolder, io.FolderType.output)
+        return io.NodeOutput(InputImpl.VideoFromFile(str(saved[0])), ui=ui.PreviewVideo([result]))
 
     @classmethod
     def _workflow(cls) -> dict[str, str] | None:
@@ -171,6 +177,27 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         if cls.hidden.prompt is not None:
             tags["prompt"] = cls.hidden.prompt
         return {name: json.dumps(value) for name, value in tags.items()}
+
+
+def _file_name(name: str, counter: int, format: str) -> str:
+    """Name an output: ComfyUI counts by the number before an underscore, players want the suffix last."""
+    return f"{name}_{counter:05}{FORMAT_SUFFIXES[format]}.mp4"
+
+
+@contextmanager
+def _telling_of_memory() -> Iterator[None]:
+    """Tell in one sentence that memory did not suffice; a full GPU is ComfyUI's, which frees models then.
+
+    Raises:
+        InputError: If main memory did not suffice.
+    """
+    try:
+        with telling_of_memory():
+            yield
+    except InputError as error:
+        if isinstance(error.__cause__, torch.cuda.OutOfMemoryError):
+            raise error.__cause__ from None
+        raise
 
 
 def _file_of(video: Input.Video | None) -> AbstractContextManager[str | None]:

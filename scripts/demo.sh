@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 setup run
 mkdir -p out
 say "Converting assets/bigbuckbunny.mp4"
-.venv/bin/spatialdreamer convert assets/bigbuckbunny.mp4 -o out/ --preview out/preview.png
+.venv/bin/spatialdreamer convert assets/bigbuckbunny.mp4 -o out/ --overwrite --preview out/preview.png
 say "Done"
 for file in out/bigbuckbunny_LRF_Full_SBS.mp4 out/preview.png; do
   [ -s "$file" ] || fail "$file is missing"

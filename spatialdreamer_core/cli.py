@@ -1,44 +1,115 @@
-"""The command `spatialdreamer`: `convert` films and photos, `info` about what is installed."""
+"""The command `spatialdreamer`: `convert` films and photos, `info` about what is installed.
+
+Whatever goes wrong, mistakes and bugs alike, gives one line and exit code 2, a signal 128 and its number;
+`--verbose` adds the traceback. Large packages are imported inside of functions, when signals are handled.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import logging
 import os
-import platform
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import fields
-from importlib.metadata import PackageNotFoundError, version
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
-from .checks import InputError
-from .video.completeness import IncompleteInput
-from .video.config import BLACK_BARS, BORDERS, CODECS, DEINTERLACING, EYES, PRESETS, ConvertConfig
+from .process import Signals, find_address_space_limit, forgiving_streams, open_missing_streams
 
-USER_ERROR = 2  # exit code
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .video import ConvertConfig
+
+USER_ERROR = 2  # exit code of everything that goes wrong, but for the two below
 INCOMPLETE = 3  # exit code of a conversion whose input is cut short or damaged
 INTERRUPTED = 130  # exit code of a command ended by Ctrl-C
+_LEAST_ADDRESS_SPACE = 1.5  # GB; below it, libraries crash while they are loaded
+_OUTPUTS = f"{__package__}.video.output"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = _build_parser()
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    open_missing_streams()
+    with forgiving_streams(), Signals(_discard_outputs, to_the_end=arguments is None) as signals:
+        limit = find_address_space_limit()
+        if limit is not None and limit < _LEAST_ADDRESS_SPACE:
+            return _say(
+                f"the limit on memory (ulimit -v) must be at least {_LEAST_ADDRESS_SPACE:g} GB, "
+                f"got {limit:.1f} GB; raise it"
+            )
+        try:
+            from . import checks, memory, video  # all that is large, while a signal ends at once
+        except Exception as error:  # such as a library that does not fit into memory
+            text = " ".join(str(error).split())
+            return _say(
+                f"PyTorch and the other packages must be loadable, got {type(error).__name__} ({text}); "
+                "install spatialdreamer again, or raise the limit on memory that is set (ulimit -v)"
+            )
+        options = _build_parser().parse_args(arguments)
+        signals.begin_work()
+        with _log_to(sys.stderr, verbose=options.verbose):
+            try:
+                return options.run(options, signals)
+            except KeyboardInterrupt as stopped:
+                _say(str(stopped) or "interrupted; no partial file was left")
+                return getattr(stopped, "exit_code", INTERRUPTED)
+            except Exception as error:
+                if options.verbose:
+                    traceback.print_exc()
+                if isinstance(error, checks.InputError):
+                    _say(str(error))
+                    return INCOMPLETE if isinstance(error, video.IncompleteInput) else USER_ERROR
+                if memory.is_out_of_memory(error):
+                    return _say(str(memory.out_of_memory_error(error)))
+                name = type(error).__name__
+                return _say(
+                    f"unexpected {name}: {checks.one_line(error)}; --verbose shows where it comes from"
+                )
+            finally:
+                _discard_outputs()
+
+
+def _say(text: str) -> int:
+    """Print what went wrong in one line; returns the exit code."""
+    print(f"spatialdreamer: {' '.join(text.splitlines())}", file=sys.stderr)
+    return USER_ERROR
+
+
+def _discard_outputs() -> None:
+    """Remove the temporary files that are open, if the library is loaded."""
+    if _OUTPUTS in sys.modules:
+        sys.modules[_OUTPUTS].discard_open_outputs()
+
+
+@contextlib.contextmanager
+def _log_to(stream: Any, *, verbose: bool) -> Iterator[None]:
+    """Print the log in the `with` block."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    root, own = logging.getLogger(), logging.getLogger(__package__)
+    levels = root.level, own.level
+    root.setLevel(logging.INFO)
+    own.setLevel(logging.DEBUG if verbose else logging.INFO)
+    root.addHandler(handler)
     try:
-        return options.run(options)
-    except IncompleteInput as error:
-        print(f"spatialdreamer: {error}", file=sys.stderr)
-        return INCOMPLETE
-    except InputError as error:
-        print(f"spatialdreamer: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("spatialdreamer: interrupted; no partial file was left", file=sys.stderr)
-        return INTERRUPTED
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(levels[0])
+        own.setLevel(levels[1])
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the mistake and exit."""
+        self.exit(USER_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -46,8 +117,9 @@ def _build_parser() -> argparse.ArgumentParser:
     from .depth import DEPTH_KINDS, EDGE_WIDTH
     from .flow import FLOW_METHODS
     from .stereo import FORMATS
+    from .video.config import BLACK_BARS, BORDERS, CODECS, DEINTERLACING, EYES, PRESETS, ConvertConfig
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="spatialdreamer", description="Turn monocular video and photos into stereoscopic ones."
     )
     parser.add_argument("--version", action="version", version=f"spatialdreamer {__version__}")
@@ -64,10 +136,14 @@ def _build_parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "-o",
         "--output",
-        type=Path,
         metavar="OUT",
-        default=Path(),
+        default=".",
         help="output file, or folder for a file with the name that players expect",
+    )
+    convert.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace an output or preview that exists, once the new is whole",
     )
     convert.add_argument("--format", choices=FORMATS, default=default.format, help="how the views are packed")
     convert.add_argument(
@@ -206,9 +282,11 @@ def _build_parser() -> argparse.ArgumentParser:
         "--preview", type=Path, metavar="FILE", help="also write a contact sheet of the middle frame"
     )
     convert.add_argument("--quiet", action="store_true", help="no progress bar")
+    convert.add_argument("--verbose", action="store_true", help="show where an error comes from")
     convert.set_defaults(run=_convert, depth_file=default.depth_file)
 
     info = commands.add_parser("info", help="show versions, devices, depth estimators and flow methods")
+    info.add_argument("--verbose", action="store_true", help="show where an error comes from")
     info.set_defaults(run=_info)
     return parser
 
@@ -229,14 +307,13 @@ def _seconds(text: str) -> float:
     return total
 
 
-def _convert(options: argparse.Namespace) -> int:
+def _convert(options: argparse.Namespace, signals: Signals) -> int:
     """Run `spatialdreamer convert`."""
-    import numpy as np
-    from tqdm import tqdm
+    from dataclasses import fields
 
-    from .depth import estimator_names, prepare_estimator
-    from .flow import prepare_flow
-    from .video import convert, output_path_for
+    from .checks import InputError
+    from .depth import estimator_names
+    from .video import ConvertConfig, check_conversion, convert, output_path_for
 
     if options.depth not in estimator_names():
         if not os.path.exists(options.depth):  # of any text: Path raises on names that are too long
@@ -246,33 +323,29 @@ def _convert(options: argparse.Namespace) -> int:
             )
         options.depth, options.depth_file = ConvertConfig.depth, options.depth
     config = ConvertConfig(**{field.name: getattr(options, field.name) for field in fields(ConvertConfig)})
-    config.check()
-    if options.download:
-        if config.depth_file is None:
-            _download(prepare_estimator, config.depth, quiet=options.quiet)
-        _download(prepare_flow, config.flow, quiet=options.quiet)
-    output = options.output
-    if output.is_dir() or not output.suffix:
+    output = Path(options.output)
+    if _is_folder(options.output):
         output = output_path_for(options.input, format=config.format, folder=output)
+    check_conversion(options.input, output, config, preview_path=options.preview)
+    if options.download:
+        _download(options, config, output)
 
-    bars, bar = ExitStack(), tqdm(disable=True)
+    saved = output
 
-    def show(phase: str, done: int, total: int | None) -> None:
-        nonlocal bar
-        if done == 1:
-            bars.close()  # that of the first pass
-            bar = tqdm(desc=phase, unit=" frames", disable=options.quiet, dynamic_ncols=True)
-            bars.enter_context(bar)
-        bar.total = total if total is None else max(total, done)
-        bar.update(done - bar.n)
+    def on_saved(path: Path) -> None:
+        nonlocal saved
+        saved = output.with_name(path.name)
 
-    def on_survey(done: int, total: int | None) -> None:
-        show("measuring depth range", done, total)
+    with _Bar(quiet=options.quiet) as bar:
 
-    def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
-        show(options.input.name, done, total)
+        def on_survey(done: int, total: int | None) -> None:
+            signals.check()
+            bar.show("measuring depth range", done, total)
 
-    with bars:
+        def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
+            signals.check()
+            bar.show(options.input.name, done, total)
+
         frames = convert(
             options.input,
             output,
@@ -280,27 +353,85 @@ def _convert(options: argparse.Namespace) -> int:
             on_progress=on_progress,
             on_survey=on_survey,
             preview_path=options.preview,
+            overwrite=options.overwrite,
+            on_saved=on_saved,
         )
-    print(f"{output} ({frames} frame{'s' if frames != 1 else ''})")
+    print(f"{saved} ({frames} frame{'s' if frames != 1 else ''})")
     return 0
 
 
-def _download(prepare: Callable[..., object], name: str, *, quiet: bool) -> None:
-    """Download the weights of an estimator if they are missing, before any frame is read."""
-    from tqdm import tqdm
-
-    bar = tqdm(desc=name, unit="B", unit_scale=True, disable=quiet, dynamic_ncols=True, delay=0.01)
-
-    def on_progress(done: int, total: int | None) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    with bar:
-        prepare(name, download=True, on_progress=on_progress)
+def _is_folder(output: str) -> bool:
+    """Tell whether an output is meant as a folder: it is one, ends like one, or has no suffix."""
+    ends = output.endswith(tuple(filter(None, (os.sep, os.altsep))))
+    return ends or os.path.isdir(output) or not Path(output).suffix
 
 
-def _info(options: argparse.Namespace) -> int:
+class _Bar:
+    """A progress bar that costs nothing if it fails; use it in a `with` statement."""
+
+    def __init__(self, *, quiet: bool, **settings: Any) -> None:
+        self._quiet, self._settings = quiet, {"dynamic_ncols": True, "unit": " frames", **settings}
+        self._bar: Any = None
+        self._title = ""
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def show(self, title: str, done: int, total: int | None) -> None:
+        """Move the bar, or begin one with a new title."""
+        if self._quiet:
+            return
+        try:
+            if self._bar is None or title != self._title:
+                self._begin(title)
+            self._bar.total = total if total is None else max(total, done)
+            self._bar.update(done - self._bar.n)
+        except Exception:  # of the bar or its terminal, whatever it is
+            self._quiet = True
+
+    def _begin(self, title: str) -> None:
+        """Begin a bar."""
+        from tqdm import tqdm
+
+        self._close()
+        tqdm.monitor_interval = 0  # no thread beside ours
+        self._bar, self._title = tqdm(desc=title, **self._settings), title
+
+    def _close(self) -> None:
+        """End the bar."""
+        with contextlib.suppress(Exception):
+            if self._bar is not None:
+                self._bar.close()
+
+
+def _download(options: argparse.Namespace, config: ConvertConfig, output: Path) -> None:
+    """Download the weights that are missing, once the outputs are known to be writable."""
+    from .depth import prepare_estimator
+    from .flow import prepare_flow
+    from .video import VIDEO_CONTAINERS, check_output_path, is_photo
+    from .video.photo import WRITABLE_PHOTO_SUFFIXES
+
+    photos = tuple(WRITABLE_PHOTO_SUFFIXES)
+    suffixes = photos if is_photo(options.input) else tuple(VIDEO_CONTAINERS)
+    check_output_path(output, suffixes=suffixes, overwrite=options.overwrite)
+    if options.preview is not None:
+        check_output_path(options.preview, suffixes=photos, overwrite=options.overwrite, name="preview")
+    prepared: list[tuple[Callable[..., object], str]] = [(prepare_flow, config.flow)]
+    if config.depth_file is None:
+        prepared.insert(0, (prepare_estimator, config.depth))
+    for prepare, name in prepared:
+        with _Bar(quiet=options.quiet, unit="B", unit_scale=True, delay=0.01) as bar:
+            prepare(name, download=True, on_progress=functools.partial(bar.show, name))
+
+
+def _info(options: argparse.Namespace, signals: Signals) -> int:
     """Run `spatialdreamer info`."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
     import torch
 
     from .depth import MODEL_KIND, list_estimators

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
 import torch
 
-from .checks import InputError
+from .checks import InputError, one_line
 
 T = TypeVar("T")
 
@@ -21,6 +22,8 @@ _SAYINGS = (  # in lower case
     *("not enough memory", "can't allocate memory"),  # the CPU
     *("insufficient memory", "cannot allocate memory", "bad_alloc"),  # OpenCV; the system and FFmpeg; C++
     *("failed to allocate", "unable to allocate"),  # OpenCV; NumPy
+    *("can't start new thread", "resource temporarily unavailable"),  # threads of Python; of the encoders
+    "failed to map segment",  # a library that does not fit into the limit
     *("out_of_device_memory", "not enough gpu video memory"),  # XPU; DirectML
 )
 
@@ -28,6 +31,31 @@ _SAYINGS = (  # in lower case
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error was raised because memory did not suffice, on any device, in any package."""
     return isinstance(error, MemoryError) or any(saying in str(error).lower() for saying in _SAYINGS)
+
+
+def out_of_memory_error(error: BaseException) -> InputError:
+    """Turn any package's error of not enough memory into the one for the user."""
+    return InputError(
+        f"memory must suffice for the work, got {one_line(error)!r}; close other programs, raise a limit "
+        "that is set (ulimit -v, a container's), or convert a smaller picture"
+    )
+
+
+@contextmanager
+def telling_of_memory() -> Iterator[None]:
+    """Turn running out of memory in the `with` block, in whatever package, into one sentence with a remedy.
+
+    Raises:
+        InputError: Instead of the package's own error.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory_error(error) from error
 
 
 def attempt(run: Callable[[], T]) -> T | None:

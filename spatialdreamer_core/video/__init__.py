@@ -2,10 +2,11 @@
 
 from .clock import StageClock
 from .color import ColorInfo, to_8_bit
+from .completeness import IncompleteInput
 from .config import BORDERS, CODECS, EYES, ConvertConfig
-from .convert import convert
+from .convert import check_conversion, convert
 from .naming import FORMAT_SUFFIXES, output_path_for
-from .output import check_output_path, partial_path_for
+from .output import OutputFile, check_output_path, partial_path_for
 from .photo import read_photo, write_photo
 from .photo_kind import PHOTO_SUFFIXES, is_photo
 from .probe import VideoInfo, probe
@@ -21,10 +22,13 @@ __all__ = [
     "VIDEO_CONTAINERS",
     "ColorInfo",
     "ConvertConfig",
+    "IncompleteInput",
+    "OutputFile",
     "StageClock",
     "VideoFrame",
     "VideoInfo",
     "VideoWriter",
+    "check_conversion",
     "check_output_path",
     "convert",
     "is_photo",

@@ -1,42 +1,38 @@
 """Whole-film conversion: a video or photo file in, a stereoscopic one out.
 
-The stages overlap: decoding, analysis and rendering run in threads of their own, a few frames ahead of the
-encoder. Memory does not depend on the length; the output appears under its name only when it is whole.
+Memory does not depend on the length; the output appears under its name only when it is whole.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..checks import InputError
-from ..depth import BuiltinStream, DepthModel, DepthStream
-from ..dvg.eyes import Eye
-from ..flow import FlowEstimator, open_flow
-from ..stereo import apply_floating_window, pack, packed_size
-from .borders import treat_borders
+from ..depth import DepthModel
+from ..flow import open_flow
+from ..stereo import packed_size
+from .chain import packed_frames
 from .clock import StageClock
-from .color import ColorInfo, to_8_bit
+from .color import to_8_bit
 from .completeness import IncompleteInput, check_whole
 from .config import ConvertConfig
 from .depth_source import DepthSource, choose_depth, open_depth
 from .large_photo import convert_in_strips, needs_strips
 from .limits import require_film_memory
-from .photo import WRITABLE_PHOTO_SUFFIXES, check_photo_target, read_photo, write_photo
+from .output import OutputFile, check_another_file
+from .photo import WRITABLE_PHOTO_SUFFIXES, check_photo_target, read_photo, save_photo
 from .photo_kind import FILM, is_photo, photo_kind
 from .pictures import cut_pictures
-from .prefetch import prefetch
-from .preview import preview_sheet, to_image
+from .preview import MiddleSheet
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, has_frames, read_frames, until_broken
-from .stages import Rendered, analyse, estimate, fill, place, refine, render, to_tensor
 from .writer import VideoWriter
 
 _LOGGER = logging.getLogger(__name__)
@@ -56,6 +52,8 @@ def convert(
     preview_path: Path | str | None = None,
     metadata: Mapping[str, str] | None = None,
     clock: StageClock | None = None,
+    overwrite: bool = False,
+    on_saved: Callable[[Path], None] | None = None,
 ) -> int:
     """Convert a monocular video or photo to a stereoscopic one.
 
@@ -70,9 +68,13 @@ def convert(
             to interrupt, and then no output stays.
         on_survey: Called after each frame of the first pass, which depth models and files need, with the
             frames done and their total if it is known; may raise to interrupt.
-        preview_path: Where a contact sheet of the middle frame goes, or None.
+        preview_path: Where a contact sheet of the middle frame goes, or None. One that fails to be written
+            after the work has begun is only left out.
         metadata: Tags written into a video, by name.
         clock: Adds up the time that each stage takes.
+        overwrite: Whether an existing output or preview may be replaced in the end.
+        on_saved: Called with the path of the result: not `output_path` if something else took that name
+            during the work.
 
     Returns:
         The number of frames written.
@@ -84,31 +86,30 @@ def convert(
     """
     input_path, output_path = Path(input_path), Path(output_path)
     config = config or ConvertConfig()
-    config.check()
+    check_conversion(input_path, output_path, config, preview_path=preview_path)
     clock = clock or StageClock()
     on_progress = on_progress or (lambda done, total, packed: None)
-    sheet_path = None if preview_path is None else Path(preview_path)
-    device = torch.device(_choose_device(config.device))
-    if _is_photo(input_path, output_path):
-        source = choose_depth(config, depth_model, device)
-        return _convert_photo(input_path, output_path, config, device, source, on_progress, sheet_path, clock)
-    info = probe(input_path)
-    require_film_memory(info.width, info.height, input_path)
-    for name in info.dynamic_metadata:
-        _LOGGER.warning(
-            "%s: its %s metadata is left out; the picture under it is converted", input_path, name
-        )
-    if config.end is None and not config.allow_incomplete:
-        check_whole(input_path)
-    faults: list[IncompleteInput] = []
-    source = choose_depth(config, depth_model, device)
-    flow = open_flow(config.flow, device=device)
-    total = _count_frames(info, config)
+    device = choose_device(config.device)
+    info = None if _is_photo(input_path, output_path) else _check_film(input_path, config)
+    total = 1 if info is None else _count_frames(info, config)
+    inputs = _inputs(input_path, config)
+    sheet = MiddleSheet(
+        preview_path, index=(total or 1) // 2, inputs=(*inputs, output_path), overwrite=overwrite
+    )
+    if info is None:
+        output = OutputFile(output_path, suffixes=WRITABLE_PHOTO_SUFFIXES, inputs=inputs, overwrite=overwrite)
+        with sheet, output:
+            source = choose_depth(config, depth_model, device)
+            _convert_photo(input_path, output, config, device, source, on_progress, sheet, clock)
+        if on_saved is not None:
+            on_saved(output.path)
+        return 1
     height, width = packed_size(info.height, info.width, format=config.format)
     half_width, half_height = (config.format == name for name in ("half_sbs", "half_tb"))
     aspect = info.sample_aspect_ratio * Fraction(2 if half_width else 1, 2 if half_height else 1)
     done = 0
-    with VideoWriter(
+    faults: list[IncompleteInput] = []
+    writer = VideoWriter(
         output_path,
         width=width,
         height=height,
@@ -122,33 +123,64 @@ def convert(
         audio_start=config.start,
         audio_end=config.end,
         metadata=metadata,
-    ) as writer:
-        with open_depth(
-            source, input_path, config, photo=False, total=total, on_survey=on_survey, clock=clock
-        ) as estimator:
-            frames = until_broken(
-                read_frames(
-                    input_path,
-                    start=config.start,
-                    end=config.end,
-                    deinterlace=config.deinterlace == "auto",
-                ),
-                faults.append,
-            )
-            for pts, packed, sheet in _packed(
-                frames, config, device, estimator, flow, _middle(total, sheet_path), clock
-            ):
+        overwrite=overwrite,
+        inputs=inputs,
+    )
+    with sheet, writer:  # before models are loaded: what cannot be written is found at once
+        source = choose_depth(config, depth_model, device)
+        flow = open_flow(config.flow, device=device)
+        with (
+            open_depth(
+                source, input_path, config, photo=False, total=total, on_survey=on_survey, clock=clock
+            ) as estimator,
+            closing(_read_film(input_path, config, faults)) as frames,
+            closing(packed_frames(frames, config, device, estimator, flow, sheet, clock)) as pictures,
+        ):
+            for pts, packed in pictures:
                 with clock("encode"):
                     writer.write(packed, pts)
-                if sheet is not None and sheet_path is not None:
-                    write_photo(sheet_path, sheet)
+                sheet.write()
                 done += 1
                 on_progress(done, total, to_8_bit(packed, info.color) if done % _PREVIEW_EVERY == 1 else None)
+        sheet.write(film_ended=True)
+    if on_saved is not None:
+        on_saved(writer.path)
     if faults and not config.allow_incomplete:
-        raise IncompleteInput(f"{faults[0]}; the {done} frames before are in {output_path}") from faults[0]
+        raise IncompleteInput(f"{faults[0]}; the {done} frames before are in {writer.path}") from faults[0]
     for fault in faults:
         _LOGGER.warning("%s", fault)
     return done
+
+
+def check_conversion(
+    input_path: Path | str,
+    output_path: Path | str,
+    config: ConvertConfig,
+    *,
+    preview_path: Path | str | None = None,
+) -> None:
+    """Check all of a conversion that can be checked without opening a file.
+
+    Raises:
+        InputError: If a setting breaks its rule, the device is not there, or an output is an input or the
+            other output.
+    """
+    config.check()
+    choose_device(config.device)
+    input_path, output_path = Path(input_path), Path(output_path)
+    outputs = {"output": output_path}
+    if preview_path is not None:
+        check_another_file(preview_path, output_path, name="preview", other_name="output")
+        outputs["preview"] = Path(preview_path)
+    for name, path in outputs.items():
+        check_another_file(path, input_path, name=name)
+        if config.depth_file is not None:
+            check_another_file(path, config.depth_file, name=name, other_name="depth")
+
+
+def _inputs(input_path: Path, config: ConvertConfig) -> tuple[Path, ...]:
+    """List what a conversion reads."""
+    return (input_path,) if config.depth_file is None else (input_path, Path(config.depth_file))
 
 
 def _is_photo(input_path: Path, output_path: Path) -> bool:
@@ -159,48 +191,62 @@ def _is_photo(input_path: Path, output_path: Path) -> bool:
     return is_picture and output_path.suffix.lower() in WRITABLE_PHOTO_SUFFIXES
 
 
+def _check_film(path: Path, config: ConvertConfig) -> VideoInfo:
+    """Look at a film before the work: what it holds, whether memory suffices and all of it is there."""
+    info = probe(path)
+    require_film_memory(info.width, info.height, path)
+    for name in info.dynamic_metadata:
+        _LOGGER.warning("%s: its %s metadata is left out; the picture under it is converted", path, name)
+    if config.end is None and not config.allow_incomplete:
+        check_whole(path)
+    return info
+
+
+def _read_film(
+    path: Path, config: ConvertConfig, faults: list[IncompleteInput]
+) -> Generator[VideoFrame, None, None]:
+    """Read the film's frames; where it breaks off they end, and the error is noted."""
+    frames = read_frames(path, start=config.start, end=config.end, deinterlace=config.deinterlace == "auto")
+    return until_broken(frames, faults.append)
+
+
 def _convert_photo(
     input_path: Path,
-    output_path: Path,
+    output: OutputFile,
     config: ConvertConfig,
     device: torch.device,
     source: DepthSource,
     on_progress: Progress,
-    sheet_path: Path | None,
+    sheet: MiddleSheet,
     clock: StageClock,
-) -> int:
-    """Convert a single picture: a film of one frame."""
+) -> None:
+    """Convert a single picture: a film of one frame, or in strips."""
     flow = open_flow(config.flow, device=device)
     with open_depth(
         source, input_path, config, photo=True, total=1, on_survey=None, clock=clock
     ) as estimator:
         image = read_photo(input_path)
-        check_photo_target(output_path, *packed_size(*image.shape[:2], format=config.format))
-        if needs_strips(image):
-            whole = iter([VideoFrame(image, 0, Fraction(1))])
-            packed, sheet = convert_in_strips(
-                next(cut_pictures(whole, black_bars=config.black_bars, clock=clock, report=True)),
+        check_photo_target(output.path, *packed_size(*image.shape[:2], format=config.format))
+        large, frames = needs_strips(image), iter([VideoFrame(image, 0, Fraction(1))])
+        del image  # encoding takes as much memory again
+        if large:
+            packed, picture = convert_in_strips(
+                next(cut_pictures(frames, black_bars=config.black_bars, clock=clock, report=True)),
                 config,
                 estimator=estimator,
                 device=device,
                 clock=clock,
-                with_sheet=sheet_path is not None,
+                with_sheet=sheet.is_wanted,
             )
-            del image  # encoding takes as much memory again
-            write_photo(output_path, packed)
-            if sheet is not None and sheet_path is not None:
-                write_photo(sheet_path, sheet)
-            on_progress(1, 1, None)
-            return 1
-        frames = iter([VideoFrame(image, 0, Fraction(1))])
-        for _, packed, sheet in _packed(
-            frames, config, device, estimator, flow, _middle(1, sheet_path), clock
-        ):
-            write_photo(output_path, packed)
-            if sheet is not None and sheet_path is not None:
-                write_photo(sheet_path, sheet)
-            on_progress(1, 1, to_8_bit(packed, None))
-    return 1
+            sheet.give(picture)
+        else:
+            with closing(packed_frames(frames, config, device, estimator, flow, sheet, clock)) as pictures:
+                packed = next(picture for _, picture in pictures)
+        with clock("encode"):
+            save_photo(output.partial, packed, suffix=output.path.suffix)
+    sheet.write(film_ended=True)
+    output.commit()
+    on_progress(1, 1, None if large else to_8_bit(packed, None))
 
 
 def _count_frames(info: VideoInfo, config: ConvertConfig) -> int | None:
@@ -218,153 +264,19 @@ def _count_frames(info: VideoInfo, config: ConvertConfig) -> int | None:
     return max(1, round((end - start) * float(info.frame_rate)))
 
 
-def _middle(total: int | None, sheet_path: Path | None) -> int | None:
-    """Choose the frame of which the contact sheet is made."""
-    return None if sheet_path is None else (total or 1) // 2
+def choose_device(name: str) -> torch.device:
+    """Resolve "auto", and check that a device is one of those that the stages run on and is there.
 
-
-def _packed(
-    frames: Iterator[VideoFrame],
-    config: ConvertConfig,
-    device: torch.device,
-    estimator: DepthStream,
-    flow: FlowEstimator,
-    sheet_index: int | None,
-    clock: StageClock,
-) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-    """Run the chain of stages; yields each frame's pts, the packed picture and, once, the contact sheet."""
-    eyes: tuple[Eye, ...] = ("left", "right") if config.eye == "both" else (config.eye,)
-    decoded = prefetch(_timed(frames, "decode", clock))
-    pictures = cut_pictures(decoded, black_bars=config.black_bars, clock=clock, report=True)
-    analysed = analyse(pictures, flow=flow, clock=clock)
-    estimated = prefetch(estimate(analysed, estimator=estimator, clock=clock))
-    placed = prefetch(
-        place(
-            estimated,
-            eyes=len(eyes),
-            divergence=config.divergence,
-            convergence=config.convergence,
-            device=device,
-            clock=clock,
-            shaping=config.shaping(builtin=isinstance(estimator, BuiltinStream)),
-            guided=config.guided_upsampling,
-        ),
-        ahead=1,
-    )
-    bordered = treat_borders(
-        placed, border=config.border, width_percent=config.border_width, eyes=len(eyes), clock=clock
-    )
-    rendered = prefetch(render(bordered, eyes=eyes, clock=clock), ahead=1)
-    filled = fill(refine(rendered, clock=clock), clock=clock)
-    packed = prefetch(_pack_all(filled, config, sheet_index, clock))
-    try:
-        with _half_of_the_cores():
-            yield from packed
-    finally:
-        packed.close()
-
-
-@contextmanager
-def _half_of_the_cores() -> Iterator[None]:
-    """Leave each operation half of the cores while stages run side by side: fewer waits for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // 2))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _pack_all(
-    frames: Iterator[tuple[Rendered, tuple[Tensor, ...]]],
-    config: ConvertConfig,
-    sheet_index: int | None,
-    clock: StageClock,
-) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-    """Pack each frame's two views into one picture of the source's type."""
-    for index, (rendered, views) in enumerate(frames):
-        with clock("pack"):
-            left, right = {
-                "right": (rendered.image, views[-1]),
-                "left": (views[0], rendered.image),
-                "both": (views[0], views[-1]),
-            }[config.eye]
-            if rendered.window is not None:
-                left, right = (
-                    view[0] for view in apply_floating_window(left[None], right[None], rendered.window)
-                )
-            frame = rendered.analysed.frame
-            images = _to_image(left, rendered), _to_image(right, rendered)
-            packed = _pack_images(*images, config.format, frame.color)
-        sheet = None
-        if index == sheet_index:
-            view = rendered.views[-1]
-            warped = view.image * (view.hole < 0.5)  # it has been filled in place
-            depth, hole = (_in_frame(values, rendered) for values in (rendered.depth, view.hole))
-            warped = _in_frame(warped, rendered)
-            if frame.surround is not None:
-                left, right = (to_tensor(image, left.device) for image in images)
-            left, right, warped = (_as_shown(picture, frame) for picture in (left, right, warped))
-            sheet = preview_sheet(left, right, depth=depth, hole=hole, warped=warped)
-        yield frame.pts, packed, sheet
-
-
-def _to_image(view: Tensor, rendered: Rendered) -> np.ndarray:  # [H, W, 3] uint8 or uint16
-    """Convert a view to the source's type, within its black bars; the source's own is there already."""
-    frame = rendered.analysed.frame
-    if view is rendered.image:
-        return frame.image if frame.surround is None else frame.surround.frame
-    image = to_image(view, frame.image.dtype)
-    return image if frame.surround is None else frame.surround.around(image)
-
-
-def _in_frame(picture: Tensor, rendered: Rendered) -> Tensor:  # [C, h, w] -> [C, H, W]
-    """Put a map of the picture where it lies in a frame with black bars, which are 0."""
-    surround = rendered.analysed.frame.surround
-    if surround is None:
-        return picture
-    whole = picture.new_zeros(picture.shape[0], *surround.frame.shape[:2])
-    rows, columns = surround.box.slices
-    whole[:, rows, columns] = picture
-    return whole
-
-
-def _as_shown(view: Tensor, frame: VideoFrame) -> Tensor:
-    """Give a view [3, H, W] as a standard screen shows it, for the contact sheet."""
-    if frame.levels is None:
-        return view
-    return to_tensor(frame.levels[to_image(view, np.uint16)], view.device)
-
-
-def _pack_images(
-    left: np.ndarray, right: np.ndarray, format: str, color: ColorInfo | None
-) -> np.ndarray:  # [H', W', 3], of the type of the views
-    """Pack two pictures [H, W, 3] of uint8 or uint16."""
-    if left.dtype == np.uint8:
-        views = (torch.from_numpy(view).permute(2, 0, 1)[None] for view in (left, right))
-        return np.ascontiguousarray(pack(*views, format=format)[0].movedim(0, -1).numpy())
-    black, white = (value / 65535 for value in ((0, 65535) if color is None else color.swing))
-    views = (to_tensor(view, torch.device("cpu"))[None] for view in (left, right))
-    if format == "anaglyph":  # it mixes the views' light, so black has to be 0
-        views = (view.sub_(black).div_(white - black).clamp_(0, 1) for view in views)
-        return to_image(pack(*views, format=format)[0].mul(white - black).add_(black), left.dtype)
-    return to_image(pack(*views, format=format)[0], left.dtype)
-
-
-def _timed(frames: Iterator[VideoFrame], stage: str, clock: StageClock) -> Iterator[VideoFrame]:
-    """Count the time that an iterator takes for each item."""
-    while True:
-        with clock(stage):
-            frame = next(frames, None)
-        if frame is None:
-            return
-        yield frame
-
-
-def _choose_device(name: str) -> str:
-    """Resolve "auto" and check that CUDA is there when it is asked for."""
+    Raises:
+        InputError: If it is not.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device must be one that this machine has, got {name}; use cpu or auto")
-    return name
+        return torch.device("cuda" if count else "cpu")
+    there = ["cpu", *(["cuda"] if count else []), *(f"cuda:{index}" for index in range(count))]
+    if name not in there:
+        raise InputError(
+            f"device must be auto or one that is supported and in this machine ({', '.join(there)}), "
+            f"got {name}; use auto"
+        )
+    return torch.device(name)

@@ -18,11 +18,12 @@ from ..depth import (
     open_estimator,
 )
 from .clock import StageClock
+from .completeness import IncompleteInput
 from .config import ConvertConfig
 from .given_depth import survey_given_depth
 from .photo import read_photo_as_film
 from .pictures import cut_pictures
-from .reader import count_frames, read_frames, until_broken
+from .reader import VideoFrame, count_frames, read_frames, until_broken
 from .survey import survey_depth
 
 DepthSource = DepthFile | DepthModel | None  # None is the builtin estimator
@@ -71,6 +72,8 @@ def open_depth(
     if photo and not isinstance(source, DepthFile):
         yield ModelPhoto(source)
         return
+    faults: list[IncompleteInput] = []  # which the second pass tells
+    frames: Iterator[VideoFrame]
     if photo:
         frames = read_photo_as_film(input_path)
     else:
@@ -78,7 +81,7 @@ def open_depth(
             read_frames(
                 input_path, start=config.start, end=config.end, deinterlace=config.deinterlace == "auto"
             ),
-            lambda fault: None,  # the second pass tells
+            faults.append,
         )
     frames = cut_pictures(frames, black_bars=config.black_bars, clock=clock)
     if not isinstance(source, DepthFile):
@@ -89,7 +92,7 @@ def open_depth(
         frames,
         source,
         skip=0 if photo or config.start is None else count_frames(input_path, before=config.start),
-        to_end=config.end is None,
+        reaches_end=lambda: config.end is None and not faults,
         total=total,
         on_progress=on_survey,
         clock=clock,

@@ -28,7 +28,7 @@ def survey_given_depth(
     file: DepthFile,
     *,
     skip: int = 0,
-    to_end: bool = True,
+    reaches_end: Callable[[], bool] = lambda: True,
     total: int | None,
     on_progress: Callable[[int, int | None], None] | None,
     clock: StageClock,
@@ -39,7 +39,7 @@ def survey_given_depth(
         frames: The part of the film that is to be converted.
         file: The depth file.
         skip: Number of the film's frames before that part; as many of the depth file are left out.
-        to_end: Whether that part reaches to the film's end, where the depth file must end, too.
+        reaches_end: Tells after the last frame whether the film ends there, where the depth must end, too.
         total: Number of frames in that part, if it is known.
         on_progress: Called after each frame with the frames done and their total; may raise to interrupt.
         clock: Adds up the time that each stage takes.
@@ -65,6 +65,7 @@ def survey_given_depth(
                         meters[-1].add(_of_picture(depth, frame))
             if on_progress is not None:
                 on_progress(done, total)
+        to_end = reaches_end()
         if to_end and found == done:  # no more than the film again: the file may go on for hours
             found += sum(1 for _ in islice(depths, done + 1))
     if found != done:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ..checks import check_choice
 from .photo import WRITABLE_PHOTO_SUFFIXES
-from .photo_kind import is_photo
+from .photo_kind import PHOTO_SUFFIXES, is_photo
 from .writer import VIDEO_CONTAINERS
+
+_FILM_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2"),
+    *(".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".mxf", ".ogv", ".rm", ".rmvb", ".dv", ".gif"),
+)
 
 FORMAT_SUFFIXES: dict[str, str] = {
     "full_sbs": "_LRF_Full_SBS",
@@ -28,6 +34,9 @@ def output_path_for(
 ) -> Path:
     """Name the stereo version of a file: clip.avi becomes clip_LRF_Full_SBS.mp4.
 
+    Where another film (or photo) of that name lies beside it, such as clip.mp4 or clip.mov, the suffix stays
+    in the name, clip.avi_LRF_Full_SBS.mp4, unless it is the output's own: so both fit into one folder.
+
     Args:
         input_path: The video or photo.
         format: A key of `FORMAT_SUFFIXES`.
@@ -44,5 +53,20 @@ def output_path_for(
     suffix = container
     if is_photo(input_path):
         suffix = input_path.suffix if input_path.suffix.lower() in WRITABLE_PHOTO_SUFFIXES else ".png"
+    stem = input_path.stem
+    kind = PHOTO_SUFFIXES if is_photo(input_path) else _FILM_SUFFIXES
+    if input_path.suffix.lower() != suffix.lower() and _has_namesake(input_path, kind):
+        stem = input_path.name
     parent = input_path.parent if folder is None else Path(folder)
-    return parent / f"{input_path.stem}{FORMAT_SUFFIXES[format]}{suffix}"
+    return parent / f"{stem}{FORMAT_SUFFIXES[format]}{suffix}"
+
+
+def _has_namesake(path: Path, suffixes: Collection[str]) -> bool:
+    """Tell whether another file of some kinds lies beside a file that differs in its suffix alone."""
+    try:
+        others = [other for other in path.parent.iterdir() if other.name != path.name]
+    except OSError:
+        return False
+    return any(
+        other.stem.casefold() == path.stem.casefold() and other.suffix.lower() in suffixes for other in others
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Generator
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -26,7 +26,7 @@ from .color import ColorInfo
 from .heif import read_heif
 from .icc import srgb_transform, to_srgb
 from .limits import MAX_PHOTO_BYTES, check_photo_size
-from .output import check_output_path, partial_path_for, write_error
+from .output import OutputFile, write_error
 from .photo_kind import FILM, photo_kind
 from .reader import VideoFrame
 from .still import still_to_rgb
@@ -99,7 +99,7 @@ def read_photo(path: str | Path) -> _Pixels:
             return _read_with_pillow(file, path, kind)
 
 
-def read_photo_as_film(path: str | Path) -> Iterator[VideoFrame]:
+def read_photo_as_film(path: str | Path) -> Generator[VideoFrame, None, None]:
     """Read a photo as a film of one frame."""
     yield VideoFrame(read_photo(path), 0, Fraction(1, 1))
 
@@ -122,28 +122,49 @@ def check_photo_target(path: Path, height: int, width: int) -> None:
 def write_photo(
     path: str | Path,
     image: np.ndarray,  # [H, W, 3] uint8 or uint16 RGB
+    *,
+    overwrite: bool = False,
+    inputs: Collection[str | Path] = (),
 ) -> None:
     """Write a photo in the format of its suffix (a key of `WRITABLE_PHOTO_SUFFIXES`); it is whole or absent.
 
     PNG and TIFF keep 16 bits; JPEG and WebP have 8, to which values are rounded.
 
+    Args:
+        path: The file to be written.
+        image: The picture.
+        overwrite: Whether an existing file may be replaced.
+        inputs: Files and folders that it was made from, and so must not be.
+
     Raises:
-        InputError: If the file cannot be written, or the image is no RGB of 8 or 16 bits or too large.
+        InputError: If the file exists, is an input or cannot be written, or the image is no RGB of 8 or 16
+            bits or too large.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16) or 0 in image.shape:
         raise InputError(
             f"`image` must be uint8 or uint16 of shape [H, W, 3], got {image.dtype} {list(image.shape)}"
         )
-    target = check_output_path(path, suffixes=WRITABLE_PHOTO_SUFFIXES)
-    check_photo_target(target, *image.shape[:2])
-    partial = partial_path_for(target)
+    with OutputFile(path, suffixes=WRITABLE_PHOTO_SUFFIXES, overwrite=overwrite, inputs=inputs) as output:
+        check_photo_target(output.path, *image.shape[:2])
+        save_photo(output.partial, image, suffix=output.path.suffix)
+        output.commit()
+
+
+def save_photo(
+    path: Path,
+    image: np.ndarray,  # [H, W, 3] uint8 or uint16 RGB
+    *,
+    suffix: str,
+) -> None:
+    """Write a photo into a temporary file, in the format of a suffix.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
     try:
-        _save(image, partial, WRITABLE_PHOTO_SUFFIXES[target.suffix.lower()])
-        os.replace(partial, target)
+        _save(image, path, WRITABLE_PHOTO_SUFFIXES[suffix.lower()])
     except OSError as error:
-        raise write_error(target, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise write_error(path, error) from error
 
 
 def _save(image: np.ndarray, path: Path, kind: str) -> None:

@@ -1,14 +1,24 @@
-"""Run an iterator in a thread of its own, a few items ahead of its consumer."""
+"""Run iterators in threads of their own, a few items ahead of their consumers.
+
+The stages of a film are such iterators, each in the thread of the next but one. An error in any of them ends
+all of them: a thread that went on while the interpreter ends would abort the process.
+"""
 
 from __future__ import annotations
 
-import queue
+import atexit
 import threading
+import weakref
+from collections import deque
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TypeVar
+from types import TracebackType
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+
+_POLL_SECONDS = 0.5  # on Windows a wait without an end cannot be interrupted by Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -18,7 +28,90 @@ class _End:
     error: BaseException | None
 
 
-_POLL_SECONDS = 0.1  # how often a blocked thread looks whether it should stop
+class _Closed(BaseException):
+    """The channel is closed: the work is over. No error, so no stage may take it for one."""
+
+
+class _Channel(Generic[Item]):
+    """A queue of bounded length that can be closed from either side."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._items: deque[Item] = deque()
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def put(self, item: Item) -> None:
+        with self._changed:
+            while len(self._items) >= self._size and not self._is_closed:
+                self._changed.wait(_POLL_SECONDS)
+            if self._is_closed:
+                raise _Closed
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def get(self) -> Item:
+        with self._changed:
+            while not self._items and not self._is_closed:
+                self._changed.wait(_POLL_SECONDS)
+            if self._is_closed:
+                raise _Closed
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._items.clear()
+            self._changed.notify_all()
+
+
+class StageThreads:
+    """The threads of a chain of iterators; use it in a `with` statement.
+
+    Leaving it stops them all, whichever waits for which, closes their iterators there and waits for them.
+    """
+
+    def __init__(self) -> None:
+        self._channels: list[_Channel] = []
+        self._threads: list[threading.Thread] = []
+        _LIVING.add(self)
+
+    def __enter__(self) -> StageThreads:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the threads and wait for them; a consumer in another thread ends, too."""
+        with ExitStack() as stack:
+            for thread in self._threads:
+                stack.callback(_join, thread)  # each, even if a second interrupt ends the wait for another
+            for channel in self._channels:
+                channel.close()
+
+    def prefetch(self, items: Iterator[Item], *, ahead: int = 2) -> Iterator[Item]:
+        """Run an iterator in a thread of its own; returns its items, and raises what it raises.
+
+        Args:
+            items: The iterator; generators are closed in the thread when it ends.
+            ahead: How many items may wait, which bounds the memory.
+        """
+        channel: _Channel[Item | _End] = _Channel(ahead)
+        thread = threading.Thread(
+            target=_hand_over, args=(items, channel), name="spatialdreamer-prefetch", daemon=True
+        )
+        self._channels.append(channel)
+        self._threads.append(thread)
+        thread.start()
+        return _take(channel)
 
 
 def prefetch(items: Iterator[Item], *, ahead: int = 2) -> Generator[Item, None, None]:
@@ -31,42 +124,58 @@ def prefetch(items: Iterator[Item], *, ahead: int = 2) -> Generator[Item, None, 
         items: The iterator; generators are closed in the thread when it ends.
         ahead: How many items may wait, which bounds the memory.
     """
-    ready: queue.Queue[Item | _End] = queue.Queue(maxsize=ahead)
-    stop = threading.Event()
+    with StageThreads() as threads:
+        yield from threads.prefetch(items, ahead=ahead)
 
-    def put(value: Item | _End) -> None:
-        while not stop.is_set():
-            try:
-                ready.put(value, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
-            return
 
-    def work() -> None:
-        error: BaseException | None = None
+_LIVING: weakref.WeakSet[StageThreads] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Stop what still runs when the interpreter ends, such as a server that is closed during a conversion."""
+    for threads in list(_LIVING):
+        threads.stop()
+
+
+def _hand_over(items: Iterator[Item], channel: _Channel[Item | _End]) -> None:
+    """Do the work of a thread."""
+    error: BaseException | None = None
+    try:
         try:
             for item in items:
-                put(item)
-                if stop.is_set():
-                    break
-        except BaseException as caught:
-            error = caught
+                channel.put(item)
         finally:
             close = getattr(items, "close", None)
             if close is not None:
                 close()
-        put(_End(error))
-
-    thread = threading.Thread(target=work, name="spatialdreamer-prefetch", daemon=True)
-    thread.start()
+    except _Closed:
+        return
+    except BaseException as caught:
+        error = caught
     try:
-        while True:
-            value = ready.get()
-            if isinstance(value, _End):
-                if value.error is not None:
-                    raise value.error
-                return
-            yield value
+        channel.put(_End(error))
+    except _Closed:
+        pass
     finally:
-        stop.set()
-        thread.join()
+        del error  # its traceback holds this frame, and with it all that the stages hold
+
+
+def _take(channel: _Channel[Item | _End]) -> Iterator[Item]:
+    """Yield what a thread hands over, and raise its error."""
+    while True:
+        value = channel.get()
+        if isinstance(value, _End):
+            if value.error is None:
+                return
+            try:
+                raise value.error
+            finally:
+                del value
+        yield value
+
+
+def _join(thread: threading.Thread) -> None:
+    """Wait for a thread, in a way that can be interrupted on Windows."""
+    while thread.is_alive():
+        thread.join(_POLL_SECONDS)

@@ -2,15 +2,147 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
+from pathlib import Path
+from types import TracebackType
+
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import one_line
 from ..stereo import anaglyph
+from .color import to_8_bit
+from .output import OutputFile
+from .photo import WRITABLE_PHOTO_SUFFIXES, save_photo
+from .reader import VideoFrame
+from .stages import Rendered, to_tensor
+
+_log = logging.getLogger(__name__)
 
 _TILE_WIDTH = 640  # px
 _CAPTION_HEIGHT = 28  # px
+
+
+class MiddleSheet:
+    """The contact sheet of a film's middle frame, or of the one next to it that there was.
+
+    That it can be written is checked on entering; what fails later costs the sheet alone, and is said in the
+    log.
+
+    Args:
+        path: The file to be written, or None: no sheet.
+        index: The middle frame by the film's stated number of frames, which may be too large.
+        inputs: Files and folders that are read meanwhile, and the file that is written.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        *,
+        index: int,
+        inputs: Collection[str | Path] = (),
+        overwrite: bool = False,
+    ) -> None:
+        self._file = None
+        if path is not None:
+            self._file = OutputFile(
+                path, suffixes=WRITABLE_PHOTO_SUFFIXES, inputs=inputs, overwrite=overwrite, name="preview"
+            )
+        self._index = index
+        self._latest: tuple[np.ndarray, np.ndarray, Rendered] | None = None
+        self._sheet: np.ndarray | None = None  # [H', W', 3] uint8
+
+    def __enter__(self) -> MiddleSheet:
+        if self._file is not None:
+            self._file.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.discard()
+
+    def offer(
+        self,
+        index: int,
+        left: np.ndarray,  # [H, W, 3] uint8 or uint16
+        right: np.ndarray,  # [H, W, 3], of the same type
+        rendered: Rendered,
+    ) -> None:
+        """Take the next frame, with its black bars; the middle one is drawn."""
+        if self._file is None or index > self._index:
+            return
+        self._latest = left, right, rendered
+        if index == self._index:
+            self._draw()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is to be a sheet."""
+        return self._file is not None
+
+    def give(
+        self,
+        sheet: np.ndarray | None,  # [H', W', 3] uint8
+    ) -> None:
+        """Take a sheet that is drawn already."""
+        self._sheet = sheet
+
+    def write(self, *, film_ended: bool = False) -> None:
+        """Write the sheet if it is drawn and not written yet; at the film's end draw the nearest frame."""
+        if film_ended:
+            self._draw()
+        if self._sheet is None or self._file is None:
+            return
+        sheet, file, self._sheet = self._sheet, self._file, None
+        try:
+            save_photo(file.partial, sheet, suffix=file.path.suffix)
+            file.commit()
+        except Exception as error:
+            _log.warning("the preview is left out: %s", one_line(error))
+
+    def _draw(self) -> None:
+        """Draw the latest frame, once."""
+        if self._latest is None:
+            return
+        (left, right, rendered), self._latest = self._latest, None
+        frame, view = rendered.analysed.frame, rendered.views[-1]
+        warped = view.image * (view.hole < 0.5)  # it has been filled in place
+        try:
+            pictures = left, right, _in_frame(to_image(warped, left.dtype), frame)
+            left_tensor, right_tensor, warped = (
+                to_tensor(to_8_bit(picture, frame.color), view.hole.device) for picture in pictures
+            )
+            depth, hole = (
+                torch.from_numpy(_in_frame(values[0].cpu().numpy(), frame))[None]
+                for values in (rendered.depth, view.hole)
+            )
+            self._sheet = preview_sheet(left_tensor, right_tensor, depth=depth, hole=hole, warped=warped)
+        except Exception as error:
+            _log.warning("the preview is left out: %s", one_line(error))
+
+
+def _in_frame(
+    picture: np.ndarray,  # [h, w] or [h, w, C]
+    frame: VideoFrame,
+) -> np.ndarray:  # [H, W] or [H, W, C]
+    """Put what belongs to the picture where it lies in a frame with black bars, which are 0."""
+    if frame.surround is None:
+        return picture
+    whole = np.zeros((*frame.surround.frame.shape[:2], *picture.shape[2:]), picture.dtype)
+    whole[frame.surround.box.slices] = picture
+    return whole
 
 
 def preview_sheet(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +16,9 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from ..checks import InputError, check_choice
+from ..memory import is_out_of_memory, out_of_memory_error
 from .color import ColorConverter, ColorInfo
-from .output import check_output_path, partial_path_for, write_error
+from .output import OutputFile, write_error
 from .probe import VideoInfo
 from .stream_copy import EXTRAS, SOUND, StreamCopy
 
@@ -64,9 +64,12 @@ class VideoWriter:
         metadata: Tags of the file, any names.
         stream_metadata: Tags of the video stream, such as `stereo_mode` in Matroska.
         codec_options: Further options of the encoder; they override `crf` and `preset`.
+        overwrite: Whether an existing file may be replaced in the end.
+        inputs: Files and folders that are read meanwhile beside `source` and `audio_from`, and so must not
+            be the output.
 
     Raises:
-        InputError: If the file cannot be written or the container cannot hold a codec.
+        InputError: If the file exists, is an input or cannot be written, or cannot hold a codec.
     """
 
     def __init__(
@@ -91,9 +94,12 @@ class VideoWriter:
         metadata: Mapping[str, str] | None = None,
         stream_metadata: Mapping[str, str] | None = None,
         codec_options: Mapping[str, str] | None = None,
+        overwrite: bool = False,
+        inputs: Collection[str | Path] = (),
     ) -> None:
-        self.path = check_output_path(path, suffixes=VIDEO_CONTAINERS, input_path=audio_from)
-        self._partial = partial_path_for(self.path)
+        files = (audio_from, extras_from, None if source is None else source.path)
+        read = (*inputs, *(file for file in files if file is not None))
+        self._file = OutputFile(path, suffixes=VIDEO_CONTAINERS, inputs=read, overwrite=overwrite)
         self._container_name = VIDEO_CONTAINERS[self.path.suffix.lower()]
         if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
             raise InputError(
@@ -131,7 +137,13 @@ class VideoWriter:
         self._container: OutputContainer | None = None
         self._copies: list[StreamCopy] = []
 
+    @property
+    def path(self) -> Path:
+        """The file's path; in the end one with a number if something else took the name during the work."""
+        return self._file.path
+
     def __enter__(self) -> VideoWriter:
+        self._file.__enter__()
         try:
             self._open()
         except OSError as error:
@@ -215,7 +227,7 @@ class VideoWriter:
         movflags = "+faststart+use_metadata_tags" if self._metadata else "+faststart"
         options = {"movflags": movflags} if self._container_name in _MP4_FAMILY else {}
         self._container = av.open(
-            str(self._partial), "w", format=self._container_name, container_options=options
+            str(self._file.partial), "w", format=self._container_name, container_options=options
         )
         self._container.metadata.update(self._metadata)
         self._stream = self._add_video_stream(self._container)
@@ -241,6 +253,8 @@ class VideoWriter:
             assert isinstance(stream, VideoStream), self._codec
             self._configure(stream)
         except (ValueError, av.error.FFmpegError) as error:
+            if is_out_of_memory(error):
+                raise out_of_memory_error(error) from error
             raise InputError(
                 f"codec must be able to encode {self._width}x{self._height} {self._pixel_format} for "
                 f"{self.path.suffix}, got {self._codec!r} with {self._options} ({error}); "
@@ -290,20 +304,23 @@ class VideoWriter:
             copy.write_until(None)
             copy.close()
         self._container.close()
-        os.replace(self._partial, self.path)
+        self._container = None
+        self._file.commit()
+        self._file.discard()
 
     def _discard(self) -> None:
         """Close everything and remove the temporary file."""
         with contextlib.suppress(OSError):
-            self._partial.unlink()  # where an open file can be unlinked, closing need not complete it
-        for copy in self._copies:
-            copy.close()
-        if self._container is not None:
-            with contextlib.suppress(Exception):  # the error that led here is the one to report
-                self._container.close()
-            self._container = None
-        with contextlib.suppress(OSError):
-            self._partial.unlink()
+            self._file.partial.unlink()  # where an open file can be unlinked, closing need not complete it
+        try:
+            for copy in self._copies:
+                copy.close()
+            if self._container is not None:
+                with contextlib.suppress(Exception):  # the error that led here is the one to report
+                    self._container.close()
+                self._container = None
+        finally:
+            self._file.discard()
 
 
 def _video_encoders() -> set[str]:

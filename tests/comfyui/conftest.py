@@ -37,7 +37,10 @@ def comfyui():
 def comfy_server(comfyui, tmp_path_factory):
     from .server import PACK, ComfyServer, import_failure
 
-    with ComfyServer(tmp_path_factory.mktemp("comfyui")) as server:
+    base = tmp_path_factory.mktemp("comfyui")
+    (base / "custom_nodes").mkdir()
+    shutil.copyfile(FOLDER / "fault_nodes.py", base / "custom_nodes" / "fault_nodes.py")
+    with ComfyServer(base) as server:
         failure = import_failure(server.log(), PACK)
         assert not failure, f"the pack does not load:\n{failure}"
         yield server

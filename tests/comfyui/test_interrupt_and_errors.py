@@ -65,6 +65,25 @@ def test_interrupting_a_conversion_leaves_no_file_and_the_next_one_works(comfy_s
     assert len(output_videos(comfy_server.run(convert_prompt(short)))) == 1
 
 
+@pytest.mark.parametrize("frame", [7, *(pytest.param(frame, marks=pytest.mark.slow) for frame in (0, 1, 11))])
+def test_a_stage_that_fails_leaves_nothing_and_the_next_conversion_works(comfy_server, tmp_path, frame):
+    clip = comfy_server.upload(write_clip(tmp_path / "twelve.mp4", frames=12, width=96, height=64))
+    for stage in ("decode", "flow", "depth", "disparity", "warp", "refine", "fill", "pack", "encode"):
+        prompt = convert_prompt(clip, video=["3", 0], filename_prefix="failed/film")
+        prompt["3"] = {
+            "class_type": "TestsFailAt",
+            "inputs": {"video": ["1", 0], "stage": stage, "frame": frame},
+        }
+        said = failure(comfy_server, prompt)
+        expected = "memory must suffice for the work" if frame == 1 else f"{stage} broke at {frame}"
+        assert expected in said
+        left = [path for path in (comfy_server.base / "output" / "failed").rglob("*") if path.is_file()]
+        assert left == []
+        look = {"1": {"class_type": "TestsOpenThings", "inputs": {}}}
+        assert comfy_server.run(look).get("1", {}).get("open", []) == []
+    assert len(output_videos(comfy_server.run(convert_prompt(clip)))) == 1
+
+
 @pytest.mark.parametrize(
     ("inputs", "named"),
     [({"divergence": 35.0}, "divergence"), ({"convergence": -1.0}, "convergence"), ({"crf": 60}, "crf")],

@@ -1,9 +1,13 @@
 """The command line as users meet it: exit codes and messages, in processes of their own where it matters."""
 
+import io
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -113,3 +117,133 @@ def test_unwritable_output(tmp_path):
     process = run("convert", tmp_path / "photo.png", "-o", tmp_path / "file" / "out.png")
     assert process.returncode == 2
     assert "output must be writable" in process.stderr
+
+
+def write_photo(path):
+    Image.fromarray(np.full((16, 24, 3), 90, np.uint8)).save(path)
+    return path
+
+
+def test_a_folder_is_told_by_its_separator_even_with_a_dot(tmp_path, monkeypatch, capsys):
+    write_photo(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    assert main(["convert", "photo.png", "-o", f"out.v2{os.sep}", "--depth", "builtin", "--quiet"]) == 0
+    assert (tmp_path / "out.v2" / "photo_LRF_Full_SBS.png").exists()
+    printed = Path("out.v2", "photo_LRF_Full_SBS.png")
+    assert capsys.readouterr().out == f"{printed} (1 frame)\n"
+
+
+def test_an_output_that_exists_needs_overwrite(tmp_path, capsys):
+    photo, out = write_photo(tmp_path / "photo.png"), tmp_path / "out.png"
+    arguments = ["convert", str(photo), "-o", str(out), "--depth", "builtin", "--quiet"]
+    out.write_bytes(b"old")
+    assert main(arguments) == 2
+    assert "must be a new file" in capsys.readouterr().err
+    assert out.read_bytes() == b"old"
+    assert main([*arguments, "--overwrite"]) == 0
+    assert Image.open(out).size == (48, 16)
+
+
+def test_an_output_that_exists_is_refused_before_anything_is_downloaded(tmp_path, own_models, capsys):
+    photo, out = write_photo(tmp_path / "photo.png"), tmp_path / "out.png"
+    out.write_bytes(b"old")
+    arguments = ["convert", str(photo), "-o", str(out), "--depth", "midas", "--download", "--quiet"]
+    assert main(arguments) == 2
+    assert "must be a new file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["mps", "foo", "cuda:99", "cpu:", "meta", ""])
+def test_an_unknown_device_gives_one_line(tmp_path, capsys, device):
+    photo = write_photo(tmp_path / "photo.png")
+    assert main(["convert", str(photo), "-o", str(tmp_path / "out.png"), "--device", device]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "spatialdreamer: device must be auto or one that is supported and in this machine"
+    )
+    assert error.count("\n") == 1
+
+
+def test_a_wrong_option_gives_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["convert", "clip.mp4", "--format", "vr360"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("spatialdreamer convert: argument --format: invalid choice: 'vr360'")
+    assert error.count("\n") == 1
+
+
+def test_a_bar_that_fails_costs_nothing(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("no terminal")
+
+    monkeypatch.setattr("tqdm.tqdm", fail)
+    photo = write_photo(tmp_path / "photo.png")
+    assert main(["convert", str(photo), "-o", str(tmp_path / "out.png"), "--depth", "builtin"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("redirection", "exit_code"),
+    [
+        (">&- 2>&- <&-", 0),
+        pytest.param(">/dev/full 2>/dev/full", 0, marks=pytest.mark.slow),
+        pytest.param("2>&1 | :", 0, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell's redirections")
+def test_closed_full_and_broken_streams_lose_no_film(tmp_path, redirection, exit_code):
+    out = tmp_path / "out.mp4"
+    command = f"{sys.executable} -m spatialdreamer_core.cli convert {DEMO} -o {out} --end 0.2 --depth builtin"
+    script = f"set -o pipefail; {command} {redirection}"
+    process = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout, process.stderr) == (exit_code, "", "")
+    with av.open(str(out)) as container:
+        assert len(list(container.decode(video=0))) > 1
+    assert os.listdir(tmp_path) == ["out.mp4"]
+
+
+def test_letters_that_a_stream_cannot_print_are_escaped(tmp_path, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    photo = write_photo(tmp_path / "photo.png")
+    assert (
+        main(["convert", str(photo), "-o", str(tmp_path / "立体.png"), "--depth", "builtin", "--quiet"]) == 0
+    )
+    stream.flush()
+    assert b"\\u7acb\\u4f53.png (1 frame)" in stream.buffer.getvalue()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize(("number", "exit_code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_in_the_first_second_gives_one_line(tmp_path, number, exit_code):
+    command = [sys.executable, "-X", "importtime", "-m", "spatialdreamer_core.cli", "convert", str(DEMO)]
+    with subprocess.Popen(
+        [*command, "-o", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        for line in process.stderr:  # wait until the import of torch has begun
+            if "torch._" in line:
+                break
+        process.send_signal(getattr(signal, number))
+        rest = [line for line in process.stderr if not line.startswith("import time:")]
+    assert rest == [f"spatialdreamer: interrupted by {number}; no partial file was left\n"]
+    assert process.returncode == exit_code
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="no limit on addresses there")
+@pytest.mark.parametrize(
+    "kilobytes",
+    [300_000, 1_000_000, *(pytest.param(n, marks=pytest.mark.slow) for n in (1_600_000, 1_800_000))],
+)
+def test_too_little_memory_is_one_sentence(tmp_path, kilobytes):
+    command = f"{sys.executable} -m spatialdreamer_core.cli convert {DEMO} -o {tmp_path} --end 1 --quiet"
+    process = subprocess.run(
+        ["bash", "-c", f"ulimit -v {kilobytes}; exec {command}"], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 2, process.stderr
+    line = process.stderr.splitlines()[-1]
+    assert line.startswith(("spatialdreamer: the limit on memory (ulimit -v)", "spatialdreamer: memory must"))
+    assert "Traceback" not in process.stderr
+    assert os.listdir(tmp_path) == []

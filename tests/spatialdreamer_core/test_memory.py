@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.memory import attempt, free_memory, is_out_of_memory, require_memory
+from spatialdreamer_core.memory import (
+    attempt,
+    free_memory,
+    is_out_of_memory,
+    require_memory,
+    telling_of_memory,
+)
 
 
 def test_out_of_memory_is_told_from_other_errors():
@@ -21,6 +27,9 @@ def test_out_of_memory_is_told_from_other_errors():
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
         "UR error: UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY",
+        "can't start new thread",
+        "[Errno 11] Resource temporarily unavailable",
+        "libtorch_cpu.so: failed to map segment from shared object",
         "Could not allocate tensor. There is not enough GPU video memory available!",
     ):
         assert is_out_of_memory(RuntimeError(text))
@@ -31,6 +40,16 @@ def test_an_attempt_gives_none_when_memory_does_not_suffice():
     assert attempt(lambda: torch.empty(10**15)) is None
     with pytest.raises(RuntimeError, match="size of tensor"):
         attempt(lambda: torch.zeros(2) + torch.zeros(3))
+
+
+def test_running_out_of_memory_is_told_with_a_remedy():
+    with pytest.raises(InputError, match=r"memory must suffice for the work, got .*close other programs"):
+        with telling_of_memory():
+            torch.empty(10**15)
+    for error in (InputError("not enough memory"), RuntimeError("broken")):
+        with pytest.raises(type(error)) as caught, telling_of_memory():
+            raise error
+        assert caught.value is error
 
 
 def test_free_memory_is_a_part_of_the_machines():

@@ -37,7 +37,12 @@ def clip(make_video):
 def convert_and_split(clip, folder, **settings):
     """Convert with everything in front of the screen; return the left and the right view, [F, H, W, 3]."""
     output = folder / "out.mp4"
-    convert(clip, output, ConvertConfig(divergence=5, convergence=0, depth="builtin", crf=8, **settings))
+    convert(
+        clip,
+        output,
+        ConvertConfig(divergence=5, convergence=0, depth="builtin", crf=8, **settings),
+        overwrite=True,
+    )
     with av.open(str(output)) as container:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     return frames[:, :, :WIDTH].astype(int), frames[:, :, WIDTH:].astype(int)

@@ -41,3 +41,22 @@ def test_unknown_choices_are_refused():
         output_path_for("a.mp4", format="sbs")
     with pytest.raises(InputError, match=r"container must be one of .*, got 'mp4'"):
         output_path_for("a.mp4", format="half_sbs", container="mp4")
+
+
+def test_films_and_photos_of_one_name_fit_into_one_folder(tmp_path):
+    for name in ("m.mp4", "m.mkv", "M.avi", "m.srt", "m.png", "m.bmp", "m.jpg", "alone.mkv", "alone.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    names = {
+        name: output_path_for(tmp_path / name, format="full_sbs", folder="out").name
+        for name in ("m.mp4", "m.mkv", "M.avi", "m.png", "m.bmp", "m.jpg", "alone.mkv", "alone.jpg")
+    }
+    assert names == {
+        "m.mp4": "m_LRF_Full_SBS.mp4",
+        "m.mkv": "m.mkv_LRF_Full_SBS.mp4",
+        "M.avi": "M.avi_LRF_Full_SBS.mp4",
+        "m.png": "m_LRF_Full_SBS.png",
+        "m.bmp": "m.bmp_LRF_Full_SBS.png",
+        "m.jpg": "m_LRF_Full_SBS.jpg",
+        "alone.mkv": "alone_LRF_Full_SBS.mp4",
+        "alone.jpg": "alone_LRF_Full_SBS.jpg",
+    }

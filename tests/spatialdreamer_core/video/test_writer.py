@@ -221,7 +221,7 @@ def test_nothing_is_left_after_an_exception(make_video, tmp_path, failure, frame
     out.write_bytes(b"an older file")
 
     def work():
-        with VideoWriter(out, width=96, height=64, audio_from=source, **CLOCK) as writer:
+        with VideoWriter(out, width=96, height=64, audio_from=source, overwrite=True, **CLOCK) as writer:
             for index in range(frames):
                 writer.write(gray(index), index * 512)
             raise failure

@@ -1,0 +1,80 @@
+"""Nodes for the tests alone: one lets a stage of the next conversion fail, one tells what is left open.
+
+ComfyUI loads this file as a pack of its own; it finds ours among the loaded modules.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+_ORIGINAL: list = []
+
+
+def stage_clock() -> type:
+    """Find the pack's class through which all stages pass."""
+    name = next(name for name in sys.modules if name.endswith("spatialdreamer_core.video.clock"))
+    return sys.modules[name].StageClock
+
+
+class FailAt:
+    """Let a stage fail at a frame, once; the video passes."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "tests", "arm", ("VIDEO",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"video": ("VIDEO",), "stage": ("STRING", {}), "frame": ("INT", {})}}
+
+    @classmethod
+    def IS_CHANGED(cls, **_):
+        return float("nan")
+
+    def arm(self, video, stage: str, frame: int):
+        clock = stage_clock()
+        if not _ORIGINAL:
+            _ORIGINAL.append(clock.__call__)
+        count: dict[str, int] = {}
+
+        @contextmanager
+        def call(self, name):
+            count[name] = count.get(name, -1) + 1
+            with _ORIGINAL[0](self, name):
+                if name == stage and count[name] == frame:
+                    clock.__call__ = _ORIGINAL[0]
+                    raise MemoryError if frame == 1 else RuntimeError(f"{stage} broke at {frame}")
+                yield
+
+        clock.__call__ = call
+        return (video,)
+
+
+class OpenThings:
+    """Tell how many of the pack's threads run and which videos are open."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "tests", "look", (), True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    @classmethod
+    def IS_CHANGED(cls):
+        return float("nan")
+
+    def look(self):
+        threads = [thread.name for thread in threading.enumerate() if "spatialdreamer" in thread.name]
+        files = []
+        if sys.platform.startswith("linux"):
+            for link in Path("/proc/self/fd").iterdir():
+                try:
+                    files.append(os.readlink(link))
+                except OSError:
+                    continue
+        return {"ui": {"open": [*threads, *(file for file in files if ".mp4" in file or ".lock-" in file)]}}
+
+
+NODE_CLASS_MAPPINGS = {"TestsFailAt": FailAt, "TestsOpenThings": OpenThings}
