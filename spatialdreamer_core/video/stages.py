@@ -20,11 +20,11 @@ from torch.nn import functional as F
 from ..depth import DepthShaping, DepthStream, shape_depth, upsample_depth, working_frame
 from ..dvg import (
     depth_to_disparity,
-    forward_warp_with_disparity,
-    refine_one_mask,
     source_columns,
 )
 from ..dvg.eyes import Eye
+from ..dvg.forward import warp_frames
+from ..dvg.hole_masks import add_neighbours
 from ..fill import LOOK_AHEAD, FastFill, ViewFlow, ViewFrame, carry_flow, chain
 from ..flow import CutDetector, FlowEstimator, Motion, flow_confidence
 from ..stereo import FloatingWindow
@@ -178,7 +178,7 @@ def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
 
 def _render_view(frame: Placed, eye: Eye) -> View:
     """Warp one frame to one eye's view, and bring its disparity and motion there."""
-    view, hole, seen = forward_warp_with_disparity(frame.image[None], frame.disparity, eye=eye)
+    view, hole, seen = warp_frames(frame.image[None], frame.disparity, eye=eye)
     columns = source_columns(frame.small_disparity, eye=eye)
     motions = (frame.analysed.to_previous, frame.analysed.to_next)
     to_previous, to_next = (_carry(motion, columns) for motion in motions)
@@ -216,7 +216,7 @@ def _refine_frame(
                 for other, towards in ((previous, view.to_previous), (following, view.to_next))
                 if other is not None and towards is not None
             ]
-            hole = refine_one_mask(view.hole[None], neighbours)
+            hole = add_neighbours(view.hole[None], neighbours)
             views.append(replace(view, hole=hole[0]))
         return replace(current, views=tuple(views))
 
