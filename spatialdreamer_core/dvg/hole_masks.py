@@ -25,10 +25,10 @@ from torch.nn import functional as F
 
 from ..checks import InputError, check_choice
 from ..contracts import check_call, working_dtype
-from ..flow import flow_confidence
+from ..flow.consistency import compare_flows
 from .eyes import Eye
 from .marked import marked_pixels
-from .zbuffer import source_columns, take_columns
+from .zbuffer import find_columns, take_columns
 
 NEIGHBOURS = ("both", "previous")
 
@@ -66,11 +66,11 @@ def refine_hole_mask(
         flow_forward=flow_forward,
         flow_backward=flow_backward,
     )
-    confidence_forward = flow_confidence(flow_forward, flow_backward)
-    confidence_backward = flow_confidence(flow_backward, flow_forward)
+    confidence_forward = compare_flows(flow_forward, flow_backward)
+    confidence_backward = compare_flows(flow_backward, flow_forward)
     refined = []
     for t in range(len(hole)):
-        columns = source_columns(disparity[t : t + 1], eye=eye)
+        columns = find_columns(disparity[t : t + 1], eye=eye)
         others = []
         if t > 0:
             others.append(

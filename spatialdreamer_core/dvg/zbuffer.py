@@ -29,6 +29,11 @@ def source_columns(
         InputError: If the disparity breaks its rule (`contracts.TABLE`) or the eye is unknown.
     """
     check_call("source_columns", disparity=disparity)
+    return find_columns(disparity, eye=eye)
+
+
+def find_columns(disparity: Tensor, *, eye: Eye = "right") -> Tensor:
+    """Do as `source_columns`, for disparity that is known to be right."""
     sign = eye_sign(eye)
     frames, _, height, width = disparity.shape
     column = torch.arange(width, device=disparity.device, dtype=torch.int32)

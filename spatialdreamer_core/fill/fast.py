@@ -19,12 +19,12 @@ from torch import Tensor
 from ..checks import InputError, check_type
 from ..contracts import check_call, working_dtype
 from ..dvg.eyes import Eye, eye_sign
-from ..dvg.zbuffer import source_columns, take_columns
-from ..flow import flow_confidence
+from ..dvg.zbuffer import find_columns, take_columns
+from ..flow.consistency import compare_flows
 from .runs import find_runs
 from .search import BackgroundSearch, SeenFrame
 from .spatial import fill_from_background
-from .views import ViewFlow, ViewFrame, carry_flow
+from .views import ViewFlow, ViewFrame, bring_flow
 
 LOOK_AHEAD = 3  # frames in which a hole's background is looked for
 
@@ -212,17 +212,17 @@ def _prepare(
     """Gather what belongs to frame t of a clip."""
     if disparity is None:
         return _Prepared(ViewFrame(view[t], hole[t], None), None, None)
-    columns = source_columns(disparity[t : t + 1], eye=eye)
+    columns = find_columns(disparity[t : t + 1], eye=eye)
     frame = ViewFrame(view[t], hole[t], take_columns(disparity[t : t + 1], columns)[0])
     to_previous = to_next = None
     if flow is not None:
         forward, backward = flow
         if t > 0:
             there, back = backward[t - 1 : t], forward[t - 1 : t]
-            to_previous = carry_flow(there, flow_confidence(there, back), columns)
+            to_previous = bring_flow(there, compare_flows(there, back), columns)
         if t + 1 < len(view):
             there, back = forward[t : t + 1], backward[t : t + 1]
-            to_next = carry_flow(there, flow_confidence(there, back), columns)
+            to_next = bring_flow(there, compare_flows(there, back), columns)
     return _Prepared(frame, to_previous, to_next)
 
 

@@ -37,5 +37,10 @@ def carry_flow(
         InputError: If a tensor breaks its rule (`contracts.TABLE`).
     """
     check_call("carry_flow", flow=flow, confidence=confidence, columns=columns)
+    return bring_flow(flow, confidence, columns)
+
+
+def bring_flow(flow: Tensor, confidence: Tensor, columns: Tensor) -> ViewFlow:
+    """Do as `carry_flow`, for what is known to be right."""
     carried = take_columns(torch.cat([flow, confidence.to(flow.dtype)], dim=1), columns)[0]
     return ViewFlow(carried[:2], carried[2:])

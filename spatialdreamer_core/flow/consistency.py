@@ -42,6 +42,11 @@ def flow_confidence(
     check_range("beta", beta, 0, 1e12)
     if not len(flow):
         return flow.new_zeros(flow.shape[0], 1, *flow.shape[-2:])
+    return compare_flows(flow, flow_back, alpha=alpha, beta=beta)
+
+
+def compare_flows(flow: Tensor, flow_back: Tensor, *, alpha: float = 0.01, beta: float = 0.5) -> Tensor:
+    """Do as `flow_confidence`, for flows that are known to be right."""
     dtype = working_dtype(flow)
     flow, flow_back, given = flow.to(dtype), flow_back.to(dtype), flow.dtype
     back = look_up(flow_back, flow)

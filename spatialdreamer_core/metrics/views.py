@@ -68,7 +68,7 @@ def sharpness(
         InputError: If a tensor breaks its rule (`contracts.TABLE`).
     """
     check_call("sharpness", result=result, truth=truth, mask=mask)
-    result, truth = result.float(), truth.float()
+    result, truth = result.detach().float(), truth.detach().float()
     outside = (mask < 0.5).float()
     inner = F.max_pool2d(outside, 5, stride=1, padding=2) < 0.5
     return float(_mean_gradient(result, inner) / _mean_gradient(truth, inner))
