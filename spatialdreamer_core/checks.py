@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-import numbers
+import math
 import types
+from collections.abc import Sequence
 from dataclasses import fields
+from numbers import Integral, Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import torch
 from torch import Tensor
 
 _DEPTH_TOLERANCE = 1e-3  # overshoot of [0, 1] that resampling may leave
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class InputError(ValueError):
     """A mistake in the input; its text is for the user (rule, value, remedy) and needs no traceback."""
+
+
+def check_tensor(name: str, value: object, *, allow_8_bit: bool = False) -> None:
+    """Check that a value is an ordinary tensor of floats: no array, no 8-bit float, not sparse, not `meta`.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if not isinstance(value, Tensor):
+        raise InputError(
+            f"`{name}` must be a tensor, got {type(value).__name__}; convert arrays by torch.from_numpy"
+        )
+    if value.is_nested or value.layout != torch.strided or value.device.type == "meta":
+        kind = "nested" if value.is_nested else f"{value.layout} on {value.device}"
+        raise InputError(f"`{name}` must be a dense tensor with values, got one that is {kind}; convert it")
+    if value.dtype not in FLOATS and not (allow_8_bit and value.dtype == torch.uint8):
+        rule = "floats or 8-bit values" if allow_8_bit else "floats"
+        raise InputError(
+            f"`{name}` must hold {rule}, got {value.dtype}; divide 8-bit values by 255, and convert others "
+            "by .float()"
+        )
 
 
 def check_video(
@@ -39,13 +64,12 @@ def check_video(
     Raises:
         InputError: If a rule is broken.
     """
+    check_tensor(name, video, allow_8_bit=allow_8_bit)
     if video.ndim != 4 or 0 in video.shape:
         raise InputError(
             f"`{name}` must be a video tensor [F, C, H, W] with at least one frame, "
             f"got shape {list(video.shape)}"
         )
-    if not (video.is_floating_point() or (allow_8_bit and video.dtype == torch.uint8)):
-        raise InputError(f"`{name}` must hold floats, got {video.dtype}; divide 8-bit values by 255")
     if channels is not None and video.shape[1] != channels:
         raise InputError(
             f"`{name}` must have {channels} channel(s), got {video.shape[1]} (shape {list(video.shape)})"
@@ -64,15 +88,29 @@ def check_video(
         )
 
 
-def check_range(name: str, value: float, low: float, high: float, unit: str = "") -> None:
+def check_range(
+    name: str, value: float, low: float, high: float, unit: str = "", *, whole: bool = False
+) -> None:
     """Check that a number lies in [low, high].
 
+    Args:
+        name: Option's name for the message.
+        value: The number.
+        low: Least value.
+        high: Largest value.
+        unit: For the message.
+        whole: Whether it must be a whole number.
+
     Raises:
-        InputError: If it does not, or is NaN.
+        InputError: If it does not, is NaN or no number.
     """
+    suffix = f" ({unit})" if unit else ""
+    if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name} must be a number from {low:g} to {high:g}{suffix}, got {value!r:.80}")
     if not low <= value <= high:
-        suffix = f" ({unit})" if unit else ""
-        raise InputError(f"{name} must be between {low:g} and {high:g}{suffix}, got {value:g}")
+        raise InputError(f"{name} must be between {low:g} and {high:g}{suffix}, got {float(value):g}")
+    if whole and value != math.floor(value):
+        raise InputError(f"{name} must be a whole number{suffix}, got {float(value):g}")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -81,8 +119,62 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     Raises:
         InputError: If it is not.
     """
-    if value not in choices:
-        raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r:.200}")
+
+
+def check_type(name: str, value: object, kind: type) -> None:
+    """Check that an argument is of the class that it must be of.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if not isinstance(value, kind):
+        raise InputError(f"`{name}` must be a {kind.__name__}, got {type(value).__name__}")
+
+
+def check_size(name: str, size: object) -> None:
+    """Check that a value is a picture's (height, width): two whole numbers above 0.
+
+    Raises:
+        InputError: If it is not.
+    """
+    sides = list(size) if isinstance(size, (tuple, list, torch.Size)) else []
+    if len(sides) != 2 or not all(isinstance(s, (int, np.integer)) and 0 < s < 2**31 for s in sides):
+        raise InputError(f"{name} must be (height, width), two whole numbers above 0, got {size!r:.80}")
+
+
+def check_cuts(cuts: Sequence[int], frames: int) -> None:
+    """Check that each cut is the number of a frame.
+
+    Raises:
+        InputError: If one is not.
+    """
+    if not all(isinstance(cut, (int, np.integer)) and 0 <= cut < frames for cut in cuts):
+        raise InputError(
+            f"`cuts` must lie between 0 and {frames - 1} for {frames} frames, got {list(cuts)!r:.200}; "
+            "use find_cuts on the same frames"
+        )
+
+
+def check_picture(
+    name: str, picture: object, *, channels: int | None = 3, allow_16_bit: bool = False
+) -> None:
+    """Check that an array is an 8-bit (or 16-bit) picture, [H, W, channels], or [H, W] for None.
+
+    Raises:
+        InputError: If it is not.
+    """
+    shape = "[H, W]" if channels is None else f"[H, W, {channels}]"
+    dtypes = ("uint8", "uint16") if allow_16_bit else ("uint8",)
+    if not isinstance(picture, np.ndarray) or picture.dtype not in dtypes:
+        got = picture.dtype if isinstance(picture, np.ndarray) else type(picture).__name__
+        kinds = " or ".join(dtypes)
+        raise InputError(f"`{name}` must be a NumPy array {shape} of {kinds}, got {got}; convert it first")
+    if picture.ndim != (2 if channels is None else 3) or 0 in picture.shape:
+        raise InputError(f"`{name}` must be a picture {shape}, got shape {list(picture.shape)}")
+    if channels is not None and picture.shape[2] != channels:
+        raise InputError(f"`{name}` must have {channels} channels, got {picture.shape[2]}; convert it to RGB")
 
 
 def check_finite(name: str, value: Tensor, remedy: str) -> None:
@@ -91,6 +183,7 @@ def check_finite(name: str, value: Tensor, remedy: str) -> None:
     Raises:
         InputError: If it does, with the count of such values and the remedy.
     """
+    value = value.detach()
     extremes = torch.stack(value.aminmax()) if value.numel() else value  # NaN is the least and the largest
     if not bool(extremes.isfinite().all()):
         count = int((~value.isfinite()).sum())
@@ -109,7 +202,7 @@ def check_inverse_depth(depth: Tensor) -> None:
         InputError: If its shape is wrong, a value is not finite, or one is clearly outside [0, 1].
     """
     check_video("depth", depth, channels=1)
-    low, high = (float(bound) for bound in depth.aminmax())
+    low, high = (float(bound) for bound in depth.detach().aminmax())
     if not (low >= -_DEPTH_TOLERANCE and high <= 1 + _DEPTH_TOLERANCE):  # NaN is neither
         check_finite("depth", depth, "repair the depth map or use another depth estimator")
         raise InputError(
@@ -141,7 +234,7 @@ def _is_a(value: Any, declared: Any) -> bool:
     if get_origin(declared) is Literal:
         return isinstance(value, type(get_args(declared)[0]))  # which of them is `check_choice`'s to say
     if declared in (float, int):
-        number = numbers.Real if declared is float else numbers.Integral  # NumPy's, too
+        number = Real if declared is float else Integral  # NumPy's, too
         return isinstance(value, number) and not isinstance(value, bool)
     return isinstance(value, get_origin(declared) or declared)
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bars import PictureBox, find_pictures
-from ..checks import InputError, check_finite, check_inverse_depth, check_range, check_video
+from ..checks import InputError, check_finite, check_picture, check_range, check_size
+from ..contracts import check_call
 from ..flow import CutDetector, dis_flow, estimate_flow, find_cuts, fit_size, resize_flow, to_rgb
 from .alignment import typical_range
 from .builtin import BuiltinDepth
@@ -33,7 +34,11 @@ GUIDE_RADIUS, GUIDE_EPSILON = 4, 1e-3  # pixels of the working size, and varianc
 
 
 def working_size(height: int, width: int) -> tuple[int, int]:
-    """Return the (height, width) at which films are analysed: the longer side at most 640 pixels."""
+    """Return the (height, width) at which films are analysed: the longer side at most 640 pixels.
+
+    Raises:
+        InputError: If a side is not a whole number above 0.
+    """
     return fit_size(height, width, longer_side=_WORKING_SIDE)
 
 
@@ -47,7 +52,11 @@ def working_frame(
     Args:
         image: The frame.
         levels: What each value of a 16-bit frame becomes in 8 bits; None keeps black and white.
+
+    Raises:
+        InputError: If it is no such array.
     """
+    check_picture("image", image, allow_16_bit=True)
     small = _shrink(image, working_size(*image.shape[:2]))
     if small.dtype == np.uint8:
         return small
@@ -90,26 +99,22 @@ def estimate_depth(
         Inverse depth in [0, 1], 1 = near, float32, on the frames' device; its edges lie on the frames' edges.
 
     Raises:
-        InputError: If a shape is wrong, a value is not finite, the estimator is unknown, `stability` is out
-            of range, only one flow is given, or a model cannot be loaded.
+        InputError: If a tensor breaks its rule (`contracts.TABLE`), the estimator is unknown, `stability` is
+            out of range, only one flow is given, or a model cannot be loaded.
     """
-    check_video("frames", frames, channels=3)
-    check_finite("frames", frames, "repair the frames, or check the node that made them")
+    check_call("estimate_depth", frames=frames, flow_forward=flow_forward, flow_backward=flow_backward)
     check_range("stability", stability, 0.0, MAX_STRENGTH)
     if (flow_forward is None) != (flow_backward is None):
         raise InputError(
             "flow_forward and flow_backward must be given together, got one; give both or neither"
         )
-    expected = [len(frames) - 1, 2, *frames.shape[-2:]]
-    for name, given in (("flow_forward", flow_forward), ("flow_backward", flow_backward)):
-        if given is not None and list(given.shape) != expected:
-            raise InputError(
-                f"`{name}` must be [F-1, 2, H, W] = {expected} for these frames, "
-                f"got {list(given.shape)}; use estimate_flow on the same frames"
-            )
     if isinstance(estimator, str):
         model = open_estimator(estimator, device=device or frames.device, download=download)
     else:
+        if not callable(getattr(estimator, "inverse_depth", None)):
+            raise InputError(
+                f"`estimator` must be a name or a model, got {type(estimator).__name__}; see load_model"
+            )
         model = estimator
     on_frame = on_frame or (lambda done: None)
     flow = None if flow_forward is None or flow_backward is None else (flow_forward, flow_backward)
@@ -250,7 +255,11 @@ def upsample_depth(
         size: The frame's size.
         guide: The frame. With it, edges move to the nearest edge of its colours, by up to 4 pixels of the
             working size, whatever size the depth has; None: they stay where they are.
+
+    Raises:
+        InputError: If the depth is no finite array [h, w], the size is none, or the guide has another one.
     """
+    _check_plane(depth, size, guide)
     height, width = size
     if guide is not None:
         small = working_size(height, width)
@@ -273,20 +282,33 @@ def guide_depth(
     estimator's, see `upsample_depth`.
 
     Raises:
-        InputError: If the depth is not finite or not in [0, 1], or there is not one for each frame.
+        InputError: If an argument breaks its rule (`contracts.TABLE`).
     """
-    check_inverse_depth(depth)
-    check_video("frames", frames, channels=3)
-    if len(depth) != len(frames):
-        raise InputError(
-            f"`depth` must have as many frames as `frames` ({len(frames)}), got {len(depth)}; "
-            "estimate it from the same frames"
-        )
+    check_call("guide_depth", frames=frames, depth=depth)
     result = depth.new_empty((len(frames), 1, *frames.shape[-2:]), dtype=torch.float32)
     for plane, frame, guided in zip(depth.detach().float().cpu(), frames, result, strict=True):
         picture = upsample_depth(plane[0].numpy(), frame.shape[-2:], guide=to_rgb(frame))
         guided[0] = torch.from_numpy(picture)
     return result
+
+
+def _check_plane(depth: np.ndarray, size: tuple[int, int], guide: np.ndarray | None) -> None:
+    """Check what `upsample_depth` is given."""
+    if not isinstance(depth, np.ndarray) or depth.ndim != 2 or 0 in depth.shape:
+        got = list(depth.shape) if isinstance(depth, np.ndarray) else type(depth).__name__
+        raise InputError(f"`depth` must be one frame's depth, a NumPy array [h, w], got {got}")
+    if depth.dtype not in (np.float32, np.float64):
+        raise InputError(f"`depth` must hold float32, got {depth.dtype}; convert it by .astype(np.float32)")
+    check_finite("depth", torch.from_numpy(np.ascontiguousarray(depth)), "repair the depth")
+    check_size("size", size)
+    if guide is None:
+        return
+    check_picture("guide", guide, allow_16_bit=True)
+    if tuple(guide.shape[:2]) != tuple(size):
+        raise InputError(
+            f"`guide` must have the size that is asked for ({size[1]}x{size[0]}), got "
+            f"{guide.shape[1]}x{guide.shape[0]}; give the frame that the depth belongs to"
+        )
 
 
 def _shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

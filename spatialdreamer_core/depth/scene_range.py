@@ -13,13 +13,15 @@ memory stays the same however long the scene is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..checks import InputError, check_finite, check_video
+from ..checks import InputError, check_cuts, check_finite, check_range, check_tensor
+from ..contracts import check_call
 
 _KEY_BITS = 18  # sign, 8 of the exponent, 9 of the mantissa
 _DROPPED_BITS = 32 - _KEY_BITS
@@ -58,6 +60,8 @@ class SceneRangeMeter:
     """
 
     def __init__(self, *, low_percentile: float = 2.0, high_percentile: float = 98.0) -> None:
+        check_range("low_percentile", low_percentile, 0, 100, "%")
+        check_range("high_percentile", high_percentile, 0, 100, "%")
         if not 0 <= low_percentile < high_percentile <= 100:
             raise InputError(
                 "low_percentile and high_percentile must satisfy 0 <= low < high <= 100, "
@@ -76,8 +80,12 @@ class SceneRangeMeter:
         """Count a frame's values, each `weight` times.
 
         Raises:
-            InputError: If a value is not finite.
+            InputError: If it is no tensor of floats, is empty, or a value is not finite.
         """
+        check_tensor("depth", depth)
+        if not depth.numel():
+            raise InputError(f"`depth` must have at least one pixel, got shape {list(depth.shape)}")
+        check_range("weight", weight, 1, 2**31, whole=True)
         check_finite("depth", depth, DEPTH_REMEDY)
         values = depth.detach().float().cpu().flatten()
         if self._centre is None:
@@ -150,9 +158,10 @@ def apply_scene_ranges(
     """Normalise each frame by its scene's range.
 
     Raises:
-        InputError: If the shape is wrong, a cut lies outside or there is not one range per scene.
+        InputError: If the depth breaks its rule (`contracts.TABLE`), a cut lies outside, there is not one
+            range per scene or one is not finite.
     """
-    check_video("depth", depth, channels=1)
+    check_call("apply_scene_ranges", depth=depth)
     check_cuts(cuts, len(depth))
     bounds = [0, *sorted(set(cuts) - {0}), len(depth)]
     if len(ranges) != len(bounds) - 1:
@@ -160,21 +169,10 @@ def apply_scene_ranges(
             f"`ranges` must hold one range per scene ({len(bounds) - 1}), got {len(ranges)}; "
             "use measure_scenes with the same cuts"
         )
+    if not all(math.isfinite(scene.low) and math.isfinite(scene.high) for scene in ranges):
+        raise InputError(f"`ranges` must be finite, got {list(ranges)!r:.200}; use measure_scenes")
     scenes = zip(ranges, bounds[:-1], bounds[1:], strict=True)
     return torch.cat([scene.normalise(depth[start:end]) for scene, start, end in scenes])
-
-
-def check_cuts(cuts: Sequence[int], frames: int) -> None:
-    """Check that each cut is the number of a frame.
-
-    Raises:
-        InputError: If one is not.
-    """
-    if not all(0 <= cut < frames for cut in cuts):
-        raise InputError(
-            f"`cuts` must lie between 0 and {frames - 1} for {frames} frames, got {list(cuts)}; "
-            "use find_cuts on the same frames"
-        )
 
 
 def _to_key(values: Tensor) -> Tensor:  # float32 -> int64 in [0, 2 ** _KEY_BITS)

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import InputError, check_inverse_depth, check_range, check_types
+from ..checks import InputError, check_range, check_type, check_types
+from ..contracts import check_call
 from .edges import dilate_foreground, snap_edges
 
 MAX_FOREGROUND_SCALE = 3.0
@@ -58,8 +59,8 @@ class DepthShaping:
         check_range("depth_gamma", self.gamma, MIN_GAMMA, MAX_GAMMA)
         check_range("depth_near", self.near, 0.0, 1.0)
         check_range("depth_far", self.far, 0.0, 1.0)
-        check_range("edge_width", self.edge_width, 0, MAX_EDGE_WIDTH, "px")
-        check_range("edge_dilation", self.edge_dilation, 0, MAX_EDGE_DILATION, "px")
+        check_range("edge_width", self.edge_width, 0, MAX_EDGE_WIDTH, "px", whole=True)
+        check_range("edge_dilation", self.edge_dilation, 0, MAX_EDGE_DILATION, "px", whole=True)
         if self.near - self.far < _LEAST_RANGE:
             raise InputError(
                 f"depth_near must be at least {_LEAST_RANGE:g} above depth_far ({self.far:g}), "
@@ -83,12 +84,13 @@ def shape_depth(
         Inverse depth, float32; `depth` itself where `shaping` changes nothing.
 
     Raises:
-        InputError: If a setting is out of range, or the depth is not finite or not in [0, 1].
+        InputError: If a setting is out of range or the depth breaks its rule (`contracts.TABLE`).
     """
+    check_type("shaping", shaping, DepthShaping)
     shaping.check()
+    check_call("shape_depth", depth=depth)
     if shaping == DepthShaping():
         return depth
-    check_inverse_depth(depth)
     depth = depth.float().clamp(0, 1)
     if shaping.edge_width or shaping.edge_dilation:
         depth = _snap_edges(depth, shaping.edge_width, shaping.edge_dilation)

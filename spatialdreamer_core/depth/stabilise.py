@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..checks import InputError, check_finite, check_range, check_video
-from ..flow import flow_confidence, sample_at_flow
+from ..checks import InputError, check_cuts, check_finite, check_range, check_tensor, check_type, check_video
+from ..flow import flow_confidence
+from ..flow.sampling import look_up
 from .alignment import SCALE_LIMIT, fit_scale_shift, frame_range
-from .scene_range import DEPTH_REMEDY, check_cuts
+from .scene_range import DEPTH_REMEDY
 
 DEFAULT_STRENGTH = 0.6
 MAX_STRENGTH = 0.95
@@ -89,7 +90,7 @@ class DepthStabiliser:
         if self._previous is None:
             return self._begin(current).reshape(depth.shape).clone()
         flow, trust = self._check_flow(current, flow_to_previous, confidence)
-        carried, foreign = sample_at_flow(self._previous, flow).split(1, dim=1)
+        carried, foreign = look_up(self._previous, flow).split(1, dim=1)
         carried = self._take_drift_back(carried)
         scale, shift = fit_scale_shift(current, carried, trust, scale_otherwise=self._scale)
         stable = aligned = scale * current + shift
@@ -133,6 +134,8 @@ class DepthStabiliser:
                 f"`depth` must keep its size within a scene, {list(self._previous.shape[-2:])}, got {size}; "
                 "resize it, or call reset() where another video begins"
             )
+        if flow is not None:
+            check_tensor("flow_to_previous", flow)
         if flow is None or list(flow.shape) != [2, *size]:
             got = "none" if flow is None else f"shape {list(flow.shape)}"
             raise InputError(
@@ -142,8 +145,11 @@ class DepthStabiliser:
         check_finite("flow_to_previous", flow, "check what estimated the flow")
         if confidence is None:
             trust = torch.ones_like(current)
+        elif not isinstance(confidence, Tensor):
+            raise InputError(f"`confidence` must be a tensor, got {type(confidence).__name__}")
         elif list(confidence.shape[-2:]) == size and confidence.numel() == current.numel():
             trust = confidence.reshape(current.shape).to(current)
+            check_finite("confidence", trust, "use flow_confidence on the same flow")
         else:
             raise InputError(
                 f"`confidence` must have the depth's size {size}, got shape {list(confidence.shape)}; "
@@ -209,10 +215,13 @@ def stabilise_depth(
     """
     check_video("depth", depth, channels=1)
     check_cuts(cuts, len(depth))
+    if stabiliser is not None:
+        check_type("stabiliser", stabiliser, DepthStabiliser)
     state = DepthStabiliser(strength=strength) if stabiliser is None else stabiliser
     lead = int(state.continues)  # flow entries that belong to the first frame
     expected = [len(depth) - 1 + lead, 2, *depth.shape[-2:]]
     for name, flow in (("flow_forward", flow_forward), ("flow_backward", flow_backward)):
+        check_tensor(name, flow)
         if list(flow.shape) != expected:
             rule = "[F, 2, H, W]" if lead else "[F-1, 2, H, W]"
             raise InputError(
@@ -238,6 +247,7 @@ def stabilise_depth(
 
 def _as_batch(depth: Tensor) -> Tensor:  # [1, H, W] or [H, W] -> [1, 1, H, W] float32
     """Check one frame's depth and bring it to the layout of videos."""
+    check_tensor("depth", depth)
     frame = depth[None] if depth.ndim == 2 else depth
     if frame.ndim != 3 or frame.shape[0] != 1:
         raise InputError(

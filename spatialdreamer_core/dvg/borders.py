@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import check_range, check_video
+from ..checks import check_range
+from ..contracts import check_call, working_dtype
 
 MAX_BORDER_WIDTH = 25.0  # % of the width
 
@@ -30,15 +31,19 @@ def ease_borders(
         disparity: Disparity of the source view; above 0 is in front of the screen.
         width_percent: Width of the border in % of the frame's width, 0 (unchanged) to 25.
 
+    Returns:
+        Disparity of the same type.
+
     Raises:
-        InputError: If the tensor is no video of one channel or the width is out of range.
+        InputError: If the disparity breaks its rule (`contracts.TABLE`) or the width is out of range.
     """
-    check_video("disparity", disparity, channels=1)
+    check_call("ease_borders", disparity=disparity)
     check_range("width_percent", width_percent, 0.0, MAX_BORDER_WIDTH, "% of width")
     width = disparity.shape[-1]
     border = width_percent / 100 * width
     if border == 0:
         return disparity
-    column = torch.arange(width, device=disparity.device, dtype=disparity.dtype)
+    column = torch.arange(width, device=disparity.device, dtype=working_dtype(disparity))
     u = (torch.minimum(column, width - 1 - column) / border).clamp(max=1)
-    return torch.where(disparity > 0, disparity * (u * u * (3 - 2 * u)), disparity)
+    eased = (disparity * (u * u * (3 - 2 * u))).to(disparity.dtype)
+    return torch.where(disparity > 0, eased, disparity)

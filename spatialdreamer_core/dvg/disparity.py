@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import check_inverse_depth, check_range
+from ..checks import check_range
+from ..contracts import check_call
 
 MAX_DIVERGENCE = 20.0  # % of the width
 
@@ -34,7 +35,7 @@ def depth_to_disparity(
     Raises:
         InputError: If a number is out of range, or the depth is not finite or not in [0, 1].
     """
-    check_inverse_depth(depth)
+    check_call("depth_to_disparity", depth=depth)
     check_range("divergence", divergence, 0.0, MAX_DIVERGENCE, "% of width")
     check_range("convergence", convergence, 0.0, 1.0)
     return depth.float().clamp(0, 1).sub_(convergence).mul_(divergence / 100 * depth.shape[-1])
@@ -47,8 +48,12 @@ def looks_inverted(
 
     In almost every shot the ground in front lies below what is far away. Correlation with the row below -0.5
     on the clip's mean depth is taken as inverted; it is a hint to be reported, never acted upon.
+
+    Raises:
+        InputError: If the depth breaks its rule (`contracts.TABLE`).
     """
-    rows = depth.float().mean(dim=(0, 1, 3))
+    check_call("looks_inverted", depth=depth)
+    rows = depth.detach().float().mean(dim=(0, 1, 3))
     rows = rows - rows.mean()
     position = torch.linspace(-1, 1, len(rows), device=rows.device)
     norm = rows.norm() * position.norm()

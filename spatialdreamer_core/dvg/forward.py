@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from ..checks import check_finite, check_video
+from ..contracts import check_call, working_dtype
 from .eyes import Eye, eye_sign
 from .rows import warp_rows
 
@@ -34,12 +34,14 @@ def forward_warp(
         on_frame: Called with the number of finished frames; may raise to interrupt.
 
     Returns:
-        The rendered view, black in its holes, and the hole mask: 1 = nothing landed here, 0 = known.
+        The rendered view, black in its holes, and the hole mask: 1 = nothing landed here, 0 = known. Both
+        have the image's type, and are computed in float32 where that is shorter.
 
     Raises:
-        InputError: If the shapes differ or the disparity is not finite.
+        InputError: If an argument breaks its rule (`contracts.TABLE`) or the eye is unknown.
     """
-    view, hole, _ = forward_warp_with_disparity(image, disparity, eye=eye, on_frame=on_frame)
+    check_call("forward_warp", image=image, disparity=disparity)
+    view, hole, _ = warp_frames(image, disparity, eye=eye, on_frame=on_frame)
     return view, hole
 
 
@@ -53,20 +55,31 @@ def forward_warp_with_disparity(
     """Do as `forward_warp`, and carry the disparity along: also what is seen at each pixel of the view.
 
     Returns:
-        The rendered view, its hole mask, and its disparity, 0 in holes.
+        The rendered view, its hole mask, and its disparity, 0 in holes, of the type of `disparity`.
 
     Raises:
-        InputError: If the shapes differ or the disparity is not finite.
+        InputError: If an argument breaks its rule (`contracts.TABLE`) or the eye is unknown.
     """
-    check_video("image", image, channels=3)
-    check_video("disparity", disparity, channels=1, like=image)
-    check_finite("disparity", disparity, "repair the depth it was made from")
+    check_call("forward_warp_with_disparity", image=image, disparity=disparity)
+    return warp_frames(image, disparity, eye=eye, on_frame=on_frame)
+
+
+def warp_frames(
+    image: Tensor,  # [F, 3, H, W] in [0, 1]
+    disparity: Tensor,  # [F, 1, H, W] px
+    *,
+    eye: Eye = "right",
+    on_frame: Callable[[int], None] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:  # [F, 3, H, W] in [0, 1], [F, 1, H, W], [F, 1, H, W] px
+    """Do as `forward_warp_with_disparity`, for what is known to be right: values are not looked at."""
     sign = eye_sign(eye)
+    dtype = working_dtype(image)
     view = torch.empty_like(image)
-    hole, seen = (image.new_empty(len(image), 1, *image.shape[-2:]) for _ in range(2))
+    hole = image.new_empty(len(image), 1, *image.shape[-2:])
+    seen = torch.empty_like(hole, dtype=disparity.dtype)
     for t in range(len(image)):
         for part in _strips(image):
-            rows = warp_rows(image[t, :, part], disparity[t, :, part].to(image.dtype), sign=sign)
+            rows = warp_rows(image[t, :, part].to(dtype), disparity[t, :, part].to(dtype), sign=sign)
             view[t, :, part], hole[t, :, part], seen[t, :, part] = rows
         if on_frame is not None:
             on_frame(t + 1)

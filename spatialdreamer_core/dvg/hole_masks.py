@@ -23,11 +23,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import InputError, check_choice, check_video
-from ..flow import flow_confidence
+from ..checks import InputError, check_choice
+from ..contracts import check_call, working_dtype
+from ..flow.consistency import compare_flows
 from .eyes import Eye
 from .marked import marked_pixels
-from .zbuffer import gather_columns, source_columns
+from .zbuffer import find_columns, take_columns
 
 NEIGHBOURS = ("both", "previous")
 
@@ -52,26 +53,24 @@ def refine_hole_mask(
         neighbours: Frames whose masks are added: t-1 and t+1 as in Eq. 2, or t-1 alone.
 
     Returns:
-        Binary masks that contain the given ones.
+        Binary masks that contain the given ones, of their type.
 
     Raises:
-        InputError: If a shape does not fit or `neighbours` is unknown.
+        InputError: If an argument breaks its rule (`contracts.TABLE`), or the eye or `neighbours` is unknown.
     """
     check_choice("neighbours", neighbours, NEIGHBOURS)
-    check_video("hole", hole, channels=1)
-    check_video("disparity", disparity, channels=1, like=hole, like_name="hole")
-    expected = (hole.shape[0] - 1, 2, *hole.shape[-2:])
-    for name, flow in (("flow_forward", flow_forward), ("flow_backward", flow_backward)):
-        if flow.shape != expected:
-            raise InputError(
-                f"`{name}` must hold one flow for each pair of neighbouring frames, shape {list(expected)}, "
-                f"got {list(flow.shape)}; estimate it from the same frames"
-            )
-    confidence_forward = flow_confidence(flow_forward, flow_backward)
-    confidence_backward = flow_confidence(flow_backward, flow_forward)
+    check_call(
+        "refine_hole_mask",
+        hole=hole,
+        disparity=disparity,
+        flow_forward=flow_forward,
+        flow_backward=flow_backward,
+    )
+    confidence_forward = compare_flows(flow_forward, flow_backward)
+    confidence_backward = compare_flows(flow_backward, flow_forward)
     refined = []
     for t in range(len(hole)):
-        columns = source_columns(disparity[t : t + 1], eye=eye)
+        columns = find_columns(disparity[t : t + 1], eye=eye)
         others = []
         if t > 0:
             others.append(
@@ -82,10 +81,10 @@ def refine_hole_mask(
                 (hole[t + 1 : t + 2], flow_forward[t : t + 1], confidence_forward[t : t + 1]),
             )
         carried = [
-            (mask, gather_columns(flow, columns), gather_columns(confidence, columns))
+            (mask, take_columns(flow, columns), take_columns(confidence, columns))
             for mask, flow, confidence in others
         ]
-        refined.append(refine_one_mask(hole[t : t + 1], carried))
+        refined.append(add_neighbours(hole[t : t + 1], carried))
     return torch.cat(refined)
 
 
@@ -96,7 +95,24 @@ def refine_one_mask(
     """Apply Eq. 2 to one frame, given the mask, the flow and the confidence towards each of its neighbours.
 
     Flow and confidence are those of the rendered view (`gather_columns`); they may be smaller than the masks.
+
+    Raises:
+        InputError: If a tensor breaks its rule (`contracts.TABLE`).
     """
+    check_call("refine_one_mask", hole=hole)
+    for neighbour in neighbours:
+        if not isinstance(neighbour, (tuple, list)) or len(neighbour) != 3:
+            raise InputError(
+                "`neighbours` must hold (mask, flow, confidence) for each of them, got "
+                f"{type(neighbour).__name__}; give three tensors each"
+            )
+        mask, flow, confidence = neighbour
+        check_call("refine_one_mask: a neighbour", hole=hole, mask=mask, flow=flow, confidence=confidence)
+    return add_neighbours(hole, neighbours)
+
+
+def add_neighbours(hole: Tensor, neighbours: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """Do as `refine_one_mask`, for what is known to be right."""
     refined = (hole > 0.5).to(hole.dtype)
     for neighbour, flow, confidence in neighbours:
         row, column = _found_along_flow(neighbour, flow, confidence)
@@ -116,6 +132,7 @@ def _found_along_flow(
     """
     height, width = mask.shape[-2:]
     flow_height, flow_width = flow.shape[-2:]
+    flow = flow.detach().to(working_dtype(flow))  # half precision does not tell neighbouring columns apart
     marked = mask[0, 0] > 0.5
     row, column = marked_pixels(marked)
     coarse = torch.zeros(flow_height, flow_width, dtype=torch.bool, device=mask.device)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import check_range, check_video
+from ..checks import check_range
+from ..contracts import check_call, working_dtype
 
 MAX_DILATION = 64  # px
 MAX_FEATHER = 64  # px
@@ -27,15 +28,20 @@ def dilate_hole(
         pixels: How far, 0 to 64.
 
     Raises:
-        InputError: If the tensor is no mask or `pixels` is out of range.
+        InputError: If the mask breaks its rule (`contracts.TABLE`) or `pixels` is out of range.
     """
-    check_video("hole", hole, channels=1)
-    check_range("dilate", pixels, 0, MAX_DILATION, "px")
-    grown = (hole > 0.5).to(hole.dtype)
+    check_call("dilate_hole", hole=hole)
+    return grow_hole(hole, pixels)
+
+
+def grow_hole(hole: Tensor, pixels: int) -> Tensor:
+    """Do as `dilate_hole`, for a mask that is known to be right."""
+    check_range("dilate", pixels, 0, MAX_DILATION, "px", whole=True)
+    grown = (hole > 0.5).to(working_dtype(hole))
     size = 2 * int(pixels) + 1
     for kernel in ((size, 1), (1, size)):  # a square's maximum is that of its columns' maxima
         grown = F.max_pool2d(grown, kernel, stride=1, padding=(kernel[0] // 2, kernel[1] // 2))
-    return grown
+    return grown.to(hole.dtype)
 
 
 def soft_hole_mask(
@@ -54,10 +60,15 @@ def soft_hole_mask(
         feather: Width of the slope, pixels, 0 (binary) to 64.
 
     Raises:
-        InputError: If the tensor is no mask or `feather` is out of range.
+        InputError: If the mask breaks its rule (`contracts.TABLE`) or `feather` is out of range.
     """
-    check_video("hole", hole, channels=1)
-    check_range("feather", feather, 0, MAX_FEATHER, "px")
+    check_call("soft_hole_mask", hole=hole)
+    return soften_hole(hole, feather=feather)
+
+
+def soften_hole(hole: Tensor, *, feather: int) -> Tensor:
+    """Do as `soft_hole_mask`, for a mask that is known to be right."""
+    check_range("feather", feather, 0, MAX_FEATHER, "px", whole=True)
     reach = int(feather) + 1
     # Frame by frame: the passes over one frame stay in the caches.
     return torch.cat([_soften(frame, reach) for frame in hole.split(1)])

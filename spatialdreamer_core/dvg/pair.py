@@ -13,11 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..checks import check_choice, check_finite, check_video
+from ..checks import InputError, check_choice, check_finite, check_video
+from ..contracts import check_call
 from ..flow import estimate_flow
 from .disparity import depth_to_disparity
 from .eyes import Eye
-from .forward import forward_warp_with_disparity
+from .forward import warp_frames
 from .hole_masks import refine_hole_mask
 
 Inpaint = Callable[[Tensor, Tensor], Tensor]  # view [F, 3, H, W], hole [F, 1, H, W] -> view without holes
@@ -54,20 +55,25 @@ def render_pair(
         convergence: The depth that lies on the screen, 0 to 1.
 
     Raises:
-        InputError: If shapes differ, an option is out of range, the depth is not finite or not in [0, 1], or
-            `inpaint` gives anything but finite frames of the same size.
+        InputError: If a tensor breaks its rule (`contracts.TABLE`), an option is out of range, or `inpaint`
+            gives anything but finite frames of the same size.
     """
     check_choice("side", side, ("right", "left"))
+    check_call("render_pair", image=image, depth=depth)
+    if not callable(inpaint):
+        raise InputError(
+            f"`inpaint` must be a function that fills holes, got {type(inpaint).__name__}; use fast_fill"
+        )
     # 1. x1 to the other side, with its disparity; a hole shows background.
     disparity = depth_to_disparity(depth, divergence=divergence, convergence=convergence)
-    warped, hole, seen = forward_warp_with_disparity(image, disparity, eye=side)
+    warped, hole, seen = warp_frames(image, disparity, eye=side)
     reference = inpaint(warped, hole)
     check_video("inpaint", reference, channels=3, like=image)
     check_finite("inpaint", reference, "use another filler")
     reference_disparity = extend_background(seen, hole)
     # 2. x2 back to x1's place.
     back: Eye = "left" if side == "right" else "right"
-    view, hole, _ = forward_warp_with_disparity(reference, reference_disparity, eye=back)
+    view, hole, _ = warp_frames(reference, reference_disparity, eye=back)
     # 3. The mask, with what neighbouring frames could not see either.
     if len(image) > 1:
         flow = estimate_flow(reference)

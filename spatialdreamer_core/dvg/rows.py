@@ -49,6 +49,8 @@ def warp_rows(
     row, column = marked_pixels(_about_jumps(seen, gap)[0])
     blended, surface, lands = _splat_at(colour, disparity, landing, row, column)
     row, column = row[lands], column[lands]
+    if colour.requires_grad:  # a view of a tensor without gradients cannot take values that have some
+        seen = seen.clone()
     view[:, row, column], seen[0, row, column] = blended[:, lands], surface[lands]
     # 4. Holes.
     hole = drop_strays(gap)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..contracts import check_call, working_dtype
 from .eyes import Eye, eye_sign
 
 NO_SOURCE = -1
@@ -23,11 +24,20 @@ def source_columns(
     """Find the source column seen at each pixel of a rendered view, `NO_SOURCE` where nothing lands.
 
     A source pixel lands on both columns around its target, as in `forward_warp`.
+
+    Raises:
+        InputError: If the disparity breaks its rule (`contracts.TABLE`) or the eye is unknown.
     """
+    check_call("source_columns", disparity=disparity)
+    return find_columns(disparity, eye=eye)
+
+
+def find_columns(disparity: Tensor, *, eye: Eye = "right") -> Tensor:
+    """Do as `source_columns`, for disparity that is known to be right."""
     sign = eye_sign(eye)
     frames, _, height, width = disparity.shape
     column = torch.arange(width, device=disparity.device, dtype=torch.int32)
-    target = (column + sign * disparity).clamp(-1, width)
+    target = (column + sign * disparity.detach().to(working_dtype(disparity))).clamp(-1, width)
     # Mirrored for the left eye, so that the frontmost source is the largest number there too.
     rank = (column if sign < 0 else width - 1 - column).expand(frames, 1, height, width)
     front = torch.full((frames, 1, height, width + 2), NO_SOURCE, dtype=torch.int32, device=disparity.device)
@@ -41,6 +51,16 @@ def gather_columns(
     values: Tensor,  # [F, C, H, W]
     columns: Tensor,  # [F, 1, H, W] int64, as `source_columns` gives
 ) -> Tensor:  # [F, C, H, W]
-    """Bring values of the source view into the rendered view; 0 where there is no source."""
+    """Bring values of the source view into the rendered view; 0 where there is no source.
+
+    Raises:
+        InputError: If an argument breaks its rule (`contracts.TABLE`).
+    """
+    check_call("gather_columns", values=values, columns=columns)
+    return take_columns(values, columns)
+
+
+def take_columns(values: Tensor, columns: Tensor) -> Tensor:
+    """Do as `gather_columns`, for columns that are known to be right."""
     gathered = values.gather(-1, columns.clamp(min=0).expand(-1, values.shape[1], -1, -1))
     return gathered * (columns != NO_SOURCE)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import check_video
-from ..dvg import dilate_hole, soft_hole_mask
+from ..contracts import check_call, working_dtype
+from ..dvg.mask_edges import grow_hole, soften_hole
 
 
 def composite(
@@ -32,14 +32,16 @@ def composite(
         feather: Width of the blend around the dilated hole, pixels, 0 to 64, see `soft_hole_mask`.
 
     Returns:
-        The composite. Inside the dilated hole it equals `filled`, outside of it and of its feather `warped`,
-        bit for bit.
+        The composite, of the type of `warped`. Inside the dilated hole it equals `filled`, outside of it
+        and of its feather `warped`, bit for bit.
 
     Raises:
-        InputError: If shapes differ, or `dilate` or `feather` is out of range.
+        InputError: If a tensor breaks its rule (`contracts.TABLE`), or `dilate` or `feather` is out of range.
     """
-    check_video("warped", warped, channels=3)
-    check_video("filled", filled, channels=3, like=warped, like_name="warped")
-    check_video("hole", hole, channels=1, like=warped, like_name="warped")
-    weight = soft_hole_mask(dilate_hole(hole, dilate), feather=feather).to(warped.dtype)
-    return torch.where(weight > 0, torch.lerp(warped, filled.to(warped.dtype), weight), warped)
+    check_call("composite", warped=warped, filled=filled, hole=hole)
+    dtype = working_dtype(warped)
+    weight = soften_hole(grow_hole(hole.to(dtype), dilate), feather=feather)
+    blended = torch.lerp(warped.to(dtype), filled.to(dtype), weight).to(warped.dtype)
+    result = torch.where(weight > 0, blended, warped)
+    check_call("composite: in holes", filled=result)
+    return result

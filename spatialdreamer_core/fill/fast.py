@@ -16,14 +16,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..checks import InputError, check_video
-from ..dvg.eyes import Eye
-from ..dvg.zbuffer import gather_columns, source_columns
-from ..flow import flow_confidence
+from ..checks import InputError, check_type
+from ..contracts import check_call, working_dtype
+from ..dvg.eyes import Eye, eye_sign
+from ..dvg.zbuffer import find_columns, take_columns
+from ..flow.consistency import compare_flows
 from .runs import find_runs
 from .search import BackgroundSearch, SeenFrame
 from .spatial import fill_from_background
-from .views import ViewFlow, ViewFrame, carry_flow
+from .views import ViewFlow, ViewFrame, bring_flow
 
 LOOK_AHEAD = 3  # frames in which a hole's background is looked for
 
@@ -33,10 +34,15 @@ class FastFill:
 
     Args:
         eye: The eye that the views were rendered for.
-        overwrite: Whether the frames' own tensors are filled, which saves the time and memory of copies.
+        overwrite: Whether the frames' own tensors are filled, which saves the time and memory of copies. It
+            is for whoever has made them: what they hold is not checked.
+
+    Raises:
+        InputError: If the eye is unknown.
     """
 
     def __init__(self, *, eye: Eye = "right", overwrite: bool = False) -> None:
+        eye_sign(eye)
         self._eye: Eye = eye
         self._overwrite = overwrite
         self._memory: SeenFrame | None = None
@@ -62,11 +68,49 @@ class FastFill:
 
         Returns:
             The view with its holes filled; all other pixels are the view's own.
+
+        Raises:
+            InputError: If a tensor breaks its rule (`contracts.TABLE`), or the size changes within a scene.
         """
-        hole = frame.hole[0] > 0.5
-        filled, disparity = frame.view, None if frame.disparity is None else frame.disparity[0]
         if not self._overwrite:
-            filled, disparity = filled.clone(), None if disparity is None else disparity.clone()
+            self._check(frame, to_previous, following)
+        return self._fill(frame, to_previous, following)
+
+    def _check(
+        self,
+        frame: ViewFrame,
+        to_previous: ViewFlow | None,
+        following: Sequence[tuple[ViewFlow, ViewFrame]],
+    ) -> None:
+        """Check what `step` is given."""
+        flows = [*([] if to_previous is None else [to_previous]), *(towards for towards, _ in following)]
+        frames = [frame, *(later for _, later in following)]
+        for given in frames:
+            check_type("frame", given, ViewFrame)
+            check_call("FastFill.step", view=given.view, hole=given.hole, disparity=given.disparity)
+        for towards in flows:
+            check_type("flow", towards, ViewFlow)
+            check_call("FastFill.step: flow", flow=towards.flow, confidence=towards.confidence)
+        sizes = {tuple(given.view.shape[-2:]) for given in frames}
+        if self._memory is not None:
+            sizes.add(tuple(self._memory.view.shape[-2:]))
+        if len(sizes) > 1:
+            raise InputError(
+                f"frames of a scene must have one size, got heights and widths {sorted(sizes)}; resize them, "
+                "or call reset() where another video begins"
+            )
+
+    def _fill(
+        self,
+        frame: ViewFrame,
+        to_previous: ViewFlow | None,
+        following: Sequence[tuple[ViewFlow, ViewFrame]],
+    ) -> Tensor:  # [3, H, W] in [0, 1]
+        """Do as `step`, for what is known to be right."""
+        hole = frame.hole[0] > 0.5
+        dtype, copied = working_dtype(frame.view), not self._overwrite
+        filled = frame.view.to(dtype, copy=copied)
+        disparity = None if frame.disparity is None else frame.disparity[0].to(dtype, copy=copied)
         runs = find_runs(hole, disparity, eye=self._eye)
         real = ~hole
         if len(runs.row):
@@ -83,7 +127,9 @@ class FastFill:
         if disparity is not None:
             disparity[runs.row, runs.column] = runs.disparity.to(disparity.dtype)
             self._memory = SeenFrame(filled, disparity, real)
-        return filled
+        if filled.dtype == frame.view.dtype:
+            return filled
+        return frame.view.copy_(filled) if self._overwrite else filled.to(frame.view.dtype)
 
 
 def fast_fill(
@@ -110,41 +156,41 @@ def fast_fill(
         on_frame: Called with the number of finished frames; may raise to interrupt.
 
     Returns:
-        The filled view; outside of holes it equals `view`.
+        The filled view, of the type of `view`; outside of holes it equals `view`.
 
     Raises:
-        InputError: If a shape does not fit.
+        InputError: If an argument breaks its rule (`contracts.TABLE`) or the eye is unknown.
     """
-    check_video("view", view, channels=3)
-    check_video("hole", hole, channels=1, like=view, like_name="view")
-    if left is not None:
-        check_video("left", left, channels=3, like=view, like_name="view")
-    if disparity is not None:
-        check_video("disparity", disparity, channels=1, like=view, like_name="view")
-    if flow is not None:
-        expected = (len(view) - 1, 2, *view.shape[-2:])
-        if flow[0].shape != expected or flow[1].shape != expected:
-            raise InputError(
-                f"`flow` must hold one forward and one backward flow for each pair of neighbouring frames, "
-                f"shape {list(expected)}, got {list(flow[0].shape)} and {list(flow[1].shape)}; "
-                "estimate it from the same frames"
-            )
-
     filler = FastFill(eye=eye)
+    check_call("fast_fill", view=view, hole=hole, left=left, disparity=disparity)
+    if flow is not None:
+        _check_flow(flow, view)
     filled = torch.empty_like(view)
     window: deque[_Prepared] = deque()
     for t in range(len(view)):
         while len(window) <= LOOK_AHEAD and t + len(window) < len(view):
             window.append(_prepare(view, hole, disparity, flow, t + len(window), eye))
         current = window.popleft()
-        filled[t] = filler.step(
+        filled[t] = filler._fill(
             current.frame,
-            to_previous=current.to_previous,
-            following=chain(current.to_next, [(later.to_next, later.frame) for later in window]),
+            current.to_previous,
+            chain(current.to_next, [(later.to_next, later.frame) for later in window]),
         )
         if on_frame is not None:
             on_frame(t + 1)
     return filled
+
+
+def _check_flow(flow: tuple[Tensor, Tensor], view: Tensor) -> None:
+    """Check that a clip's flow is a forward and a backward one of its length and size."""
+    expected = [len(view) - 1, 2, *view.shape[-2:]]
+    got = [list(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in flow]
+    if got != [expected, expected]:
+        raise InputError(
+            f"`flow` must hold one forward and one backward flow for each pair of neighbouring frames, "
+            f"shape {expected}, got {' and '.join(map(str, got))}; estimate it from the same frames"
+        )
+    check_call("fast_fill: flow", view=view, flow_forward=flow[0], flow_backward=flow[1])
 
 
 class _Prepared(NamedTuple):
@@ -166,17 +212,17 @@ def _prepare(
     """Gather what belongs to frame t of a clip."""
     if disparity is None:
         return _Prepared(ViewFrame(view[t], hole[t], None), None, None)
-    columns = source_columns(disparity[t : t + 1], eye=eye)
-    frame = ViewFrame(view[t], hole[t], gather_columns(disparity[t : t + 1], columns)[0])
+    columns = find_columns(disparity[t : t + 1], eye=eye)
+    frame = ViewFrame(view[t], hole[t], take_columns(disparity[t : t + 1], columns)[0])
     to_previous = to_next = None
     if flow is not None:
         forward, backward = flow
         if t > 0:
             there, back = backward[t - 1 : t], forward[t - 1 : t]
-            to_previous = carry_flow(there, flow_confidence(there, back), columns)
+            to_previous = bring_flow(there, compare_flows(there, back), columns)
         if t + 1 < len(view):
             there, back = forward[t : t + 1], backward[t : t + 1]
-            to_next = carry_flow(there, flow_confidence(there, back), columns)
+            to_next = bring_flow(there, compare_flows(there, back), columns)
     return _Prepared(frame, to_previous, to_next)
 
 

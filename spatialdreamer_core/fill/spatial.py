@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..contracts import working_dtype
 from .runs import HoleRuns
 
 SMOOTHING = 2.0  # px, standard deviation along the column
@@ -81,9 +82,9 @@ def sample_at(
     """Sample an image bilinearly at positions, beyond the border as at it."""
     height, width = image.shape[-2:]
     grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)[None, None]
-    return F.grid_sample(image[None], grid.to(image.dtype), padding_mode="border", align_corners=False)[
-        0, :, 0
-    ]
+    dtype = working_dtype(image)
+    found = F.grid_sample(image[None].to(dtype), grid.to(dtype), padding_mode="border", align_corners=False)
+    return found[0, :, 0]
 
 
 def _halve(level: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checks import InputError, check_range, check_types, check_video
+from ..checks import InputError, check_range, check_types
+from ..contracts import check_call
 from ..memory import is_out_of_memory, release_cached_memory
 from ..weights.download import OnProgress
 from .composite import composite
@@ -80,10 +81,9 @@ class Inpainter:
             The view with its holes filled; all other pixels are the view's own, bit for bit.
 
         Raises:
-            InputError: If shapes differ or a frame does not fit into memory.
+            InputError: If a tensor breaks its rule (`contracts.TABLE`) or a frame does not fit into memory.
         """
-        check_video("view", view, channels=3)
-        check_video("hole", hole, channels=1, like=view, like_name="view")
+        check_call("Inpainter", view=view, hole=hole)
         filled = view.clone()
         for t in (hole > 0.5).flatten(1).any(dim=1).nonzero().flatten().tolist():
             filled[t : t + 1] = self._inpaint(view[t : t + 1], hole[t : t + 1])

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..dvg.zbuffer import gather_columns
+from ..contracts import check_call
+from ..dvg.zbuffer import take_columns
 
 
 class ViewFlow(NamedTuple):
@@ -30,6 +31,16 @@ def carry_flow(
     confidence: Tensor,  # [1, 1, h, w] in [0, 1]
     columns: Tensor,  # [1, 1, h, w] int64, of `source_columns`
 ) -> ViewFlow:
-    """Bring one frame's flow and its confidence from the source view into the rendered one."""
-    carried = gather_columns(torch.cat([flow, confidence], dim=1), columns)[0]
+    """Bring one frame's flow and its confidence from the source view into the rendered one.
+
+    Raises:
+        InputError: If a tensor breaks its rule (`contracts.TABLE`).
+    """
+    check_call("carry_flow", flow=flow, confidence=confidence, columns=columns)
+    return bring_flow(flow, confidence, columns)
+
+
+def bring_flow(flow: Tensor, confidence: Tensor, columns: Tensor) -> ViewFlow:
+    """Do as `carry_flow`, for what is known to be right."""
+    carried = take_columns(torch.cat([flow, confidence.to(flow.dtype)], dim=1), columns)[0]
     return ViewFlow(carried[:2], carried[2:])

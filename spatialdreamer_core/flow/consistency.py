@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import check_video
-from .sampling import sample_at_flow
+from ..checks import check_range
+from ..contracts import check_call, working_dtype
+from .sampling import look_up
 
 
 def flow_confidence(
@@ -30,19 +31,28 @@ def flow_confidence(
         beta: Tolerance in squared pixels.
 
     Returns:
-        1 where the two agree and the target lies inside the frame, else 0; in the frame where `flow` starts.
+        1 where the two agree and the target lies inside the frame, else 0; in the frame where `flow` starts,
+        of its type.
 
     Raises:
-        InputError: If the shapes are not [B, 2, H, W] or differ.
+        InputError: If a flow breaks its rule (`contracts.TABLE`) or a tolerance is negative.
     """
-    if 0 in flow.shape and flow.shape == flow_back.shape:
+    check_call("flow_confidence", flow=flow, flow_back=flow_back)
+    check_range("alpha", alpha, 0, 1e6)
+    check_range("beta", beta, 0, 1e12)
+    if not len(flow):
         return flow.new_zeros(flow.shape[0], 1, *flow.shape[-2:])
-    check_video("flow", flow, channels=2)
-    check_video("flow_back", flow_back, channels=2, like=flow, like_name="flow")
-    back = sample_at_flow(flow_back, flow)
+    return compare_flows(flow, flow_back, alpha=alpha, beta=beta)
+
+
+def compare_flows(flow: Tensor, flow_back: Tensor, *, alpha: float = 0.01, beta: float = 0.5) -> Tensor:
+    """Do as `flow_confidence`, for flows that are known to be right."""
+    dtype = working_dtype(flow)
+    flow, flow_back, given = flow.to(dtype), flow_back.to(dtype), flow.dtype
+    back = look_up(flow_back, flow)
     tolerance = alpha * (_squared_length(flow) + _squared_length(back)) + beta
     agree = _squared_length(flow + back) < tolerance
-    return (agree & _lands_inside(flow)).to(flow.dtype)
+    return (agree & _lands_inside(flow)).to(given)
 
 
 def _squared_length(flow: Tensor) -> Tensor:  # [B, 2, H, W] -> [B, 1, H, W]

@@ -9,8 +9,9 @@ import numpy as np
 from scenedetect import ContentDetector, FrameTimecode
 from torch import Tensor
 
-from ..checks import check_video
-from .pictures import to_rgb
+from ..checks import check_picture, check_range
+from ..contracts import check_call
+from .pictures import to_bytes
 
 _DETECTION_WIDTH = 256  # pixels; PySceneDetect itself downscales to about this width
 
@@ -20,14 +21,23 @@ class CutDetector:
 
     Args:
         threshold: PySceneDetect's content threshold: mean change of hue, saturation and brightness, 0 to 255.
+
+    Raises:
+        InputError: If `threshold` is out of range.
     """
 
     def __init__(self, *, threshold: float = 27.0) -> None:
+        check_range("threshold", threshold, 0, 255)
         self._detector = ContentDetector(threshold=threshold, min_scene_len=1)
         self._index = 0
 
     def step(self, frame: np.ndarray) -> bool:
-        """Take the next frame, [H, W, 3] uint8 RGB; return True if a new scene starts with it."""
+        """Take the next frame, [H, W, 3] uint8 RGB; return True if a new scene starts with it.
+
+        Raises:
+            InputError: If the frame is no such array.
+        """
+        check_picture("frame", frame)
         height, width = frame.shape[:2]
         if width > _DETECTION_WIDTH:
             size = (_DETECTION_WIDTH, max(1, round(height * _DETECTION_WIDTH / width)))
@@ -43,11 +53,15 @@ def find_cuts(
     *,
     threshold: float = 27.0,
 ) -> list[int]:
-    """Find the frames with which a new scene begins; frame 0 is never among them."""
-    check_video("frames", frames, channels=3)
+    """Find the frames with which a new scene begins; frame 0 is never among them.
+
+    Raises:
+        InputError: If the frames break their rule (`contracts.TABLE`) or `threshold` is out of range.
+    """
+    check_call("find_cuts", frames=frames)
     detector = CutDetector(threshold=threshold)
     cuts = []
     for t, frame in enumerate(frames):
-        if detector.step(to_rgb(frame)):
+        if detector.step(to_bytes(frame)):
             cuts.append(t)
     return cuts

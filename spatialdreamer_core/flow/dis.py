@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .pictures import to_rgb
+from ..checks import InputError, check_choice, check_picture
+from .pictures import to_bytes
 
 DIS_PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
@@ -29,6 +30,7 @@ class DisFlow:
     """
 
     def __init__(self, *, preset: str = "fast") -> None:
+        check_choice("preset", preset, tuple(DIS_PRESETS))
         self._preset = preset
 
     def prepare(
@@ -36,7 +38,7 @@ class DisFlow:
         frame: Tensor,  # [3, H, W], float in [0, 1] or uint8
     ) -> np.ndarray:  # [H, W] uint8
         """Convert a frame to grey."""
-        return cv2.cvtColor(to_rgb(frame), cv2.COLOR_RGB2GRAY)
+        return cv2.cvtColor(to_bytes(frame), cv2.COLOR_RGB2GRAY)
 
     def between(self, first: np.ndarray, second: np.ndarray) -> tuple[Tensor, Tensor]:  # two of [1, 2, H, W]
         """Estimate the flow from the first frame to the second and back."""
@@ -62,7 +64,19 @@ def dis_flow(
 
     Returns:
         (dx, dy) in pixels, pixel centres at integers.
+
+    Raises:
+        InputError: If the frames are no such arrays of one size, or the preset is unknown.
     """
+    check_choice("preset", preset, tuple(DIS_PRESETS))
+    check_picture("first", first, channels=None)
+    check_picture("second", second, channels=None)
+    if first.shape != second.shape:
+        raise InputError(
+            f"`second` must have the size of `first` ({first.shape[1]}x{first.shape[0]}), got "
+            f"{second.shape[1]}x{second.shape[0]}; resize it first"
+        )
+    first, second = np.ascontiguousarray(first), np.ascontiguousarray(second)
     height, width = first.shape
     pad_bottom, pad_right = max(0, _SMALLEST_SIDE - height), max(0, _SMALLEST_SIDE - width)
     if pad_bottom or pad_right:

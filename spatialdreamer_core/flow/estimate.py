@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..checks import check_finite, check_video
+from ..contracts import check_call
 from .estimator import open_flow
 from .raft_weights import FlowModel
 
@@ -35,11 +35,10 @@ def estimate_flow(
         frame gives tensors of length 0.
 
     Raises:
-        InputError: If the frames have another shape, a value is not finite, the method is unknown, or a
-            model cannot be loaded.
+        InputError: If the frames break their rule (`contracts.TABLE`), the method is unknown, or a model
+            cannot be loaded.
     """
-    check_video("frames", frames, channels=3)
-    check_finite("frames", frames, "repair the frames, or check the node that made them")
+    check_call("estimate_flow", frames=frames)
     estimator = open_flow(method, device=device or frames.device, download=download)
     height, width = frames.shape[-2:]
     forward = torch.empty(len(frames) - 1, 2, height, width)

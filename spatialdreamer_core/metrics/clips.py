@@ -89,9 +89,13 @@ def make_clip(
         baseline: See `render_scene`.
 
     Raises:
-        InputError: If the name is unknown.
+        InputError: If the name is unknown, or see `render_scene`.
     """
     check_choice("name", name, tuple(CLIPS))
     scene = CLIPS[name]
-    scene = replace(scene, size=size or scene.size, frames=frames or scene.frames)
+    scene = replace(
+        scene,
+        size=scene.size if size is None else size,
+        frames=scene.frames if frames is None else frames,
+    )
     return render_scene(scene, baseline=baseline)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import check_range, check_size
 from .surfaces import ReferenceView, Surface, meet
 
 _TEXTURE_SIZE = 512  # texels; textures repeat
@@ -87,7 +88,13 @@ def render_scene(
 
     Returns:
         The clip. Disparity follows the project's convention, x' = x - d in the right eye's view.
+
+    Raises:
+        InputError: If the scene has no frames or no size, or `baseline` is not finite.
     """
+    check_size("size", scene.size)
+    check_range("frames", scene.frames, 1, 2**31 - 1, whole=True)
+    check_range("baseline", baseline, -1e3, 1e3)
     textures = [_texture(layer.colour, layer.contrast, layer.seed) for layer in scene.layers]
     generator = np.random.default_rng(scene.seed)
     parts: dict[str, list[np.ndarray]] = {

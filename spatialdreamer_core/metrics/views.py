@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..contracts import check_call
 from ..dvg.eyes import Eye
 from ..dvg.zbuffer import NO_SOURCE, source_columns
 
@@ -27,7 +28,12 @@ def view_regions(
     *,
     eye: Eye = "right",
 ) -> ViewRegions:
-    """Split a rendered view by what is known of it; a pixel lands on both columns around its target."""
+    """Split a rendered view by what is known of it; a pixel lands on both columns around its target.
+
+    Raises:
+        InputError: If the disparity breaks its rule (`contracts.TABLE`) or the eye is unknown.
+    """
+    check_call("view_regions", disparity=disparity)
     visible = source_columns(disparity, eye=eye) != NO_SOURCE
     hole = (~visible).to(torch.uint8)
     from_left = hole.cumprod(-1).bool()
@@ -41,9 +47,14 @@ def masked_psnr(
     truth: Tensor,  # [F, C, H, W] in [0, 1]
     mask: Tensor | None = None,  # [F, 1, H, W] bool
 ) -> float:
-    """Peak signal-to-noise ratio in dB, -10 · log10(mean squared error), over the masked pixels."""
-    error = (result.clamp(0, 1) - truth).square().mean(1, keepdim=True)
-    return float(-10 * torch.log10(error.mean() if mask is None else error[mask].mean()))
+    """Peak signal-to-noise ratio in dB, -10 · log10(mean squared error), over the masked pixels.
+
+    Raises:
+        InputError: If a tensor breaks its rule (`contracts.TABLE`).
+    """
+    check_call("masked_psnr", result=result, truth=truth, mask=mask)
+    error = (result.detach().float().clamp(0, 1) - truth.detach().float()).square().mean(1, keepdim=True)
+    return float(-10 * torch.log10(error.mean() if mask is None else error[mask > 0.5].mean()))
 
 
 def sharpness(
@@ -51,8 +62,14 @@ def sharpness(
     truth: Tensor,  # [F, 3, H, W] in [0, 1]
     mask: Tensor,  # [F, 1, H, W] bool
 ) -> float:
-    """Mean |forward difference| of grey over the mask eroded 5x5, divided by the truth's; 1 is ideal."""
-    outside = (~mask).float()
+    """Mean |forward difference| of grey over the mask eroded 5x5, divided by the truth's; 1 is ideal.
+
+    Raises:
+        InputError: If a tensor breaks its rule (`contracts.TABLE`).
+    """
+    check_call("sharpness", result=result, truth=truth, mask=mask)
+    result, truth = result.detach().float(), truth.detach().float()
+    outside = (mask < 0.5).float()
     inner = F.max_pool2d(outside, 5, stride=1, padding=2) < 0.5
     return float(_mean_gradient(result, inner) / _mean_gradient(truth, inner))
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
+from ..contracts import check_call
 from .config import SpatialDreamerConfig
 
 STEREO_LOSS_WEIGHT = 0.001  # λ of Eq. 7, as published
@@ -33,8 +34,11 @@ def deviation_strength(
 
     Returns:
         The mean over channels and known positions, about 0 to 2; 0 where nothing is known. Differentiable.
+
+    Raises:
+        InputError: If the tensors do not fit each other (`contracts.TABLE`).
     """
-    assert latents.shape == reference_latents.shape, (latents.shape, reference_latents.shape)
+    check_call("deviation_strength", latents=latents, reference_latents=reference_latents, known=known)
     inside = (known > 0.5).expand_as(latents)
     difference = (latents.float() - reference_latents.float()).abs()
     total = torch.where(inside, difference, torch.zeros_like(difference)).sum()
@@ -87,7 +91,11 @@ def stereo_aware_loss(
         estimate: ẑ_0, the denoiser's bounded estimate of the clean latents.
         latents: z_0, the target view's clean latents.
         reference_latents: z_ref, the left view's.
+
+    Raises:
+        InputError: If the tensors do not fit each other (`contracts.TABLE`).
     """
+    check_call("stereo_aware_loss", estimate=estimate, latents=latents, reference_latents=reference_latents)
     reference = reference_latents.float()
     wanted = (latents.float() - reference).abs()
     got = (estimate.float() - reference).abs()

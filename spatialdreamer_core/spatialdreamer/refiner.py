@@ -17,6 +17,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
+from ..checks import InputError, check_range, check_tensor, check_video
 from ..svd import SCALING
 from ..weights.files import read_header, read_tensors
 from .attention import install_writers, recorded_features, spatial_sites
@@ -111,8 +112,18 @@ def build_bank(
 
     Returns:
         What `FeatureBank.load` takes; differentiable.
+
+    Raises:
+        InputError: If there is not one embedding for each frame, or `chunk` is less than 1.
     """
-    assert latents.shape[0] == embeddings.shape[0], (latents.shape, embeddings.shape)
+    check_video("latents", latents, channels=4)
+    check_tensor("embeddings", embeddings)
+    if embeddings.ndim != 3 or embeddings.shape[0] != latents.shape[0]:
+        raise InputError(
+            f"`embeddings` must be [F, 1, D], one for each frame of `latents` ({len(latents)}), got shape "
+            f"{list(embeddings.shape)}; use embed_images on the same frames"
+        )
+    check_range("chunk", chunk, 1, 2**31 - 1, "frames", whole=True)
     reference = refiner.conv_in.weight
     time = torch.tensor(timestep, dtype=torch.float32, device=reference.device)
     parts: dict[str, list[Tensor]] = {}

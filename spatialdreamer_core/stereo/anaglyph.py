@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..contracts import check_call, working_dtype
+
 # Rows give red, green, blue of the anaglyph; the first three columns weigh the left view's R, G, B, the
 # others the right view's.
 DUBOIS_RED_CYAN = (
@@ -23,7 +25,18 @@ def anaglyph(
     left: Tensor,  # [F, 3, H, W] in [0, 1]
     right: Tensor,  # [F, 3, H, W] in [0, 1]
 ) -> Tensor:  # [F, 3, H, W] in [0, 1]
-    """Mix two views into one picture for red-cyan glasses (red on the left eye)."""
-    matrix = torch.tensor(DUBOIS_RED_CYAN, dtype=left.dtype, device=left.device)
-    views = torch.cat([left, right], dim=1)
-    return torch.einsum("oc,fchw->fohw", matrix, views).clamp(0, 1)
+    """Mix two views into one picture for red-cyan glasses (red on the left eye), of the left view's type.
+
+    Raises:
+        InputError: If a view breaks its rule (`contracts.TABLE`).
+    """
+    check_call("anaglyph", left=left, right=right)
+    return mix_anaglyph(left, right)
+
+
+def mix_anaglyph(left: Tensor, right: Tensor) -> Tensor:
+    """Do as `anaglyph`, for views that are known to be right."""
+    dtype = working_dtype(left)
+    matrix = torch.tensor(DUBOIS_RED_CYAN, dtype=dtype, device=left.device)
+    views = torch.cat([left.to(dtype), right.to(dtype)], dim=1)
+    return torch.einsum("oc,fchw->fohw", matrix, views).clamp(0, 1).to(left.dtype)

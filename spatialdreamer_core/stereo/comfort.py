@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..checks import check_finite, check_video
+from ..contracts import check_call
 from .percentiles import percentiles
 
 COMFORT_LIMIT = 3.0  # % of the width, to either side of the screen
@@ -45,10 +45,9 @@ def measure_comfort(
         disparity: The whole disparity between the two views; above 0 is in front of the screen.
 
     Raises:
-        InputError: If the tensor is no video of one channel or not finite.
+        InputError: If the disparity breaks its rule (`contracts.TABLE`).
     """
-    check_video("disparity", disparity, channels=1)
-    check_finite("disparity", disparity, "repair the depth it was made from")
+    check_call("measure_comfort", disparity=disparity)
     p1, p99 = percentiles(disparity, 0.01, 0.99)
     width = disparity.shape[-1]
     return Comfort(100 * p1 / width, 100 * p99 / width)

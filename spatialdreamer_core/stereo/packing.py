@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import InputError, check_choice, check_video
-from .anaglyph import anaglyph
+from ..checks import InputError, check_choice, check_size
+from ..contracts import check_call
+from .anaglyph import mix_anaglyph
 
 FORMATS = ("full_sbs", "half_sbs", "full_tb", "half_tb", "cross_eyed", "anaglyph")
 
@@ -31,17 +32,19 @@ def pack(
         The packed video; `packed_size` tells its size. Half formats average pixels (antialiased).
 
     Raises:
-        InputError: If the views differ in shape or type, or the format is unknown.
+        InputError: If a view breaks its rule (`contracts.TABLE`), their types differ, or the format is
+            unknown.
     """
     check_choice("format", format, FORMATS)
-    check_video("left", left, channels=3, allow_8_bit=True)
-    check_video("right", right, channels=3, like=left, like_name="left", allow_8_bit=True)
+    check_call("pack", left=left, right=right)
     if left.dtype != right.dtype:
-        raise InputError(f"`left` and `right` must have one type, got {left.dtype} and {right.dtype}")
+        raise InputError(
+            f"`left` and `right` must have one type, got {left.dtype} and {right.dtype}; convert one of them"
+        )
     if format == "anaglyph":
         if left.dtype == torch.uint8:
-            return anaglyph(left / 255, right / 255).mul_(255).round_().to(torch.uint8)
-        return anaglyph(left, right)
+            return mix_anaglyph(left / 255, right / 255).mul_(255).round_().to(torch.uint8)
+        return mix_anaglyph(left, right)
     if format == "cross_eyed":
         left, right = right, left
     height, width = left.shape[-2:]
@@ -55,7 +58,12 @@ def pack(
 
 
 def packed_size(height: int, width: int, *, format: str) -> tuple[int, int]:
-    """Return (height, width) of a packed frame."""
+    """Return (height, width) of a packed frame.
+
+    Raises:
+        InputError: If a side is not a whole number above 0 or the format is unknown.
+    """
+    check_size("size", (height, width))
     check_choice("format", format, FORMATS)
     rows = {"full_tb": 2 * height, "half_tb": 2 * ((height + 1) // 2)}
     columns = {"full_sbs": 2 * width, "cross_eyed": 2 * width, "half_sbs": 2 * ((width + 1) // 2)}
@@ -64,4 +72,9 @@ def packed_size(height: int, width: int, *, format: str) -> tuple[int, int]:
 
 def _resize(view: Tensor, height: int, width: int) -> Tensor:
     """Resize by antialiased bilinear interpolation."""
-    return F.interpolate(view, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    # Half precision has no antialiased resizing on the CPU.
+    half = view.dtype in (torch.float16, torch.bfloat16)
+    resized = F.interpolate(
+        view.float() if half else view, (height, width), mode="bilinear", antialias=True, align_corners=False
+    )
+    return resized.to(view.dtype)

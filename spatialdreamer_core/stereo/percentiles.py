@@ -20,5 +20,5 @@ def percentiles(
     while gcd(step, values.shape[-1]) != 1:
         step += 1
     shares = torch.tensor([low, high], device=values.device)
-    bounds = torch.quantile(values.reshape(-1)[::step].float(), shares)
+    bounds = torch.quantile(values.detach().reshape(-1)[::step].float(), shares)
     return float(bounds[0]), float(bounds[1])

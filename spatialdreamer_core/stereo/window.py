@@ -16,7 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..checks import InputError, check_finite, check_video
+from ..checks import InputError, check_cuts, check_type
+from ..contracts import check_call, working_dtype
 from .percentiles import percentiles
 
 MAX_BAR_PERCENT = 3.0  # % of the width: the widest bar, and the band at each edge that it looks at
@@ -45,7 +46,16 @@ class FloatingWindowTracker:
         self,
         disparity: Tensor,  # [1, 1, H, W] px
     ) -> FloatingWindow:
-        """Take the scene's next frame: the whole disparity between the two views. Return its bars."""
+        """Take the scene's next frame: the whole disparity between the two views. Return its bars.
+
+        Raises:
+            InputError: If the disparity breaks its rule (`contracts.TABLE`).
+        """
+        check_call("FloatingWindowTracker.step", disparity=disparity)
+        return self._advance(disparity)
+
+    def _advance(self, disparity: Tensor) -> FloatingWindow:
+        """Do as `step`, for disparity that is known to be right."""
         limit = MAX_BAR_PERCENT / 100 * disparity.shape[-1]
         band = max(1, round(limit))
         nearest = (_nearest(disparity[..., :band]), _nearest(disparity[..., -band:]))
@@ -74,16 +84,16 @@ def floating_window(
         cuts: The frames with which a new scene begins, see `find_cuts`.
 
     Raises:
-        InputError: If the tensor is no video of one channel or not finite.
+        InputError: If the disparity breaks its rule (`contracts.TABLE`), or a cut is no frame of it.
     """
-    check_video("disparity", disparity, channels=1)
-    check_finite("disparity", disparity, "repair the depth it was made from")
+    check_call("floating_window", disparity=disparity)
+    check_cuts(cuts, len(disparity))
     tracker = FloatingWindowTracker()
     windows = []
     for t, frame in enumerate(disparity.split(1)):
         if t in cuts:
             tracker.reset()
-        windows.append(tracker.step(frame))
+        windows.append(tracker._advance(frame))
     return FloatingWindow(*(torch.cat(bars) for bars in zip(*windows, strict=True)))
 
 
@@ -97,21 +107,24 @@ def apply_floating_window(
     A bar's last pixel is as dark as the share of it that the bar covers, so that bars grow smoothly.
 
     Raises:
-        InputError: If the views differ in shape, or the window is that of another number of frames.
+        InputError: If a view or a bar breaks its rule (`contracts.TABLE`), or the window is that of another
+            number of frames.
     """
-    check_video("left", left, channels=3)
-    check_video("right", right, channels=3, like=left, like_name="left")
+    check_call("apply_floating_window", left=left, right=right)
+    check_type("window", window, FloatingWindow)
+    check_call("apply_floating_window: bars", window__left=window.left, window__right=window.right)
     if len(window.left) != len(left):
         raise InputError(
             f"`window` must hold bars for each frame of `left` ({len(left)}), got {len(window.left)}; "
             "make it from the same clip's disparity"
         )
-    column = torch.arange(left.shape[-1], device=left.device, dtype=left.dtype)
+    dtype = working_dtype(left)
+    column = torch.arange(left.shape[-1], device=left.device, dtype=dtype)
     uncovered_left, uncovered_right = (
-        (distance + 1 - bar[:, None].to(left)).clamp(0, 1)[:, None, None]
+        (distance + 1 - bar[:, None].to(column)).clamp(0, 1)[:, None, None]
         for distance, bar in ((column, window.left), (column.flip(0), window.right))
     )
-    return left * uncovered_left, right * uncovered_right
+    return (left * uncovered_left).to(left.dtype), (right * uncovered_right).to(right.dtype)
 
 
 def _nearest(band: Tensor) -> float:

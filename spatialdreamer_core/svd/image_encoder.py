@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPVisionModelWithProjection
 
-from ..checks import InputError, check_video
+from ..checks import InputError
+from ..contracts import check_call
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training pictures, R, G, B
 _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -36,9 +37,9 @@ def embed_images(
         One token a frame.
 
     Raises:
-        InputError: If `frames` is no RGB video, or `chunk` is less than 1.
+        InputError: If the frames break their rule (`contracts.TABLE`), or `chunk` is less than 1.
     """
-    check_video("frames", frames, channels=3)
+    check_call("embed_images", frames=frames)
     if chunk < 1:
         raise InputError(f"`chunk` must be at least 1 frame, got {chunk}; leave it at its default")
     parameter = next(image_encoder.parameters())

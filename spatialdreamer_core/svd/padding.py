@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import InputError, check_video
+from ..checks import InputError, check_range
+from ..contracts import check_call, working_dtype
 from .model import FACTOR
 
 
@@ -24,9 +25,10 @@ def pad_to_multiple(
         The padded frames, or the frames themselves if nothing is missing; `crop_to` undoes it.
 
     Raises:
-        InputError: If `frames` is no video.
+        InputError: If `frames` is no video, or `multiple` not a whole number above 0.
     """
-    check_video("frames", frames)
+    check_call("pad_to_multiple", frames=frames)
+    check_range("multiple", multiple, 1, 1 << 16, "px", whole=True)
     right, bottom = -frames.shape[-1] % multiple, -frames.shape[-2] % multiple
     if not (right or bottom):
         return frames
@@ -52,7 +54,9 @@ def crop_to(
     Raises:
         InputError: If the frames are smaller than that.
     """
-    check_video("frames", frames)
+    check_call("crop_to", frames=frames)
+    for name, side in (("height", height), ("width", width)):
+        check_range(name, side, 1, 2**31 - 1, "px", whole=True)
     if not (1 <= height <= frames.shape[-2] and 1 <= width <= frames.shape[-1]):
         raise InputError(
             f"`frames` must be at least as large as what is cut out of them ({width}x{height}), "
@@ -72,7 +76,8 @@ def pool_mask(
         factor: Pixels of a latent, each side.
 
     Raises:
-        InputError: If `mask` is no mask.
+        InputError: If the mask breaks its rule (`contracts.TABLE`), or `factor` is no whole number above 0.
     """
-    check_video("mask", mask, channels=1)
-    return F.max_pool2d(mask, factor, ceil_mode=True)
+    check_call("pool_mask", mask=mask)
+    check_range("factor", factor, 1, 1 << 16, "px", whole=True)
+    return F.max_pool2d(mask.to(working_dtype(mask)), int(factor), ceil_mode=True).to(mask.dtype)

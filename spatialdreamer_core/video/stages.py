@@ -20,15 +20,15 @@ from torch.nn import functional as F
 
 from ..bars import crop_map
 from ..depth import DepthShaping, DepthStream, FileDepth, shape_depth, upsample_depth, working_frame
-from ..dvg import (
-    depth_to_disparity,
-    forward_warp_with_disparity,
-    refine_one_mask,
-    source_columns,
-)
+from ..dvg import depth_to_disparity
 from ..dvg.eyes import Eye
-from ..fill import LOOK_AHEAD, FastFill, ViewFlow, ViewFrame, carry_flow, chain
-from ..flow import FlowEstimator, Motion, flow_confidence
+from ..dvg.forward import warp_frames
+from ..dvg.hole_masks import add_neighbours
+from ..dvg.zbuffer import find_columns
+from ..fill import LOOK_AHEAD, FastFill, ViewFlow, ViewFrame, chain
+from ..fill.views import bring_flow
+from ..flow import FlowEstimator, Motion
+from ..flow.consistency import compare_flows
 from ..stereo import FloatingWindow
 from .clock import StageClock
 from .color import to_8_bit
@@ -117,7 +117,7 @@ def analyse(frames: Iterator[VideoFrame], *, flow: FlowEstimator, clock: StageCl
 
 def _motion(there: Tensor, back: Tensor) -> tuple[Motion, Motion]:
     """Add to each of two opposite flows the confidence that the other one gives it."""
-    return Motion(there, flow_confidence(there, back)), Motion(back, flow_confidence(back, there))
+    return Motion(there, compare_flows(there, back)), Motion(back, compare_flows(back, there))
 
 
 def estimate(frames: Iterator[Analysed], *, estimator: DepthStream, clock: StageClock) -> Iterator[Estimated]:
@@ -188,8 +188,8 @@ def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
 
 def _render_view(frame: Placed, eye: Eye) -> View:
     """Warp one frame to one eye's view, and bring its disparity and motion there."""
-    view, hole, seen = forward_warp_with_disparity(frame.image[None], frame.disparity, eye=eye)
-    columns = source_columns(frame.small_disparity, eye=eye)
+    view, hole, seen = warp_frames(frame.image[None], frame.disparity, eye=eye)
+    columns = find_columns(frame.small_disparity, eye=eye)
     motions = (frame.analysed.to_previous, frame.analysed.to_next)
     to_previous, to_next = (_carry(motion, columns) for motion in motions)
     return View(eye, view[0], hole[0], seen[0], to_previous, to_next)
@@ -199,7 +199,7 @@ def _carry(motion: Motion | None, columns: Tensor) -> ViewFlow | None:
     """Bring the source view's motion into the rendered view."""
     if motion is None:
         return None
-    return carry_flow(motion.flow.to(columns.device), motion.confidence.to(columns.device), columns)
+    return bring_flow(motion.flow.to(columns.device), motion.confidence.to(columns.device), columns)
 
 
 def refine(frames: Iterator[Rendered], *, clock: StageClock) -> Iterator[Rendered]:
@@ -226,7 +226,7 @@ def _refine_frame(
                 for other, towards in ((previous, view.to_previous), (following, view.to_next))
                 if other is not None and towards is not None
             ]
-            hole = refine_one_mask(view.hole[None], neighbours)
+            hole = add_neighbours(view.hole[None], neighbours)
             views.append(replace(view, hole=hole[0]))
         return replace(current, views=tuple(views))
 
