@@ -31,6 +31,7 @@ KINDS = {
     "clip.ogv": ("libvpx", "libopus"),
     "clip.ivf": ("libvpx", None),
     "clip.gif": ("gif", None),
+    "clip.mxf": ("mpeg2video", "pcm_s16le"),
     "clip.ts": ("libx264", "aac"),
     "clip.mpg": ("mpeg2video", "mp2"),
 }
