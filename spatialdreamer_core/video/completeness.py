@@ -1,8 +1,8 @@
 """Whether a file is as long as its own structure says, from a few of its bytes, before anything is decoded.
 
 A download or copy that broke off leaves a file whose containers reach beyond its end: boxes of MP4 and MOV,
-the segment of Matroska and WebM, chunks of AVI, pages of Ogg, the size in ASF's header. Transport and program
-streams say nothing of the kind. Durations in headers do not count here: they are often wrong.
+the segment of Matroska and WebM, chunks of AVI, pages of Ogg, sizes in the headers of ASF and MXF. Transport
+and program streams say nothing of the kind. Durations in headers do not count here: they are often wrong.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _BOXES = set(b"ftyp styp moov moof mdat free skip wide sidx mfra uuid meta pnot"
 _SEGMENT = 0x18538067
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_MXF_HEADER = bytes.fromhex("060e2b34020501010d01020101")
 _TAIL = 2**16 + 2**10  # bytes; an Ogg page is shorter
 
 
@@ -66,6 +67,7 @@ def _find_check(start: bytes) -> Callable[[BinaryIO, int], bool | None] | None:
         b"GIF8": _check_gif,
         b"\x89PNG": _check_png,
         _ASF_HEADER: _check_asf,
+        _MXF_HEADER: _check_mxf,
     }
     return next((check for signature, check in signatures.items() if start.startswith(signature)), None)
 
@@ -156,16 +158,25 @@ def _check_ogg(file: BinaryIO, size: int) -> bool | None:
 
 
 def _check_flash(file: BinaryIO, size: int) -> bool | None:
-    """FLV: the size is often among the tags; each of FLV's own tags is followed by its size."""
+    """FLV: each tag is followed by its size; the file's size may be in the first tag, and out of date."""
+    (length,) = struct.unpack(">I", _read_at(file, size - 4, 4))
+    if 11 <= length <= size - 4:
+        head = _read_at(file, size - 4 - length, 4)
+        if int.from_bytes(head[1:], "big") == length - 11:
+            return True
     head = _read_at(file, 0, 2**14)
     place = head.find(b"filesize\0")
-    if place >= 0 and (stated := struct.unpack(">d", head[place + 9 : place + 17])[0]) > 0:
-        return stated <= size
-    (length,) = struct.unpack(">I", _read_at(file, size - 4, 4))
-    if not 11 <= length <= size - 4:
+    if place < 0:
         return None
-    head = _read_at(file, size - 4 - length, 4)
-    return True if int.from_bytes(head[1:], "big") == length - 11 else None
+    return False if struct.unpack(">d", head[place + 9 : place + 17])[0] > size else None
+
+
+def _check_mxf(file: BinaryIO, size: int) -> bool | None:
+    """MXF: the first partition says where the last one begins, once the file is finished."""
+    head = _read_at(file, 16, 64)
+    start = 1 + (head[0] & 0x7F if head[0] & 0x80 else 0)  # of the partition, behind its length
+    (footer,) = struct.unpack(">Q", head[start + 24 : start + 32])
+    return None if footer == 0 else footer < size
 
 
 def _check_ivf(file: BinaryIO, size: int) -> bool | None:

@@ -79,7 +79,11 @@ def open_depth(
     else:
         frames = until_broken(
             read_frames(
-                input_path, start=config.start, end=config.end, deinterlace=config.deinterlace == "auto"
+                input_path,
+                start=config.start,
+                end=config.end,
+                deinterlace=config.deinterlace == "auto",
+                report=False,
             ),
             faults.append,
         )

@@ -34,6 +34,8 @@ from .probe import (
 from .timeline import LARGEST_GLITCH, Timeline, may_leap, move, packet_time
 
 _LOGGER = logging.getLogger(__name__)
+_SILENCE = logging.getLogger(f"{__name__}.silence")  # for passes over a film that another pass reports on
+_SILENCE.disabled = True
 
 _SEEK_MARGIN = 0.5  # seconds: the pictures just before a key frame may depend on an earlier one
 _MISSING_END = 1.0  # seconds that may be missing at the end before a file counts as broken off
@@ -69,6 +71,7 @@ def read_frames(
     start: float | None = None,
     end: float | None = None,
     deinterlace: bool = True,
+    report: bool = True,
 ) -> Generator[VideoFrame, None, None]:
     """Decode a video lazily; the file is closed when the iterator ends, fails or is closed.
 
@@ -82,6 +85,7 @@ def read_frames(
         start: Seconds; the first frame is the first one with start <= time. None: from the beginning.
         end: Seconds; only frames with time < end. None: to the end.
         deinterlace: Whether frames that are marked as interlaced are made whole.
+        report: Whether damage and deinterlacing are logged.
 
     Returns:
         An iterator over the frames, in the order of display.
@@ -92,7 +96,8 @@ def read_frames(
     """
     if start is not None and end is not None and not start < end:
         raise InputError(f"start must be before end, got start {start:g} s and end {end:g} s")
-    return _read(Path(path), 0.0 if start is None else start, end, deinterlace)
+    log = _LOGGER if report else _SILENCE
+    return _read(Path(path), 0.0 if start is None else start, end, deinterlace, log)
 
 
 def count_frames(path: str | Path, *, before: float) -> int:
@@ -106,7 +111,7 @@ def count_frames(path: str | Path, *, before: float) -> int:
         InputError: If the file is no video or breaks off before that moment.
     """
     count = 0
-    with closing(_decode(Path(path), before, seek_to=None, deinterlace=False)) as frames:
+    with closing(_decode(Path(path), before, seek_to=None, deinterlace=False, log=_SILENCE)) as frames:
         for _, pts, time_base, _ in frames:
             if float(pts * time_base) >= before:
                 break
@@ -132,7 +137,7 @@ def until_broken(
 
 def has_frames(path: str | Path, *, start: float) -> bool:
     """Tell whether a video has frames from a moment on, whatever duration its header states."""
-    with closing(read_frames(path, start=start)) as frames:
+    with closing(read_frames(path, start=start, report=False)) as frames:
         try:
             return next(frames, None) is not None
         except InputError:
@@ -140,12 +145,12 @@ def has_frames(path: str | Path, *, start: float) -> bool:
 
 
 def _read(
-    path: Path, start: float, end: float | None, deinterlace: bool
+    path: Path, start: float, end: float | None, deinterlace: bool, log: logging.Logger
 ) -> Generator[VideoFrame, None, None]:
     """Convert the decoded frames of a range."""
     converter = None
     count = 0
-    with closing(_decode_from(path, start, end, deinterlace)) as frames:
+    with closing(_decode_from(path, start, end, deinterlace, log)) as frames:
         for frame, pts, time_base, context in frames:
             time = float(pts * time_base)
             if end is not None and time >= end:
@@ -172,22 +177,22 @@ _Decoded = tuple[av.VideoFrame, int, Fraction, av.VideoCodecContext]
 
 
 def _decode_from(
-    path: Path, start: float, end: float | None, deinterlace: bool
+    path: Path, start: float, end: float | None, deinterlace: bool, log: logging.Logger
 ) -> Generator[_Decoded, None, None]:
     """Decode from somewhere before `start`: a seek where the file allows it, else from the first frame."""
     if start > _SEEK_MARGIN:
         seek_to = start - _SEEK_MARGIN
-        with closing(_decode(path, end, seek_to=seek_to, deinterlace=deinterlace)) as frames:
+        with closing(_decode(path, end, seek_to=seek_to, deinterlace=deinterlace, log=log)) as frames:
             first = next(frames, None)
             if first is not None and first[0].pts is not None and first[1] * first[2] <= start:
                 yield from itertools.chain((first,), frames)
                 return
-    with closing(_decode(path, end, seek_to=None, deinterlace=deinterlace)) as frames:
+    with closing(_decode(path, end, seek_to=None, deinterlace=deinterlace, log=log)) as frames:
         yield from frames
 
 
 def _decode(
-    path: Path, end: float | None, *, seek_to: float | None, deinterlace: bool
+    path: Path, end: float | None, *, seek_to: float | None, deinterlace: bool, log: logging.Logger
 ) -> Generator[_Decoded, None, None]:
     """Decode frames, repair their times and notice a file that breaks off."""
     with (
@@ -197,12 +202,12 @@ def _decode(
         time_base, context = stream_time_base(stream), stream.codec_context
         clock = _Clock(time_base, step=1 / stream_rate(stream), origin=clock_start(container))
         deinterlacer = Deinterlacer(context) if deinterlace else None
-        decoder = _Decoder(path, clock)
+        decoder = _Decoder(path, clock, log)
         try:
             for packet in _packets(container, stream, seek_to):
                 for frame in decoder.decode(packet):
                     for whole in (
-                        (frame,) if deinterlacer is None else _deinterlace(deinterlacer, frame, path)
+                        (frame,) if deinterlacer is None else _deinterlace(deinterlacer, frame, path, log)
                     ):
                         yield whole, clock.repair(whole.pts), time_base, context
             for whole in () if deinterlacer is None else deinterlacer.finish():
@@ -246,13 +251,13 @@ def _packets(
 
 
 def _deinterlace(
-    deinterlacer: Deinterlacer, frame: av.VideoFrame, path: Path
+    deinterlacer: Deinterlacer, frame: av.VideoFrame, path: Path, log: logging.Logger
 ) -> Generator[av.VideoFrame, None, None]:
     """Deinterlace a frame; the first one that needs it is told."""
     found = deinterlacer.found
     yield from deinterlacer.step(frame)
     if deinterlacer.found and not found:
-        _LOGGER.info("%s: interlaced frames are deinterlaced", path)
+        log.info("%s: interlaced frames are deinterlaced", path)
 
 
 class _Decoder:
@@ -261,10 +266,11 @@ class _Decoder:
     Args:
         path: The file, for messages.
         clock: The clock of the frames that came.
+        log: Where damage is reported.
     """
 
-    def __init__(self, path: Path, clock: _Clock) -> None:
-        self._path, self._clock = path, clock
+    def __init__(self, path: Path, clock: _Clock, log: logging.Logger) -> None:
+        self._path, self._clock, self._log = path, clock, log
         self._failures = self._row = self._longest_row = 0
         self._reached = Fraction(0)  # where the last packet ends; the last frame may be long
         self._late: list[int] = []  # pts of packets since the last frame that came
@@ -286,7 +292,7 @@ class _Decoder:
             self._longest_row = max(self._longest_row, self._row)
             if self._first_failure is None:
                 self._first_failure = clock.time, str(error.strerror)
-                _LOGGER.warning("%s: a damaged packet near %.2f s is skipped", self._path, clock.time)
+                self._log.warning("%s: a damaged packet near %.2f s is skipped", self._path, clock.time)
             return []
         if frames:
             self._begun, self._row = True, 0
@@ -305,7 +311,7 @@ class _Decoder:
         """
         path, time = self._path, self._clock.time
         if self._failures > 1:
-            _LOGGER.warning("%s: %d damaged packets were skipped", path, self._failures)
+            self._log.warning("%s: %d damaged packets were skipped", path, self._failures)
         if self._first_failure is not None and self._longest_row > _MAX_FAILURES:
             raise _broken_off(path, *self._first_failure)
         if self._row > _MISSING_FRAMES:
@@ -318,7 +324,7 @@ class _Decoder:
         if max(float(self._reached), time) < stated - _MISSING_END:
             if whole is None:
                 raise _broken_off(path, time, f"its header states {stated:.2f} s")
-            _LOGGER.warning(
+            self._log.warning(
                 "%s: the video ends at %.2f s and not, as its header states, at %.2f s", path, time, stated
             )
 

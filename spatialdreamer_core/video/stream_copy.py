@@ -17,7 +17,7 @@ from ..checks import one_line
 from ..media import film_stream, open_media
 from .probe import clock_start
 from .timeline import read_in_time
-from .tracks import Plan, Track, describe
+from .tracks import Plan, Track, describe, mark
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -181,7 +181,7 @@ def _copy_tags(source: InputContainer, output: OutputContainer) -> None:
         if key.lower() not in _OWN_TAGS and key not in output.metadata:
             output.metadata[key] = value
     film, target = film_stream(source), output.streams.video[0]
-    target.disposition = Disposition.default
+    mark(target, Disposition.default)
     for key in ("language", "title"):
         if film is not None and film.metadata.get(key, "und") != "und" and key not in target.metadata:
             target.metadata[key] = film.metadata[key]

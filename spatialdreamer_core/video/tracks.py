@@ -44,7 +44,7 @@ class Track:
         self.stream = self._add(source, output)
         tags = {key: value for key, value in source.metadata.items() if key.lower() in _KEPT_TAGS}
         self.stream.metadata.update(tags)
-        self.stream.disposition = source.disposition
+        mark(self.stream, source.disposition)
 
     def convert(self, packet: Packet) -> list[Packet]:
         """Return what is to be written when a packet comes."""
@@ -56,6 +56,8 @@ class Track:
 
     def _add(self, source: Stream, output: OutputContainer) -> Stream:
         """Add a stream like the source's to the output."""
+        if source.codec_context is None and (source.type != "data" or not hasattr(output, "add_attachment")):
+            raise ValueError(f"{source.type} of an unknown codec")  # older versions of PyAV crash at it
         return output.add_stream_from_template(source, opaque=True)
 
 
@@ -194,6 +196,11 @@ class Plan:
     def add_to(self, output: OutputContainer) -> dict[int, Track]:
         """Add the streams to the output; returns the track of each of the source's streams, by index."""
         return {stream.index: track(stream, output, first) for stream, track, first in self._tracks}
+
+
+def mark(stream: Stream, disposition: Disposition) -> None:
+    """Set a stream's flags, such as that of the default; as a number, which every version of PyAV takes."""
+    setattr(stream, "disposition", int(disposition.value))  # noqa: B010
 
 
 def describe(stream: Stream) -> str:

@@ -29,7 +29,7 @@ def write_film(path, levels, *, default=0, codec="mpeg4"):
         for index in range(len(levels)):
             stream = container.add_stream(codec, rate=10)
             stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            stream.disposition = av.stream.Disposition.default if index == default else 0
+            stream.disposition = av.stream.Disposition.default.value if index == default else 0
             streams.append(stream)
         for stream, level in zip(streams, levels, strict=True):
             for _ in range(3):
@@ -111,7 +111,7 @@ def test_a_cover_in_front_is_no_film(tmp_path):
     with av.open(str(path), "w") as container:
         cover, film = container.add_stream("png", rate=1), container.add_stream("mpeg4", rate=10)
         cover.width, cover.height, cover.pix_fmt = 16, 16, "rgb24"
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value
         film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
         container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))))
         container.mux(cover.encode())

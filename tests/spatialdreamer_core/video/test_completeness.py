@@ -31,6 +31,7 @@ KINDS = {
     "clip.ogv": ("libvpx", "libopus"),
     "clip.ivf": ("libvpx", None),
     "clip.gif": ("gif", None),
+    "clip.mxf": ("mpeg2video", "pcm_s16le"),
     "clip.ts": ("libx264", "aac"),
     "clip.mpg": ("mpeg2video", "mp2"),
 }
@@ -208,3 +209,19 @@ def test_a_part_before_the_cut_can_be_converted(films, tmp_path):
     with pytest.raises(IncompleteInput, match="frames before are in"):
         convert(path, tmp_path / "more.mp4", ConvertConfig(end=1.9))
     assert (tmp_path / "more.mp4").exists()
+
+
+def test_two_passes_tell_of_damage_once(films, tmp_path, caplog):
+    """A film with a depth file is read twice."""
+    data = bytearray(films["front.mp4"].read_bytes())
+    with closing(av.open(str(films["front.mp4"]))) as container:
+        place = [(p.pos, p.size) for p in container.demux(video=0) if p.size][15]
+    data[place[0] : place[0] + place[1]] = bytes(place[1])
+    path = tmp_path / "front.mp4"
+    path.write_bytes(data)
+    count = len(list(read_frames(path, report=False)))
+    np.save(tmp_path / "depth.npy", np.random.default_rng(0).random((count, 48, 64), np.float32))
+    config = ConvertConfig(depth_file=str(tmp_path / "depth.npy"))
+    with caplog.at_level(logging.WARNING):
+        assert convert(path, tmp_path / "out.mp4", config) == count
+    assert caplog.text.count("a damaged packet") == 1

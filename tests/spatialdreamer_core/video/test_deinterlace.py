@@ -102,6 +102,8 @@ def test_of_codecs_without_marks_the_container_is_believed(tmp_path, order):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("v210", rate=25)
         stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv422p10le"
+        if not hasattr(stream.codec_context, "field_order"):
+            pytest.skip("this version of PyAV does not know it")
         stream.codec_context.field_order = FIELD_ORDERS[order]
         for index in range(6):
             frame = av.VideoFrame.from_ndarray(moving(index, order)).reformat(format="yuv422p10le")

@@ -38,6 +38,8 @@ LINES_IN_TURN = [
 
 def make_rich(path, *, subtitle="subrip", fonts=True, frames=40):
     """Write a film with two sounds, subtitles, a font, a cover, chapters and tags."""
+    if not hasattr(av.container.OutputContainer, "add_attachment"):
+        pytest.skip("this version of PyAV cannot write such a file")
     cover = io.BytesIO()
     Image.new("RGB", (16, 16), (200, 20, 20)).save(cover, "PNG")
     with av.open(str(path), "w") as container:
@@ -46,13 +48,15 @@ def make_rich(path, *, subtitle="subrip", fonts=True, frames=40):
         video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
         video.codec_context.time_base = Fraction(1, 25)
         sounds = [container.add_stream("aac", rate=48000) for _ in range(2)]
-        for stream, language, kind in zip(sounds, ("eng", "fra"), (0, Disposition.default), strict=True):
+        for stream, language, kind in zip(
+            sounds, ("eng", "fra"), (0, Disposition.default.value), strict=True
+        ):
             stream.metadata.update(language=language, title=f"in {language}")
             stream.disposition = kind
         text = container.add_stream(subtitle)
         text.codec_context.subtitle_header = HEADER
         text.metadata["language"] = "spa"
-        text.disposition = Disposition.forced
+        text.disposition = Disposition.forced.value
         if fonts:
             container.add_attachment("font.ttf", "font/ttf", bytes(range(100)))
             container.add_attachment("cover.png", "image/png", cover.getvalue())

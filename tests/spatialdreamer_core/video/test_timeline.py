@@ -171,3 +171,13 @@ def test_a_gap_in_the_sound_is_no_restart():
 def test_a_long_step_ahead_is_kept_where_a_clock_cannot_leap():
     timeline = Timeline(leaps=False, step=Fraction(1, 25))
     assert [timeline.follow(packet(0, t)) for t in (0.0, 3600.0)] == [0, 0]
+
+
+def test_a_stray_packet_does_not_move_what_follows():
+    timeline = Timeline(leaps=True, step=Fraction(1, 25))
+    for index in range(50):
+        assert timeline.follow(packet(0, index / 25)) == 0
+    assert timeline.follow(packet(0, 0.5)) != 0
+    assert timeline.follow(packet(0, 2.04)) == 0
+    assert timeline.follow(packet(0, 70_000.0)) != 0
+    assert timeline.follow(packet(0, 2.12)) == 0
