@@ -56,7 +56,7 @@ _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # px that the format or its libr
 _STRIP_PIXELS = 1 << 22  # a picture is brought to RGB in strips of about this many pixels
 _ORIENTATION = 0x0112
 _TIFF_SUBFILE, _TIFF_BITS, _TIFF_SAMPLE_FORMAT, _DNG_VERSION = 254, 258, 339, 50706
-_DECODED_BY_FFMPEG = ("JXL", "PAM")
+_FFMPEG_FORMATS = {"JXL": "jpegxl_pipe", "PAM": "pam_pipe"}  # kinds that Pillow does not know
 _FLOAT_KINDS = ("EXR", "HDR", "PFM")
 _DEEP_KINDS = ("PNG", "TIFF", "PPM", "JPEG2000")  # those that OpenCV decodes in 16 bits
 _Pixels = np.ndarray  # [H, W, 3] uint8 or uint16 RGB
@@ -94,8 +94,8 @@ def read_photo(path: str | Path) -> _Pixels:
         with open(path, "rb") as file:
             if kind == "HEIF":
                 return to_srgb(*read_heif(file, path), path)
-            if kind in _DECODED_BY_FFMPEG:
-                return _read_with_ffmpeg(path)
+            if kind in _FFMPEG_FORMATS:
+                return _read_with_ffmpeg(file, path, _FFMPEG_FORMATS[kind])
             return _read_with_pillow(file, path, kind)
 
 
@@ -152,8 +152,20 @@ def _save(image: np.ndarray, path: Path, kind: str) -> None:
         Image.fromarray(to_8_bit(image)).save(path, format=kind, **_SAVE_OPTIONS[kind])
         return
     suffix, options = _SAVE_OPTIONS_16_BIT[kind]
-    encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1]
-    path.write_bytes(encoded)
+    image = np.require(image, requirements=["C", "W"])
+    _swap_red_and_blue(image)
+    try:
+        encoded = cv2.imencode(suffix, image, options)[1]
+    finally:
+        _swap_red_and_blue(image)
+    path.write_bytes(memoryview(encoded))
+
+
+def _swap_red_and_blue(image: np.ndarray) -> None:
+    """Change between RGB and BGR in place: a copy of a large photo would not fit beside its encoded bytes."""
+    rows = max(1, _STRIP_PIXELS // image.shape[1])
+    for top in range(0, len(image), rows):
+        image[top : top + rows] = image[top : top + rows, :, ::-1].copy()
 
 
 def to_8_bit(image: np.ndarray) -> np.ndarray:
@@ -337,9 +349,9 @@ def _say_if_first_of_several(image: ImageFile.ImageFile, path: Path) -> None:
     _log.warning("%s holds %d %s%s: only the first one is used", path, count, what, pair)
 
 
-def _read_with_ffmpeg(path: Path) -> _Pixels:
+def _read_with_ffmpeg(file: BinaryIO, path: Path, format: str) -> _Pixels:
     """Decode a photo of a kind that Pillow does not know, if FFmpeg has a decoder for it."""
-    with av.open(str(path.absolute()), metadata_errors="replace") as container:
+    with av.open(file, format=format, metadata_errors="replace") as container:
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise InputError(
