@@ -88,6 +88,8 @@ def read_photo(path: str | Path) -> _Pixels:
         )
     if kind in _FLOAT_KINDS:
         raise _float_error(path)
+    if kind == "RAW":
+        raise _raw_error(path)
     with parsing(
         path, rule="input must be a photo that can be decoded whole", remedy="copy or download it again"
     ):
@@ -209,11 +211,8 @@ def _bits(image: ImageFile.ImageFile, file: BinaryIO, kind: str, path: Path) -> 
         return file.read(1)[0]
     if kind == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
-        if _DNG_VERSION in tags or (int(tags.get(_TIFF_SUBFILE, 0)) & 1 and image.n_frames > 1):  # type: ignore[attr-defined]
-            raise InputError(
-                f"input must be a developed photo, got a camera's raw file or a thumbnail in {path}; "
-                "save it as 16-bit TIFF or PNG"
-            )
+        if _DNG_VERSION in tags or int(tags.get(_TIFF_SUBFILE, 0)) & 1:  # the first picture is a thumbnail
+            raise _raw_error(path)
         bits = max(tags.get(_TIFF_BITS, (1,)))
         if bits > 16 or 3 in tags.get(_TIFF_SAMPLE_FORMAT, (1,)):
             raise _float_error(path)
@@ -362,6 +361,14 @@ def _read_with_ffmpeg(file: BinaryIO, path: Path, format: str) -> _Pixels:
         stream.codec_context.options = {"max_pixels": str(MAX_PHOTO_BYTES // 3)}
         frame = next(container.decode(stream))
         return still_to_rgb(frame, ColorInfo.of_frame(frame, stream.codec_context))
+
+
+def _raw_error(path: Path) -> InputError:
+    """Make the error for what only a raw converter reads whole."""
+    return InputError(
+        f"input must be a developed photo, got a camera's raw file or a thumbnail in {path}; "
+        "save it as 16-bit TIFF or PNG"
+    )
 
 
 def _float_error(path: Path) -> InputError:

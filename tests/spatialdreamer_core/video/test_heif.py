@@ -29,6 +29,14 @@ def test_one_picture(tmp_path):
     assert difference(read_photo(tmp_path / "a.heic"), smooth()) < 1.5
 
 
+@pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv422p10le", "yuv444p12le"])
+def test_more_than_eight_bits_stay(tmp_path, pixel_format):
+    heic(tmp_path / "a.heic", smooth(), pixel_format=pixel_format)
+    read = read_photo(tmp_path / "a.heic")
+    assert read.dtype == np.uint16
+    assert difference(read / 257, smooth()) < 2
+
+
 def test_tiles_make_up_the_whole(tmp_path):
     heic(tmp_path / "a.heic", smooth(), tile=(64, 64))
     assert difference(read_photo(tmp_path / "a.heic"), smooth()) < 1.5

@@ -147,10 +147,20 @@ def test_other_float_formats_get_the_same(tmp_path, head):
         read_photo(tmp_path / "photo")
 
 
-def test_raw_files_of_cameras_are_refused(tmp_path):
-    Image.fromarray(smooth()).save(tmp_path / "photo.dng", "TIFF", tiffinfo={50706: b"\1\4\0\0"})
+@pytest.mark.parametrize(
+    ("name", "tags"), [("photo.tif", {50706: b"\1\4\0\0"}), ("photo.tif", {254: 1}), ("photo.NEF", {})]
+)
+def test_raw_files_of_cameras_are_refused(tmp_path, name, tags):
+    Image.fromarray(smooth()).save(tmp_path / name, "TIFF", tiffinfo=tags)
     with pytest.raises(InputError, match=r"must be a developed photo, got a camera's raw file"):
-        read_photo(tmp_path / "photo.dng")
+        read_photo(tmp_path / name)
+
+
+@pytest.mark.parametrize("head", [b"II*\0\x10\0\0\0CR", b"IIU\0", b"FUJIFILMCCD-RAW", b"\0\0\0\x18ftypcrx "])
+def test_raw_files_are_told_by_their_content(tmp_path, head):
+    (tmp_path / "photo").write_bytes(head + bytes(99))
+    with pytest.raises(InputError, match=r"must be a developed photo, got a camera's raw file"):
+        read_photo(tmp_path / "photo")
 
 
 OTHERS = {
