@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -93,7 +94,8 @@ def read_photo(path: str | Path) -> _Pixels:
     with parsing(
         path, rule="input must be a photo that can be decoded whole", remedy="copy or download it again"
     ):
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's doubts about tags, two lines each
             if kind == "HEIF":
                 return to_srgb(*read_heif(file, path), path)
             if kind in _FFMPEG_FORMATS:
@@ -330,19 +332,17 @@ def _upright(pixels: _Pixels, image: Image.Image) -> _Pixels:
 
 def _say_if_first_of_several(image: ImageFile.ImageFile, path: Path) -> None:
     """Log that a file holds more than one picture; a JPEG's smaller ones are previews or gain maps."""
-    size, count = image.size, getattr(image, "n_frames", 1)
-    if count < 2:
-        return
-    if image.format == "MPO":
-        try:
+    size = image.size
+    try:
+        count = getattr(image, "n_frames", 1)
+        if count < 2:
+            return
+        if image.format == "MPO":
             image.seek(1)
-            second = image.size
-        except Exception:  # what follows the first picture is no matter
-            return
-        finally:
-            image.seek(0)
-        if second != size:
-            return
+            if image.size != size:
+                return
+    except Exception:  # what follows the first picture may be damaged
+        return
     what = "pages" if image.format == "TIFF" else "pictures"
     pair = ", perhaps a stereo pair" if image.format == "MPO" and count == 2 else ""
     _log.warning("%s holds %d %s%s: only the first one is used", path, count, what, pair)

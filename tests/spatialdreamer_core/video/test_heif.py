@@ -115,6 +115,18 @@ def test_a_lying_size_is_refused(tmp_path):
         read_photo(tmp_path / "a.heic")
 
 
+def test_hostile_counts_cost_no_time(tmp_path):
+    heic(tmp_path / "a.heic", smooth(64, 64))
+    content = bytearray((tmp_path / "a.heic").read_bytes())
+    place = content.index(b"iloc")
+    pieces = place + 4 + 4 + 2 + 2 + 6  # after the version, the sizes, the count and the first item's fields
+    content[pieces : pieces + 2] = b"\xff\xff"
+    content[place + 8 : place + 10] = b"\0\0"  # no bytes for any of them
+    (tmp_path / "a.heic").write_bytes(content)
+    with pytest.raises(InputError, match=r"decoded whole"):
+        read_photo(tmp_path / "a.heic")
+
+
 def test_damaged_files_give_one_error(tmp_path):
     heic(tmp_path / "a.heic", smooth(64, 64))
     content = (tmp_path / "a.heic").read_bytes()
