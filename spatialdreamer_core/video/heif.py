@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 _MAX_META = 1 << 24  # bytes of boxes; those of real files have some kilobytes
 _MAX_TOP_BOXES = 1000
+_MAX_TILES = 4096  # a phone's photo has some dozens
+_MAX_PIECES = 1 << 16  # in which the bytes of all items lie
 _DECODERS = {"hvc1": ("hevc",), "av01": ("libdav1d", "libaom-av1", "av1")}
 _CONFIGURATION = {"hvc1": "hvcC", "av01": "av1C"}
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
@@ -181,6 +183,7 @@ def _read_places(data: bytes, meta: _Meta) -> None:
     version = data[0]
     reader = _Reader(data, 4)
     sizes = reader.take(2)
+    total = 0
     offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
     for _ in range(reader.take(2 if version < 2 else 4)):
         item = meta.items.get(reader.take(2 if version < 2 else 4), _Item())
@@ -188,7 +191,11 @@ def _read_places(data: bytes, meta: _Meta) -> None:
         if reader.take(2):
             item.method = -1  # in another file
         base = reader.take(base_size)
-        for _ in range(reader.take(2)):
+        pieces = reader.take(2)
+        total += pieces
+        if total > _MAX_PIECES:
+            raise ValueError("its pixels lie in too many pieces")
+        for _ in range(pieces):
             if version in (1, 2):
                 reader.take(index_size)
             offset = reader.take(offset_size)
@@ -214,7 +221,7 @@ def _read_properties(data: bytes, meta: _Meta) -> None:
 
 def _content(file: BinaryIO, meta: _Meta, item: _Item) -> bytes:
     """Read an item's bytes."""
-    parts = []
+    parts, total = [], 0
     for offset, length in item.extents:
         if item.method == 1:
             part = meta.idat[offset : offset + length] if length else meta.idat[offset:]
@@ -226,6 +233,9 @@ def _content(file: BinaryIO, meta: _Meta, item: _Item) -> bytes:
         if len(part) < length:
             raise ValueError("it is cut short")
         parts.append(part)
+        total += len(part)
+        if total > MAX_PHOTO_BYTES:
+            raise ValueError("its pixels take too many bytes")
     return b"".join(parts)
 
 
@@ -253,7 +263,7 @@ def _decode_grid(file: BinaryIO, meta: _Meta, number: int, path: Path, *, luma: 
     check_photo_size(width, height, path)
     tiles = meta.parts(number)
     picture: np.ndarray | None = None
-    if len(tiles) == rows * columns and (width, height) == _size(meta.items[number]):
+    if len(tiles) == rows * columns <= _MAX_TILES and (width, height) == _size(meta.items[number]):
         for i, tile in enumerate(tiles):
             item = meta.items[tile]
             part_width, part_height = _size(item)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import warnings
 from collections.abc import Collection, Generator
 from fractions import Fraction
 from pathlib import Path
@@ -56,7 +57,7 @@ _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # px that the format or its libr
 _STRIP_PIXELS = 1 << 22  # a picture is brought to RGB in strips of about this many pixels
 _ORIENTATION = 0x0112
 _TIFF_SUBFILE, _TIFF_BITS, _TIFF_SAMPLE_FORMAT, _DNG_VERSION = 254, 258, 339, 50706
-_DECODED_BY_FFMPEG = ("JXL", "PAM")
+_FFMPEG_FORMATS = {"JXL": "jpegxl_pipe", "PAM": "pam_pipe"}  # kinds that Pillow does not know
 _FLOAT_KINDS = ("EXR", "HDR", "PFM")
 _DEEP_KINDS = ("PNG", "TIFF", "PPM", "JPEG2000")  # those that OpenCV decodes in 16 bits
 _Pixels = np.ndarray  # [H, W, 3] uint8 or uint16 RGB
@@ -88,14 +89,17 @@ def read_photo(path: str | Path) -> _Pixels:
         )
     if kind in _FLOAT_KINDS:
         raise _float_error(path)
+    if kind == "RAW":
+        raise _raw_error(path)
     with parsing(
         path, rule="input must be a photo that can be decoded whole", remedy="copy or download it again"
     ):
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's doubts about tags, two lines each
             if kind == "HEIF":
                 return to_srgb(*read_heif(file, path), path)
-            if kind in _DECODED_BY_FFMPEG:
-                return _read_with_ffmpeg(path)
+            if kind in _FFMPEG_FORMATS:
+                return _read_with_ffmpeg(file, path, _FFMPEG_FORMATS[kind])
             return _read_with_pillow(file, path, kind)
 
 
@@ -173,8 +177,20 @@ def _save(image: np.ndarray, path: Path, kind: str) -> None:
         Image.fromarray(to_8_bit(image)).save(path, format=kind, **_SAVE_OPTIONS[kind])
         return
     suffix, options = _SAVE_OPTIONS_16_BIT[kind]
-    encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1]
-    path.write_bytes(encoded)
+    image = np.require(image, requirements=["C", "W"])
+    _swap_red_and_blue(image)
+    try:
+        encoded = cv2.imencode(suffix, image, options)[1]
+    finally:
+        _swap_red_and_blue(image)
+    path.write_bytes(memoryview(encoded))
+
+
+def _swap_red_and_blue(image: np.ndarray) -> None:
+    """Change between RGB and BGR in place: a copy of a large photo would not fit beside its encoded bytes."""
+    rows = max(1, _STRIP_PIXELS // image.shape[1])
+    for top in range(0, len(image), rows):
+        image[top : top + rows] = image[top : top + rows, :, ::-1].copy()
 
 
 def to_8_bit(image: np.ndarray) -> np.ndarray:
@@ -218,11 +234,8 @@ def _bits(image: ImageFile.ImageFile, file: BinaryIO, kind: str, path: Path) -> 
         return file.read(1)[0]
     if kind == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
-        if _DNG_VERSION in tags or (int(tags.get(_TIFF_SUBFILE, 0)) & 1 and image.n_frames > 1):  # type: ignore[attr-defined]
-            raise InputError(
-                f"input must be a developed photo, got a camera's raw file or a thumbnail in {path}; "
-                "save it as 16-bit TIFF or PNG"
-            )
+        if _DNG_VERSION in tags or int(tags.get(_TIFF_SUBFILE, 0)) & 1:  # the first picture is a thumbnail
+            raise _raw_error(path)
         bits = max(tags.get(_TIFF_BITS, (1,)))
         if bits > 16 or 3 in tags.get(_TIFF_SAMPLE_FORMAT, (1,)):
             raise _float_error(path)
@@ -340,27 +353,25 @@ def _upright(pixels: _Pixels, image: Image.Image) -> _Pixels:
 
 def _say_if_first_of_several(image: ImageFile.ImageFile, path: Path) -> None:
     """Log that a file holds more than one picture; a JPEG's smaller ones are previews or gain maps."""
-    size, count = image.size, getattr(image, "n_frames", 1)
-    if count < 2:
-        return
-    if image.format == "MPO":
-        try:
+    size = image.size
+    try:
+        count = getattr(image, "n_frames", 1)
+        if count < 2:
+            return
+        if image.format == "MPO":
             image.seek(1)
-            second = image.size
-        except Exception:  # what follows the first picture is no matter
-            return
-        finally:
-            image.seek(0)
-        if second != size:
-            return
+            if image.size != size:
+                return
+    except Exception:  # what follows the first picture may be damaged
+        return
     what = "pages" if image.format == "TIFF" else "pictures"
     pair = ", perhaps a stereo pair" if image.format == "MPO" and count == 2 else ""
     _log.warning("%s holds %d %s%s: only the first one is used", path, count, what, pair)
 
 
-def _read_with_ffmpeg(path: Path) -> _Pixels:
+def _read_with_ffmpeg(file: BinaryIO, path: Path, format: str) -> _Pixels:
     """Decode a photo of a kind that Pillow does not know, if FFmpeg has a decoder for it."""
-    with av.open(str(path.absolute()), metadata_errors="replace") as container:
+    with av.open(file, format=format, metadata_errors="replace") as container:
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise InputError(
@@ -371,6 +382,14 @@ def _read_with_ffmpeg(path: Path) -> _Pixels:
         stream.codec_context.options = {"max_pixels": str(MAX_PHOTO_BYTES // 3)}
         frame = next(container.decode(stream))
         return still_to_rgb(frame, ColorInfo.of_frame(frame, stream.codec_context))
+
+
+def _raw_error(path: Path) -> InputError:
+    """Make the error for what only a raw converter reads whole."""
+    return InputError(
+        f"input must be a developed photo, got a camera's raw file or a thumbnail in {path}; "
+        "save it as 16-bit TIFF or PNG"
+    )
 
 
 def _float_error(path: Path) -> InputError:

@@ -15,8 +15,11 @@ PHOTO_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib"),
     *(".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jxl", ".mpo", ".ppm"),
     *(".pgm", ".pbm", ".pnm", ".pam", ".pfm", ".tga", ".targa", ".icb", ".vda", ".vst", ".dds", ".qoi"),
-    *(".pcx", ".sgi", ".rgb", ".psd", ".exr", ".hdr", ".dng", ".nef", ".cr2", ".arw", ".orf", ".rw2"),
+    *(".pcx", ".sgi", ".rgb", ".psd", ".exr", ".hdr"),
+    *(".dng", ".nef", ".nrw", ".arw", ".sr2", ".srw", ".pef", ".3fr", ".iiq", ".cr2", ".cr3", ".raf"),
+    *(".orf", ".rw2"),
 )
+_RAW_TIFF_SUFFIXES = (".dng", ".nef", ".nrw", ".arw", ".sr2", ".srw", ".pef", ".3fr", ".iiq")
 _TGA_SUFFIXES = (".tga", ".targa", ".icb", ".vda", ".vst")
 _STREAM_SUFFIXES = (".mjpeg", ".mjpg")  # films that are nothing but one JPEG after another
 
@@ -28,7 +31,8 @@ _SIGNATURES = {  # names are Pillow's where it knows the format
     "JPEG": rb"\xff\xd8\xff",
     "GIF": rb"GIF8[79]a",
     "WEBP": rb"RIFF....WEBP",
-    "TIFF": rb"II[*+]\0|MM\0[*+]|IIR[OS]\x08|IIU\0",  # with its relatives of Olympus and Panasonic
+    "RAW": rb"II\*\0.{4}CR|IIR[OS]\x08|IIU\0|FUJIFILMCCD-RAW|....ftypcrx ",  # Canon, Olympus, Panasonic, Fuji
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
     "BMP": rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0",
     "JPEG2000": rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
     "PPM": rb"P[1-6][\s#]",
@@ -66,8 +70,8 @@ def photo_kind(path: str | Path) -> str | None:
     """Name a file's format by its content.
 
     Returns:
-        `FILM`; a still format by Pillow's name, or one of JXL, PAM, PFM, EXR, HDR and HEIF, which includes
-        AVIF; None if the file cannot be read or nothing is known about it.
+        `FILM`; a still format by Pillow's name, or one of RAW, JXL, PAM, PFM, EXR, HDR and HEIF, which
+        includes AVIF; None if the file cannot be read or nothing is known about it.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -79,6 +83,8 @@ def photo_kind(path: str | Path) -> str | None:
             kind = next((name for name, pattern in _PATTERNS.items() if pattern.match(head)), None)
             if kind == "JPEG" and suffix in _STREAM_SUFFIXES:
                 return FILM
+            if kind == "TIFF" and suffix in _RAW_TIFF_SUFFIXES:
+                return "RAW"
             if kind is not None:
                 return kind
             if head[4:8] == b"ftyp":

@@ -47,7 +47,18 @@ def nclx(primaries=1, transfer=13, matrix=6):
     return box("colr", b"nclx", struct.pack(">HHHB", primaries, transfer, matrix, 0x80))
 
 
-def heic(path, image, *, tile=None, properties=(), references=(), extra=(), missing=0, color=None) -> None:
+def heic(
+    path,
+    image,
+    *,
+    tile=None,
+    pixel_format="yuvj444p",
+    properties=(),
+    references=(),
+    extra=(),
+    missing=0,
+    color=None,
+) -> None:
     """Write a picture, in tiles of (width, height) if they are given, with more properties of the whole.
 
     `extra` holds more pictures, each an image and the properties of its item, which get the numbers after the
@@ -65,7 +76,7 @@ def heic(path, image, *, tile=None, properties=(), references=(), extra=(), miss
     color = color or nclx()
     references = list(references)
     if tile is None:
-        configuration, payload = encode(image)
+        configuration, payload = encode(image, pixel_format=pixel_format)
         add("hvc1", payload, ispe(width, height), box("hvcC", configuration), color, *properties)
     else:
         columns, rows = -(-width // tile[0]), -(-height // tile[1])

@@ -252,6 +252,30 @@ def test_photos(tmp_path, mode):
     assert np.array_equal(packed[:, :81], np.asarray(picture.convert("RGB")))
 
 
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_an_animated_picture_is_a_film_unless_a_photo_is_asked_for(tmp_path, kind):
+    from PIL import Image
+
+    pictures = [Image.fromarray(np.full((64, 96, 3), 60 + 60 * i, np.uint8)) for i in range(3)]
+    source = tmp_path / "animated.png"
+    pictures[0].save(source, kind, save_all=True, append_images=pictures[1:], duration=[100, 200, 100])
+    output = output_path_for(source, format="full_sbs", folder=tmp_path)
+    assert output.suffix == ".mp4"
+    assert convert(source, output) == 3
+    with av.open(str(output)) as container:
+        assert [round(frame.time, 2) for frame in container.decode(video=0)] == [0, 0.1, 0.3]
+    assert convert(source, tmp_path / "out.png") == 1
+
+
+def test_a_photo_under_a_films_name_is_a_photo(tmp_path):
+    from PIL import Image
+
+    Image.fromarray(np.full((64, 96, 3), 99, np.uint8)).save(tmp_path / "photo.mp4", "PNG")
+    output = output_path_for(tmp_path / "photo.mp4", format="full_sbs", folder=tmp_path)
+    assert output.suffix == ".png"
+    assert convert(tmp_path / "photo.mp4", output) == 1
+
+
 def test_contact_sheet(clip, tmp_path):
     sheet = tmp_path / "preview.png"
     convert(clip, tmp_path / "out.mp4", preview_path=sheet)

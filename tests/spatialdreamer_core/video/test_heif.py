@@ -29,6 +29,14 @@ def test_one_picture(tmp_path):
     assert difference(read_photo(tmp_path / "a.heic"), smooth()) < 1.5
 
 
+@pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv422p10le", "yuv444p12le"])
+def test_more_than_eight_bits_stay(tmp_path, pixel_format):
+    heic(tmp_path / "a.heic", smooth(), pixel_format=pixel_format)
+    read = read_photo(tmp_path / "a.heic")
+    assert read.dtype == np.uint16
+    assert difference(read / 257, smooth()) < 2
+
+
 def test_tiles_make_up_the_whole(tmp_path):
     heic(tmp_path / "a.heic", smooth(), tile=(64, 64))
     assert difference(read_photo(tmp_path / "a.heic"), smooth()) < 1.5
@@ -104,6 +112,18 @@ def test_a_lying_size_is_refused(tmp_path):
         content.replace(struct.pack(">II", 150, 100), struct.pack(">II", 300, 200))
     )
     with pytest.raises(InputError, match=r"decoded whole.*not the size that the boxes state"):
+        read_photo(tmp_path / "a.heic")
+
+
+def test_hostile_counts_cost_no_time(tmp_path):
+    heic(tmp_path / "a.heic", smooth(64, 64))
+    content = bytearray((tmp_path / "a.heic").read_bytes())
+    place = content.index(b"iloc")
+    pieces = place + 4 + 4 + 2 + 2 + 6  # after the version, the sizes, the count and the first item's fields
+    content[pieces : pieces + 2] = b"\xff\xff"
+    content[place + 8 : place + 10] = b"\0\0"  # no bytes for any of them
+    (tmp_path / "a.heic").write_bytes(content)
+    with pytest.raises(InputError, match=r"decoded whole"):
         read_photo(tmp_path / "a.heic")
 
 

@@ -147,10 +147,20 @@ def test_other_float_formats_get_the_same(tmp_path, head):
         read_photo(tmp_path / "photo")
 
 
-def test_raw_files_of_cameras_are_refused(tmp_path):
-    Image.fromarray(smooth()).save(tmp_path / "photo.dng", "TIFF", tiffinfo={50706: b"\1\4\0\0"})
+@pytest.mark.parametrize(
+    ("name", "tags"), [("photo.tif", {50706: b"\1\4\0\0"}), ("photo.tif", {254: 1}), ("photo.NEF", {})]
+)
+def test_raw_files_of_cameras_are_refused(tmp_path, name, tags):
+    Image.fromarray(smooth()).save(tmp_path / name, "TIFF", tiffinfo=tags)
     with pytest.raises(InputError, match=r"must be a developed photo, got a camera's raw file"):
-        read_photo(tmp_path / "photo.dng")
+        read_photo(tmp_path / name)
+
+
+@pytest.mark.parametrize("head", [b"II*\0\x10\0\0\0CR", b"IIU\0", b"FUJIFILMCCD-RAW", b"\0\0\0\x18ftypcrx "])
+def test_raw_files_are_told_by_their_content(tmp_path, head):
+    (tmp_path / "photo").write_bytes(head + bytes(99))
+    with pytest.raises(InputError, match=r"must be a developed photo, got a camera's raw file"):
+        read_photo(tmp_path / "photo")
 
 
 OTHERS = {
@@ -251,6 +261,33 @@ def test_a_colour_profile_is_converted_to_srgb(tmp_path):
     image = Image.fromarray(smooth())
     assert np.abs(save(tmp_path, image, icc_profile=profile).astype(int) - smooth()).max() <= 1
     np.testing.assert_array_equal(save(tmp_path, image, icc_profile=b"broken"), smooth())
+
+
+def test_writing_leaves_the_picture_as_it_was(tmp_path):
+    image = deep()
+    write_photo(tmp_path / "photo.png", image)
+    np.testing.assert_array_equal(image, deep())
+    image.flags.writeable = False
+    write_photo(tmp_path / "photo.tif", image)
+    np.testing.assert_array_equal(read_photo(tmp_path / "photo.tif"), deep())
+
+
+def test_broken_tags_do_not_cost_the_picture(tmp_path, caplog):
+    tags = b"Exif\0\0MM\0*" + struct.pack(">IHHHI", 8, 1, 0x0112, 3, 1 << 30)
+    Image.fromarray(smooth()).save(tmp_path / "photo.png", exif=tags)
+    np.testing.assert_array_equal(read_photo(tmp_path / "photo.png"), smooth())
+
+
+def test_a_kind_that_pillow_does_not_know(tmp_path):
+    header = b"P7\nWIDTH 60\nHEIGHT 40\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n"
+    (tmp_path / "photo").write_bytes(header + smooth().tobytes())
+    np.testing.assert_array_equal(read_photo(tmp_path / "photo"), smooth())
+
+
+def test_a_kind_that_nothing_here_decodes_is_refused(tmp_path):
+    (tmp_path / "photo.jxl").write_bytes(b"\xff\x0a" + bytes(99))
+    with pytest.raises(InputError, match=r"must be a photo that .*photo.jxl"):
+        read_photo(tmp_path / "photo.jxl")
 
 
 def test_a_film_is_no_photo(make_video):
