@@ -27,6 +27,7 @@ from .preview import MiddleSheet, to_image
 from .reader import VideoFrame
 from .stages import Rendered, analyse, estimate, fill, place, refine, render, to_tensor
 
+_JOINED = ("full_sbs", "full_tb", "cross_eyed")  # formats that leave the views' pixels as they are
 _CORES_LOCK = threading.Lock()
 _cores: list[int] = []  # torch's number of threads before, once for each conversion that runs
 
@@ -134,9 +135,14 @@ def _pack_images(
     left: np.ndarray, right: np.ndarray, format: str, color: ColorInfo | None
 ) -> np.ndarray:  # [H', W', 3], of the type of the views
     """Pack two pictures [H, W, 3] of uint8 or uint16."""
-    if left.dtype == np.uint8:
-        views = (torch.from_numpy(view).permute(2, 0, 1)[None] for view in (left, right))
-        return np.ascontiguousarray(pack(*views, format=format)[0].movedim(0, -1).numpy())
+    height, _, channels = left.shape
+    if left.dtype == np.uint8 or format in _JOINED:  # what is only joined can be joined byte by byte
+        rows = (
+            np.ascontiguousarray(view).view(np.uint8).reshape(height, -1, channels) for view in (left, right)
+        )
+        views = (torch.from_numpy(view).permute(2, 0, 1)[None] for view in rows)
+        packed = np.ascontiguousarray(pack(*views, format=format)[0].movedim(0, -1).numpy())
+        return packed.reshape(len(packed), -1).view(left.dtype).reshape(len(packed), -1, channels)
     black, white = (value / 65535 for value in ((0, 65535) if color is None else color.swing))
     views = (to_tensor(view, torch.device("cpu"))[None] for view in (left, right))
     if format == "anaglyph":  # it mixes the views' light, so black has to be 0
