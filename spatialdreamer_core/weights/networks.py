@@ -59,7 +59,7 @@ def check_config(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
         if isinstance(value, dict):
             _check_fetching(value, file, inner=depth > 0)
             kept = {key: item for key, item in value.items() if key not in _RUNNING}
-            return {key: check(key, item, depth + 1) for key, item in kept.items()}
+            return {key: check(str(key), item, depth + 1) for key, item in kept.items()}
         if isinstance(value, (list, tuple)):
             return type(value)(check(name, item, depth + 1) for item in value)
         largest = _MOST_LAYERS if any(part in name for part in ("layers", "depths")) else _LARGEST
