@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import folder_paths
@@ -10,6 +9,7 @@ import torch
 from comfy import model_management
 
 from ..spatialdreamer_core.checks import InputError, check_choice
+from ..spatialdreamer_core.weights.files import read_json
 from .models import register_model_folders
 from .placed_model import PlacedModel
 
@@ -121,8 +121,8 @@ def _diffusers_folders(index: str, class_name: str) -> dict[str, Path]:
 def _class_name(index: Path) -> str | None:
     """Read which class a folder of diffusers is of."""
     try:
-        return json.loads(index.read_text(encoding="utf-8"))["_class_name"]
-    except (OSError, ValueError, LookupError, TypeError):
+        return read_json(index).get("_class_name")
+    except InputError:  # the list of choices is no place to complain about a folder that nobody chose
         return None
 
 

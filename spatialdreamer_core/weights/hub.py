@@ -149,7 +149,9 @@ def _candidates(kind: str, repository: str, revision: str) -> list[Path]:
     folders = [folder / name for folder in model_folders(kind)]
     cached = hub_cache() / f"models--{repository.replace('/', '--')}"
     reference = cached / "refs" / revision
-    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
+    commit = (
+        reference.read_text(encoding="utf-8", errors="replace").strip() if reference.is_file() else revision
+    )
     snapshots = sorted((cached / "snapshots").glob("*"), key=lambda folder: folder.name != commit)
     return [folder for folder in (*folders, *snapshots) if folder.is_dir()]
 

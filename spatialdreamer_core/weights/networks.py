@@ -26,6 +26,7 @@ from .files import Header, read_tensors
 
 _LARGEST = 1 << 20  # number in a config; vocabularies have 50,000 words
 _LONGEST = 4096  # list
+_MOST_LAYERS = 512  # of any kind; for each one lists grow before the first parameter is made
 _DEEPEST = 8  # level of objects
 _SLACK = 1.25  # times the weights' tensors and numbers; files may lack layers that are built but never used
 _RUNNING = {  # what says how a network runs, not what it is; some of it makes transformers fetch and run code
@@ -58,12 +59,13 @@ def check_config(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
         if isinstance(value, dict):
             _check_fetching(value, file, inner=depth > 0)
             kept = {key: item for key, item in value.items() if key not in _RUNNING}
-            return {key: check(key, item, depth + 1) for key, item in kept.items()}
+            return {key: check(str(key), item, depth + 1) for key, item in kept.items()}
         if isinstance(value, (list, tuple)):
             return type(value)(check(name, item, depth + 1) for item in value)
-        if isinstance(value, (int, float)) and not abs(value) <= _LARGEST:
+        largest = _MOST_LAYERS if any(part in name for part in ("layers", "depths")) else _LARGEST
+        if isinstance(value, (int, float)) and not abs(value) <= largest:
             raise InputError(
-                f"the numbers of a network's config must be between -{_LARGEST} and {_LARGEST}, got "
+                f"the numbers of a network's config must be between -{largest} and {largest}, got "
                 f"{name[:60]!r} of {str(value)[:20]} in {file}; download that folder again"
             )
         return value

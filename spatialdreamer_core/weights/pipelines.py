@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 from ..checks import InputError
 from ..parsing import parsing
 from .files import Header, read_header, read_json
-from .filling import Place, check_tensors, fill
+from .filling import Place, Table, check_tensors, fill
 from .networks import build_network, check_config, check_types, load_transformers_network
 
 _LIBRARIES = (None, "diffusers", "transformers", "stable_diffusion")  # whose classes a folder may name
@@ -85,19 +85,18 @@ def load_parts(folder: Path, index: Mapping[str, Any], *, channels: int, address
     }
     scheduler = _load_scheduler(folder, index["scheduler"][1])
     tokenizer = _load_tokenizer(classes["tokenizer"], folder / "tokenizer")
-    text_encoder = _load_text_encoder(classes["text_encoder"], folder / "text_encoder")
-    limits = (len(tokenizer), tokenizer.model_max_length)
-    allowed = (text_encoder.config.vocab_size, text_encoder.config.max_position_embeddings)
-    if limits[0] > allowed[0] or limits[1] > allowed[1]:
+    text = _read_text_config(folder / "text_encoder" / "config.json")
+    if len(tokenizer) > text.vocab_size or tokenizer.model_max_length > text.max_position_embeddings:
         raise InputError(
-            f"a tokenizer must have at most the text encoder's {allowed[0]} words and {allowed[1]} places, "
-            f"got {limits[0]} and {limits[1]} in {folder}; download that folder again"
+            f"a tokenizer must have at most the text encoder's {text.vocab_size} words and "
+            f"{text.max_position_embeddings} places, got {len(tokenizer)} and {tokenizer.model_max_length} "
+            f"in {folder}; download that folder again"
         )
-    width = text_encoder.config.hidden_size
 
     def try_unet(unet: Any) -> None:
         latents = torch.zeros(1, channels, 16, 16)
-        _check_shape(unet(latents, torch.zeros(1), torch.zeros(1, 1, width)).sample, (1, 4, 16, 16))
+        prompt = torch.zeros(1, 1, text.hidden_size)
+        _check_shape(unet(latents, torch.zeros(1), prompt).sample, (1, 4, 16, 16))
 
     def try_vae(vae: Any) -> None:
         factor = 2 ** (len(vae.config.block_out_channels) - 1)  # as pipelines reckon it
@@ -105,19 +104,21 @@ def load_parts(folder: Path, index: Mapping[str, Any], *, channels: int, address
         _check_shape(latents, (1, 4, 8, 8))
         _check_shape(vae.decode(latents).sample, (1, 3, 8 * factor, 8 * factor))
 
-    unet = _load_network(classes["unet"], folder / "unet", try_unet, address)
-    vae = _load_network(classes["vae"], folder / "vae", try_vae, address)
-    return {
-        "unet": unet,
-        "vae": vae,
-        "text_encoder": text_encoder,
-        "tokenizer": tokenizer,
-        "scheduler": scheduler,
+    # All that can be wrong shows before any weight is read.
+    unet = _build(classes["unet"], folder / "unet", try_unet, address)
+    vae = _build(classes["vae"], folder / "vae", try_vae, address)
+    text_encoder = _load_text_encoder(classes["text_encoder"], folder / "text_encoder")
+    networks = {
+        name: fill(*network, torch.float32, torch.device("cpu"))
+        for name, network in (("unet", unet), ("vae", vae))
     }
+    return {**networks, "text_encoder": text_encoder, "tokenizer": tokenizer, "scheduler": scheduler}
 
 
-def _load_network(network_class: Any, folder: Path, trial: Any, address: str) -> Any:
-    """Load a network of diffusers."""
+def _build(
+    network_class: Any, folder: Path, trial: Callable[[Any], None], address: str
+) -> tuple[Any, Table, Header]:
+    """Build a network of diffusers without memory, and check that its weights fit; what `fill` takes."""
     file = folder / "config.json"
     config, header = read_json(file), _find_header(folder, "diffusion_pytorch_model")
 
@@ -129,7 +130,20 @@ def _load_network(network_class: Any, folder: Path, trial: Any, address: str) ->
     network = build_network(build, config, header, file=file, what=name, trial=trial)
     table = {tensor: Place(_stored_name(tensor, header)) for tensor in network.state_dict()}
     check_tensors(header, [(network, table)], unused=r"(?!)", what=f"a {name}", address=address)
-    return fill(network, table, header, torch.float32, torch.device("cpu"))
+    return network, table, header
+
+
+def _read_text_config(file: Path) -> Any:
+    """Read a text encoder's config."""
+    from transformers import CLIPTextConfig
+
+    with parsing(file, rule="a config must be that of a CLIPTextModel", remedy="download that folder again"):
+        config = CLIPTextConfig.from_dict(check_config(read_json(file), file))
+        for name in ("vocab_size", "max_position_embeddings", "hidden_size"):
+            value = getattr(config, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} is {str(value)[:40]}")
+        return config
 
 
 def _load_text_encoder(text_class: Any, folder: Path) -> Any:

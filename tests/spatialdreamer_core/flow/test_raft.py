@@ -2,6 +2,7 @@
 
 import logging
 import re
+import zipfile
 
 import pytest
 import torch
@@ -272,6 +273,23 @@ def test_weights_of_another_shape_are_refused(install_raft):
     state[name] = state[name][:-1].clone()
     torch.save(state, path)
     with pytest.raises(InputError, match=r"size mismatch for update_block\.flow_head\.conv1\.weight"):
+        load_flow_model("raft_small")
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(install_raft):
+    path = install_raft("raft_small")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(300 << 20))
+    with pytest.raises(InputError, match=r"cannot be read \(it has more than 256 MB\)"):
+        load_flow_model("raft_small")
+
+
+def test_weights_of_integers_are_refused(install_raft):
+    path = install_raft("raft_small")
+    state = torch.load(path, weights_only=True)
+    name = next(name for name in state if name.endswith("weight"))
+    torch.save({**state, name: state[name].to(torch.int32)}, path)
+    with pytest.raises(InputError, match=rf"must hold the weights of RAFT small .*{name} holds torch.int32"):
         load_flow_model("raft_small")
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 import struct
 
 import pytest
@@ -289,6 +290,40 @@ def test_unet_folders_of_something_else(checkpoint, tmp_path):
     load(r"must hold exactly the \d+ tensors .* got \d+ unexpected .* of another shape")
     (unet / "diffusion_pytorch_model.safetensors").rename(unet / "diffusion_pytorch_model.bin")
     load(r"or diffusion_pytorch_model\.safetensors, got only diffusion_pytorch_model\.bin, a pickle")
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("unet", {"layers_per_block": 2**63}),
+        ("unet", {"layers_per_block": 500}),
+        ("unet", {"block_out_channels": [2**18] * 4}),
+        ("unet", {"num_attention_heads": [1, 1, 1, 1]}),
+        ("unet", {"num_attention_heads": "many"}),
+        ("unet", {"addition_time_embed_dim": 0}),
+        ("unet", {"cross_attention_dim": None}),
+        ("vae", {"block_out_channels": [32, 32]}),
+        ("vae", {"layers_per_block": "2"}),
+        ("image_encoder", {"num_hidden_layers": 500}),
+        ("image_encoder", {"layer_norm_eps": "small"}),
+        ("image_encoder", {"image_size": 2**20}),
+        ("image_encoder", {"architectures": 5}),
+    ],
+)
+def test_configs_of_something_that_cannot_be(folder, tmp_path, part, changes):
+    copy = tmp_path / "copy"
+    for name in ("unet", "vae", "image_encoder"):
+        (copy / name).mkdir(parents=True)
+        for file in (folder / name).iterdir():
+            if file.suffix == ".json":
+                (copy / name / file.name).write_bytes(file.read_bytes())
+            else:
+                os.link(file, copy / name / file.name)
+    config = json.loads((copy / part / "config.json").read_text())
+    (copy / part / "config.json").write_text(json.dumps(config | changes))
+    network = {"unet": "UNetSpatio", "vae": "AutoencoderKLT", "image_encoder": "CLIPVisionModelW"}[part]
+    with pytest.raises(InputError, match=rf"{part}|{network}"):
+        load_svd(copy, unet=None)
 
 
 def test_a_unet_for_other_embeddings(checkpoint, tmp_path):
