@@ -171,8 +171,8 @@ def _packed(
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
     """Run the chain of stages; yields each frame's pts, the packed picture and, once, the contact sheet."""
     eyes: tuple[Eye, ...] = ("left", "right") if config.eye == "both" else (config.eye,)
-    decoded = prefetch(_timed(frames, "decode", clock))
-    pictures = cut_pictures(decoded, black_bars=config.black_bars, clock=clock, report=True)
+    decoded = _timed(frames, "decode", clock)
+    pictures = prefetch(cut_pictures(decoded, black_bars=config.black_bars, clock=clock, report=True))
     analysed = analyse(pictures, flow=flow, clock=clock)
     estimated = prefetch(estimate(analysed, estimator=estimator, clock=clock))
     placed = prefetch(
