@@ -31,7 +31,7 @@ _COVERED = 0.6  # share of a line's pixels that the picture covers at a bar's ed
 _COVERED_ALONE = 0.8  # the same where a single picture is all there is
 _MARKED = 0.35  # share of a bar that subtitles and logos may cover
 _UNMARKED = 0.25  # share of a bar's lines that they leave free, at least
-_WIDEST = 3 / 8  # of the side: one bar; the picture keeps a quarter of it
+_WIDEST = 0.4  # of the side: one bar; the picture keeps a fifth of it
 _SMALLEST_SIDE = 32  # pixels; smaller frames have no bars
 _LOOK_AHEAD = 5  # frames, the first one included, that a change is decided on
 _AGREEING = 3  # of those, at least
@@ -87,7 +87,7 @@ class PictureFinder:
 
     def step(
         self,
-        image: np.ndarray,  # [H, W, 3] uint8 or uint16
+        image: np.ndarray,  # [H, W, 3] uint8, uint16 or float in [0, 1]
     ) -> list[PictureBox]:
         """Take the next frame; return the boxes of the frames decided by it, in their order."""
         self._waiting.append(_Frame(image))
@@ -213,7 +213,6 @@ class _Frame:
     def __init__(self, image: np.ndarray, *, covered: float = _COVERED) -> None:
         self.image = image
         self._covered = covered
-        self._unit = np.iinfo(image.dtype).max // 255
         self._can_have = min(image.shape[:2]) >= _SMALLEST_SIDE
 
     @cached_property
@@ -228,7 +227,7 @@ class _Frame:
         line = self.image[end] if axis == 0 else self.image[:, end]
         brightest = line[:: max(1, len(line) // _SAMPLES)].max(1)
         middle = len(brightest) // 2
-        return int(np.partition(brightest, middle)[middle]) // self._unit
+        return int(_to_8_bits(np.partition(brightest, middle)[middle : middle + 1])[0])
 
     @cached_property
     def axes(self) -> tuple[_Axis, _Axis]:
@@ -261,8 +260,7 @@ class _Frame:
         """Sample the frame and take each pixel's brightest channel, of 255."""
         small = cv2.resize(self.image, size, interpolation=cv2.INTER_NEAREST)
         red, green, blue = cv2.split(small)
-        brightest = cv2.max(cv2.max(red, green), blue)
-        return brightest if self._unit == 1 else (brightest // self._unit).astype(np.uint8)
+        return _to_8_bits(cv2.max(cv2.max(red, green), blue))
 
     @staticmethod
     def _inside(lines: np.ndarray, bars: Bars | None, length: int) -> np.ndarray:
@@ -270,6 +268,15 @@ class _Frame:
         first, last = bars or _NONE
         samples = lines.shape[1]
         return lines[:, -(-first * samples // length) : samples - -(-last * samples // length)]
+
+
+def _to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Give levels of any depth as those of 255."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind == "f":
+        return (values.clip(0, 1) * 255).astype(np.uint8)
+    return (values // (np.iinfo(values.dtype).max // 255)).astype(np.uint8)
 
 
 def _middle(count: int) -> tuple[int, int]:

@@ -54,8 +54,10 @@ def packed_frames(
     """
     eyes: tuple[Eye, ...] = ("left", "right") if config.eye == "both" else (config.eye,)
     with _half_of_the_cores(), StageThreads() as threads:
-        decoded = threads.prefetch(_timed(frames, "decode", clock))
-        pictures = cut_pictures(decoded, black_bars=config.black_bars, clock=clock, report=True)
+        decoded = _timed(frames, "decode", clock)
+        pictures = threads.prefetch(
+            cut_pictures(decoded, black_bars=config.black_bars, clock=clock, report=True)
+        )
         analysed = analyse(pictures, flow=flow, clock=clock)
         estimated = threads.prefetch(estimate(analysed, estimator=estimator, clock=clock))
         placed = threads.prefetch(

@@ -56,7 +56,7 @@ BOXES = {
     "wide letterbox": PictureBox(45, 135, 0, WIDTH),
     "thin letterbox": PictureBox(5, 175, 0, WIDTH),
     "pillarbox": PictureBox(0, HEIGHT, 40, 280),
-    "upright film": PictureBox(0, HEIGHT, 110, 211),
+    "upright film": PictureBox(0, HEIGHT, 121, 198),
     "windowbox": PictureBox(20, 160, 36, 284),
     "unequal": PictureBox(12, 150, 0, WIDTH),
     "unequal beside": PictureBox(0, HEIGHT, 17, 291),
@@ -72,8 +72,9 @@ def test_bars_are_found_from_the_first_frame_on(name, level):
     assert boxes == [BOXES[name]] * 8
 
 
-def test_frames_of_16_bits():
-    frames = [barred(i, LETTERBOX, level=16).astype(np.uint16) * 257 for i in range(6)]
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint16, 65535), (np.float32, 1.0)])
+def test_frames_of_more_bits(dtype, white):
+    frames = [(barred(i, LETTERBOX, level=16) * (white / 255)).astype(dtype) for i in range(6)]
     assert find(frames) == [LETTERBOX] * 6
 
 
