@@ -3,11 +3,10 @@
 from .clock import StageClock
 from .color import ColorInfo
 from .config import BORDERS, CODECS, EYES, ConvertConfig
-from .convert import convert
+from .convert import check_conversion, convert
 from .naming import FORMAT_SUFFIXES, output_path_for
 from .output import OutputFile, check_output_path, partial_path_for
 from .photo import PHOTO_SUFFIXES, is_photo, read_photo, write_photo
-from .preconditions import check_conversion
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
 from .writer import VIDEO_CONTAINERS, VideoWriter

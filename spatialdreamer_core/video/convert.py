@@ -25,9 +25,8 @@ from .borders import treat_borders
 from .clock import StageClock
 from .config import ConvertConfig
 from .depth_source import DepthSource, choose_depth, open_depth
-from .output import OutputFile
+from .output import OutputFile, check_another_file
 from .photo import WRITABLE_PHOTO_SUFFIXES, is_photo, read_photo_as_film, save_photo
-from .preconditions import check_conversion, choose_device, files_read
 from .prefetch import StageThreads
 from .preview import MiddleSheet, to_image
 from .probe import VideoInfo, probe
@@ -90,7 +89,7 @@ def convert(
     photo = is_photo(input_path)
     info = None if photo else probe(input_path)
     total = 1 if info is None else _count_frames(info, config)
-    inputs = files_read(input_path, config)
+    inputs = _inputs(input_path, config)
     sheet = MiddleSheet(
         preview_path, index=(total or 1) // 2, inputs=(*inputs, output_path), overwrite=overwrite
     )
@@ -142,6 +141,37 @@ def convert(
     if on_saved is not None:
         on_saved(writer.path)
     return done
+
+
+def check_conversion(
+    input_path: Path | str,
+    output_path: Path | str,
+    config: ConvertConfig,
+    *,
+    preview_path: Path | str | None = None,
+) -> None:
+    """Check all of a conversion that can be checked without opening a file.
+
+    Raises:
+        InputError: If a setting breaks its rule, the device is not there, or an output is an input or the
+            other output.
+    """
+    config.check()
+    choose_device(config.device)
+    input_path, output_path = Path(input_path), Path(output_path)
+    outputs = {"output": output_path}
+    if preview_path is not None:
+        check_another_file(preview_path, output_path, name="preview", other_name="output")
+        outputs["preview"] = Path(preview_path)
+    for name, path in outputs.items():
+        check_another_file(path, input_path, name=name)
+        if config.depth_file is not None:
+            check_another_file(path, config.depth_file, name=name, other_name="depth")
+
+
+def _inputs(input_path: Path, config: ConvertConfig) -> tuple[Path, ...]:
+    """List what a conversion reads."""
+    return (input_path,) if config.depth_file is None else (input_path, Path(config.depth_file))
 
 
 def _convert_photo(
@@ -289,3 +319,21 @@ def _timed(frames: Iterator[VideoFrame], stage: str, clock: StageClock) -> Itera
         if frame is None:
             return
         yield frame
+
+
+def choose_device(name: str) -> torch.device:
+    """Resolve "auto", and check that a device is one of those that the stages run on and is there.
+
+    Raises:
+        InputError: If it is not.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if count else "cpu")
+    there = ["cpu", *(["cuda"] if count else []), *(f"cuda:{index}" for index in range(count))]
+    if name not in there:
+        raise InputError(
+            f"device must be auto or one that is supported and in this machine ({', '.join(there)}), "
+            f"got {name}; use auto"
+        )
+    return torch.device(name)
