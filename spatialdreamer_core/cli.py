@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 from .process import Signals, find_address_space_limit, forgiving_streams, open_missing_streams
+from .progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -336,7 +337,7 @@ def _convert(options: argparse.Namespace, signals: Signals) -> int:
         nonlocal saved
         saved = output.with_name(path.name)
 
-    with _Bar(quiet=options.quiet) as bar:
+    with ProgressBar(quiet=options.quiet) as bar:
 
         def on_survey(done: int, total: int | None) -> None:
             signals.check()
@@ -366,47 +367,6 @@ def _is_folder(output: str) -> bool:
     return ends or os.path.isdir(output) or not Path(output).suffix
 
 
-class _Bar:
-    """A progress bar that costs nothing if it fails; use it in a `with` statement."""
-
-    def __init__(self, *, quiet: bool, **settings: Any) -> None:
-        self._quiet, self._settings = quiet, {"dynamic_ncols": True, "unit": " frames", **settings}
-        self._bar: Any = None
-        self._title = ""
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def show(self, title: str, done: int, total: int | None) -> None:
-        """Move the bar, or begin one with a new title."""
-        if self._quiet:
-            return
-        try:
-            if self._bar is None or title != self._title:
-                self._begin(title)
-            self._bar.total = total if total is None else max(total, done)
-            self._bar.update(done - self._bar.n)
-        except Exception:  # of the bar or its terminal, whatever it is
-            self._quiet = True
-
-    def _begin(self, title: str) -> None:
-        """Begin a bar."""
-        from tqdm import tqdm
-
-        self._close()
-        tqdm.monitor_interval = 0  # no thread beside ours
-        self._bar, self._title = tqdm(desc=title, **self._settings), title
-
-    def _close(self) -> None:
-        """End the bar."""
-        with contextlib.suppress(Exception):
-            if self._bar is not None:
-                self._bar.close()
-
-
 def _download(options: argparse.Namespace, config: ConvertConfig, output: Path) -> None:
     """Download the weights that are missing, once the outputs are known to be writable."""
     from .depth import prepare_estimator
@@ -423,7 +383,7 @@ def _download(options: argparse.Namespace, config: ConvertConfig, output: Path) 
     if config.depth_file is None:
         prepared.insert(0, (prepare_estimator, config.depth))
     for prepare, name in prepared:
-        with _Bar(quiet=options.quiet, unit="B", unit_scale=True, delay=0.01) as bar:
+        with ProgressBar(quiet=options.quiet, unit="B", unit_scale=True, delay=0.01) as bar:
             prepare(name, download=True, on_progress=functools.partial(bar.show, name))
 
 
