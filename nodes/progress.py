@@ -18,7 +18,7 @@ from torch import Tensor
 _PREVIEW_SIZE = 512  # pixels, longer side
 _PREVIEW_INTERVAL = 0.5  # seconds; every preview is a JPEG through the websocket
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
 def frame_progress(total: int) -> Callable[[int], None]:
@@ -79,5 +79,5 @@ def step_progress() -> Callable[[int, int, Tensor], None]:
 def report(node_id: str, text: str, *, warnings: Sequence[str] = ()) -> None:
     """Write a text onto the node, below the warnings, which go to the log too; it replaces the last text."""
     for warning in warnings:
-        _log.warning(warning)
+        _LOGGER.warning(warning)
     PromptServer.instance.send_progress_text("\n".join([*warnings, text]), node_id)

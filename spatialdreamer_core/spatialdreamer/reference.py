@@ -27,7 +27,7 @@ _CHUNK = 8  # frames on their way to the VAE
 _KEPT_BYTES = 4 << 30  # of main memory; 80 frames of 1024x576 in 16 bits
 _FREE_SHARE = 0.5  # of free main memory that a window's features may take
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
 class Reference:
@@ -76,7 +76,7 @@ class Reference:
         device = self.model.device
         if region in self._kept:
             return {site: feature.to(device) for site, feature in self._kept[region].items()}
-        _log.info("RefinerNet encodes frames %d to %d", region.frames.start, region.frames.stop - 1)
+        _LOGGER.info("RefinerNet encodes frames %d to %d", region.frames.start, region.frames.stop - 1)
         frames, reach = region.frames, 0 if self.model.til is None else self.model.til.neighbours // 2
         wide = range(max(0, frames.start - reach), min(len(self), frames.stop + reach))
         self.model.announce(

@@ -29,7 +29,7 @@ from .deviation import added_time_ids, deviation_strength
 from .network import SpatialDreamer
 from .reference import Reference
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 _CHUNK = 8  # frames on their way to and from the VAE
 _DECODED_BLOCK = 96  # frames that are held decoded, beside those of context, which the VAE's decoder mixes in
@@ -86,7 +86,7 @@ def sample(
     # 3. Stereo deviation strength (Eq. 4): that of the rendered view, times the slider.
     measured = _measure(reference, view, mask)
     deviation = measured * config.deviation
-    _log.info("stereo deviation strength: %.4f measured, %.4f asked for", measured, deviation)
+    _LOGGER.info("stereo deviation strength: %.4f measured, %.4f asked for", measured, deviation)
     time_ids = added_time_ids(settings, deviation, time_ids=time_id_count(model.svd.unet))
 
     # 4. Diffuse, window by window: Euler steps on Karras' noise levels.

@@ -36,7 +36,7 @@ OnStep = Callable[[int, int, Tensor], None]  # (steps done, steps in all, clean 
 
 _LEAST_TILE = 32  # latents; smaller tiles show the model too little of a picture
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ def _shrink(plan: Plan, length: int, height: int, width: int) -> Plan:
             f"the device must have memory for {plan}, but it ran out; free memory, or diffuse at a smaller "
             "size"
         )
-    _log.warning("out of memory with %s; trying %s", plan, smaller)
+    _LOGGER.warning("out of memory with %s; trying %s", plan, smaller)
     return smaller
 
 

@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from ..checks import InputError
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 _UNSPECIFIED = 2  # in H.273
 _DOLBY_VISION = "Dolby Vision"
@@ -79,7 +79,9 @@ class HdrMetadata:
             "libx264": ("x264-params", "mastering-display", "cll"),
         }
         if codec not in names:
-            _log.warning("%s cannot be given the mastering display and light level; they are left out", codec)
+            _LOGGER.warning(
+                "%s cannot be given the mastering display and light level; they are left out", codec
+            )
             return {}
         option, display_name, light_name = names[codec]
         parameters = []

@@ -22,7 +22,7 @@ from .color import ColorInfo
 from .limits import MAX_PHOTO_BYTES, check_photo_size
 from .still import luma_of, still_to_rgb
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 _MAX_META = 1 << 24  # bytes of boxes; those of real files have some kilobytes
 _MAX_TOP_BOXES = 1000
@@ -343,7 +343,7 @@ def _check_colours(meta: _Meta, item: _Item, path: Path) -> bytes | None:
             if kind == "colr" and content[:4] in (b"prof", b"rICC"):
                 return content[4:]
     if any(nclx[0] not in _SRGB_PRIMARIES for nclx in filter(None, map(_nclx, tagged))):
-        _log.warning("%s: its wide colours are taken as sRGB; they come out paler", path)
+        _LOGGER.warning("%s: its wide colours are taken as sRGB; they come out paler", path)
     return None
 
 
@@ -391,7 +391,7 @@ def _crop(picture: np.ndarray, clap: bytes) -> np.ndarray:
 def _say_if_one_of_several(meta: _Meta, path: Path) -> None:
     """Log that a file holds other pictures that are no parts, thumbnails or maps of one."""
     if meta.is_sequence:
-        _log.warning("%s is an animation: only its first picture is used", path)
+        _LOGGER.warning("%s is an animation: only its first picture is used", path)
         return
     parts = {part for kind, _, to in meta.references if kind == "dimg" for part in to}
     belonging = {of for kind, of, _ in meta.references if kind in ("thmb", "auxl")}
@@ -404,4 +404,4 @@ def _say_if_one_of_several(meta: _Meta, path: Path) -> None:
         and number not in belonging
     ]
     if len(pictures) > 1:
-        _log.warning("%s holds %d pictures: only the main one is used", path, len(pictures))
+        _LOGGER.warning("%s holds %d pictures: only the main one is used", path, len(pictures))

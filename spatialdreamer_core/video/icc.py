@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 
 from ..checks import one_line
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 _STRIP_PIXELS = 1 << 20
 _SAME = 2  # of 255: a profile that changes no colour by more is sRGB, written by another program
@@ -45,7 +45,7 @@ def srgb_transform(profile: bytes | None, mode: str, path: Path) -> ImageCms.Ima
     try:
         return _transform(profile, mode)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-        _log.warning("%s: its colour profile is ignored (%s)", path, one_line(error))
+        _LOGGER.warning("%s: its colour profile is ignored (%s)", path, one_line(error))
         return None
 
 
@@ -65,7 +65,7 @@ def to_srgb(
         deep = _primaries_and_curves(profile)
         if deep is not None:
             return _convert_deep(image, *deep)
-        _log.warning("%s: its colour profile is one of tables, so it is converted in 8 bits", path)
+        _LOGGER.warning("%s: its colour profile is one of tables, so it is converted in 8 bits", path)
         image = (image // 257).astype(np.uint8)
     rows = max(1, _STRIP_PIXELS // image.shape[1])
     for top in range(0, len(image), rows):

@@ -28,7 +28,7 @@ from ..checks import InputError
 from ..memory import is_out_of_memory, out_of_memory_error
 from .locking import FileLock
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 _FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _STEM_BYTES = 64  # of the target's stem in the names of its temporary files; file systems end at 143 or 255
@@ -196,7 +196,7 @@ class OutputFile:
                     continue
                 raise write_error(target, error, name=self._name) from error
             if path != target:
-                _log.warning("%s could not be replaced; the result is %s", target, path)
+                _LOGGER.warning("%s could not be replaced; the result is %s", target, path)
             self.path = path
             return
 

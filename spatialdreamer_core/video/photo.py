@@ -32,7 +32,7 @@ from .photo_kind import FILM, photo_kind
 from .reader import VideoFrame
 from .still import still_to_rgb
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 WRITABLE_PHOTO_SUFFIXES = {
     ".png": "PNG",
@@ -308,7 +308,7 @@ def _deepen(pixels: _Pixels, file: BinaryIO, image: ImageFile.ImageFile, path: P
                         return np.ascontiguousarray(turned)
     if image.format == "JPEG2000":
         raise ValueError("its 16 bits cannot be decoded here")
-    _log.warning("%s: its 16 bits are reduced to 8, which is all that can be decoded of its kind", path)
+    _LOGGER.warning("%s: its 16 bits are reduced to 8, which is all that can be decoded of its kind", path)
     return pixels
 
 
@@ -340,7 +340,7 @@ def _upright(pixels: _Pixels, image: Image.Image) -> _Pixels:
     try:
         orientation = int(image.getexif().get(_ORIENTATION, 1))
     except Exception as error:  # whatever Pillow raises on broken tags, the picture is whole
-        _log.warning("%s: its EXIF tags are ignored (%s)", image.filename, one_line(error))  # type: ignore[attr-defined]
+        _LOGGER.warning("%s: its EXIF tags are ignored (%s)", image.filename, one_line(error))  # type: ignore[attr-defined]
         return pixels
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
@@ -366,7 +366,7 @@ def _say_if_first_of_several(image: ImageFile.ImageFile, path: Path) -> None:
         return
     what = "pages" if image.format == "TIFF" else "pictures"
     pair = ", perhaps a stereo pair" if image.format == "MPO" and count == 2 else ""
-    _log.warning("%s holds %d %s%s: only the first one is used", path, count, what, pair)
+    _LOGGER.warning("%s holds %d %s%s: only the first one is used", path, count, what, pair)
 
 
 def _read_with_ffmpeg(file: BinaryIO, path: Path, format: str) -> _Pixels:

@@ -20,7 +20,7 @@ from .photo import WRITABLE_PHOTO_SUFFIXES, save_photo
 from .reader import VideoFrame
 from .stages import Rendered, to_tensor
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 _TILE_WIDTH = 640  # px
 _CAPTION_HEIGHT = 28  # px
@@ -110,7 +110,7 @@ class MiddleSheet:
             save_photo(file.partial, sheet, suffix=file.path.suffix)
             file.commit()
         except Exception as error:
-            _log.warning("the preview is left out: %s", one_line(error))
+            _LOGGER.warning("the preview is left out: %s", one_line(error))
 
     def _draw(self) -> None:
         """Draw the latest frame, once."""
@@ -130,7 +130,7 @@ class MiddleSheet:
             )
             self._sheet = preview_sheet(left_tensor, right_tensor, depth=depth, hole=hole, warped=warped)
         except Exception as error:
-            _log.warning("the preview is left out: %s", one_line(error))
+            _LOGGER.warning("the preview is left out: %s", one_line(error))
 
 
 def _in_frame(

@@ -22,7 +22,7 @@ from .output import OutputFile, write_error
 from .probe import VideoInfo
 from .stream_copy import EXTRAS, SOUND, StreamCopy
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 VIDEO_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _MP4_FAMILY = ("mp4", "mov")
@@ -337,7 +337,7 @@ def _choose_pixel_format(codec: str, bits: int) -> str:
     for pixel_format in ("yuv420p10le", "p010le", "yuv422p10le"):
         if pixel_format in taken:
             return pixel_format
-    _log.warning("%s takes 8 bits a component only; the source's %d are reduced", codec, bits)
+    _LOGGER.warning("%s takes 8 bits a component only; the source's %d are reduced", codec, bits)
     return "yuv420p"
 
 

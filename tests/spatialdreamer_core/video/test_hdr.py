@@ -24,7 +24,7 @@ from spatialdreamer_core.video import (
     to_8_bit,
 )
 from spatialdreamer_core.video.color import ColorConverter
-from spatialdreamer_core.video.convert import _pack_images
+from spatialdreamer_core.video.chain import _pack_images
 from spatialdreamer_core.video.hdr import HdrMetadata
 from spatialdreamer_core.video.preview import to_image
 from spatialdreamer_core.video.stages import to_tensor
