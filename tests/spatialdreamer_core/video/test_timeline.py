@@ -181,3 +181,13 @@ def test_a_stray_packet_does_not_move_what_follows():
     assert timeline.follow(packet(0, 2.04)) == 0
     assert timeline.follow(packet(0, 70_000.0)) != 0
     assert timeline.follow(packet(0, 2.12)) == 0
+
+
+def test_subtitles_take_the_clock_of_the_picture_beside_them():
+    timeline = Timeline(leaps=True, step=Fraction(1, 25))
+    timeline.follow(packet(0, 100.0))
+    assert timeline.place(packet(2, 98.0, duration=4, kind="subtitle"), wait=True) == 0
+    shift = timeline.follow(packet(0, 3.0))
+    assert shift > 90
+    assert timeline.place(packet(2, 100.5, duration=2, kind="subtitle"), wait=True) == 0
+    assert timeline.place(packet(2, 3.5, duration=2, kind="subtitle"), wait=True) == shift
