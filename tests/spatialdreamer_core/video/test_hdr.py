@@ -358,3 +358,11 @@ def test_colours_that_no_matrix_is_for_are_refused(tmp_path, matrix, name):
     path = write_clip(tmp_path / "clip.mkv", frame=frame, codec="ffv1", tags=(matrix, 9, 16))
     with pytest.raises(InputError, match=rf"must be RGB or Y'CbCr of .*, got {name}; convert"):
         convert(path, tmp_path / "out.mp4")
+
+
+def test_a_film_of_10_bits_is_looked_at_beside_a_depth_file(tmp_path):
+    clip = write_clip(tmp_path / "clip.mkv", frame=ramp_frame("yuv420p10le", size=(96, 64)), codec="ffv1")
+    np.save(tmp_path / "depth.npy", np.random.default_rng(0).random((3, 64, 96), np.float32))
+    out = tmp_path / "out.mp4"
+    assert convert(clip, out, ConvertConfig(depth_file=str(tmp_path / "depth.npy"))) == 3
+    assert probe(out).color.bits == 10
