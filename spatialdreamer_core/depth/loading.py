@@ -171,7 +171,7 @@ def load_model(
     except InputError as error:
         if isinstance(error.__cause__, ImportError):
             raise _unusable(spec, error.__cause__) from error
-        cause = str(error).rpartition("; ")[0]  # without its remedy
+        cause = str(error).rsplit("; ", 1)[0]  # without its remedy
         raise InputError(
             f"{spec.title} cannot be loaded from {folder} ({cause}); delete that folder and download it "
             f"again from {spec.address}"

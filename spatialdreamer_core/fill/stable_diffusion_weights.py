@@ -80,7 +80,7 @@ def load_pipeline(folder: Path) -> Any:
     except (ImportError, AttributeError) as error:
         raise _unusable(error) from error
     except InputError as error:
-        cause = str(error).rpartition("; ")[0]  # without its remedy
+        cause = str(error).rsplit("; ", 1)[0]  # without its remedy
         raise InputError(
             f"the inpainting model cannot be loaded from {folder} ({cause}); delete that folder and download "
             "it again"
