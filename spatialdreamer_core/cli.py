@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
-from .process import Signals, find_address_space_limit, forgiving_streams, open_missing_streams
+from .process import (
+    Signals,
+    end_process,
+    find_address_space_limit,
+    forgiving_streams,
+    open_missing_streams,
+)
 from .progress_bar import ProgressBar
 
 if TYPE_CHECKING:
@@ -34,6 +40,17 @@ _OUTPUTS = f"{__package__}.video.output"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code, or with the process's own arguments ends the process."""
+    if arguments is not None:
+        return _main(arguments)
+    try:
+        code = _main(None)
+    except SystemExit as stop:  # of argparse
+        code = stop.code if isinstance(stop.code, int) else 0
+    end_process(code)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     """Run the command line; returns the exit code."""
     open_missing_streams()
     with forgiving_streams(), Signals(_discard_outputs, to_the_end=arguments is None) as signals:

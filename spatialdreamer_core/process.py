@@ -5,6 +5,7 @@ It imports nothing large, so that signals are handled while the rest is imported
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -87,6 +88,19 @@ class Signals:
         with contextlib.suppress(OSError):
             os.write(_STANDARD_ERROR, f"spatialdreamer: {_message(number)}\n".encode())
         os._exit(_EXIT_OF_SIGNALS + number)
+
+
+def end_process(code: int) -> NoReturn:
+    """End the process when its work is done and told.
+
+    The interpreter's own end takes a while, in which a signal is no longer handled and native libraries may
+    abort; only what was registered for the end is done.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def find_address_space_limit() -> float | None:

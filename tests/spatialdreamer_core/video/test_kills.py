@@ -66,7 +66,7 @@ def test_kills_at_random_moments(make_video, tmp_path):
                 path.write_bytes(b"an earlier file")
         before = set(os.listdir(folder))
         process = start(source, out)
-        time.sleep(chance.uniform(0.1, 1.1) * length)
+        time.sleep(chance.uniform(0.2, 1.1) * length)
         process.send_signal(kind)
         _, errors = process.communicate(timeout=60)
         for path, check in ((out, is_whole), (sheet, is_sheet)):
