@@ -23,8 +23,8 @@ from spatialdreamer_core.video import (
     read_photo,
     to_8_bit,
 )
-from spatialdreamer_core.video.color import ColorConverter
 from spatialdreamer_core.video.chain import _pack_images
+from spatialdreamer_core.video.color import ColorConverter
 from spatialdreamer_core.video.hdr import HdrMetadata
 from spatialdreamer_core.video.preview import to_image
 from spatialdreamer_core.video.stages import to_tensor
