@@ -22,6 +22,7 @@ _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _MXF_HEADER = bytes.fromhex("060e2b34020501010d01020101")
 _TAIL = 2**16 + 2**10  # bytes; an Ogg page is shorter
+_MAX_PARTS = 200_000  # of a file that are looked at; hostile files have millions
 
 
 class IncompleteInput(InputError):
@@ -75,7 +76,9 @@ def _find_check(start: bytes) -> Callable[[BinaryIO, int], bool | None] | None:
 def _check_boxes(file: BinaryIO, size: int) -> bool | None:
     """MP4 and MOV: a row of boxes, each with its size in front."""
     position = 0
-    while position + 8 <= size:
+    for _ in range(_MAX_PARTS):
+        if position + 8 > size:
+            return position == size or (position < size and not any(_read_at(file, position, 8)))
         header = _read_at(file, position, 16)
         length, kind = struct.unpack(">I4s", header[:8])
         if length == 0 or kind not in _BOXES:
@@ -85,24 +88,27 @@ def _check_boxes(file: BinaryIO, size: int) -> bool | None:
         if length < 8:
             return None
         position += length
-    return position == size or (position < size and not any(_read_at(file, position, 8)))
+    return None
 
 
 def _check_matroska(file: BinaryIO, size: int) -> bool | None:
     """Matroska and WebM: the segment has a size, or its clusters have."""
     kind, start, length = _element(file, 0)
-    assert length is not None, kind
+    if length is None:
+        return None
     kind, position, length = _element(file, start + length)
     if kind != _SEGMENT:
         return None
     if length:
         return position + length <= size
-    while position < size:  # written without a way back, but its parts may have sizes
+    for _ in range(_MAX_PARTS):  # written without a way back, but its parts may have sizes
+        if position >= size:
+            return position == size
         kind, position, length = _element(file, position)
         if length is None:
             return None
         position += length
-    return position == size
+    return None
 
 
 def _element(file: BinaryIO, position: int) -> tuple[int, int, int | None]:
@@ -133,14 +139,16 @@ def _check_riff(file: BinaryIO, size: int) -> bool | None:
     return True
 
 
-def _has_index(file: BinaryIO, position: int, size: int) -> bool:
+def _has_index(file: BinaryIO, position: int, size: int) -> bool | None:
     """Tell whether a whole index is among an AVI's chunks, whatever the size of all of them is said to be."""
-    while position + 8 <= size:
+    for _ in range(_MAX_PARTS):
+        if position + 8 > size:
+            return False
         kind, length = struct.unpack("<4sI", _read_at(file, position, 8))
         position += 8 + length + length % 2
         if kind == b"idx1":
             return position <= size + 1
-    return False
+    return None
 
 
 def _check_ogg(file: BinaryIO, size: int) -> bool | None:
@@ -182,10 +190,12 @@ def _check_mxf(file: BinaryIO, size: int) -> bool | None:
 def _check_ivf(file: BinaryIO, size: int) -> bool | None:
     """IVF: each frame has its size in front."""
     (position,) = struct.unpack("<H", _read_at(file, 6, 2))
-    while position + 12 <= size:
+    for _ in range(_MAX_PARTS):
+        if position + 12 > size:
+            return position == size
         (length,) = struct.unpack("<I", _read_at(file, position, 4))
         position += 12 + length
-    return position == size
+    return None
 
 
 def _check_gif(file: BinaryIO, size: int) -> bool | None:

@@ -227,7 +227,7 @@ def _content(file: BinaryIO, meta: _Meta, item: _Item) -> bytes:
             part = meta.idat[offset : offset + length] if length else meta.idat[offset:]
         elif item.method == 0:
             file.seek(offset)
-            part = file.read(min(length, MAX_PHOTO_BYTES) if length else -1)
+            part = file.read(min(length, MAX_PHOTO_BYTES) if length else MAX_PHOTO_BYTES + 1)
         else:
             raise ValueError("its pixels lie in another file")
         if len(part) < length:

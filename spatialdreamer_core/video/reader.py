@@ -270,7 +270,7 @@ class _Decoder:
     """
 
     def __init__(self, path: Path, clock: _Clock, log: logging.Logger) -> None:
-        self._path, self._clock, self._LOGGER = path, clock, log
+        self._path, self._clock, self._log = path, clock, log
         self._failures = self._row = self._longest_row = 0
         self._reached = Fraction(0)  # where the last packet ends; the last frame may be long
         self._late: list[int] = []  # pts of packets since the last frame that came
@@ -292,7 +292,7 @@ class _Decoder:
             self._longest_row = max(self._longest_row, self._row)
             if self._first_failure is None:
                 self._first_failure = clock.time, str(error.strerror)
-                self._LOGGER.warning("%s: a damaged packet near %.2f s is skipped", self._path, clock.time)
+                self._log.warning("%s: a damaged packet near %.2f s is skipped", self._path, clock.time)
             return []
         if frames:
             self._begun, self._row = True, 0
@@ -311,7 +311,7 @@ class _Decoder:
         """
         path, time = self._path, self._clock.time
         if self._failures > 1:
-            self._LOGGER.warning("%s: %d damaged packets were skipped", path, self._failures)
+            self._log.warning("%s: %d damaged packets were skipped", path, self._failures)
         if self._first_failure is not None and self._longest_row > _MAX_FAILURES:
             raise _broken_off(path, *self._first_failure)
         if self._row > _MISSING_FRAMES:
@@ -324,7 +324,7 @@ class _Decoder:
         if max(float(self._reached), time) < stated - _MISSING_END:
             if whole is None:
                 raise _broken_off(path, time, f"its header states {stated:.2f} s")
-            self._LOGGER.warning(
+            self._log.warning(
                 "%s: the video ends at %.2f s and not, as its header states, at %.2f s", path, time, stated
             )
 

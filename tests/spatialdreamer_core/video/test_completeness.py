@@ -225,3 +225,26 @@ def test_two_passes_tell_of_damage_once(films, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert convert(path, tmp_path / "out.mp4", config) == count
     assert caplog.text.count("a damaged packet") == 1
+
+
+def test_depth_of_the_whole_film_goes_with_a_cut_one(films, tmp_path):
+    data, count = films["clip.mkv"].read_bytes(), len(list(read_frames(films["clip.mkv"])))
+    path = tmp_path / "cut.mkv"
+    path.write_bytes(data[: len(data) * 2 // 3])
+    np.save(tmp_path / "depth.npy", np.random.default_rng(0).random((count, 48, 64), np.float32))
+    config = ConvertConfig(depth_file=tmp_path / "depth.npy", allow_incomplete=True)
+    assert 0 < convert(path, tmp_path / "out.mp4", config) < count
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0\0\0\x08ftyp" + b"\0\0\0\x08free" * 400_000,
+        b"RIFF\xff\xff\xff\x7fAVI " + b"JUNK\0\0\0\0" * 400_000,
+        b"DKIF\0\0\x20\0" + bytes(24) + bytes(12) * 400_000,
+        b"\x1a\x45\xdf\xa3\x80" + b"\x18\x53\x80\x67\x01" + b"\xff" * 7 + b"\xec\x80" * 400_000,
+    ],
+)
+def test_millions_of_empty_parts_are_not_counted(tmp_path, content):
+    (tmp_path / "bomb").write_bytes(content)
+    assert is_whole(tmp_path / "bomb") is None
