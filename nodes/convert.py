@@ -93,6 +93,13 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     "the same shape, as many frames. 10 bits and more keep their precision.",
                 ),
                 depth_kind_input("depth_kind", "the values of depth_video"),
+                io.Boolean.Input(
+                    "allow_incomplete",
+                    default=False,
+                    optional=True,
+                    tooltip="Converts a video that is cut short or damaged as far as it goes, instead of "
+                    "refusing it or ending with an error.",
+                ),
             ],
             outputs=[
                 io.Video.Output("stereo", display_name="stereo", tooltip="The saved stereo video."),
@@ -124,6 +131,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         depth_stability: float = DEFAULT_STRENGTH,
         depth_video: Input.Video | None = None,
         depth_kind: str = "inverse",
+        allow_incomplete: bool = False,
     ) -> io.NodeOutput:
         """Convert the video and save it."""
         config = ConvertConfig(
@@ -143,6 +151,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             guided_upsampling=guided_upsampling,
             depth_stability=depth_stability,
             depth_kind=depth_kind,
+            allow_incomplete=allow_incomplete,
         )
         config.check()
         with _telling_of_memory():

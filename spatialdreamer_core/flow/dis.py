@@ -82,13 +82,16 @@ def dis_flow(
     if pad_bottom or pad_right:
         padding = (0, pad_bottom, 0, pad_right, cv2.BORDER_REPLICATE)
         first, second = cv2.copyMakeBorder(first, *padding), cv2.copyMakeBorder(second, *padding)
-    flow = _estimator(preset).calc(first, second, None)
+    flow = _estimator(preset, first.shape).calc(first, second, None)
     return flow[:height, :width]
 
 
-def _estimator(preset: str) -> cv2.DISOpticalFlow:
-    """Return the calling thread's estimator, which keeps its buffers between calls."""
-    estimators = _thread.__dict__
-    if preset not in estimators:
-        estimators[preset] = cv2.DISOpticalFlow_create(DIS_PRESETS[preset])
-    return estimators[preset]
+def _estimator(preset: str, size: tuple[int, ...]) -> cv2.DISOpticalFlow:
+    """Return the calling thread's estimator, which keeps its buffers between frames of one size.
+
+    Another size gets another estimator: small frames change its patches and scales for good.
+    """
+    if getattr(_thread, "made_for", None) != (preset, size):
+        _thread.estimator = cv2.DISOpticalFlow_create(DIS_PRESETS[preset])
+        _thread.made_for = preset, size
+    return _thread.estimator

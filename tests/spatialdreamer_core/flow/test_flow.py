@@ -1,9 +1,12 @@
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.flow import (
     CutDetector,
+    dis_flow,
     estimate_flow,
     find_cuts,
     flow_confidence,
@@ -101,3 +104,12 @@ def test_cuts_are_found_where_scenes_change():
 def test_the_first_frame_is_no_cut():
     frame = (textured(64, 96)[0].permute(1, 2, 0) * 255).byte().numpy()
     assert CutDetector().step(frame) is False
+
+
+def test_flow_does_not_depend_on_frames_of_other_sizes_before():
+    rng = np.random.default_rng(0)
+    first = cv2.resize(rng.integers(0, 255, (12, 20), np.uint8), (160, 96), interpolation=cv2.INTER_CUBIC)
+    second = np.roll(first, 3, axis=1)
+    alone = dis_flow(first, second)
+    dis_flow(first[:32, :32], second[:32, :32])
+    np.testing.assert_array_equal(dis_flow(first, second), alone)
