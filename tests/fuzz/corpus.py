@@ -127,7 +127,7 @@ def photos(folder: Path) -> Kind:
         if rng.random() < 0.05:
             source = work / "bomb.png"
             source.write_bytes(
-                _png_bomb(*rng.choice(((30000, 30000), (10**6, 1), (1, 10**6), (13000, 13000))))
+                _png_bomb(*rng.choice(((30000, 30000), (10**6, 1), (1, 10**6), (20000, 20000))))
             )
         else:
             source = damaged(rng.choice(made), rng, work)
