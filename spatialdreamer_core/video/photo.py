@@ -23,7 +23,7 @@ from PIL import Image, ImageCms, ImageFile
 
 from ..checks import InputError, one_line
 from ..parsing import parsing
-from .color import ColorInfo
+from .color import ColorInfo, to_8_bit
 from .heif import read_heif
 from .icc import srgb_transform, to_srgb
 from .limits import MAX_PHOTO_BYTES, check_photo_size
@@ -174,7 +174,7 @@ def save_photo(
 def _save(image: np.ndarray, path: Path, kind: str) -> None:
     """Encode a photo into a file."""
     if image.dtype == np.uint8 or kind not in _SAVE_OPTIONS_16_BIT:
-        Image.fromarray(to_8_bit(image)).save(path, format=kind, **_SAVE_OPTIONS[kind])
+        Image.fromarray(to_8_bit(image, None)).save(path, format=kind, **_SAVE_OPTIONS[kind])
         return
     suffix, options = _SAVE_OPTIONS_16_BIT[kind]
     image = np.require(image, requirements=["C", "W"])
@@ -191,13 +191,6 @@ def _swap_red_and_blue(image: np.ndarray) -> None:
     rows = max(1, _STRIP_PIXELS // image.shape[1])
     for top in range(0, len(image), rows):
         image[top : top + rows] = image[top : top + rows, :, ::-1].copy()
-
-
-def to_8_bit(image: np.ndarray) -> np.ndarray:
-    """Round 16 bits to 8; an image of 8 bits is returned as it is."""
-    if image.dtype == np.uint8:
-        return image
-    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _read_with_pillow(file: BinaryIO, path: Path, kind: str) -> _Pixels:

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.video import read_photo, write_photo
-from spatialdreamer_core.video.photo import to_8_bit
+from spatialdreamer_core.video.color import to_8_bit
 
 
 def smooth(height=40, width=60):
@@ -99,7 +99,7 @@ def test_sixteen_bits_are_written(tmp_path, suffix):
 def test_sixteen_bits_are_rounded_where_a_format_has_eight(tmp_path):
     write_photo(tmp_path / "photo.webp", 257 * smooth().astype(np.uint16))
     assert np.abs(read_photo(tmp_path / "photo.webp").astype(int) - smooth()).mean() < 2
-    assert to_8_bit(np.array([0, 128, 129, 65535, 65406], np.uint16)).tolist() == [0, 0, 1, 255, 254]
+    assert to_8_bit(np.array([0, 128, 129, 65535, 65406], np.uint16), None).tolist() == [0, 0, 1, 255, 254]
 
 
 def test_sixteen_bits_of_grey_stay(tmp_path):
