@@ -29,7 +29,8 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 MAX_SECONDS = 10_000_000.0  # latest start or end; no film is longer
 MAX_H264_SIDE = 4096  # px; many players refuse wider or higher H.264
 _MAX_H264_BLOCKS = 36_864  # of 16x16 px: the largest picture of level 5.2, 4096x2304
-_MIN_HEVC_SIDE = 16  # px, of libx265
+MIN_HEVC_WIDTH = 64  # px; libx265 writes beyond its memory at 34 to 48 px of 10 bits
+_MIN_HEVC_HEIGHT = 16  # px, of libx265
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,8 @@ class ConvertConfig:
         """Return the encoder for a packed video.
 
         "auto" takes H.264 where players take it: 8 bits, no side above 4096 px, and no more pixels than level
-        5.2 allows (36,864 blocks of 16x16 px: 4096x2304, or 3072x3072). HEVC takes the rest, unless a side is
-        below the 16 px that libx265 needs.
+        5.2 allows (36,864 blocks of 16x16 px: 4096x2304, or 3072x3072). HEVC takes the rest, unless it is
+        narrower or lower than libx265 can take.
 
         Args:
             width: Width of the packed video in pixels.
@@ -129,4 +130,5 @@ class ConvertConfig:
             return self.codec
         blocks = -(-width // 16) * -(-height // 16)
         fits = max(width, height) <= MAX_H264_SIDE and blocks <= _MAX_H264_BLOCKS
-        return "libx264" if (fits and bits <= 8) or min(width, height) < _MIN_HEVC_SIDE else "libx265"
+        tiny = width < MIN_HEVC_WIDTH or height < _MIN_HEVC_HEIGHT
+        return "libx264" if (fits and bits <= 8) or tiny else "libx265"

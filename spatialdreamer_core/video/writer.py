@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from ..checks import InputError, check_choice
 from ..memory import is_out_of_memory, out_of_memory_error
 from .color import ColorConverter, ColorInfo
+from .config import MIN_HEVC_WIDTH
 from .output import OutputFile, write_error
 from .probe import VideoInfo
 from .stream_copy import EXTRAS, SOUND, StreamCopy
@@ -268,6 +269,8 @@ class VideoWriter:
         context = stream.codec_context
         context.width, context.height = self._width + self._width % 2, self._height + self._height % 2
         context.pix_fmt = self._pixel_format
+        if self._codec == "libx265" and self._width < MIN_HEVC_WIDTH:
+            raise ValueError(f"libx265 needs {MIN_HEVC_WIDTH} px")
         context.time_base = self._time_base
         if self._aspect is not None:
             context.sample_aspect_ratio = self._aspect

@@ -25,6 +25,8 @@ from spatialdreamer_core.video import ConvertConfig, VideoWriter, convert
         ((640, 360), 10, "libx265"),
         ((640, 360), 16, "libx265"),
         ((640, 14), 10, "libx264"),  # too small for libx265
+        ((48, 300), 10, "libx264"),  # where libx265 damages the process's memory
+        ((64, 300), 10, "libx265"),
     ],
 )
 def test_auto_takes_h264_where_players_take_it(size, bits, expected):
@@ -39,6 +41,7 @@ def test_auto_takes_h264_where_players_take_it(size, bits, expected):
         ("libx265", (14, 64)),
         ("libx265", (64, 14)),
         ("libx265", (2, 2)),
+        ("libx265", (40, 300)),
         ("libx265", (16384, 16384)),
     ],
 )
