@@ -97,4 +97,4 @@ def _floats_to_grey(frame: av.VideoFrame, where: str) -> np.ndarray:  # [h, w] f
     if len(planes) == 1:
         return planes[0].astype(np.float32)
     check_equal_channels(np.stack([thin_out(plane) for plane in planes], axis=-1), where)
-    return np.mean(planes, axis=0, dtype=np.float64).astype(np.float32)
+    return np.stack(planes).mean(axis=0, dtype=np.float64).astype(np.float32)
