@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_MAX_PIXELS = 2**31  # of a picture
 _DEPTH_TOLERANCE = 1e-3  # overshoot of [0, 1] that resampling may leave
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -108,9 +109,17 @@ def check_range(
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise InputError(f"{name} must be a number from {low:g} to {high:g}{suffix}, got {value!r:.80}")
     if not low <= value <= high:
-        raise InputError(f"{name} must be between {low:g} and {high:g}{suffix}, got {float(value):g}")
+        raise InputError(f"{name} must be between {low:g} and {high:g}{suffix}, got {_digits(value)}")
     if whole and value != math.floor(value):
-        raise InputError(f"{name} must be a whole number{suffix}, got {float(value):g}")
+        raise InputError(f"{name} must be a whole number{suffix}, got {_digits(value)}")
+
+
+def _digits(value: Real) -> str:
+    """Write a number shortly; whole numbers of JSON and Python may be too large for a float."""
+    try:
+        return f"{float(value):g}"
+    except OverflowError:
+        return "one of more than 300 digits"
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -134,7 +143,7 @@ def check_type(name: str, value: object, kind: type) -> None:
 
 
 def check_size(name: str, size: object) -> None:
-    """Check that a value is a picture's (height, width): two whole numbers above 0.
+    """Check that a value is a picture's (height, width): two whole numbers above 0, not too large for memory.
 
     Raises:
         InputError: If it is not.
@@ -142,15 +151,32 @@ def check_size(name: str, size: object) -> None:
     sides = list(size) if isinstance(size, (tuple, list, torch.Size)) else []
     if len(sides) != 2 or not all(isinstance(s, (int, np.integer)) and 0 < s < 2**31 for s in sides):
         raise InputError(f"{name} must be (height, width), two whole numbers above 0, got {size!r:.80}")
+    if int(sides[0]) * int(sides[1]) > _MAX_PIXELS:
+        raise InputError(
+            f"{name} must be at most {_MAX_PIXELS / 1e9:.1f} gigapixels, got {sides[1]}x{sides[0]}; "
+            "choose a smaller one"
+        )
 
 
-def check_cuts(cuts: Sequence[int], frames: int) -> None:
+def check_cuts(cuts: Sequence[int], frames: int | None = None) -> None:
     """Check that each cut is the number of a frame.
 
+    Args:
+        cuts: The cuts.
+        frames: The number of frames; None if it is not known yet.
+
     Raises:
-        InputError: If one is not.
+        InputError: If one is not, or they are no sequence of whole numbers.
     """
-    if not all(isinstance(cut, (int, np.integer)) and 0 <= cut < frames for cut in cuts):
+    try:
+        are_whole = all(isinstance(cut, (int, np.integer)) for cut in cuts)
+    except TypeError:
+        are_whole = False
+    if not are_whole or isinstance(cuts, (str, bytes)):
+        raise InputError(
+            f"`cuts` must be a list of frames' numbers, got {cuts!r:.200}; use find_cuts on the same frames"
+        )
+    if frames is not None and not all(0 <= cut < frames for cut in cuts):
         raise InputError(
             f"`cuts` must lie between 0 and {frames - 1} for {frames} frames, got {list(cuts)!r:.200}; "
             "use find_cuts on the same frames"

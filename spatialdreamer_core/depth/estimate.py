@@ -109,7 +109,8 @@ def estimate_depth(
             "flow_forward and flow_backward must be given together, got one; give both or neither"
         )
     if isinstance(estimator, str):
-        model = open_estimator(estimator, device=device or frames.device, download=download)
+        place = frames.device if device is None else device
+        model = open_estimator(estimator, device=place, download=download)
     else:
         if not callable(getattr(estimator, "inverse_depth", None)):
             raise InputError(
@@ -259,7 +260,7 @@ def upsample_depth(
     Raises:
         InputError: If the depth is no finite array [h, w], the size is none, or the guide has another one.
     """
-    _check_plane(depth, size, guide)
+    check_plane(depth, size, guide)
     height, width = size
     if guide is not None:
         small = working_size(height, width)
@@ -292,7 +293,7 @@ def guide_depth(
     return result
 
 
-def _check_plane(depth: np.ndarray, size: tuple[int, int], guide: np.ndarray | None) -> None:
+def check_plane(depth: np.ndarray, size: tuple[int, int], guide: np.ndarray | None) -> None:
     """Check what `upsample_depth` is given."""
     if not isinstance(depth, np.ndarray) or depth.ndim != 2 or 0 in depth.shape:
         got = list(depth.shape) if isinstance(depth, np.ndarray) else type(depth).__name__

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from .edges import snap_edges, steepen_edges
-from .estimate import GUIDE_EPSILON, GUIDE_RADIUS, working_frame, working_size
+from .estimate import GUIDE_EPSILON, GUIDE_RADIUS, check_plane, working_frame, working_size
 from .guided_filter import ColourGuide
 
 _MEDIAN_REACH = 2  # rows that `snap_edges` looks at after its window
@@ -24,9 +24,13 @@ class RowUpsampler:
         size: (height, width) of the picture.
         guide: The picture, [height, width, 3] uint8 or uint16 RGB: edges move to those of its colours, see
             `upsample_depth`. None: they stay where they are.
+
+    Raises:
+        InputError: If an argument breaks its rule, see `upsample_depth`.
     """
 
     def __init__(self, depth: np.ndarray, size: tuple[int, int], *, guide: np.ndarray | None = None) -> None:
+        check_plane(depth, size, guide)
         self._size = height, width = size
         self._guide = guide
         self._is_whole = guide is None and depth.shape == size

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import InputError, check_cuts, check_finite, check_range, check_tensor
+from ..checks import InputError, check_cuts, check_finite, check_range, check_tensor, check_type
 from ..contracts import check_call
 
 _KEY_BITS = 18  # sign, 8 of the exponent, 9 of the mantissa
@@ -136,6 +136,8 @@ def measure_scenes(
         InputError: If there is no frame, a cut lies outside them, a value is not finite, or the percentiles
             are out of order.
     """
+    check_type("depth_frames", depth_frames, Iterable)
+    check_cuts(cuts)
     starts = set(cuts) - {0}
     count = 0
     ranges: list[SceneRange] = []
@@ -164,6 +166,8 @@ def apply_scene_ranges(
     check_call("apply_scene_ranges", depth=depth)
     check_cuts(cuts, len(depth))
     bounds = [0, *sorted(set(cuts) - {0}), len(depth)]
+    if not isinstance(ranges, Sequence) or not all(isinstance(scene, SceneRange) for scene in ranges):
+        raise InputError(f"`ranges` must be a list of SceneRange, got {ranges!r:.200}; use measure_scenes")
     if len(ranges) != len(bounds) - 1:
         raise InputError(
             f"`ranges` must hold one range per scene ({len(bounds) - 1}), got {len(ranges)}; "

@@ -100,6 +100,8 @@ def refine_one_mask(
         InputError: If a tensor breaks its rule (`contracts.TABLE`).
     """
     check_call("refine_one_mask", hole=hole)
+    if not isinstance(neighbours, (tuple, list)):
+        raise InputError(f"`neighbours` must be a list, got {type(neighbours).__name__}; give one, or []")
     for neighbour in neighbours:
         if not isinstance(neighbour, (tuple, list)) or len(neighbour) != 3:
             raise InputError(

@@ -184,7 +184,8 @@ def fast_fill(
 def _check_flow(flow: tuple[Tensor, Tensor], view: Tensor) -> None:
     """Check that a clip's flow is a forward and a backward one of its length and size."""
     expected = [len(view) - 1, 2, *view.shape[-2:]]
-    got = [list(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in flow]
+    parts = flow if isinstance(flow, (tuple, list)) else [flow]
+    got = [list(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
     if got != [expected, expected]:
         raise InputError(
             f"`flow` must hold one forward and one backward flow for each pair of neighbouring frames, "

@@ -39,7 +39,7 @@ def estimate_flow(
             cannot be loaded.
     """
     check_call("estimate_flow", frames=frames)
-    estimator = open_flow(method, device=device or frames.device, download=download)
+    estimator = open_flow(method, device=frames.device if device is None else device, download=download)
     height, width = frames.shape[-2:]
     forward = torch.empty(len(frames) - 1, 2, height, width)
     backward = torch.empty_like(forward)

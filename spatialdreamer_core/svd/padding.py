@@ -62,7 +62,7 @@ def crop_to(
             f"`frames` must be at least as large as what is cut out of them ({width}x{height}), "
             f"got {frames.shape[-1]}x{frames.shape[-2]}; give the size they had before they were padded"
         )
-    return frames[..., :height, :width]
+    return frames[..., : int(height), : int(width)]
 
 
 def pool_mask(

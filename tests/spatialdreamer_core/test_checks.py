@@ -7,6 +7,7 @@ import torch
 from spatialdreamer_core.checks import (
     InputError,
     check_choice,
+    check_cuts,
     check_finite,
     check_range,
     check_types,
@@ -23,6 +24,19 @@ def test_range_error_states_rule_value_and_unit():
 def test_range_refuses_nan():
     with pytest.raises(InputError, match="got nan"):
         check_range("convergence", float("nan"), 0, 1)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_range_refuses_numbers_too_large_for_a_float(value):
+    with pytest.raises(InputError, match="got one of more than 300 digits"):
+        check_range("convergence", value, 0, 1)
+
+
+@pytest.mark.parametrize("cuts", [None, 3, "12", [1.5], [None], [[1]], torch.zeros(2), [-1], [4]])
+def test_cuts_are_numbers_of_frames(cuts):
+    with pytest.raises(InputError, match="`cuts` must"):
+        check_cuts(cuts, 4)
+    check_cuts([0, np.int64(3)], 4)
 
 
 @pytest.mark.parametrize(

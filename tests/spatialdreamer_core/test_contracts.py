@@ -390,12 +390,34 @@ def test_whole_numbers(value):
             function(make("F 1 H W")[0], value)
 
 
-@pytest.mark.parametrize("size", [(0, 4), (-3, 4), (4,), (4, 4, 4), 4, "44", None, (4.0, 4.0), (4, "4")])
+@pytest.mark.parametrize(
+    "size", [(0, 4), (-3, 4), (4,), (4, 4, 4), 4, "44", None, (4.0, 4.0), (4, "4"), (10**9, 10**9)]
+)
 def test_sizes(size):
     with pytest.raises(InputError, match="size must be"):
         flow.resize_flow(torch.zeros(2, 2, 5, 6), size)
     with pytest.raises(InputError, match="size must be"):
         depth.upsample_depth(np.zeros((3, 4), np.float32), size)
+    with pytest.raises(InputError, match="size must"):
+        depth.RowUpsampler(np.zeros((3, 4), np.float32), size)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda wrong: depth.RowUpsampler(wrong, (6, 8)), "depth"),
+        (lambda wrong: depth.measure_scenes([torch.rand(1, 1, 2, 3)], wrong), "cuts"),
+        (lambda wrong: depth.apply_scene_ranges(torch.rand(1, 1, 2, 3), [wrong]), "ranges"),
+        (lambda wrong: depth.apply_scene_ranges(torch.rand(1, 1, 2, 3), wrong), "ranges"),
+        (lambda wrong: depth.DepthFile(wrong), "depth"),
+        (lambda wrong: dvg.refine_one_mask(torch.zeros(1, 1, 4, 5), wrong), "neighbours"),
+        (lambda wrong: fill.fast_fill(torch.rand(2, 3, 4, 5), torch.zeros(2, 1, 4, 5), flow=wrong), "flow"),
+    ],
+)
+@pytest.mark.parametrize("wrong", [3, True, torch.zeros(2), np.zeros(2)], ids=str)
+def test_other_arguments_of_a_wrong_type_are_named(call, name, wrong):
+    with pytest.raises(InputError, match=rf"\b{name}`? must"):
+        call(wrong)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)

@@ -1,8 +1,8 @@
 """Depth from NumPy's files, frame by frame; only one frame is in memory, however long the array.
 
 Files are read, not mapped: one that another program cuts meanwhile would end the process. The key of an .npz
-file is the only one, or one of `depth` (DepthCrafter), `depths` (Video Depth Anything), `disparity` and
-`disp`.
+file is the only one, or the only one of `depth` (DepthCrafter), `depths` (Video Depth Anything), `disparity`
+and `disp`.
 """
 
 from __future__ import annotations
@@ -117,12 +117,14 @@ def _open_npz(path: Path) -> Iterator[_Array]:
 
 def _key_of(archive: zipfile.ZipFile, path: Path) -> str:
     """Find out which array is meant."""
-    keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    known = keys if len(keys) == 1 else [key for key in _KEYS if key in keys]
-    if not known:
+    names = [name for name in archive.namelist() if name.endswith(".npy")]
+    keys = [name.removesuffix(".npy") for name in names if not name.startswith("__MACOSX/")]
+    known = keys if len(keys) == 1 else [key for key in keys if key.lower() in _KEYS]
+    if len(known) != 1:
         raise InputError(
-            f"an .npz file of depth must hold one array, or one named {', '.join(_KEYS)}; "
-            f"got {one_line(', '.join(keys)) if keys else 'none'} in {path}; rename the array"
+            f"an .npz file of depth must hold one array, or only one named {', '.join(_KEYS)}; "
+            f"got {one_line(', '.join(keys)) if keys else 'none'} in {path}; save the depth alone, or rename "
+            "the arrays"
         )
     return known[0]
 
@@ -151,12 +153,10 @@ def _read_header(stream: IO[bytes], path: Path, length: int) -> _Array:
 
 def _frame_shape(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> tuple[int, int, int]:
     """Return an array's shape as [F, H, W]."""
-    frames = shape
-    if len(frames) == 4:  # an axis for the channel
-        if frames[1] == 1:
-            frames = (frames[0], *frames[2:])
-        elif frames[3] == 1:
-            frames = frames[:3]
+    # Axes of one entry are those of a batch, of the channel, or of the only frame.
+    frames = tuple(size for size in shape if size != 1)
+    if len(frames) < 2:
+        frames = shape  # a row, a column or a pixel
     if len(frames) == 2:
         frames = (1, *frames)
     if len(frames) != 3 or min(frames) < 1 or dtype.kind not in "fui":

@@ -57,6 +57,10 @@ class DepthFile:
 
     def __init__(self, path: str | os.PathLike[str], *, kind: str = "inverse") -> None:
         check_choice("depth_kind", kind, DEPTH_KINDS)
+        if not isinstance(path, (str, os.PathLike)):
+            raise InputError(
+                f"depth must be the path of a file or folder, got {type(path).__name__}; give it"
+            )
         self.path, self.kind = Path(path), kind
         self._reader = find_reader(self.path)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-_FULL_NAMES = ("depth", "depths", "zdepth", "disparity", "disp")
+_FULL_NAMES = ("depth", "depths", "zdepth", "pz", "disparity", "disp")  # Pz is Houdini's
 _WORDS = ("depth", "disparity")
 _ALPHA = ("a", "alpha")
 _COLOURS = ("r", "g", "b")

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from ...checks import InputError
+from ...checks import InputError, one_line
 from ...parsing import parsing
 from .colours import check_equal_channels
-from .sizes import check_frame_size
+from .sizes import MAX_PIXELS, check_frame_size
 
 PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 _FORMATS = ("PNG", "TIFF", "JPEG", "WEBP", "BMP")  # Pillow's names of them
@@ -56,6 +56,12 @@ def _measure(file: BinaryIO) -> tuple[int, int, int]:
                 # A photo's second picture in a JPEG is no picture of depth: a preview or a gain map.
                 pages = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
                 return *image.size, pages
+        except Image.DecompressionBombError as error:
+            raise InputError(
+                f"frames of depth must have at most {MAX_PIXELS / 1e6:.0f} megapixels, got more in "
+                f"{file.name} ({one_line(error)}); save it smaller: depth is enlarged to the film's size by "
+                "itself"
+            ) from error
         except UnidentifiedImageError:
             # Some pixels of TIFF, such as colours of 32 bits, are unknown to Pillow, but not to OpenCV.
             file.seek(0)
@@ -82,5 +88,8 @@ def _mean_of_colours(
         path,
         white=np.iinfo(picture.dtype).max if picture.dtype.kind in "ui" else None,
     )
+    if picture.dtype in (np.uint8, np.uint16):
+        weights = np.array([[1 / 3] * 3 + [0] * (picture.shape[2] - 3)])
+        return cv2.transform(picture, weights)  # rounded
     mean = picture[..., :3].mean(2, dtype=np.float64)
     return (mean if picture.dtype.kind == "f" else np.rint(mean)).astype(picture.dtype)

@@ -2,7 +2,8 @@
 
 Of YUV the luma counts, expanded from limited range (16 to 235 of 255) unless the file says that it uses the
 full one; a grey format without that tag uses the full one, as FFmpeg takes it. Of RGB the channels' mean
-counts. A video in colour is refused.
+counts. A video in colour is refused. Floats, as those of PFM, stay as they are: they may be metres, or
+disparities of thousands.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from .sizes import MAX_PIXELS, check_frame_size
 
 _LIMITED_RANGE, _FULL_RANGE = 1, 2  # FFmpeg's AVColorRange
 _WHITE = 65535
+_FLOATS = ("grayf", "yaf", "gbrpf", "gbrapf", "rgbf", "rgbaf")  # FFmpeg's pixel formats
 _BYTES_PER_PIXEL = 32  # the pictures that a decoder keeps
 _MAX_PARALLEL_PIXELS = 2**25  # an 8K frame; of larger ones, one a thread is too much
 
 
-def read_depth_video(path: Path, skip: int) -> Generator[np.ndarray, None, None]:  # each [h, w] uint16
+def read_depth_video(path: Path, skip: int) -> Generator[np.ndarray, None, None]:  # each [h, w]
     """Decode a depth video from a frame on; the frames before are decoded, too.
 
     Raises:
@@ -53,10 +55,12 @@ def read_depth_video(path: Path, skip: int) -> Generator[np.ndarray, None, None]
                     yield _to_grey(frame, f"frame {index} of {path}")
 
 
-def _to_grey(frame: av.VideoFrame, where: str) -> np.ndarray:  # [h, w] uint16
-    """Convert a frame to brightness, 0 to 65535 at full range."""
+def _to_grey(frame: av.VideoFrame, where: str) -> np.ndarray:  # [h, w] uint16, or float32
+    """Convert a frame to brightness, 0 to 65535 at full range; floats are only reduced to one channel."""
     name, bits = frame.format.name, frame.format.components[0].bits
-    is_grey = name.startswith("gray") and not name.startswith("grayf")
+    if name.startswith(_FLOATS):
+        return _floats_to_grey(frame, where)
+    is_grey = name.startswith("gray")
     if not is_grey and not (name.startswith("yuv") and frame.format.is_planar):
         # Not always rgb48le: from 8 bits it is off by a few steps of 65535.
         format, white = ("rgb24", 255) if bits == 8 else ("rgb48le", _WHITE)
@@ -78,3 +82,19 @@ def _to_grey(frame: av.VideoFrame, where: str) -> np.ndarray:  # [h, w] uint16
     else:
         share = luma / ((1 << bits) - 1)
     return np.rint(share.clip(0, 1) * _WHITE).astype(np.uint16)
+
+
+def _floats_to_grey(frame: av.VideoFrame, where: str) -> np.ndarray:  # [h, w] float32
+    """Reduce a frame of floats to one channel."""
+    name, size = frame.format.name, 2 if "f16" in frame.format.name else 4
+    dtype = f"{'>' if name.endswith('be') else '<'}f{size}"
+    if frame.format.is_planar or name.startswith("grayf"):
+        planes = [plane_values(plane, dtype) for plane in frame.planes[: 3 if name.startswith("gb") else 1]]
+    else:
+        channels = len(frame.format.components)
+        pixels = plane_values(frame.planes[0], dtype, channels=channels)
+        planes = list(np.moveaxis(pixels, -1, 0)[: 3 if channels > 2 else 1])
+    if len(planes) == 1:
+        return planes[0].astype(np.float32)
+    check_equal_channels(np.stack([thin_out(plane) for plane in planes], axis=-1), where)
+    return np.stack(planes).mean(axis=0, dtype=np.float64).astype(np.float32)

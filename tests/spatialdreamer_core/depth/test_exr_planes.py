@@ -48,6 +48,7 @@ BLENDER = (
         ((*BEAUTY, "disparity"), "disparity"),
         ((*BEAUTY, "Z", "ZBack"), "Z"),
         ((*BEAUTY, "camera.Z"), "camera.Z"),
+        ((*BEAUTY, "N.x", "N.y", "N.z", "Pz"), "Pz"),
         (("A", "V"), "V"),
         (("A", "R"), "R"),
     ],

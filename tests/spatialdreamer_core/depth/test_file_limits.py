@@ -3,9 +3,11 @@
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 
 import cv2
 import numpy as np
@@ -217,6 +219,17 @@ def test_pictures_that_are_too_large(tmp_path, suffix):
     Image.new("1", (20000, 8000)).save(tmp_path / f"d{suffix}")
     with pytest.raises(InputError, match=r"at most 67 megapixels, got 20000x8000 in .*d\."):
         load_depth(tmp_path / f"d{suffix}")
+
+
+def test_a_picture_too_large_for_pillow_to_open(tmp_path):
+    path = tmp_path / "d.png"
+    Image.new("1", (1, 1)).save(path)
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">2I", 30000, 30000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"at most 67 megapixels, got more in .*save it smaller"):
+        load_depth(path)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".webp", ".png"])

@@ -1,5 +1,6 @@
 """Depth files: formats give back what was written, kinds become inverse depth, mistakes are named."""
 
+import zipfile
 from fractions import Fraction
 
 import av
@@ -35,13 +36,66 @@ def test_keys_of_npz(tmp_path, key):
     assert np.array_equal(read(tmp_path / "depth.npz"), ramp())
 
 
-@pytest.mark.parametrize("shape", [(3, 12, 20), (3, 1, 12, 20), (3, 12, 20, 1)])
+@pytest.mark.parametrize(
+    "shape",
+    [(3, 12, 20), (3, 1, 12, 20), (3, 12, 20, 1), (1, 3, 12, 20), (1, 1, 3, 12, 20), (1, 3, 12, 20, 1)],
+)
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 def test_layouts_of_arrays(tmp_path, shape, suffix):
     path = tmp_path / f"depth{suffix}"
     (np.save if suffix == ".npy" else np.savez)(path, ramp().reshape(shape))
     assert np.array_equal(read(path), ramp())
     assert np.array_equal(read(path, skip=1), ramp()[1:])
+
+
+@pytest.mark.parametrize("shape", [(12, 20), (12, 20, 1), (1, 12, 20), (1, 1, 12, 20), (1, 12, 20, 1)])
+def test_layouts_of_one_picture(tmp_path, shape):
+    np.save(tmp_path / "depth.npy", ramp()[0].reshape(shape))
+    assert np.array_equal(read(tmp_path / "depth.npy"), ramp()[:1])
+
+
+def test_the_array_of_depth_among_others(tmp_path):
+    path = tmp_path / "depth.npz"
+    np.savez(path, Depth=ramp(), fps=24.0)
+    assert np.array_equal(read(path), ramp())
+    np.savez(path, depth=1 - ramp(), disparity=ramp())
+    with pytest.raises(InputError, match=r"or only one named .*; got depth, disparity in"):
+        read(path)
+
+
+def test_what_macos_puts_into_an_archive_is_no_array(tmp_path):
+    path = tmp_path / "depth.npz"
+    np.savez(path, values=ramp())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("__MACOSX/._values.npy", b"\0\5\x16\7")
+    assert np.array_equal(read(path), ramp())
+
+
+def write_pfm(path, values, order="<"):
+    """Write a PFM file, whose rows go from the bottom up."""
+    kind = b"Pf" if values.ndim == 2 else b"PF"
+    header = b"%s\n%d %d\n%s\n" % (
+        kind,
+        values.shape[1],
+        values.shape[0],
+        b"-1.0" if order == "<" else b"1.0",
+    )
+    path.write_bytes(header + values[::-1].astype(f"{order}f4").tobytes())
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pfm_keeps_its_numbers(tmp_path, order, channels):
+    values = 3000 * ramp()[1]
+    stored = values if channels == 1 else np.repeat(values[..., None], 3, axis=2)
+    write_pfm(tmp_path / "depth.pfm", stored, order)
+    assert np.array_equal(read(tmp_path / "depth.pfm", "inverse"), values[None])
+
+
+def test_pfm_in_colour_is_refused(tmp_path):
+    write_pfm(tmp_path / "depth.pfm", np.stack([ramp()[0], ramp()[1], ramp()[2]], axis=2))
+    with pytest.raises(InputError, match="depth must be grey, got colours"):
+        read(tmp_path / "depth.pfm")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "uint8", "uint16", ">f4"])
