@@ -1,4 +1,4 @@
-"""Convert Video: a whole video file to a stereo one, streamed, so memory does not bound its length."""
+"""Video to Stereo 3D: a whole video file to a stereo one, streamed, so memory does not bound its length."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from ..spatialdreamer_core.video import BORDERS, FORMAT_SUFFIXES, ConvertConfig,
 from .depth_file import depth_kind_input
 from .depth_models import depth_download_input, depth_stability_input, prepare_model
 from .dvg import convergence_input, divergence_input
+from .presentation import ADVANCED, found_by
 from .progress import survey_progress, video_progress
 from .shaping import shaping_inputs
 from .stereo import FORMAT_TOOLTIP
@@ -36,8 +37,9 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerConvertVideo",
-            display_name="Convert Video",
+            display_name="Video to Stereo 3D",
             category="SpatialDreamer",
+            **found_by("convert video", "2d to 3d video", "half sbs", "vr180", "movie", "red cyan"),
             description="Converts a whole video to stereo 3D: depth, warp, hole filling, packing. Streams "
             "frame by frame, keeps the sound, saves to the output folder under a name that 3D players "
             "recognise.",
@@ -99,6 +101,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     optional=True,
                     tooltip="Converts a video that is cut short or damaged as far as it goes, instead of "
                     "refusing it or ending with an error.",
+                    **ADVANCED,
                 ),
             ],
             outputs=[

@@ -19,6 +19,7 @@ from ..spatialdreamer_core.dvg import (
 )
 from ..spatialdreamer_core.stereo import COMFORT_LIMIT, measure_comfort
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
+from .presentation import ADVANCED, found_by
 from .progress import frame_progress, report
 from .shaping import shaping_inputs
 from .sockets import Disparity, DisparityType, Flow, FlowType
@@ -32,8 +33,9 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerDVGForwardWarp",
-            display_name="DVG Forward Warp",
+            display_name="Stereo 3D: DVG Forward Warp",
             category="SpatialDreamer",
+            **found_by("depth", "warp", "novel view", "right eye", "disparity", "dibr"),
             description="Moves each pixel of the source view to where the other eye sees it, by its depth. "
             "What nothing lands on is a hole, to be filled by a later node.",
             inputs=[
@@ -66,6 +68,7 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                     tooltip="Width of a border at the left and right edge, % of the picture's width, 0 (off) "
                     "to 25. In it, what pops out of the screen sinks back to the screen towards the edge, so "
                     "that the edge does not cut it. 5 is a good value.",
+                    **ADVANCED,
                 ),
                 *shaping_inputs(),
             ],
@@ -133,8 +136,9 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerRefineHoleMask",
-            display_name="Refine Hole Mask",
+            display_name="Stereo 3D: Refine Hole Mask",
             category="SpatialDreamer",
+            **found_by("occlusion", "hole mask", "disocclusion"),
             description="Carries the holes of the neighbouring frames along the optical flow into each "
             "frame's hole mask (Eq. 2 of SpatialDreamer), so that the mask does not flicker.",
             inputs=[
@@ -159,6 +163,7 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
                     optional=True,
                     tooltip="Frames whose holes are added. both: the ones before and after, as in the paper. "
                     "previous: the one before alone; masks stay smaller and change less.",
+                    **ADVANCED,
                 ),
             ],
             outputs=[

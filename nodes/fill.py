@@ -9,6 +9,7 @@ from ..spatialdreamer_core.checks import check_video
 from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
 from ..spatialdreamer_core.fill import composite, fast_fill
 from .layout import frames_to_image, image_to_frames, mask_to_frames
+from .presentation import found_by
 from .progress import frame_progress
 from .sockets import Disparity, DisparityType, Flow, FlowType
 
@@ -21,8 +22,9 @@ class SpatialDreamerFastFill(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerFastFill",
-            display_name="Fast Fill",
+            display_name="Stereo 3D: Fast Fill",
             category="SpatialDreamer",
+            **found_by("inpaint", "hole filling", "disocclusion"),
             description="Fills the holes of a warped view without model weights, continuing the background "
             "beside them.",
             inputs=[
@@ -83,8 +85,9 @@ class SpatialDreamerComposite(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerComposite",
-            display_name="Composite",
+            display_name="Stereo 3D: Composite",
             category="SpatialDreamer",
+            **found_by("inpaint", "blend"),
             description="Takes the filled view inside the holes and the warped view everywhere else, so that "
             "known pixels stay exactly what the warp made.",
             inputs=[

@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..spatialdreamer_core.depth import EDGE_WIDTH, MAX_EDGE_DILATION, MAX_EDGE_WIDTH
+from .presentation import ADVANCED
 
 
 def shaping_inputs(
@@ -28,6 +29,7 @@ def shaping_inputs(
             tooltip="As in iw3, -3 to 3: above 0 the foreground gets more of the disparity range and the "
             "background less, for people who look flat outdoors; below 0 the other way round. 0: as it is.",
             optional=True,
+            **ADVANCED,
         ),
         io.Float.Input(
             "depth_gamma",
@@ -38,6 +40,7 @@ def shaping_inputs(
             tooltip="Exponent of the depth, 0.1 to 10: above 1 pushes the middle back, below 1 brings it "
             "forward. 1: as it is.",
             optional=True,
+            **ADVANCED,
         ),
         io.Float.Input(
             "depth_near",
@@ -48,6 +51,7 @@ def shaping_inputs(
             tooltip="Near clipping: the depth, 0 to 1, from which on everything is nearest. What lies "
             "between depth_far and depth_near gets the whole disparity range.",
             optional=True,
+            **ADVANCED,
         ),
         io.Float.Input(
             "depth_far",
@@ -57,6 +61,7 @@ def shaping_inputs(
             step=0.01,
             tooltip="Far clipping: the depth, 0 to 1, up to which everything is farthest.",
             optional=True,
+            **ADVANCED,
         ),
         io.Int.Input(
             "edge_width",
@@ -67,6 +72,7 @@ def shaping_inputs(
             "that objects keep their soft outline. Ramps, as depth models leave them, tear outlines. "
             "0: as they are." + (automatic if automatic_edges else ""),
             optional=True,
+            **ADVANCED,
         ),
         io.Int.Input(
             "edge_dilation",
@@ -76,6 +82,7 @@ def shaping_inputs(
             tooltip="Pixels by which foregrounds grow, 0 to 10: for outlines softer than the depth's edges, "
             "of which a rim stays behind on the background.",
             optional=True,
+            **ADVANCED,
         ),
         io.Boolean.Input(
             "guided_upsampling",
@@ -83,5 +90,6 @@ def shaping_inputs(
             tooltip="Moves depth's edges to the edges of the picture's colours: for depth coarser than the "
             "picture. Not for builtin depth, whose outlines it tears.",
             optional=True,
+            **ADVANCED,
         ),
     ]

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Convert Video shows live pictures while it runs and its video when it is done. ComfyUI's page keeps the last live
+ * Video to Stereo 3D shows live pictures while it runs and its video when it is done. ComfyUI's page keeps the last live
  * picture in place of the video, and a video in place of later live pictures; here each gives way to the other.
  */
 
