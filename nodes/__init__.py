@@ -2,6 +2,8 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..spatialdreamer_core.checks import InputError
+from ..spatialdreamer_core.video import IncompleteInput
 from .convert import SpatialDreamerConvertVideo
 from .depth import SpatialDreamerDepthEstimator
 from .depth_file import SpatialDreamerLoadDepth
@@ -14,6 +16,9 @@ from .spatialdreamer import (
     SpatialDreamerTILSVDSampler,
 )
 from .stereo import SpatialDreamerSBSPacker
+
+for _error in (InputError, IncompleteInput):
+    _error.__module__ = "builtins"  # shown by ComfyUI beside the class; a custom node's is a whole path
 
 
 class SpatialDreamerExtension(ComfyExtension):

@@ -10,6 +10,7 @@ from .depth_models import depth_download_input, depth_stability_input, prepare_m
 from .layout import frames_to_image, image_to_frames
 from .presentation import found_by
 from .progress import frame_progress
+from .shaping import check_values
 from .sockets import Flow, FlowType
 
 
@@ -49,6 +50,12 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, depth_stability: float | None = None) -> bool:
+        """Refuse when it is queued what cannot run, see `check_values`."""
+        check_values(depth_stability=depth_stability)
+        return True
 
     @classmethod
     def execute(

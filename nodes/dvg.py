@@ -21,7 +21,7 @@ from ..spatialdreamer_core.stereo import COMFORT_LIMIT, measure_comfort
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
 from .presentation import ADVANCED, found_by
 from .progress import frame_progress, report
-from .shaping import shaping_inputs
+from .shaping import check_values, shaping_inputs
 from .sockets import Disparity, DisparityType, Flow, FlowType
 
 
@@ -42,8 +42,8 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                 io.Image.Input("image", tooltip="The source view's frames, in order, or one photo."),
                 io.Image.Input(
                     "depth",
-                    tooltip="Depth map of any depth node, 0 to 1, white = near; one for each frame. Another "
-                    "size of the same aspect ratio is resized.",
+                    tooltip="Depth map of any depth node, 0 to 1, white = near; one for each frame or one "
+                    "for all. Another size of the same aspect ratio is resized.",
                 ),
                 io.Boolean.Input(
                     "invert_depth",
@@ -85,6 +85,29 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        divergence: float | None = None,
+        convergence: float | None = None,
+        border_width: float | None = None,
+        foreground_scale: float | None = None,
+        depth_gamma: float | None = None,
+        depth_near: float | None = None,
+        depth_far: float | None = None,
+    ) -> bool:
+        """Refuse when it is queued what cannot run, see `check_values`."""
+        check_values(
+            divergence=divergence,
+            convergence=convergence,
+            border_width=border_width,
+            foreground_scale=foreground_scale,
+            depth_gamma=depth_gamma,
+            depth_near=depth_near,
+            depth_far=depth_far,
+        )
+        return True
 
     @classmethod
     def execute(
@@ -179,7 +202,7 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
     ) -> io.NodeOutput:
         """Refine the mask."""
         refined = refine_hole_mask(
-            mask_to_frames("hole", hole),
+            mask_to_frames("hole", hole, like=disparity.pixels),
             flow.forward,
             flow.backward,
             disparity=disparity.pixels,

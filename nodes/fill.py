@@ -61,7 +61,7 @@ class SpatialDreamerFastFill(io.ComfyNode):
         """Fill the holes."""
         source = image_to_frames("left", left)
         view = image_to_frames("warped", warped)
-        mask = mask_to_frames("hole", hole)
+        mask = mask_to_frames("hole", hole, like=view)
         # The library calls `warped` the view; the messages should name the sockets.
         check_video("hole", mask, like=view, like_name="warped")
         check_video("left", source, like=view, like_name="warped")
@@ -122,10 +122,11 @@ class SpatialDreamerComposite(io.ComfyNode):
         cls, warped: Tensor, filled: Tensor, hole: Tensor, dilate: int, feather: int = 0
     ) -> io.NodeOutput:
         """Composite the two views."""
+        view = image_to_frames("warped", warped)
         image = composite(
-            image_to_frames("warped", warped),
+            view,
             image_to_frames("filled", filled),
-            mask_to_frames("hole", hole),
+            mask_to_frames("hole", hole, like=view),
             dilate=dilate,
             feather=feather,
         )

@@ -154,6 +154,23 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
     ]
 
 
+def check_sampler_values(*, window: int | None, overlap: int | None, **values: float | None) -> None:
+    """Check widgets by the rules of `SamplerConfig`, as `validate_inputs` does before anything runs.
+
+    Args:
+        window: The widget's value; None if it is linked, so that its value is not known yet.
+        overlap: As `window`.
+        values: The other widgets' values.
+
+    Raises:
+        InputError: For the first value that is out of range, NaN, or at odds with another one.
+    """
+    known = {name: value for name, value in values.items() if value is not None}
+    SamplerConfig(
+        window=MAX_WINDOW if window is None else window, overlap=0 if overlap is None else overlap, **known
+    ).check()
+
+
 def _guidance_input(name: str, default: float, frame: str) -> io.Float.Input:
     """Describe one end of the guidance over a window."""
     return io.Float.Input(

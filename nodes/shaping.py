@@ -5,7 +5,20 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..spatialdreamer_core.depth import EDGE_WIDTH, MAX_EDGE_DILATION, MAX_EDGE_WIDTH
+from ..spatialdreamer_core.video import ConvertConfig
 from .presentation import ADVANCED
+
+
+def check_values(**values: float | None) -> None:
+    """Check widgets by the rules of `ConvertConfig`, as `validate_inputs` does before anything runs.
+
+    Args:
+        values: The widgets' values; None for one that is linked, whose value is not known yet.
+
+    Raises:
+        InputError: For the first value that is out of range, NaN, or at odds with another one.
+    """
+    ConvertConfig(**{name: value for name, value in values.items() if value is not None}).check()
 
 
 def shaping_inputs(

@@ -11,7 +11,7 @@ from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .placed_model import PlacedModel, PlacedReference
 from .presentation import ADVANCED, found_by
 from .progress import frame_progress, step_progress
-from .sampler_inputs import sampler_inputs
+from .sampler_inputs import check_sampler_values, sampler_inputs
 from .sockets import ModelType, ReferenceType
 from .spatialdreamer_models import (
     OWN_UNET,
@@ -166,6 +166,31 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls,
+        deviation: float | None = None,
+        strength: float | None = None,
+        guidance_min: float | None = None,
+        guidance_max: float | None = None,
+        window: int | None = SamplerConfig.window,
+        overlap: int | None = SamplerConfig.overlap,
+        tile: int | None = None,
+        noise_augmentation: float | None = None,
+    ) -> bool:
+        """Refuse when it is queued what cannot run, see `check_sampler_values`."""
+        check_sampler_values(
+            window=window,
+            overlap=overlap,
+            deviation=deviation,
+            strength=strength,
+            guidance_min=guidance_min,
+            guidance_max=guidance_max,
+            tile=tile,
+            noise_augmentation=noise_augmentation,
+        )
+        return True
+
+    @classmethod
     def execute(
         cls, model: PlacedModel, reference: PlacedReference, warped: Tensor, hole: Tensor, **options: object
     ) -> io.NodeOutput:
@@ -182,7 +207,7 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
             model.network,
             encoded,
             frames,
-            mask_to_frames("hole", hole),
+            mask_to_frames("hole", hole, like=frames),
             config,
             on_step=step_progress(),
             on_frame=frame_progress(len(frames)),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from .server import NODE_IDS, REPOSITORY, WORKFLOWS
 
 pytestmark = pytest.mark.browser
+QUICK = REPOSITORY / "workflows" / "quick_stereo.json"
 SPATIALDREAMER = REPOSITORY / "workflows" / "spatialdreamer.json"
 QUICKER = {
     SPATIALDREAMER.stem: (
@@ -51,3 +54,13 @@ def test_every_node_can_be_added_by_hand(frontend):
     for node_id in NODE_IDS:
         assert frontend.add_node(node_id), node_id
     assert frontend.missing_nodes() == []
+
+
+def test_the_name_of_the_file_takes_dates_and_values_of_widgets(frontend, uploaded_clip):
+    frontend.open_workflow(QUICK)
+    frontend.set_widget("LoadVideo", "file", uploaded_clip)
+    prefix = "%date:yyyy%/%LoadVideo.file%-%Video to Stereo 3D.crf%"
+    frontend.set_widget("SpatialDreamerConvertVideo", "filename_prefix", prefix)
+    prompt = frontend.page.evaluate("async () => (await app.graphToPrompt()).output")
+    (node,) = (node for node in prompt.values() if node["class_type"] == "SpatialDreamerConvertVideo")
+    assert node["inputs"]["filename_prefix"] == f"{datetime.now().year}/{uploaded_clip}-18"
