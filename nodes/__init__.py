@@ -10,6 +10,7 @@ from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
 from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
 from .flow import SpatialDreamerOpticalFlow
+from .image import SpatialDreamerImageToStereo
 from .spatialdreamer import (
     SpatialDreamerModelLoader,
     SpatialDreamerRefinerNetEncode,
@@ -28,6 +29,7 @@ class SpatialDreamerExtension(ComfyExtension):
         """List the node classes."""
         return [
             SpatialDreamerConvertVideo,
+            SpatialDreamerImageToStereo,
             SpatialDreamerDepthEstimator,
             SpatialDreamerLoadDepth,
             SpatialDreamerOpticalFlow,

@@ -76,6 +76,7 @@ def image_to_depth(
     *,
     like: Tensor,  # [F, 3, H, W], the frames that the depth belongs to
     invert: bool = False,
+    name: str = "depth",
 ) -> Tensor:  # [F, 1, H, W]
     """Convert a depth map of any node to inverse depth, 1 = near, in the size of its frames.
 
@@ -86,25 +87,26 @@ def image_to_depth(
         image: The depth map as a grey IMAGE; the mean of its channels counts.
         like: The frames.
         invert: True if the map is dark where the scene is near.
+        name: Socket name for the message.
 
     Raises:
         InputError: If the number of frames or the aspect ratio differs, or the map is in colour.
     """
-    depth = image_to_frames("depth", image).mean(1, keepdim=True)
+    depth = image_to_frames(name, image).mean(1, keepdim=True)
     if len(depth) not in (1, len(like)):
         raise InputError(
-            f"`depth` must have as many frames as `image` ({len(like)}) or one for all of them, got "
+            f"`{name}` must have as many frames as `image` ({len(like)}) or one for all of them, got "
             f"{len(depth)}; estimate it from the same frames"
         )
     (depth_height, depth_width), (height, width) = depth.shape[-2:], like.shape[-2:]
     if not is_size_of_film(depth_width, depth_height, film_width=width, film_height=height):
         raise InputError(
-            f"`depth` must have the aspect ratio of `image` ({width}x{height}), "
+            f"`{name}` must have the aspect ratio of `image` ({width}x{height}), "
             f"got {depth_width}x{depth_height}; estimate it from the uncropped frames"
         )
     if image.shape[-1] != 1:
         for index, frame in enumerate(image[..., :3]):
-            check_equal_channels(frame.float().cpu().numpy(), f"frame {index} of `depth`", white=1)
+            check_equal_channels(frame.float().cpu().numpy(), f"frame {index} of `{name}`", white=1)
     if (depth_height, depth_width) != (height, width):
         depth = F.interpolate(depth, (height, width), mode="bilinear", antialias=True)
     return _repeat(1 - depth if invert else depth, len(like))
