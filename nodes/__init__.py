@@ -2,18 +2,24 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..spatialdreamer_core.checks import InputError
+from ..spatialdreamer_core.video import IncompleteInput
 from .convert import SpatialDreamerConvertVideo
 from .depth import SpatialDreamerDepthEstimator
 from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
 from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
 from .flow import SpatialDreamerOpticalFlow
+from .image import SpatialDreamerImageToStereo
 from .spatialdreamer import (
     SpatialDreamerModelLoader,
     SpatialDreamerRefinerNetEncode,
     SpatialDreamerTILSVDSampler,
 )
 from .stereo import SpatialDreamerSBSPacker
+
+for _error in (InputError, IncompleteInput):
+    _error.__module__ = "builtins"  # shown by ComfyUI beside the class; a custom node's is a whole path
 
 
 class SpatialDreamerExtension(ComfyExtension):
@@ -23,6 +29,7 @@ class SpatialDreamerExtension(ComfyExtension):
         """List the node classes."""
         return [
             SpatialDreamerConvertVideo,
+            SpatialDreamerImageToStereo,
             SpatialDreamerDepthEstimator,
             SpatialDreamerLoadDepth,
             SpatialDreamerOpticalFlow,

@@ -1,4 +1,4 @@
-"""Convert Video: a whole video file to a stereo one, streamed, so memory does not bound its length."""
+"""Video to Stereo 3D: a whole video file to a stereo one, streamed, so memory does not bound its length."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import folder_paths
@@ -23,8 +24,10 @@ from ..spatialdreamer_core.video import BORDERS, FORMAT_SUFFIXES, ConvertConfig,
 from .depth_file import depth_kind_input
 from .depth_models import depth_download_input, depth_stability_input, prepare_model
 from .dvg import convergence_input, divergence_input
+from .output_name import check_prefix, fill_in_dates
+from .presentation import ADVANCED, found_by
 from .progress import survey_progress, video_progress
-from .shaping import shaping_inputs
+from .shaping import check_values, shaping_inputs
 from .stereo import FORMAT_TOOLTIP
 
 
@@ -36,8 +39,9 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerConvertVideo",
-            display_name="Convert Video",
+            display_name="Video to Stereo 3D",
             category="SpatialDreamer",
+            **found_by("convert video", "2d to 3d video", "half sbs", "vr180", "movie", "red cyan"),
             description="Converts a whole video to stereo 3D: depth, warp, hole filling, packing. Streams "
             "frame by frame, keeps the sound, saves to the output folder under a name that 3D players "
             "recognise.",
@@ -71,8 +75,9 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 io.String.Input(
                     "filename_prefix",
                     default="SpatialDreamer/stereo",
-                    tooltip="Subfolder and start of the file name in the output folder. A number and the "
-                    "suffix by which players recognise the stereo format are added.",
+                    tooltip="Subfolder and start of the file name in the output folder. %date:yyyy-MM-dd% "
+                    "and %Node name.widget% are replaced. A number and the suffix by which players recognise "
+                    "the stereo format are added.",
                 ),
                 depth_download_input(),
                 io.Combo.Input(
@@ -99,6 +104,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     optional=True,
                     tooltip="Converts a video that is cut short or damaged as far as it goes, instead of "
                     "refusing it or ending with an error.",
+                    **ADVANCED,
                 ),
             ],
             outputs=[
@@ -107,6 +113,32 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,
         )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        divergence: float | None = None,
+        convergence: float | None = None,
+        foreground_scale: float | None = None,
+        depth_gamma: float | None = None,
+        depth_near: float | None = None,
+        depth_far: float | None = None,
+        depth_stability: float | None = None,
+        filename_prefix: str | None = None,
+    ) -> bool:
+        """Refuse when it is queued what cannot run: a value or a prefix, see `check_values`."""
+        check_values(
+            divergence=divergence,
+            convergence=convergence,
+            foreground_scale=foreground_scale,
+            depth_gamma=depth_gamma,
+            depth_near=depth_near,
+            depth_far=depth_far,
+            depth_stability=depth_stability,
+        )
+        if filename_prefix is not None:
+            check_prefix(filename_prefix)
+        return True
 
     @classmethod
     def execute(
@@ -154,6 +186,8 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             allow_incomplete=allow_incomplete,
         )
         config.check()
+        filename_prefix = fill_in_dates(filename_prefix, datetime.now())
+        check_prefix(filename_prefix)
         with _telling_of_memory():
             model = None if depth_video is not None else prepare_model(depth, download=download)
         video_file, given_depth_file = _file_of(video), _file_of(depth_video)

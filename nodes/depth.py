@@ -8,7 +8,9 @@ from torch import Tensor
 from ..spatialdreamer_core.depth import BUILTIN, DEFAULT_STRENGTH, estimate_depth, list_estimators
 from .depth_models import depth_download_input, depth_stability_input, prepare_model
 from .layout import frames_to_image, image_to_frames
+from .presentation import found_by
 from .progress import frame_progress
+from .shaping import check_values
 from .sockets import Flow, FlowType
 
 
@@ -20,8 +22,9 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerDepthEstimator",
-            display_name="Depth Estimator",
+            display_name="Stereo 3D: Depth Estimator",
             category="SpatialDreamer",
+            **found_by("depth", "depth map", "depth anything", "midas", "monocular depth"),
             description="Estimates depth with a depth model whose weights are installed, or without any "
             "weights (preview grade). The depth map of any other depth node can take its place.",
             inputs=[
@@ -47,6 +50,12 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, depth_stability: float | None = None) -> bool:
+        """Refuse when it is queued what cannot run, see `check_values`."""
+        check_values(depth_stability=depth_stability)
+        return True
 
     @classmethod
     def execute(

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.depth import DEPTH_KINDS, DEPTH_SUFFIXES, load_depth
 from .layout import frames_to_image, image_to_frames
+from .presentation import found_by
 
 
 class SpatialDreamerLoadDepth(io.ComfyNode):
@@ -22,8 +23,9 @@ class SpatialDreamerLoadDepth(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerLoadDepth",
-            display_name="Load Depth",
+            display_name="Stereo 3D: Load Depth",
             category="SpatialDreamer",
+            **found_by("depth", "depth map", "exr", "npz", "load depth map"),
             description="Loads depth that another program wrote, with all of its bits: NPZ, NPY, EXR, PNG or "
             "TIFF of 8 or 16 bits, or a depth video.",
             inputs=[

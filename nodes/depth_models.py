@@ -17,6 +17,7 @@ from ..spatialdreamer_core.depth import (
     prepare_estimator,
 )
 from .models import download_input, download_progress, make_patcher, move_to_device, register_model_folders
+from .presentation import ADVANCED
 
 register_model_folders(MODEL_KIND, {".safetensors", ".json", ".txt"})
 
@@ -41,6 +42,7 @@ def depth_stability_input() -> io.Float.Input:
         tooltip="How much the depth of a depth model is steadied over time, 0 to 0.95: the share that each "
         "frame takes over from the one before, where they agree. 0 leaves each frame as the model gives it; "
         "any other value also corrects jumps of the whole map. builtin is steady by itself.",
+        **ADVANCED,
     )
 
 

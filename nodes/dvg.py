@@ -19,8 +19,9 @@ from ..spatialdreamer_core.dvg import (
 )
 from ..spatialdreamer_core.stereo import COMFORT_LIMIT, measure_comfort
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
+from .presentation import ADVANCED, found_by
 from .progress import frame_progress, report
-from .shaping import shaping_inputs
+from .shaping import check_values, shaping_inputs
 from .sockets import Disparity, DisparityType, Flow, FlowType
 
 
@@ -32,16 +33,17 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerDVGForwardWarp",
-            display_name="DVG Forward Warp",
+            display_name="Stereo 3D: DVG Forward Warp",
             category="SpatialDreamer",
+            **found_by("depth", "warp", "novel view", "right eye", "disparity", "dibr"),
             description="Moves each pixel of the source view to where the other eye sees it, by its depth. "
             "What nothing lands on is a hole, to be filled by a later node.",
             inputs=[
                 io.Image.Input("image", tooltip="The source view's frames, in order, or one photo."),
                 io.Image.Input(
                     "depth",
-                    tooltip="Depth map of any depth node, 0 to 1, white = near; one for each frame. Another "
-                    "size of the same aspect ratio is resized.",
+                    tooltip="Depth map of any depth node, 0 to 1, white = near; one for each frame or one "
+                    "for all. Another size of the same aspect ratio is resized.",
                 ),
                 io.Boolean.Input(
                     "invert_depth",
@@ -66,6 +68,7 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                     tooltip="Width of a border at the left and right edge, % of the picture's width, 0 (off) "
                     "to 25. In it, what pops out of the screen sinks back to the screen towards the edge, so "
                     "that the edge does not cut it. 5 is a good value.",
+                    **ADVANCED,
                 ),
                 *shaping_inputs(),
             ],
@@ -82,6 +85,29 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        divergence: float | None = None,
+        convergence: float | None = None,
+        border_width: float | None = None,
+        foreground_scale: float | None = None,
+        depth_gamma: float | None = None,
+        depth_near: float | None = None,
+        depth_far: float | None = None,
+    ) -> bool:
+        """Refuse when it is queued what cannot run, see `check_values`."""
+        check_values(
+            divergence=divergence,
+            convergence=convergence,
+            border_width=border_width,
+            foreground_scale=foreground_scale,
+            depth_gamma=depth_gamma,
+            depth_near=depth_near,
+            depth_far=depth_far,
+        )
+        return True
 
     @classmethod
     def execute(
@@ -133,8 +159,9 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerRefineHoleMask",
-            display_name="Refine Hole Mask",
+            display_name="Stereo 3D: Refine Hole Mask",
             category="SpatialDreamer",
+            **found_by("occlusion", "hole mask", "disocclusion"),
             description="Carries the holes of the neighbouring frames along the optical flow into each "
             "frame's hole mask (Eq. 2 of SpatialDreamer), so that the mask does not flicker.",
             inputs=[
@@ -159,6 +186,7 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
                     optional=True,
                     tooltip="Frames whose holes are added. both: the ones before and after, as in the paper. "
                     "previous: the one before alone; masks stay smaller and change less.",
+                    **ADVANCED,
                 ),
             ],
             outputs=[
@@ -174,7 +202,7 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
     ) -> io.NodeOutput:
         """Refine the mask."""
         refined = refine_hole_mask(
-            mask_to_frames("hole", hole),
+            mask_to_frames("hole", hole, like=disparity.pixels),
             flow.forward,
             flow.backward,
             disparity=disparity.pixels,

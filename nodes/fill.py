@@ -9,6 +9,7 @@ from ..spatialdreamer_core.checks import check_video
 from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
 from ..spatialdreamer_core.fill import composite, fast_fill
 from .layout import frames_to_image, image_to_frames, mask_to_frames
+from .presentation import found_by
 from .progress import frame_progress
 from .sockets import Disparity, DisparityType, Flow, FlowType
 
@@ -21,8 +22,9 @@ class SpatialDreamerFastFill(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerFastFill",
-            display_name="Fast Fill",
+            display_name="Stereo 3D: Fast Fill",
             category="SpatialDreamer",
+            **found_by("inpaint", "hole filling", "disocclusion"),
             description="Fills the holes of a warped view without model weights, continuing the background "
             "beside them.",
             inputs=[
@@ -59,7 +61,7 @@ class SpatialDreamerFastFill(io.ComfyNode):
         """Fill the holes."""
         source = image_to_frames("left", left)
         view = image_to_frames("warped", warped)
-        mask = mask_to_frames("hole", hole)
+        mask = mask_to_frames("hole", hole, like=view)
         # The library calls `warped` the view; the messages should name the sockets.
         check_video("hole", mask, like=view, like_name="warped")
         check_video("left", source, like=view, like_name="warped")
@@ -83,8 +85,9 @@ class SpatialDreamerComposite(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerComposite",
-            display_name="Composite",
+            display_name="Stereo 3D: Composite",
             category="SpatialDreamer",
+            **found_by("inpaint", "blend"),
             description="Takes the filled view inside the holes and the warped view everywhere else, so that "
             "known pixels stay exactly what the warp made.",
             inputs=[
@@ -119,10 +122,11 @@ class SpatialDreamerComposite(io.ComfyNode):
         cls, warped: Tensor, filled: Tensor, hole: Tensor, dilate: int, feather: int = 0
     ) -> io.NodeOutput:
         """Composite the two views."""
+        view = image_to_frames("warped", warped)
         image = composite(
-            image_to_frames("warped", warped),
+            view,
             image_to_frames("filled", filled),
-            mask_to_frames("hole", hole),
+            mask_to_frames("hole", hole, like=view),
             dilate=dilate,
             feather=feather,
         )

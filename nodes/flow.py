@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ..spatialdreamer_core.flow import FLOW_METHODS, estimate_flow, flow_confidence, list_flow_methods
 from .flow_models import flow_download_input, prepare_flow_model
 from .layout import frames_to_mask, image_to_frames
+from .presentation import found_by
 from .progress import frame_progress
 from .sockets import Flow, FlowType
 
@@ -21,8 +22,9 @@ class SpatialDreamerOpticalFlow(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerOpticalFlow",
-            display_name="Optical Flow",
+            display_name="Stereo 3D: Optical Flow",
             category="SpatialDreamer",
+            **found_by("optical flow", "raft", "motion"),
             description="Estimates how each pixel moves from frame to frame, forward and backward, with DIS "
             "(no weights) or RAFT. Steadies depth, hole masks and filling over time.",
             inputs=[

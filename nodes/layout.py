@@ -42,13 +42,16 @@ def frames_to_image(
 
 def mask_to_frames(
     name: str,
-    mask: Tensor,  # [F, H, W] or [H, W]
+    mask: Tensor,  # [F, H, W], [1, H, W] or [H, W]
+    *,
+    like: Tensor,  # [F, C, H, W], the frames that the mask belongs to
 ) -> Tensor:  # [F, 1, H, W]
-    """Convert a MASK to one-channel frames.
+    """Convert a MASK to one-channel frames; a single one is taken for every frame.
 
     Args:
         name: Socket name for the message.
         mask: The MASK.
+        like: The frames, for their number alone.
 
     Raises:
         InputError: If the tensor is not a MASK.
@@ -58,7 +61,7 @@ def mask_to_frames(
             f"`{name}` must be a MASK [frames, height, width] with at least one frame, "
             f"got shape {list(mask.shape)}; connect a MASK output"
         )
-    return mask.float().reshape(-1, 1, *mask.shape[-2:])
+    return _repeat(mask.float().reshape(-1, 1, *mask.shape[-2:]), len(like))
 
 
 def frames_to_mask(
@@ -69,39 +72,46 @@ def frames_to_mask(
 
 
 def image_to_depth(
-    image: Tensor,  # [F, h, w, C]
+    image: Tensor,  # [F, h, w, C] or [1, h, w, C]
     *,
     like: Tensor,  # [F, 3, H, W], the frames that the depth belongs to
     invert: bool = False,
+    name: str = "depth",
 ) -> Tensor:  # [F, 1, H, W]
     """Convert a depth map of any node to inverse depth, 1 = near, in the size of its frames.
 
     Many depth nodes return another size than they were given, some of them stretched to multiples of 64, so a
-    map that can be of the same picture is resized bilinearly.
+    map that can be of the same picture is resized bilinearly. A single map is taken for every frame.
 
     Args:
         image: The depth map as a grey IMAGE; the mean of its channels counts.
         like: The frames.
         invert: True if the map is dark where the scene is near.
+        name: Socket name for the message.
 
     Raises:
         InputError: If the number of frames or the aspect ratio differs, or the map is in colour.
     """
-    depth = image_to_frames("depth", image).mean(1, keepdim=True)
-    if len(depth) != len(like):
+    depth = image_to_frames(name, image).mean(1, keepdim=True)
+    if len(depth) not in (1, len(like)):
         raise InputError(
-            f"`depth` must have as many frames as `image` ({len(like)}), got {len(depth)}; "
-            "estimate it from the same frames"
+            f"`{name}` must have as many frames as `image` ({len(like)}) or one for all of them, got "
+            f"{len(depth)}; estimate it from the same frames"
         )
     (depth_height, depth_width), (height, width) = depth.shape[-2:], like.shape[-2:]
     if not is_size_of_film(depth_width, depth_height, film_width=width, film_height=height):
         raise InputError(
-            f"`depth` must have the aspect ratio of `image` ({width}x{height}), "
+            f"`{name}` must have the aspect ratio of `image` ({width}x{height}), "
             f"got {depth_width}x{depth_height}; estimate it from the uncropped frames"
         )
     if image.shape[-1] != 1:
         for index, frame in enumerate(image[..., :3]):
-            check_equal_channels(frame.float().cpu().numpy(), f"frame {index} of `depth`", white=1)
+            check_equal_channels(frame.float().cpu().numpy(), f"frame {index} of `{name}`", white=1)
     if (depth_height, depth_width) != (height, width):
         depth = F.interpolate(depth, (height, width), mode="bilinear", antialias=True)
-    return 1 - depth if invert else depth
+    return _repeat(1 - depth if invert else depth, len(like))
+
+
+def _repeat(frames: Tensor, count: int) -> Tensor:
+    """Repeat a single frame, without a copy."""
+    return frames.expand(count, -1, -1, -1) if len(frames) == 1 else frames

@@ -17,6 +17,7 @@ from ..spatialdreamer_core.sampler_config import (
     WINDOW_ORDERS,
     SamplerConfig,
 )
+from .presentation import ADVANCED
 
 _DEFAULT = SamplerConfig()
 
@@ -69,6 +70,7 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             optional=True,
             tooltip="Puts the known pixels into the picture at each step, so that the filling fits them "
             "better. Two passes of the VAE more a step: slow.",
+            **ADVANCED,
         ),
         io.Boolean.Input(
             "read_reference",
@@ -76,6 +78,7 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             optional=True,
             tooltip="Lets the model look at the left view. Turn it off for a UNet that was trained without "
             "RefinerNet, such as StereoCrafter's.",
+            **ADVANCED,
         ),
         io.Int.Input(
             "window",
@@ -85,6 +88,7 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             optional=True,
             tooltip=f"Frames diffused at a time, 1 to {MAX_WINDOW}. SVD knows 14, SVD-XT 25. Fewer take less "
             "memory; when that runs out, it is halved by itself.",
+            **ADVANCED,
         ),
         io.Int.Input(
             "overlap",
@@ -94,6 +98,7 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             optional=True,
             tooltip="Frames that neighbouring windows share, less than `window`. More hide their seams "
             "better and take longer.",
+            **ADVANCED,
         ),
         io.Combo.Input(
             "windows",
@@ -102,6 +107,7 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             optional=True,
             tooltip="How windows meet. together: all of them go through each step and are averaged where "
             "they overlap. in_turn: one after the other, each carrying on the frames that are finished.",
+            **ADVANCED,
         ),
         io.Int.Input(
             "tile",
@@ -112,6 +118,7 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             optional=True,
             tooltip="Side in pixels of the tiles that are diffused at a time, 256 to 4096, for less memory "
             "at large sizes. 0: whole pictures.",
+            **ADVANCED,
         ),
         io.Int.Input(
             "dilate",
@@ -121,6 +128,7 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             optional=True,
             tooltip=f"Pixels by which the holes grow in the result, 0 to {MAX_DILATION}, to hide halos at "
             "object edges.",
+            **ADVANCED,
         ),
         io.Int.Input(
             "feather",
@@ -130,6 +138,7 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             optional=True,
             tooltip="Pixels around the holes over which the filling is blended into the warped view, 0 "
             f"(hard edge) to {MAX_FEATHER}.",
+            **ADVANCED,
         ),
         io.Float.Input(
             "noise_augmentation",
@@ -140,8 +149,26 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             optional=True,
             tooltip="Noise on the warped view that the model is shown, 0 to 1: more frees it from what it "
             "sees. SVD and SpatialDreamer know 0.02, StereoCrafter's UNet 0.",
+            **ADVANCED,
         ),
     ]
+
+
+def check_sampler_values(*, window: int | None, overlap: int | None, **values: float | None) -> None:
+    """Check widgets by the rules of `SamplerConfig`, as `validate_inputs` does before anything runs.
+
+    Args:
+        window: The widget's value; None if it is linked, so that its value is not known yet.
+        overlap: As `window`.
+        values: The other widgets' values.
+
+    Raises:
+        InputError: For the first value that is out of range, NaN, or at odds with another one.
+    """
+    known = {name: value for name, value in values.items() if value is not None}
+    SamplerConfig(
+        window=MAX_WINDOW if window is None else window, overlap=0 if overlap is None else overlap, **known
+    ).check()
 
 
 def _guidance_input(name: str, default: float, frame: str) -> io.Float.Input:
@@ -155,4 +182,5 @@ def _guidance_input(name: str, default: float, frame: str) -> io.Float.Input:
         optional=True,
         tooltip=f"Guidance scale of a window's {frame} frame, 0 to {MAX_GUIDANCE:g}; linear between first "
         "and last. 1 at both ends: none. Any other value doubles the time.",
+        **ADVANCED,
     )

@@ -9,8 +9,9 @@ from torch import Tensor
 from ..spatialdreamer_core.sampler_config import DEFAULT_MAX_SIDE, MAX_SIDE, MIN_SIDE, SamplerConfig
 from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .placed_model import PlacedModel, PlacedReference
+from .presentation import ADVANCED, found_by
 from .progress import frame_progress, step_progress
-from .sampler_inputs import sampler_inputs
+from .sampler_inputs import check_sampler_values, sampler_inputs
 from .sockets import ModelType, ReferenceType
 from .spatialdreamer_models import (
     OWN_UNET,
@@ -32,8 +33,9 @@ class SpatialDreamerModelLoader(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerModelLoader",
-            display_name="SpatialDreamer Model Loader",
+            display_name="Stereo 3D: SpatialDreamer Model Loader",
             category="SpatialDreamer",
+            **found_by("svd", "stable video diffusion", "stereocrafter"),
             description="Loads Stable Video Diffusion and, if there are any, trained weights of "
             "SpatialDreamer. Without them it is SVD that looks at the left view: a preview of the method.",
             inputs=[
@@ -63,6 +65,7 @@ class SpatialDreamerModelLoader(io.ComfyNode):
                     optional=True,
                     tooltip="Precision of the weights. auto: fp16 on a GPU, fp32 on the CPU. bf16 if fp16 "
                     "gives NaN; fp32 takes twice the memory.",
+                    **ADVANCED,
                 ),
             ],
             outputs=[
@@ -95,8 +98,9 @@ class SpatialDreamerRefinerNetEncode(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerRefinerNetEncode",
-            display_name="RefinerNet Encode",
+            display_name="Stereo 3D: RefinerNet Encode",
             category="SpatialDreamer",
+            **found_by("svd", "reference"),
             description="Encodes the left view, from which RefinerNet makes the features that the sampler "
             "copies textures from. It does so window by window, when the sampler asks for them.",
             inputs=[
@@ -140,8 +144,9 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerTILSVDSampler",
-            display_name="TIL SVD Sampler",
+            display_name="Stereo 3D: TIL SVD Sampler",
             category="SpatialDreamer",
+            **found_by("svd", "inpaint", "stable video diffusion", "stereocrafter"),
             description="Fills the holes of a warped view by video diffusion that looks at the left view, "
             "steered by the stereo deviation strength. Known pixels stay what the warp made.",
             inputs=[
@@ -161,6 +166,31 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls,
+        deviation: float | None = None,
+        strength: float | None = None,
+        guidance_min: float | None = None,
+        guidance_max: float | None = None,
+        window: int | None = SamplerConfig.window,
+        overlap: int | None = SamplerConfig.overlap,
+        tile: int | None = None,
+        noise_augmentation: float | None = None,
+    ) -> bool:
+        """Refuse when it is queued what cannot run, see `check_sampler_values`."""
+        check_sampler_values(
+            window=window,
+            overlap=overlap,
+            deviation=deviation,
+            strength=strength,
+            guidance_min=guidance_min,
+            guidance_max=guidance_max,
+            tile=tile,
+            noise_augmentation=noise_augmentation,
+        )
+        return True
+
+    @classmethod
     def execute(
         cls, model: PlacedModel, reference: PlacedReference, warped: Tensor, hole: Tensor, **options: object
     ) -> io.NodeOutput:
@@ -177,7 +207,7 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
             model.network,
             encoded,
             frames,
-            mask_to_frames("hole", hole),
+            mask_to_frames("hole", hole, like=frames),
             config,
             on_step=step_progress(),
             on_frame=frame_progress(len(frames)),

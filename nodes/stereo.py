@@ -9,6 +9,7 @@ from ..spatialdreamer_core.checks import InputError, check_video
 from ..spatialdreamer_core.flow import find_cuts
 from ..spatialdreamer_core.stereo import FORMATS, apply_floating_window, floating_window, pack
 from .layout import frames_to_image, image_to_frames
+from .presentation import found_by
 from .sockets import Disparity, DisparityType
 
 
@@ -20,8 +21,9 @@ class SpatialDreamerSBSPacker(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerSBSPacker",
-            display_name="SBS Packer",
+            display_name="Stereo 3D: SBS Packer",
             category="SpatialDreamer",
+            **found_by("half sbs", "top bottom", "over under", "cross eyed", "red cyan"),
             description="Packs the left and the right view into one stereo picture.",
             inputs=[
                 io.Image.Input("left", tooltip="The left eye's view."),

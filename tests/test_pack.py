@@ -20,6 +20,7 @@ COMFYUI_HAS = (
     " filelock"  # which torch needs
 )
 COMFYUI_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "nodes", "server"}
+WIDGETS = {"COMBO", "FLOAT", "INT", "BOOLEAN", "STRING"}
 CORE = REPOSITORY / "spatialdreamer_core"
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -145,6 +146,8 @@ def test_each_node_has_a_help_page_and_no_page_lacks_its_node():
         text = (REPOSITORY / "web" / "docs" / f"{node_id}.md").read_text(encoding="utf-8")
         assert text.startswith("# "), node_id
         assert len(text) > 200, node_id
+        inputs = text.partition("## Inputs")[2]
+        assert inputs.strip().startswith("| Name | Meaning |"), f"{node_id}: read in a narrow panel"
 
 
 def test_the_templates_are_there():
@@ -165,6 +168,25 @@ def test_a_template_is_in_the_form_that_comfyui_saves(workflow):
         ]
         assert properties["ver"], node["type"]
     assert {node["type"] for node in content["nodes"]} & set(NODE_IDS)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_template_has_a_value_for_each_widget_and_notes_that_can_be_read(workflow):
+    schemas = json.loads((REPOSITORY / "tests" / "comfyui" / "node_schemas.json").read_text(encoding="utf-8"))
+    for node in json.loads(workflow.read_text(encoding="utf-8"))["nodes"]:
+        if node["type"] == "MarkdownNote":
+            assert "`" not in node["widgets_values"][0], "code is unreadable in Nodes 2.0"
+        if node["type"] not in NODE_IDS:
+            continue
+        sections = schemas[node["type"]]["input"]
+        inputs = sections.get("required", {}) | sections.get("optional", {})
+        widgets = {name: options for name, (kind, options) in inputs.items() if kind in WIDGETS}
+        seeds = sum(options.get("control_after_generate", False) for options in widgets.values())
+        assert len(node["widgets_values"]) == len(widgets) + seeds, f"{node['type']}: stale, save it anew"
+        assert {entry["name"] for entry in node["inputs"] if "widget" in entry} == set(widgets)
+        if "depth" in widgets or "estimator" in widgets:
+            assert "auto" in node["widgets_values"]
+            assert "builtin" not in node["widgets_values"]
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)

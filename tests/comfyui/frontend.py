@@ -50,6 +50,39 @@ class Frontend:
         """Load a workflow file into the canvas, as a drop of the file does."""
         self.page.evaluate("workflow => app.loadGraphData(workflow)", json.loads(path.read_text()))
 
+    def set_renderer(self, name: str) -> None:
+        """Draw nodes by the canvas ("litegraph") or as elements of the page ("vue", Nodes 2.0)."""
+        self.page.evaluate(
+            "async on => { await app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on) }",
+            name == "vue",
+        )
+        self.page.wait_for_function("on => !!LiteGraph.vueNodesMode === on", arg=name == "vue")
+
+    def overlapping_nodes(self) -> list[str]:
+        """List the pairs of nodes, by title, whose boxes as they are drawn share more than an edge."""
+        if self.page.evaluate("() => LiteGraph.vueNodesMode"):
+            self.page.wait_for_function(
+                "() => document.querySelectorAll('[data-node-id]').length === app.graph.nodes.length"
+            )
+        self.page.wait_for_timeout(500)  # nodes grow by what they show
+        return self.page.evaluate(
+            """() => {
+              const boxes = LiteGraph.vueNodesMode
+                ? [...document.querySelectorAll('[data-node-id]')].map(element => {
+                    const {left, top, right, bottom} = element.getBoundingClientRect()
+                    return [app.graph.getNodeById(element.dataset.nodeId).title, left, top, right, bottom]
+                  })
+                : app.graph.nodes.map(node => {
+                    const [left, top, width, height] = node.getBounding()
+                    return [node.title, left, top, left + width, top + height]
+                  })
+              return boxes.flatMap((a, index) => boxes.slice(0, index)
+                .filter(b => Math.min(a[3], b[3]) - Math.max(a[1], b[1]) > 1)
+                .filter(b => Math.min(a[4], b[4]) - Math.max(a[2], b[2]) > 1)
+                .map(b => `${a[0]} and ${b[0]}`))
+            }"""
+        )
+
     def missing_nodes(self) -> list[str]:
         """List the types of nodes that are drawn red because the server has none such."""
         return self.page.evaluate(
@@ -99,7 +132,10 @@ class Frontend:
         """
         return self.page.evaluate(
             """() => app.graph.nodes.filter(n => n.constructor.nodeData?.output_node).filter(node => {
-              const shown = [...(node.imgs ?? []), ...(node.videoContainer?.querySelectorAll('video') ?? [])]
+              const shown = LiteGraph.vueNodesMode
+                ? [...document.querySelectorAll('[data-node-id]')].filter(e => e.dataset.nodeId == node.id)
+                    .flatMap(e => [...e.querySelectorAll('img, video')])
+                : [...(node.imgs ?? []), ...(node.videoContainer?.querySelectorAll('video') ?? [])]
               return !shown.some(e => e.src.includes('/view?') && (e.naturalWidth || e.videoWidth))
             }).map(node => node.type)"""
         )

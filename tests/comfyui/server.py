@@ -31,6 +31,7 @@ NODE_IDS = (
     "SpatialDreamerDVGForwardWarp",
     "SpatialDreamerDepthEstimator",
     "SpatialDreamerFastFill",
+    "SpatialDreamerImageToStereo",
     "SpatialDreamerLoadDepth",
     "SpatialDreamerModelLoader",
     "SpatialDreamerOpticalFlow",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from .server import NODE_IDS, REPOSITORY, WORKFLOWS
 
 pytestmark = pytest.mark.browser
+QUICK = REPOSITORY / "workflows" / "quick_stereo.json"
 SPATIALDREAMER = REPOSITORY / "workflows" / "spatialdreamer.json"
 QUICKER = {
     SPATIALDREAMER.stem: (
@@ -24,18 +27,40 @@ def test_a_missing_checkpoint_is_offered_for_download(frontend):
     assert "huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt/" in button.get_attribute("title")
 
 
+@pytest.fixture(params=["litegraph", "vue"])
+def renderer(frontend, request):
+    """The page with one of its two renderers; the choice is the server's, so it is taken back."""
+    frontend.set_renderer(request.param)
+    yield request.param
+    frontend.set_renderer("litegraph")
+
+
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
-def test_open_a_template_run_it_and_see_the_result(svd_checkpoint, frontend, uploaded_clip, workflow):
+def test_open_a_template_run_it_and_see_the_result(
+    svd_checkpoint, frontend, renderer, uploaded_clip, workflow
+):
     frontend.open_workflow(workflow)
     assert frontend.missing_nodes() == []
+    assert frontend.overlapping_nodes() == []
     frontend.set_widget("LoadVideo", "file", uploaded_clip)
     for node_type, widget, value in QUICKER.get(workflow.stem, ()):
         frontend.set_widget(node_type, widget, value)
     assert frontend.queue() is None
     frontend.wait_for_results()
+    assert frontend.overlapping_nodes() == []
 
 
 def test_every_node_can_be_added_by_hand(frontend):
     for node_id in NODE_IDS:
         assert frontend.add_node(node_id), node_id
     assert frontend.missing_nodes() == []
+
+
+def test_the_name_of_the_file_takes_dates_and_values_of_widgets(frontend, uploaded_clip):
+    frontend.open_workflow(QUICK)
+    frontend.set_widget("LoadVideo", "file", uploaded_clip)
+    prefix = "%date:yyyy%/%LoadVideo.file%-%Video to Stereo 3D.crf%"
+    frontend.set_widget("SpatialDreamerConvertVideo", "filename_prefix", prefix)
+    prompt = frontend.page.evaluate("async () => (await app.graphToPrompt()).output")
+    (node,) = (node for node in prompt.values() if node["class_type"] == "SpatialDreamerConvertVideo")
+    assert node["inputs"]["filename_prefix"] == f"{datetime.now().year}/{uploaded_clip}-18"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -91,6 +92,121 @@ def test_a_stage_that_fails_leaves_nothing_and_the_next_conversion_works(comfy_s
 def test_a_widget_out_of_range_is_refused_at_once(comfy_server, uploaded_clip, inputs, named):
     with pytest.raises(RequestRefused, match=named):
         comfy_server.queue(convert_prompt(uploaded_clip, **inputs))
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"divergence": NAN}, "divergence must be between 0 and 20"),
+        ({"depth_stability": NAN}, "depth_stability must be between"),
+        ({"depth_gamma": "nan"}, "depth_gamma must be between"),
+        ({"depth_near": 0.4, "depth_far": 0.4}, "depth_near must be at least 0.01 above depth_far"),
+        ({"depth_near": 0.2, "depth_far": 0.9}, "depth_near must be at least 0.01 above depth_far"),
+        ({"filename_prefix": ""}, "filename_prefix must be the start of a file name"),
+        ({"filename_prefix": "  "}, "filename_prefix must be the start of a file name"),
+        ({"filename_prefix": "folder/.."}, "filename_prefix must be the start of a file name"),
+        ({"filename_prefix": "a\0b"}, "filename_prefix must be the start of a file name"),
+    ],
+)
+def test_what_cannot_run_is_refused_when_it_is_queued(comfy_server, uploaded_clip, inputs, said):
+    with pytest.raises(RequestRefused) as caught:
+        comfy_server.queue(convert_prompt(uploaded_clip, **inputs))
+    assert str(caught.value).count(said) == 2, "once as details, once as the exception's message"
+
+
+def sampler_prompt(**inputs) -> dict:
+    """A sampler whose inputs are never made: the prompt is refused, or fails for want of a checkpoint."""
+    loader = {"checkpoint": "there is none", "weights": "none (untrained)"}
+    encoder = {"model": ["1", 0], "left": ["3", 0], "max_side": 128}
+    settings = {"model": ["1", 0], "reference": ["2", 0], "warped": ["3", 0], "hole": ["4", 0]}
+    return {
+        "1": {"class_type": "SpatialDreamerModelLoader", "inputs": loader},
+        "2": {"class_type": "SpatialDreamerRefinerNetEncode", "inputs": encoder},
+        "3": images((64, 64)),
+        "4": mask((64, 64)),
+        "5": {
+            "class_type": "SpatialDreamerTILSVDSampler",
+            "inputs": settings | {"deviation": 1.0, "steps": 2, "seed": 0} | inputs,
+        },
+        "6": {"class_type": "PreviewImage", "inputs": {"images": ["5", 0]}},
+        "7": {"class_type": "PrimitiveInt", "inputs": {"value": 3}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"window": 4, "overlap": 4}, "overlap must be between 0 and window - 1"),
+        ({"window": 4}, "overlap must be between 0 and window - 1"),
+        ({"window": 0, "overlap": 0}, "window must be between 1"),
+        ({"tile": 64}, "tile must be between 256"),
+        ({"tile": 192}, "tile must be between 256"),
+        ({"tile": 300}, "tile must be a multiple of 64"),
+        ({"deviation": NAN}, "deviation must be between"),
+        ({"strength": NAN}, "strength must be between"),
+        ({"guidance_max": NAN}, "guidance_max must be between"),
+        ({"noise_augmentation": NAN}, "noise_augmentation must be between"),
+    ],
+)
+def test_a_sampler_that_cannot_run_is_refused_when_it_is_queued(comfy_server, inputs, said):
+    with pytest.raises(RequestRefused, match=said):
+        comfy_server.queue(sampler_prompt(**inputs))
+
+
+@pytest.mark.parametrize("inputs", [{"overlap": ["7", 0], "window": 3}, {"window": ["7", 0]}, {"tile": 256}])
+def test_a_value_that_a_link_will_bring_is_not_judged_when_it_is_queued(comfy_server, inputs):
+    with pytest.raises(ExecutionFailed, match="checkpoint"):
+        comfy_server.run(sampler_prompt(**inputs))
+
+
+def test_an_error_is_of_a_class_without_a_path(comfy_server, tmp_path):
+    (tmp_path / "text.mp4").write_text("not a video")
+    prompt = convert_prompt(comfy_server.upload(tmp_path / "text.mp4"))
+    prompt_id = comfy_server.queue(prompt)
+    with pytest.raises(ExecutionFailed):
+        comfy_server.wait(prompt_id)
+    messages = dict(comfy_server.get(f"/history/{prompt_id}")[prompt_id]["status"]["messages"])
+    assert messages["execution_error"]["exception_type"] == "InputError"
+
+
+def test_a_single_mask_and_depth_map_serve_every_frame(comfy_server, tmp_path):
+    prompt = {
+        "1": images((64, 48), frames=3),
+        "2": images((64, 48), frames=1),
+        "3": {
+            "class_type": "SpatialDreamerDVGForwardWarp",
+            "inputs": {"image": ["1", 0], "depth": ["2", 0], "invert_depth": False}
+            | {"divergence": 2.5, "convergence": 0.5, "eye": "right"},
+        },
+        "4": mask((64, 48)),
+        "5": {"class_type": "SpatialDreamerOpticalFlow", "inputs": {"image": ["1", 0], "method": "dis_fast"}},
+        "6": {
+            "class_type": "SpatialDreamerRefineHoleMask",
+            "inputs": {"hole": ["4", 0], "flow": ["5", 0], "disparity": ["3", 2], "dilate": 1},
+        },
+        "7": {
+            "class_type": "SpatialDreamerFastFill",
+            "inputs": {"left": ["1", 0], "warped": ["3", 0], "hole": ["4", 0], "disparity": ["3", 2]},
+        },
+        "8": {
+            "class_type": "SpatialDreamerComposite",
+            "inputs": {"warped": ["3", 0], "filled": ["7", 0], "hole": ["4", 0], "dilate": 1, "feather": 2},
+        },
+        "9": {"class_type": "MaskToImage", "inputs": {"mask": ["6", 0]}},
+    }
+    for node, frames in (("8", 3), ("9", 3)):
+        prompt["10"] = {"class_type": "PreviewImage", "inputs": {"images": [node, 0]}}
+        assert len(comfy_server.run(prompt)["10"]["images"]) == frames
+
+
+def test_dates_in_the_name_of_a_file(comfy_server, tmp_path):
+    short = comfy_server.upload(write_clip(tmp_path / "dated.mp4", frames=2))
+    prefix = "dated/%date:yyyy-MM-dd%_%year%"
+    (video,) = output_videos(comfy_server.run(convert_prompt(short, filename_prefix=prefix)))
+    assert re.fullmatch(r"(\d{4})-\d\d-\d\d_\1_00001_LRF_Full_SBS.mp4", video["filename"])
 
 
 def test_an_unknown_choice_is_answered_with_the_choices(comfy_server, uploaded_clip):

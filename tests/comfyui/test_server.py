@@ -29,9 +29,16 @@ def test_the_pack_loads_under_the_name_that_the_registry_gives_it(comfyui, tmp_p
 
 
 def test_the_help_pages_are_served(comfy_server):
-    for node_id in NODE_IDS:
+    for node_id, node in comfy_server.pack_info().items():
         page = comfy_server.read(f"/extensions/{PACK}/docs/{node_id}.md").decode()
-        assert page.startswith("# "), node_id
+        assert page.startswith(f"# {node['display_name']}\n"), node_id
+
+
+def test_every_node_is_found_by_what_people_search(comfy_server):
+    for node_id, node in comfy_server.pack_info().items():
+        assert "stereo 3d" in node["display_name"].lower(), node_id
+        if "search_aliases" in node:  # newer than 0.3.75
+            assert {"sbs", "vr", "2d to 3d", "anaglyph"} <= set(node["search_aliases"]), node_id
 
 
 def test_the_templates_are_listed(comfy_server):

@@ -50,12 +50,27 @@ def test_what_is_no_image_is_refused(layout, shape):
 
 def test_a_mask_survives_the_round_trip_and_may_lack_the_batch(layout):
     mask = torch.rand(2, 3, 5)
-    frames = layout.mask_to_frames("hole", mask)
+    like = torch.zeros(2, 3, 3, 5)
+    frames = layout.mask_to_frames("hole", mask, like=like)
     assert frames.shape == (2, 1, 3, 5)
     assert torch.equal(layout.frames_to_mask(frames), mask)
-    assert layout.mask_to_frames("hole", mask[0]).shape == (1, 1, 3, 5)
+    assert layout.mask_to_frames("hole", mask[0], like=like[:1]).shape == (1, 1, 3, 5)
     with pytest.raises(ValueError, match=r"`hole` must be a MASK"):
-        layout.mask_to_frames("hole", torch.zeros(1, 3, 5, 1))
+        layout.mask_to_frames("hole", torch.zeros(1, 3, 5, 1), like=like)
+
+
+def test_a_single_mask_or_depth_map_is_taken_for_every_frame(layout):
+    like = torch.zeros(4, 3, 6, 8)
+    mask, depth = torch.rand(6, 8), torch.rand(1, 6, 8, 1)
+    for frames in (
+        layout.mask_to_frames("hole", mask, like=like),
+        layout.mask_to_frames("hole", mask[None], like=like),
+    ):
+        assert torch.equal(frames, mask.expand(4, 1, 6, 8))
+    repeated = depth[..., 0].expand(4, 1, 6, 8)
+    torch.testing.assert_close(layout.image_to_depth(depth, like=like), repeated)
+    torch.testing.assert_close(layout.image_to_depth(depth, like=like, invert=True), 1 - repeated)
+    assert layout.mask_to_frames("hole", torch.zeros(3, 6, 8), like=like).shape[0] == 3  # others refuse it
 
 
 def test_depth_is_averaged_resized_and_inverted(layout):
@@ -71,8 +86,8 @@ def test_depth_is_averaged_resized_and_inverted(layout):
 
 def test_depth_of_another_length_or_aspect_ratio_is_refused(layout):
     like = torch.zeros(2, 3, 48, 64)
-    with pytest.raises(ValueError, match=r"as many frames as `image` \(2\), got 1; estimate"):
-        layout.image_to_depth(torch.zeros(1, 48, 64, 3), like=like)
+    with pytest.raises(ValueError, match=r"as many frames as `image` \(2\) or one .*, got 3; estimate"):
+        layout.image_to_depth(torch.zeros(3, 48, 64, 3), like=like)
     with pytest.raises(ValueError, match=r"aspect ratio of `image` \(64x48\), got 48x64; estimate"):
         layout.image_to_depth(torch.zeros(2, 64, 48, 3), like=like)
 

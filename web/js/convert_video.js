@@ -1,11 +1,13 @@
 // @ts-check
 /**
- * Convert Video shows live pictures while it runs and its video when it is done. ComfyUI's page keeps the last live
+ * Video to Stereo 3D shows live pictures while it runs and its video when it is done. ComfyUI's page keeps the last live
  * picture in place of the video, and a video in place of later live pictures; here each gives way to the other.
+ * And its file's name takes dates and values of widgets, as those of ComfyUI's own nodes do.
  */
 
 import { app } from "../../../scripts/app.js"
 import { api } from "../../../scripts/api.js"
+import { applyTextReplacements } from "../../../scripts/utils.js"
 
 const NODE = "SpatialDreamerConvertVideo"
 const PICTURE_WIDGETS = ["$$canvas-image-preview", "$$comfy_animation_preview"]
@@ -68,6 +70,8 @@ app.registerExtension({
   },
   nodeCreated(/** @type {any} */ node) {
     if (node.comfyClass !== NODE) return
+    const prefix = node.widgets?.find((/** @type {any} */ widget) => widget.name === "filename_prefix")
+    if (prefix) prefix.serializeValue = () => applyTextReplacements(app, prefix.value)
     const onExecuted = node.onExecuted
     node.onExecuted = function (/** @type {unknown[]} */ ...results) {
       dropPicture(this)
