@@ -1,28 +1,36 @@
-"""Speed and quality of the forward warp: `python -m benchmarks.warp [--motorcycle FOLDER] [--iw3 FOLDER]`.
+"""Speed and quality of the forward warp: `python -m benchmarks.warp [--pairs FOLDER ...] [--iw3 FOLDER]`.
 
 Speed: the default warp, its `scatter_add_` twin and, given nunif's source, iw3's `forward_fill` (a warp that
 fills as it goes, so the warp with fast fill is timed too) in turn on a synthetic scene, medians of a process.
-Quality: the Middlebury 2014 Motorcycle pair (left, right, true left disparity), the right view rendered from
-the left one, and the mirrored pair with the left eye.
+Quality: each eye's view rendered from the other one and filled frame by frame, against the true one. On the
+synthetic clips, and on stereo pairs: folders that hold `*left.png`, `*right.png` and a disparity file,
+`*disp*.npz`, as Middlebury's (unknown: inf or NaN). A file without disparity of the right view gives the left
+eye's view from the mirrored pair.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from benchmarks.masks import CLIPS
+from benchmarks.masks import EYES as BASELINES
 from benchmarks.report import format_table, write_result
-from spatialdreamer_core.dvg import forward_warp
+from spatialdreamer_core.dvg import dilate_hole, forward_warp
+from spatialdreamer_core.dvg.eyes import Eye
 from spatialdreamer_core.dvg.pair import extend_background
 from spatialdreamer_core.dvg.reference import splat_rows_reference
 from spatialdreamer_core.fill import fast_fill
@@ -31,6 +39,11 @@ from spatialdreamer_core.metrics.views import masked_psnr, sharpness, view_regio
 
 SIZES = ((576, 1024), (1080, 1920))
 BASELINE = 0.025  # of the width at inverse depth 1: a usual divergence
+SYNTHETIC_SIZE = (360, 640)
+SYNTHETIC_FRAMES = 2
+LUMA = (0.299, 0.587, 0.114)
+RIM = 3  # px beside an inner hole
+SUMMARY = ("visible_psnr", "inner_hole_psnr", "border_psnr", "whole_psnr", "rim_psnr", "inner_hole_gradient")
 
 
 def main() -> None:
@@ -38,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--motorcycle", type=Path, help="folder of motorcycle_{left,right}.png and _disp.npz")
+    parser.add_argument("--pairs", type=Path, nargs="+", default=[], help="folders of stereo pairs")
     parser.add_argument("--iw3", type=Path, help="folder of nunif's source, to time iw3's forward_fill")
     parser.add_argument("--repetitions", type=int, default=20)
     options = parser.parse_args()
@@ -47,12 +60,26 @@ def main() -> None:
     for height, width in SIZES:
         metrics |= measure_speed(height, width, options.repetitions, options.iw3)
     print(format_table(("speed", "ms or ratio"), list(metrics.items())))
-    if options.motorcycle:
-        quality = measure_motorcycle(options.motorcycle)
-        print(format_table(("motorcycle", "value"), list(quality.items())))
-        metrics |= quality
+    views = measure_synthetic()
+    for folder in options.pairs:
+        views |= measure_folder(folder)
+    rows = [[name, *(quality[key] for key in SUMMARY)] for name, quality in views.items()]
+    means = {key: mean_of([quality[key] for quality in views.values()]) for key in SUMMARY}
+    print(format_table(("view", *SUMMARY), [*rows, ["mean", *means.values()]]))
+    views["mean"] = means
+    metrics |= {
+        f"{name}_{key}": value
+        for name, quality in views.items()
+        for key, value in quality.items()
+        if not math.isnan(value)  # a clip without inner holes
+    }
     path = write_result("warp", metrics, "medians of interleaved runs; PSNR in dB, holes filled by fast_fill")
     print(path)
+
+
+def mean_of(values: list[float]) -> float:
+    """Average what was measured."""
+    return fmean(value for value in values if not math.isnan(value))
 
 
 def measure_speed(height: int, width: int, repetitions: int, iw3: Path | None) -> dict[str, float]:
@@ -90,52 +117,104 @@ def load_iw3(folder: Path) -> Callable[[Tensor, Tensor, float, float], object]:
     return partial(apply_divergence_forward_warp, method="forward_fill", synthetic_view="right")
 
 
-def measure_motorcycle(folder: Path) -> dict[str, float]:
-    """Measure the rendered and filled view against the photograph, and the same for the mirrored pair."""
-    left, right, disparity = load_motorcycle(folder)
-    result = {
-        f"motorcycle_{key}": value for key, value in measure_pair(left, right, disparity, eye="right").items()
-    }
-    mirrored = measure_pair(left.flip(-1), right.flip(-1), disparity.flip(-1), eye="left")
-    return result | {f"motorcycle_mirrored_{key}": value for key, value in mirrored.items()}
+def measure_synthetic() -> dict[str, dict[str, float]]:
+    """Measure each synthetic clip's first frames, for both eyes."""
+    views = {}
+    for eye, baseline in BASELINES:
+        for name in CLIPS:
+            clip = make_clip(name, size=SYNTHETIC_SIZE, frames=SYNTHETIC_FRAMES, baseline=baseline)
+            assert clip.disparity is not None
+            assert clip.other is not None
+            views[f"{name}_{eye}"] = measure_view(clip.frames, clip.other, clip.disparity, eye=eye)
+    return views
 
 
-def measure_pair(source: Tensor, truth: Tensor, disparity: Tensor, *, eye: str) -> dict[str, float]:
-    """Render and fill one eye's view of a still pair; PEERS' definitions of the regions."""
-    from torchmetrics.functional.image import structural_similarity_index_measure
+def measure_folder(folder: Path) -> dict[str, dict[str, float]]:
+    """Measure both eyes' views of a stereo pair."""
+    name = folder.name.split("_")[-1]
+    left, right = (load_picture(folder, f"*{side}.png") for side in ("left", "right"))
+    of_left, of_right = load_disparities(folder)
+    result = {f"{name}_right": measure_view(left, right, of_left, eye="right")}
+    if of_right is None:
+        mirrored = (part.flip(-1) for part in (left, right, of_left))
+        return result | {f"{name}_mirrored": measure_view(*mirrored, eye="left")}
+    return result | {f"{name}_left": measure_view(right, left, of_right, eye="left")}
 
+
+def measure_view(source: Tensor, truth: Tensor, disparity: Tensor, *, eye: Eye) -> dict[str, float]:
+    """Render and fill one eye's view, each frame alone; PEERS' definitions of the regions."""
     view, hole = forward_warp(source, disparity, eye=eye)
     result = fast_fill(view, hole, left=source, disparity=disparity, eye=eye)
     regions = view_regions(disparity, eye=eye)
-    ssim = structural_similarity_index_measure(
-        result, truth, gaussian_kernel=False, kernel_size=7, data_range=1.0
-    )
+    rim = regions.visible & (dilate_hole(regions.inner_hole.float(), RIM) > 0.5)
     return {
         "visible_psnr": masked_psnr(result, truth, regions.visible),
         "sharpness": sharpness(result, truth, regions.visible),
         "inner_hole_psnr": masked_psnr(result, truth, regions.inner_hole),
+        "inner_hole_gradient": gradient(result, truth, regions.inner_hole),
         "border_psnr": masked_psnr(result, truth, regions.border),
+        "rim_psnr": masked_psnr(result, truth, rim),
         "whole_psnr": masked_psnr(result, truth),
-        "ssim": float(ssim),
+        "ssim": ssim(result, truth),
         "hole_share": float(hole.mean()),
     }
 
 
-def load_motorcycle(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
-    """Load the pair; unknown disparities are filled from the background side of their row."""
-    views = []
-    for name in ("left", "right"):
-        path = folder / f"motorcycle_{name}.png"
-        picture = cv2.imread(str(path))
-        if picture is None:
-            raise SystemExit(f"{path} must be a picture of the Middlebury 2014 pair")
-        rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-        views.append(torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255)
-    with np.load(folder / "motorcycle_disp.npz") as archive:
-        disparity = archive[archive.files[0]].astype(np.float32)
-    unknown = torch.from_numpy(~np.isfinite(disparity))[None, None]
-    known = torch.from_numpy(disparity)[None, None].masked_fill(unknown, 0)
-    return views[0], views[1], extend_background(known, unknown.float())
+def ssim(result: Tensor, truth: Tensor) -> float:
+    """Structural similarity (Wang et al. 2004) in windows of 7x7 inside of the frame."""
+    mean_a, mean_b = (F.avg_pool2d(video, 7, 1) for video in (result, truth))
+    variance_a, variance_b, covariance = (
+        F.avg_pool2d(a * b, 7, 1) - mean_of_a * mean_of_b
+        for a, b, mean_of_a, mean_of_b in (
+            (result, result, mean_a, mean_a),
+            (truth, truth, mean_b, mean_b),
+            (result, truth, mean_a, mean_b),
+        )
+    )
+    luminance = (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
+    structure = (2 * covariance + 0.03**2) / (variance_a + variance_b + 0.03**2)
+    return float((luminance * structure).mean())
+
+
+def gradient(result: Tensor, truth: Tensor, mask: Tensor) -> float:
+    """Mean |forward difference| of grey between masked pixels, divided by the truth's."""
+    means = []
+    for video in (result, truth):
+        grey = (video * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        along_x = grey.diff(dim=-1).abs()[mask[..., 1:] & mask[..., :-1]].mean()
+        along_y = grey.diff(dim=-2).abs()[mask[..., 1:, :] & mask[..., :-1, :]].mean()
+        means.append(float(along_x + along_y))
+    return means[0] / means[1]
+
+
+def find_file(folder: Path, pattern: str) -> Path:
+    """Find the one file of a pair that a pattern names."""
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise SystemExit(f"{folder} must hold one file {pattern}, got {len(found)}")
+    return found[0]
+
+
+def load_picture(folder: Path, pattern: str) -> Tensor:  # [1, 3, H, W] in [0, 1]
+    """Load one view of a pair."""
+    path = find_file(folder, pattern)
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise SystemExit(f"{path} must be a picture")
+    rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+
+
+def load_disparities(folder: Path) -> tuple[Tensor, Tensor | None]:  # [1, 1, H, W] px
+    """Load disparity of the left view and, if there is any, of the right one.
+
+    What is unknown is filled from the background side of its row.
+    """
+    with np.load(find_file(folder, "*disp*.npz")) as archive:
+        names = ("left", "right") if "left" in archive.files else archive.files[:1]
+        given = [torch.from_numpy(archive[name].astype(np.float32))[None, None] for name in names]
+    known = [extend_background(d.nan_to_num(0, 0, 0), (~d.isfinite()).float()) for d in given]
+    return known[0], known[1] if len(known) > 1 else None
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
-"""Small flaws of a splat: cracks in stretched surfaces, and strays between two holes."""
+"""Cracks in stretched surfaces, a flaw of every splat."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .marked import marked_pixels
 
 MAX_CRACK = 2  # px
-MAX_STRAY = 2  # px
 
 
 def bridge_cracks(
@@ -29,21 +27,6 @@ def bridge_cracks(
     right_value = values[:, row, (column + to_right).clamp(max=width - 1)]
     values[:, row, column] = torch.lerp(left_value, right_value, share.to(values.dtype))
     gap[0, row, column] = False
-
-
-def drop_strays(
-    gap: Tensor,  # [1, H, W] bool
-) -> Tensor:  # [1, H, W] bool
-    """Add known runs of at most `MAX_STRAY` px between two gaps of a row to them (an opening)."""
-    width = gap.shape[-1]
-    known = F.pad(~gap, (MAX_STRAY, MAX_STRAY), value=True)
-    in_long_run = known[..., : width + MAX_STRAY]
-    for shift in range(1, MAX_STRAY + 1):
-        in_long_run = in_long_run & known[..., shift : shift + width + MAX_STRAY]
-    kept = in_long_run[..., :width]
-    for shift in range(1, MAX_STRAY + 1):
-        kept = kept | in_long_run[..., shift : shift + width]
-    return ~kept
 
 
 def _distance_to_known(known: Tensor, row: Tensor, column: Tensor, step: int) -> Tensor:

@@ -1,7 +1,8 @@
 """Forward warp: one view rendered from the other by disparity, with the mask of what it could not see.
 
 A stretched surface leaves cracks, gaps of a pixel or two between neighbours that belong together, which are
-bridged (`cracks.py`); a disocclusion leaves a hole. `rows.py` renders the rest.
+bridged (`cracks.py`); a disocclusion leaves a hole. `rows.py` renders the rest. Each surface moves with one
+more pixel at its trailing edge, so a hole lies a pixel farther from the foreground than the disparity says.
 """
 
 from __future__ import annotations
@@ -69,9 +70,13 @@ def warp_frames(
     disparity: Tensor,  # [F, 1, H, W] px
     *,
     eye: Eye = "right",
+    widen: bool = True,
     on_frame: Callable[[int], None] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # [F, 3, H, W] in [0, 1], [F, 1, H, W], [F, 1, H, W] px
-    """Do as `forward_warp_with_disparity`, for what is known to be right: values are not looked at."""
+    """Do as `forward_warp_with_disparity`, for what is known to be right: values are not looked at.
+
+    `widen` is that of `warp_rows`.
+    """
     sign = eye_sign(eye)
     dtype = working_dtype(image)
     view = torch.empty_like(image)
@@ -79,7 +84,8 @@ def warp_frames(
     seen = torch.empty_like(hole, dtype=disparity.dtype)
     for t in range(len(image)):
         for part in _strips(image):
-            rows = warp_rows(image[t, :, part].to(dtype), disparity[t, :, part].to(dtype), sign=sign)
+            colour, moved = image[t, :, part].to(dtype), disparity[t, :, part].to(dtype)
+            rows = warp_rows(colour, moved, sign=sign, widen=widen)
             view[t, :, part], hole[t, :, part], seen[t, :, part] = rows
         if on_frame is not None:
             on_frame(t + 1)

@@ -2,7 +2,7 @@
 
 A video has but one view, so a second one is made up and the way back is rendered: x1 is warped to the other
 eye and filled to x2; x2 is warped back to x1's place, with the holes that any warp has. The result lies pixel
-on pixel on x1, the truth.
+on pixel on x1, the truth, so no surface is widened here.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def render_pair(
         )
     # 1. x1 to the other side, with its disparity; a hole shows background.
     disparity = depth_to_disparity(depth, divergence=divergence, convergence=convergence)
-    warped, hole, seen = warp_frames(image, disparity, eye=side)
+    warped, hole, seen = warp_frames(image, disparity, eye=side, widen=False)
     reference = inpaint(warped, hole)
     check_video("inpaint", reference, channels=3, like=image)
     check_finite("inpaint", reference, "use another filler")
     reference_disparity = extend_background(seen, hole)
     # 2. x2 back to x1's place.
     back: Eye = "left" if side == "right" else "right"
-    view, hole, _ = warp_frames(reference, reference_disparity, eye=back)
+    view, hole, _ = warp_frames(reference, reference_disparity, eye=back, widen=False)
     # 3. The mask, with what neighbouring frames could not see either.
     if len(image) > 1:
         flow = estimate_flow(reference)

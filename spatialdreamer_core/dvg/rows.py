@@ -5,6 +5,9 @@ keeps detail and cannot tell which colours belong together at an edge. So dispar
 splatting, `splat.py`), which tells from which column each pixel of the view comes, and its colour is read
 there with a cubic kernel (Keys 1981, a = -0.5). Within a pixel of a jump colours are splatted, front over
 back.
+
+The pixel after a foreground's outline, on the side where a hole opens, has some of the foreground's colour in
+it: left where it is, it stays there as a dotted rim. So the foreground takes it along (`widen_foreground`).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .cracks import bridge_cracks, drop_strays
+from .cracks import bridge_cracks
 from .marked import marked_pixels
 from .splat import LEAST_WEIGHT, MAX_EXPONENT, Landing, land, splat_rows
 
@@ -36,9 +39,15 @@ def warp_rows(
     disparity: Tensor,  # [1, H, W] px
     *,
     sign: int,
+    widen: bool = True,
 ) -> WarpedRows:
-    """Render rows of one eye's view; `sign` is -1 for the right eye (x' = x - d), +1 for the left one."""
+    """Render rows of one eye's view; `sign` is -1 for the right eye (x' = x - d), +1 for the left one.
+
+    `widen` is whether surfaces take the pixel at their trailing edge along (`widen_foreground`).
+    """
     # 1. What is seen at each pixel of the view, by its disparity.
+    if widen:
+        disparity = widen_foreground(disparity, sign=sign)
     landing = land(disparity, sign=sign)
     seen, coverage = splat_rows(disparity, disparity, sign=sign, landing=landing)
     gap = coverage < MIN_COVERAGE
@@ -53,10 +62,25 @@ def warp_rows(
         seen = seen.clone()
     view[:, row, column], seen[0, row, column] = blended[:, lands], surface[lands]
     # 4. Holes.
-    hole = drop_strays(gap)
-    row, column = marked_pixels(hole[0])
+    row, column = marked_pixels(gap[0])
     view[:, row, column], seen[:, row, column] = 0, 0
-    return WarpedRows(view, hole, seen)
+    return WarpedRows(view, gap, seen)
+
+
+def widen_foreground(
+    disparity: Tensor,  # [..., W] px
+    *,
+    sign: int,
+) -> Tensor:  # [..., W] px
+    """Let each surface take along the pixel after its trailing edge, beside which a hole opens.
+
+        d'[x] = max(d[x], d[x-1])   for the right eye, and mirrored for the left one
+
+    The pixel is a mix of both surfaces' colours. A second one is the background's own and would be lost.
+    """
+    wider = torch.maximum(disparity[..., :-1], disparity[..., 1:])
+    edge = disparity[..., :1] if sign < 0 else disparity[..., -1:]
+    return torch.cat([edge, wider] if sign < 0 else [wider, edge], dim=-1)
 
 
 def _gather_cubic(colour: Tensor, seen: Tensor, sign: int) -> Tensor:  # [C, H, W]

@@ -25,7 +25,7 @@ class HoleRuns(NamedTuple):
     column: Tensor  # [N] int64
     run: Tensor  # [N] int64, which run a pixel belongs to
     first: Tensor  # [R] int64, each run's first pixel
-    source: Tensor  # [N] int64, column of the nearest clean background pixel in the row
+    source: Tensor  # [N] int64, column of the nearest background pixel in the row
     disparity: Tensor  # [N] px, of that background
     limit: Tensor  # [N] px; what has more disparity than this is foreground for this hole
     foreground: Tensor  # [H, W] bool, known pixels near a hole that must not colour it
@@ -57,11 +57,6 @@ def find_runs(
     source = torch.where(is_left, left, right)
     background = torch.minimum(left_disparity, right_disparity).masked_fill(no_source, 0.0)
     limit = (left_disparity + right_disparity) / 2  # inf at the frame's border, where there is no foreground
-    # The rim of a soft foreground stays on the outermost pixel: the one after it is taken if it can be.
-    inner = (source + torch.where(is_left, -1, 1)).clamp(0, width - 1)
-    inner_disparity = _disparity_at(disparity, run_row, inner, width, eye)
-    is_clean = limit.isfinite() & ~hole[run_row, inner] & (inner_disparity <= limit)
-    source = torch.where(is_clean, inner, source)
 
     foreground = torch.zeros_like(hole)
     reach = torch.arange(FOREGROUND_REACH, device=hole.device)
