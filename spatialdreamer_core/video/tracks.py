@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
@@ -29,6 +30,8 @@ _SCAN_BYTES = 512 * 2**20  # of the file looked through for streams that seem to
 _COVERS_WITHIN = 100  # packets; covers are read first of all
 _TEXT_CODECS = {"mov": "mov_text", "mp4": "mov_text", "matroska": "subrip"}
 _KEPT_TAGS = ("language", "title")
+# What players take a number of channels for; AVI and Matroska give no more for PCM, and MP4 needs to know.
+_USUAL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
 
 class Track:
@@ -58,7 +61,12 @@ class Track:
         """Add a stream like the source's to the output."""
         if source.codec_context is None and (source.type != "data" or not hasattr(output, "add_attachment")):
             raise ValueError(f"{source.type} of an unknown codec")  # older versions of PyAV crash at it
-        return output.add_stream_from_template(source, opaque=True)
+        stream = output.add_stream_from_template(source, opaque=True)
+        if isinstance(stream, AudioStream) and stream.codec_context is not None:
+            layout = stream.codec_context.layout
+            if layout.name == f"{layout.nb_channels} channels" and layout.nb_channels in _USUAL_LAYOUTS:
+                stream.codec_context.layout = _USUAL_LAYOUTS[layout.nb_channels]
+        return stream
 
 
 class TextTrack(Track):

@@ -255,3 +255,28 @@ def test_an_unknown_sound_is_left_out_with_a_line(make_video, tmp_path, caplog):
     assert probe(out).audio_codecs == ()
     assert len(list(read_frames(out))) == 5
     assert "audio stream 1" in caplog.text
+
+
+@pytest.mark.parametrize(("source", "layout"), [("a.avi", "stereo"), ("a.mkv", "stereo"), ("a.avi", "mono")])
+def test_pcm_of_cameras_is_kept_in_mp4(tmp_path, source, layout):
+    path = tmp_path / source
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mjpeg", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuvj420p"
+        sound = container.add_stream("pcm_s16le", rate=8000, layout=layout)
+        for index in range(4):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8))
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(video.encode(frame))
+            samples = np.full((1, 320 * sound.channels), 500 + index, np.int16)
+            heard = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
+            heard.sample_rate, heard.time_base, heard.pts = 8000, Fraction(1, 8000), 320 * index
+            container.mux(sound.encode(heard))
+    out = copy(path, tmp_path / "out.mp4")
+    assert content(out) == content(path)
+
+
+def content(path):
+    """Return the bytes of a file's sound."""
+    with av.open(str(path)) as container:
+        return b"".join(bytes(packet) for packet in container.demux(audio=0))
