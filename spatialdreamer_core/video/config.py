@@ -94,8 +94,8 @@ class ConvertConfig:
         for name, value in (("start", self.start), ("end", self.end)):
             if value is not None:
                 check_range(name, value, 0.0, MAX_SECONDS, "seconds")
-        if self.start is not None and self.end is not None and self.end <= self.start:
-            raise InputError(f"end must be later than start ({self.start:g} s), got {self.end:g} s")
+        if self.end is not None and self.end <= (self.start or 0.0):
+            raise InputError(f"end must be later than start ({self.start or 0.0:g} s), got {self.end:g} s")
 
     def shaping(self, *, builtin: bool = False) -> DepthShaping:
         """Return how depth is shaped before the warp.

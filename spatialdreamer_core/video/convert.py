@@ -6,6 +6,7 @@ Memory does not depend on the length; the output appears under its name only whe
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from fractions import Fraction
@@ -162,12 +163,14 @@ def check_conversion(
     """Check all of a conversion that can be checked without opening a file.
 
     Raises:
-        InputError: If a setting breaks its rule, the device is not there, or an output is an input or the
-            other output.
+        InputError: If a setting breaks its rule, the device is not there, the input is a folder, or an output
+            is an input or the other output.
     """
     config.check()
     choose_device(config.device)
     input_path, output_path = Path(input_path), Path(output_path)
+    if os.path.isdir(input_path):
+        raise InputError(f"input must be a video or photo, got the folder {input_path}; give one file in it")
     outputs = {"output": output_path}
     if preview_path is not None:
         check_another_file(preview_path, output_path, name="preview", other_name="output")
@@ -277,6 +280,6 @@ def choose_device(name: str) -> torch.device:
     if name not in there:
         raise InputError(
             f"device must be auto or one that is supported and in this machine ({', '.join(there)}), "
-            f"got {name}; use auto"
+            f"got {name!r}; use auto"
         )
     return torch.device(name)

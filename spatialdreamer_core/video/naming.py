@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
 from ..checks import check_choice
+from .output import NAME_BYTES, shorten_name
 from .photo import WRITABLE_PHOTO_SUFFIXES
 from .photo_kind import PHOTO_SUFFIXES, is_photo
 from .writer import VIDEO_CONTAINERS
@@ -35,7 +37,8 @@ def output_path_for(
     """Name the stereo version of a file: clip.avi becomes clip_LRF_Full_SBS.mp4.
 
     Where another film (or photo) of that name lies beside it, such as clip.mp4 or clip.mov, the suffix stays
-    in the name, clip.avi_LRF_Full_SBS.mp4, unless it is the output's own: so both fit into one folder.
+    in the name, clip.avi_LRF_Full_SBS.mp4, unless it is the output's own: so both fit into one folder. A name
+    that would be too long is cut before the format.
 
     Args:
         input_path: The video or photo.
@@ -58,7 +61,8 @@ def output_path_for(
     if input_path.suffix.lower() != suffix.lower() and _has_namesake(input_path, kind):
         stem = input_path.name
     parent = input_path.parent if folder is None else Path(folder)
-    return parent / f"{stem}{FORMAT_SUFFIXES[format]}{suffix}"
+    ending = f"{FORMAT_SUFFIXES[format]}{suffix}"
+    return parent / f"{shorten_name(stem, NAME_BYTES - len(os.fsencode(ending)))}{ending}"
 
 
 def _has_namesake(path: Path, suffixes: Collection[str]) -> bool:

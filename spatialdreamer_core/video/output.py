@@ -30,6 +30,7 @@ from .locking import FileLock
 
 _LOGGER = logging.getLogger(__name__)
 
+NAME_BYTES = 255  # longest name that file systems take
 _FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _STEM_BYTES = 64  # of the target's stem in the names of its temporary files; file systems end at 143 or 255
 _ABANDONED = 24 * 3600  # seconds; a network share may not pass on locks, so others' files must be this old
@@ -132,8 +133,8 @@ class OutputFile:
         partial: The temporary file, empty at first.
 
     Raises:
-        InputError: If the suffix is not allowed or the path is a folder or an input; on entering, if the file
-            exists or cannot be written, or another run is writing it.
+        InputError: If the suffix is not allowed or the path is a folder, a device or an input; on entering,
+            if the file exists or cannot be written, or another run is writing it.
     """
 
     def __init__(
@@ -153,6 +154,11 @@ class OutputFile:
             raise InputError(f"{name} must be a file name, got {str(self.path)!r}; leave the NUL out")
         if os.path.isdir(self.path):
             raise InputError(f"{name} must be a file, got the folder {self.path}; add a file name")
+        if os.path.exists(self.path) and not os.path.isfile(self.path):
+            raise InputError(
+                f"{name} must be a regular file, got the pipe, socket or device {self.path}; "
+                "choose another name"
+            )
         for other in inputs:
             check_another_file(self.path, other, name=name)
         self.partial = partial_path_for(self.path)
@@ -281,7 +287,7 @@ def _numbered(path: Path) -> Iterator[Path]:
     """Give the names clip-2.mp4, clip-3.mp4 and so on."""
     for number in range(2, 1000):
         ending = f"-{number}{path.suffix}"
-        yield path.with_name(_shorten(path.stem, 255 - len(os.fsencode(ending))) + ending)
+        yield path.with_name(shorten_name(path.stem, NAME_BYTES - len(os.fsencode(ending))) + ending)
 
 
 def _remove_stale(path: Path) -> None:
@@ -318,11 +324,11 @@ def _folded(path: str) -> str:
 
 def _short_stem(path: Path) -> str:
     """Return the beginning of a file's name, for the eye."""
-    return _shorten(path.stem, _STEM_BYTES)
+    return shorten_name(path.stem, _STEM_BYTES)
 
 
-def _shorten(text: str, length: int) -> str:
-    """Cut a name to a number of bytes, between characters."""
+def shorten_name(text: str, length: int) -> str:
+    """Cut a file's name to a number of bytes, between characters."""
     while len(os.fsencode(text)) > length:
         text = text[:-1]
     return text

@@ -307,6 +307,7 @@ def test_progress_may_interrupt_and_nothing_stays(clip, tmp_path):
         ({"depth_stability": 1.0}, "depth_stability must be between 0 and 0.95, got 1"),
         ({"crf": 60}, "crf must be between 0 and 51, got 60"),
         ({"start": 2.0, "end": 1.0}, r"end must be later than start \(2 s\), got 1 s"),
+        ({"end": 0.0}, r"end must be later than start \(0 s\), got 0 s"),
         ({"start": 100.0}, r"start must be less than the video's duration \(0.48 s\), got 100 s"),
         ({"device": "cuda:99"}, "device must be"),
         ({"foreground_scale": 4.0}, "foreground_scale must be between -3 and 3, got 4"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_folder_and_container_can_be_chosen():
 )
 def test_a_photo_stays_a_photo(name, expected):
     assert output_path_for(name, format="half_sbs", container=".mkv").name == expected
+
+
+@pytest.mark.parametrize("stem", ["x" * 251, "日" * 83, "\udcff" * 251])
+def test_a_name_that_leaves_no_room_for_the_format_is_cut(tmp_path, stem):
+    path = output_path_for(tmp_path / f"{stem}.mp4", format="full_sbs")
+    assert path.name.endswith("_LRF_Full_SBS.mp4")
+    assert 250 < len(os.fsencode(path.name)) <= 255
+    assert stem.startswith(path.name.removesuffix("_LRF_Full_SBS.mp4"))
 
 
 def test_unknown_choices_are_refused():

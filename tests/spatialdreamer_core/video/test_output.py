@@ -58,6 +58,17 @@ def test_a_folder_is_refused(tmp_path):
         check(tmp_path / "out.mp4")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_pipe_or_device_is_not_replaced(tmp_path, overwrite):
+    os.mkfifo(tmp_path / "out.mp4")
+    (tmp_path / "null.mp4").symlink_to(os.devnull)
+    for name in ("out.mp4", "null.mp4"):
+        with pytest.raises(InputError, match="must be a regular file, got the pipe, socket or device"):
+            check(tmp_path / name, overwrite=overwrite)
+    assert names(tmp_path) == ["null.mp4", "out.mp4"]
+
+
 def test_the_input_is_refused_by_any_of_its_names(tmp_path):
     path = tmp_path / "in.mp4"
     path.write_bytes(b"film")
@@ -281,6 +292,12 @@ def test_a_film_is_safe_with_and_without_sound(make_video):
             with pytest.raises(InputError, match="output must not be the input file itself"):
                 convert(source, source, config, overwrite=True)
         assert source.read_bytes() == content
+
+
+def test_a_folder_is_no_input(make_video, tmp_path):
+    make_video(frames=2)
+    with pytest.raises(InputError, match="input must be a video or photo, got the folder"):
+        convert(tmp_path, tmp_path / "out.mp4", BUILTIN)
 
 
 def test_depth_is_safe(make_video, tmp_path):
