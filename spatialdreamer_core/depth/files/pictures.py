@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,10 +43,22 @@ def read_picture(path: Path) -> np.ndarray:  # [h, w]
                 "own in one folder"
             )
         # Decoded from memory: OpenCV cannot open every name on Windows.
-        picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        with _no_log_of_opencv():
+            picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
         if picture is None:
             raise ValueError("it is damaged, or of a kind that OpenCV cannot decode")
         return _mean_of_colours(picture, path)
+
+
+@contextmanager
+def _no_log_of_opencv() -> Iterator[None]:
+    """Keep OpenCV from telling on the console what the error tells anyway."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def _measure(file: BinaryIO) -> tuple[int, int, int]:

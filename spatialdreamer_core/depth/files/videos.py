@@ -3,7 +3,7 @@
 Of YUV the luma counts, expanded from limited range (16 to 235 of 255) unless the file says that it uses the
 full one; a grey format without that tag uses the full one, as FFmpeg takes it. Of RGB the channels' mean
 counts. A video in colour is refused. Floats, as those of PFM, stay as they are: they may be metres, or
-disparities of thousands.
+disparities of thousands. A video that is stored turned is turned upright, as players do.
 """
 
 from __future__ import annotations
@@ -50,9 +50,13 @@ def read_depth_video(path: Path, skip: int) -> Generator[np.ndarray, None, None]
             context.options = {"max_pixels": str(MAX_PIXELS)}  # for frames that are larger than the header
             is_large = context.width * context.height > _MAX_PARALLEL_PIXELS
             stream.thread_type = "SLICE" if is_large else "AUTO"
+            quarter_turns = None
             for index, frame in enumerate(container.decode(stream)):
+                if quarter_turns is None:  # a film is turned upright, too
+                    quarter_turns = round(-frame.rotation / 90) % 4
                 if index >= skip:
-                    yield _to_grey(frame, f"frame {index} of {path}")
+                    grey = _to_grey(frame, f"frame {index} of {path}")
+                    yield np.ascontiguousarray(np.rot90(grey, -quarter_turns))
 
 
 def _to_grey(frame: av.VideoFrame, where: str) -> np.ndarray:  # [h, w] uint16, or float32

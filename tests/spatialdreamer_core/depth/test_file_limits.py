@@ -221,6 +221,15 @@ def test_pictures_that_are_too_large(tmp_path, suffix):
         load_depth(tmp_path / f"d{suffix}")
 
 
+def test_a_damaged_picture_is_told_of_once(tmp_path, capfd):
+    path = tmp_path / "d.tif"
+    Image.fromarray(np.zeros((50, 60), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:1500])
+    with pytest.raises(InputError, match="it is damaged"):
+        load_depth(path)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_picture_too_large_for_pillow_to_open(tmp_path):
     path = tmp_path / "d.png"
     Image.new("1", (1, 1)).save(path)

@@ -1,5 +1,6 @@
 """Depth files: formats give back what was written, kinds become inverse depth, mistakes are named."""
 
+import struct
 import zipfile
 from fractions import Fraction
 
@@ -81,6 +82,24 @@ def write_pfm(path, values, order="<"):
         b"-1.0" if order == "<" else b"1.0",
     )
     path.write_bytes(header + values[::-1].astype(f"{order}f4").tobytes())
+
+
+@pytest.mark.parametrize(
+    ("matrix", "turns"),  # of the header, and clockwise
+    [((0, 65536, 0, -65536, 0, 0), 1), ((-65536, 0, 0, 0, -65536, 0), 2), ((0, -65536, 0, 65536, 0, 0), 3)],
+)
+def test_a_turned_video_is_turned_upright(tmp_path, matrix, turns):
+    path = tmp_path / "depth.mp4"
+    luma = np.full((32, 48), 40, np.uint8)
+    luma[:16, :16] = 220  # near in the corner
+    frame = as_frame("yuv420p", luma, np.full((16, 24), 128, np.uint8))
+    write_video(path, [frame, frame], codec="libx264", pixel_format="yuv420p", options={"crf": "1"})
+    data = bytearray(path.read_bytes())
+    offset = data.find(b"tkhd") + 4 + 4 + 20 + 16
+    data[offset : offset + 24] = struct.pack(">6i", *matrix)
+    path.write_bytes(data)
+    depth = read(path, skip=1)
+    assert np.array_equal(depth[0] > 0.5, np.rot90(luma > 100, -turns))
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
