@@ -140,6 +140,18 @@ class Frontend:
             }).map(node => node.type)"""
         )
 
+    def shows_live_picture(self, node_type: str) -> bool:
+        """Tell whether a node still shows a picture of its work, which comes through the websocket."""
+        return self.page.evaluate(
+            """type => {
+              const node = app.graph.nodes.find(n => n.type === type)
+              const drawn = [...document.querySelectorAll('[data-node-id]')]
+                .filter(e => e.dataset.nodeId == node.id).flatMap(e => [...e.querySelectorAll('img')])
+              return [...drawn, ...(node.imgs ?? [])].some(image => image.src.startsWith('blob:'))
+            }""",
+            node_type,
+        )
+
     def wait_for_results(self, timeout: float = 15) -> None:
         """Wait until every output node shows its result."""
         deadline = time.monotonic() + timeout

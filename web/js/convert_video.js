@@ -26,6 +26,16 @@ function forget(store, node) {
 }
 
 /**
+ * Return the store from which Nodes 2.0 draws live pictures: it sees what is deleted there, not what is deleted in the
+ * plain object behind it.
+ * @returns {any}
+ */
+function pageStore() {
+  const page = /** @type {any} */ (document.getElementById("vue-app"))
+  return page?.__vue_app__?.config?.globalProperties?.$pinia?._s?.get("nodeOutput")
+}
+
+/**
  * Remove widgets that show results.
  * @param {any} node
  * @param {string[]} names
@@ -45,6 +55,7 @@ function removeWidgets(node, names) {
  */
 function dropPicture(node) {
   forget(app.nodePreviewImages, node)
+  forget(pageStore()?.nodePreviewImages, node)
   node.imgs = undefined
   removeWidgets(node, PICTURE_WIDGETS)
 }
