@@ -153,7 +153,7 @@ def measure_scene(frames: Tensor) -> Stability:
 
 def refine(hole: Tensor, flow: tuple[Tensor, Tensor], disparity: Tensor, eye: Eye) -> dict[str, Tensor]:
     """Refine a clip's masks in each way of `VARIANTS`; twice looks two frames back."""
-    both, previous = (
+    previous, both = (
         partial(
             refine_hole_mask,
             flow_forward=flow[0],

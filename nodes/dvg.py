@@ -5,11 +5,13 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.depth import EDGE_WIDTH, DepthShaping, guide_depth, shape_depth
 from ..spatialdreamer_core.dvg import (
     MAX_BORDER_WIDTH,
     MAX_DILATION,
     NEIGHBOURS,
+    current_neighbours,
     depth_to_disparity,
     dilate_hole,
     ease_borders,
@@ -162,8 +164,9 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
             display_name="Stereo 3D: Refine Hole Mask",
             category="SpatialDreamer",
             **found_by("occlusion", "hole mask", "disocclusion"),
-            description="Carries the holes of the neighbouring frames along the optical flow into each "
-            "frame's hole mask (Eq. 2 of SpatialDreamer), so that the mask does not flicker.",
+            description="Carries the holes of the frame before along the optical flow into each frame's "
+            "hole mask (after Eq. 2 of SpatialDreamer), so that the mask does not flicker. For fillers that "
+            "redraw; Fast Fill is best with the hole of DVG Forward Warp itself.",
             inputs=[
                 io.Mask.Input("hole", tooltip="Hole mask of DVG Forward Warp: 1 = hole."),
                 FlowType.Input("flow", tooltip="Optical Flow of the source view's frames."),
@@ -182,10 +185,10 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
                 io.Combo.Input(
                     "neighbours",
                     options=list(NEIGHBOURS),
-                    default="both",
+                    default="previous",
                     optional=True,
-                    tooltip="Frames whose holes are added. both: the ones before and after, as in the paper. "
-                    "previous: the one before alone; masks stay smaller and change less.",
+                    tooltip="Frames whose holes are added. previous: the one before; masks stay small and "
+                    "change little. eq2: the ones before and after, as the paper's Eq. 2 is printed.",
                     **ADVANCED,
                 ),
             ],
@@ -197,8 +200,17 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, neighbours: str | None = None) -> bool | str:
+        """Let older workflows' name of a choice pass, which is no longer on the list."""
+        try:
+            current_neighbours("previous" if neighbours is None else neighbours)
+        except InputError as error:
+            return str(error)
+        return True
+
+    @classmethod
     def execute(
-        cls, hole: Tensor, flow: Flow, disparity: Disparity, dilate: int = 0, neighbours: str = "both"
+        cls, hole: Tensor, flow: Flow, disparity: Disparity, dilate: int = 0, neighbours: str = "previous"
     ) -> io.NodeOutput:
         """Refine the mask."""
         refined = refine_hole_mask(

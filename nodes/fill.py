@@ -30,7 +30,11 @@ class SpatialDreamerFastFill(io.ComfyNode):
             inputs=[
                 io.Image.Input("left", tooltip="The source view from which the warp was made."),
                 io.Image.Input("warped", tooltip="The warped view of DVG Forward Warp."),
-                io.Mask.Input("hole", tooltip="Hole mask: 1 = to be filled. Refined or not."),
+                io.Mask.Input(
+                    "hole",
+                    tooltip="Hole mask: 1 = to be filled. That of DVG Forward Warp: "
+                    "a refined one also replaces pixels that were seen.",
+                ),
                 DisparityType.Input(
                     "disparity",
                     optional=True,

@@ -3,7 +3,7 @@
 from .borders import MAX_BORDER_WIDTH, ease_borders
 from .disparity import depth_to_disparity, looks_inverted
 from .forward import forward_warp, forward_warp_with_disparity
-from .hole_masks import NEIGHBOURS, refine_hole_mask, refine_one_mask
+from .hole_masks import NEIGHBOURS, current_neighbours, refine_hole_mask, refine_one_mask
 from .mask_edges import MAX_DILATION, MAX_FEATHER, dilate_hole, soft_hole_mask
 from .pair import RenderedPair, render_pair
 from .zbuffer import NO_SOURCE, gather_columns, source_columns
@@ -15,6 +15,7 @@ __all__ = [
     "NEIGHBOURS",
     "NO_SOURCE",
     "RenderedPair",
+    "current_neighbours",
     "depth_to_disparity",
     "dilate_hole",
     "ease_borders",

@@ -11,8 +11,8 @@ source view: it is carried over with the same disparity that rendered the view.
 
 What is seen in frame t and hidden in frame t-1 has no flow between them, so with true depth and flow the
 equation adds next to nothing. It answers to the errors of estimated ones: masks that jump with the depth, and
-flow blurred at outlines. With frame t-1 alone (`neighbours="previous"`) masks grow half as much and change
-less; `benchmarks.masks` has the figures.
+flow blurred at outlines. With frame t-1 alone, masks grow half as much and change less: that is the default,
+and the printed equation is `neighbours="eq2"`; `benchmarks.masks` has the figures.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from .eyes import Eye
 from .marked import marked_pixels
 from .zbuffer import find_columns, take_columns
 
-NEIGHBOURS = ("both", "previous")
+NEIGHBOURS = ("previous", "eq2")
+_OLDER_NAMES = {"both": "eq2"}  # of choices that saved workflows and scripts may hold
 
 
 def refine_hole_mask(
@@ -40,9 +41,9 @@ def refine_hole_mask(
     *,
     disparity: Tensor,  # [F, 1, H, W] px
     eye: Eye = "right",
-    neighbours: Literal["both", "previous"] = "both",
+    neighbours: Literal["previous", "eq2"] = "previous",
 ) -> Tensor:  # [F, 1, H, W]
-    """Add to each frame's hole mask what the neighbouring frames' masks show along the flow (Eq. 2).
+    """Add to each frame's hole mask what its neighbours' masks show along the flow (Eq. 2 and its half).
 
     Args:
         hole: Hole masks of the rendered view.
@@ -50,7 +51,8 @@ def refine_hole_mask(
         flow_backward: The source view's flow from each next frame back.
         disparity: The disparity that rendered the view.
         eye: The rendered eye.
-        neighbours: Frames whose masks are added: t-1 and t+1 as in Eq. 2, or t-1 alone.
+        neighbours: Frames whose masks are added: t-1 alone, or t-1 and t+1 as in Eq. 2. "both", the older
+            name of "eq2", is still taken.
 
     Returns:
         Binary masks that contain the given ones, of their type.
@@ -58,7 +60,7 @@ def refine_hole_mask(
     Raises:
         InputError: If an argument breaks its rule (`contracts.TABLE`), or the eye or `neighbours` is unknown.
     """
-    check_choice("neighbours", neighbours, NEIGHBOURS)
+    neighbours = current_neighbours(neighbours)
     check_call(
         "refine_hole_mask",
         hole=hole,
@@ -76,7 +78,7 @@ def refine_hole_mask(
             others.append(
                 (hole[t - 1 : t], flow_backward[t - 1 : t], confidence_backward[t - 1 : t]),
             )
-        if t < len(hole) - 1 and neighbours == "both":
+        if t < len(hole) - 1 and neighbours == "eq2":
             others.append(
                 (hole[t + 1 : t + 2], flow_forward[t : t + 1], confidence_forward[t : t + 1]),
             )
@@ -86,6 +88,17 @@ def refine_hole_mask(
         ]
         refined.append(add_neighbours(hole[t : t + 1], carried))
     return torch.cat(refined)
+
+
+def current_neighbours(neighbours: str) -> Literal["previous", "eq2"]:
+    """Give a choice of `neighbours` by its current name.
+
+    Raises:
+        InputError: If there is none such.
+    """
+    name = _OLDER_NAMES.get(neighbours, neighbours) if isinstance(neighbours, str) else neighbours
+    check_choice("neighbours", name, NEIGHBOURS)
+    return "previous" if name == "previous" else "eq2"
 
 
 def refine_one_mask(

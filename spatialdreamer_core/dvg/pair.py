@@ -77,7 +77,7 @@ def render_pair(
     # 3. The mask, with what neighbouring frames could not see either.
     if len(image) > 1:
         flow = estimate_flow(reference)
-        hole = refine_hole_mask(hole, *flow, disparity=reference_disparity, eye=back)
+        hole = refine_hole_mask(hole, *flow, disparity=reference_disparity, eye=back, neighbours="eq2")
     return RenderedPair(reference, reference_disparity, view * (1 - hole), hole)
 
 

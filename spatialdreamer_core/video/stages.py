@@ -1,7 +1,7 @@
 """The pipeline as a chain of generators: each takes the stage before it and holds a few frames of it at most.
 
 cut_pictures (`pictures.py`) → analyse (flow, cuts) → estimate (depth) → place (disparity) → treat_borders
-(`borders.py`) → render (warp) → refine (hole masks, Eq. 2) → fill. A stage that looks at next frames keeps as
+(`borders.py`) → render (warp) → refine (hole masks) → fill. A stage that looks at next frames keeps as
 many back, so a film of any length takes the memory of a few frames, and the result does not depend on where a
 window would end.
 """
@@ -79,6 +79,7 @@ class View:
     disparity: Tensor  # [1, H, W] px, in the rendered view
     to_previous: ViewFlow | None
     to_next: ViewFlow | None
+    refined_hole: Tensor | None = None  # [1, H, W], the hole and what the frame before could not see there
 
 
 @dataclass(frozen=True)
@@ -203,31 +204,29 @@ def _carry(motion: Motion | None, columns: Tensor) -> ViewFlow | None:
 
 
 def refine(frames: Iterator[Rendered], *, clock: StageClock) -> Iterator[Rendered]:
-    """Add to each hole mask what its neighbours' original masks show along the flow (Eq. 2)."""
+    """Add the refined hole masks: with what the frame before shows along the flow (half of Eq. 2).
+
+    They are for fillers that redraw regions. Fast fill takes the holes as the warp left them: what was seen
+    is better than any estimate of it.
+    """
     previous: Rendered | None = None
-    current: Rendered | None = None
-    for following in frames:
-        if current is not None:
-            yield _refine_frame(previous, current, following, clock)
-        previous, current = current, following
-    if current is not None:
-        yield _refine_frame(previous, current, None, clock)
+    for current in frames:
+        yield _refine_frame(previous, current, clock)
+        previous = current
 
 
-def _refine_frame(
-    previous: Rendered | None, current: Rendered, following: Rendered | None, clock: StageClock
-) -> Rendered:
+def _refine_frame(previous: Rendered | None, current: Rendered, clock: StageClock) -> Rendered:
     """Refine the masks of one frame's views."""
     with clock("refine"):
         views = []
         for i, view in enumerate(current.views):
-            neighbours = [
-                (other.views[i].hole[None], towards.flow[None], towards.confidence[None])
-                for other, towards in ((previous, view.to_previous), (following, view.to_next))
-                if other is not None and towards is not None
-            ]
-            hole = add_neighbours(view.hole[None], neighbours)
-            views.append(replace(view, hole=hole[0]))
+            neighbours = []
+            if previous is not None and view.to_previous is not None:
+                towards = view.to_previous
+                mask = previous.views[i].hole[None]
+                neighbours.append((mask, towards.flow[None], towards.confidence[None]))
+            refined = add_neighbours(view.hole[None], neighbours)
+            views.append(replace(view, refined_hole=refined[0]))
         return replace(current, views=tuple(views))
 
 

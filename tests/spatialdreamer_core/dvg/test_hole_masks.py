@@ -32,7 +32,7 @@ def test_marked_pixels_are_those_of_nonzero(size, share):
 
 
 def test_source_columns_mirror():
-    disparity = torch.rand(2, 1, 5, 40) * 9
+    disparity = (torch.rand(2, 1, 5, 40) * 9 * 64).round() / 64  # exact, so that both eyes round alike
     right = source_columns(disparity + 0.25, eye="right")
     left = source_columns(disparity.flip(-1) + 0.25, eye="left").flip(-1)
     assert torch.equal(right == NO_SOURCE, left == NO_SOURCE)
@@ -78,7 +78,7 @@ def test_equals_the_printed_equation():
     expected = reference(
         hole, forward, backward, flow_confidence(forward, backward), flow_confidence(backward, forward)
     )
-    result = refine_hole_mask(hole, forward, backward, disparity=torch.zeros_like(hole))
+    result = refine_hole_mask(hole, forward, backward, disparity=torch.zeros_like(hole), neighbours="eq2")
     assert torch.equal(result, expected)
     assert result.sum() > hole.sum()
 
@@ -87,10 +87,14 @@ def test_previous_leaves_the_next_frame_out():
     hole = torch.zeros(3, 1, 4, 6)
     hole[1, 0, 2, 3] = 1
     still = torch.zeros(2, 2, 4, 6)
-    refined = refine_hole_mask(hole, still, still, disparity=hole * 0, neighbours="previous")
+    refined = refine_hole_mask(hole, still, still, disparity=hole * 0)
     assert refined[:, 0, 2, 3].tolist() == [0, 1, 1]
-    assert refine_hole_mask(hole, still, still, disparity=hole * 0)[:, 0, 2, 3].tolist() == [1, 1, 1]
-    with pytest.raises(InputError, match="neighbours must be one of both, previous, got 'next'"):
+    previous = refine_hole_mask(hole, still, still, disparity=hole * 0, neighbours="previous")
+    assert torch.equal(refined, previous), "the default"
+    for name in ("eq2", "both"):  # the latter is the older name
+        refined = refine_hole_mask(hole, still, still, disparity=hole * 0, neighbours=name)
+        assert refined[:, 0, 2, 3].tolist() == [1, 1, 1]
+    with pytest.raises(InputError, match="neighbours must be one of previous, eq2, got 'next'"):
         refine_hole_mask(hole, still, still, disparity=hole * 0, neighbours="next")
 
 
@@ -114,7 +118,7 @@ def test_flow_is_carried_into_the_rendered_view():
     back[0, 0, :, 43:59] = -3
     hole = torch.zeros(frames, 1, height, width)
     hole[1, ..., 37] = 1  # on the rendered box of frame 1, which covers columns 35 to 50
-    refined = refine_hole_mask(hole, flow, back, disparity=disparity, eye="right")
+    refined = refine_hole_mask(hole, flow, back, disparity=disparity, eye="right", neighbours="eq2")
     assert refined[0, 0, 5].nonzero().flatten().tolist() == [34]
 
 

@@ -106,7 +106,7 @@ def test_the_eye_decides_which_side_is_the_source(clip, tmp_path):
 
 def test_streaming_equals_the_functions(clip, tmp_path):
     """The first stages of the stream give what the public functions give on the whole clip."""
-    from spatialdreamer_core.video.stages import analyse, estimate, place, refine, render
+    from spatialdreamer_core.video.stages import analyse, estimate, fill, place, refine, render
 
     frames = list(read_frames(clip))
     clock = StageClock()
@@ -126,8 +126,14 @@ def test_streaming_equals_the_functions(clip, tmp_path):
     view, hole = forward_warp(video, depth_to_disparity(depth, divergence=4.0))
     assert torch.allclose(torch.stack([item.depth for item in rendered]), depth, atol=1e-5)
     assert torch.allclose(torch.stack([item.views[0].image for item in rendered]), view, atol=1e-3)
-    refined = torch.stack([item.views[0].hole for item in refine(iter(rendered), clock=clock)])
+    masked = list(refine(iter(rendered), clock=clock))
+    assert all(item.views[0].hole is view.views[0].hole for item, view in zip(masked, rendered, strict=True))
+    refined = torch.stack([item.views[0].refined_hole for item in masked])
     assert (refined >= hole).all()
+    assert torch.equal(refined[0], hole[0]), "no frame before the first one"
+    filled = torch.stack([views[0].clone() for _, views in fill(iter(masked), clock=StageClock())])
+    seen = hole < 0.5
+    assert torch.allclose(filled * seen, view * seen, atol=1e-3), "fast fill keeps what was seen"
     assert set(clock.seconds) == {"flow", "depth", "disparity", "warp", "refine"}
 
 
