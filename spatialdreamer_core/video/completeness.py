@@ -18,6 +18,10 @@ from ..checks import InputError
 
 _BOXES = set(b"ftyp styp moov moof mdat free skip wide sidx mfra uuid meta pnot".split())
 _SEGMENT = 0x18538067
+_SEGMENT_PARTS = (  # first bytes of the elements in a segment
+    *(b"\x11\x4d\x9b\x74", b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b", b"\x1f\x43\xb6\x75", b"\xec"),
+    *(b"\x1c\x53\xbb\x6b", b"\x19\x41\xa4\x69", b"\x10\x43\xa7\x70", b"\x12\x54\xc3\x67", b"\xbf"),
+)
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _MXF_HEADER = bytes.fromhex("060e2b34020501010d01020101")
@@ -104,6 +108,9 @@ def _check_matroska(file: BinaryIO, size: int) -> bool | None:
     for _ in range(_MAX_PARTS):  # written without a way back, but its parts may have sizes
         if position >= size:
             return position == size
+        head = _read_at(file, position, 4)
+        if not any(head) or (len(head) == 4 and not head.startswith(_SEGMENT_PARTS)):
+            return True  # what players ignore
         kind, position, length = _element(file, position)
         if length is None:
             return None
@@ -199,8 +206,32 @@ def _check_ivf(file: BinaryIO, size: int) -> bool | None:
 
 
 def _check_gif(file: BinaryIO, size: int) -> bool | None:
-    """GIF: the last byte is a semicolon."""
-    return _read_at(file, max(0, size - _TAIL), _TAIL).rstrip(b"\0")[-1:] == b";"
+    """GIF: the last byte is a semicolon; if it is not, the blocks lead to one, and more may follow."""
+    if _read_at(file, max(0, size - _TAIL), _TAIL).rstrip(b"\0")[-1:] == b";":
+        return True
+    position = 13 + _color_table(_read_at(file, 10, 1)[0])
+    in_block = False
+    for _ in range(_MAX_PARTS):
+        kind = _read_at(file, position, 1)
+        if in_block:  # which is made of parts with their length in front, the last one empty
+            position += 1 + kind[0]
+            in_block = kind != b"\0"
+        elif kind == b";":
+            return True
+        elif kind == b",":
+            position += 11 + _color_table(_read_at(file, position + 9, 1)[0])
+            in_block = True
+        elif kind == b"!":
+            position += 2
+            in_block = True
+        else:
+            return False
+    return None
+
+
+def _color_table(flags: int) -> int:
+    """Return the bytes of a GIF's colour table."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _check_png(file: BinaryIO, size: int) -> bool | None:

@@ -161,7 +161,7 @@ def test_a_wrong_duration_is_told_but_no_fault_of_the_film(films, tmp_path, capl
 
 
 @pytest.mark.parametrize("padding", [bytes(3), bytes(5000), b"\0\0\0\0junk after it"])
-@pytest.mark.parametrize("name", ["clip.mp4", "clip.avi", "clip.mkv"])
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.avi", "clip.mkv", "sent.mkv", "clip.gif"])
 def test_what_follows_the_end_does_not_count(films, tmp_path, name, padding):
     path = tmp_path / name
     path.write_bytes(films[name].read_bytes() + padding)
@@ -243,6 +243,7 @@ def test_depth_of_the_whole_film_goes_with_a_cut_one(films, tmp_path):
         b"RIFF\xff\xff\xff\x7fAVI " + b"JUNK\0\0\0\0" * 400_000,
         b"DKIF\0\0\x20\0" + bytes(24) + bytes(12) * 400_000,
         b"\x1a\x45\xdf\xa3\x80" + b"\x18\x53\x80\x67\x01" + b"\xff" * 7 + b"\xec\x80" * 400_000,
+        b"GIF89a" + bytes(7) + b"!\xfe" + b"\x01A" * 400_000,
     ],
 )
 def test_millions_of_empty_parts_are_not_counted(tmp_path, content):
