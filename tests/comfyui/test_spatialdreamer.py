@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from .clips import read_video
-from .server import REPOSITORY, ExecutionFailed, ExecutionInterrupted, output_videos
+from .server import REPOSITORY, ExecutionFailed, ExecutionInterrupted, RequestRefused, output_videos
 
 WORKFLOW = REPOSITORY / "workflows" / "spatialdreamer.json"
 SIDE = 64  # px
@@ -173,8 +173,8 @@ def test_a_reference_of_another_clip(comfy_server, svd_checkpoint):
 
 
 def test_options_that_do_not_go_together(comfy_server, svd_checkpoint):
-    text = failure(comfy_server, fill_prompt(window=4, overlap=4), SAMPLER)
-    assert "overlap must be between 0 and window - 1 (3 frames), got 4" in text
+    with pytest.raises(RequestRefused, match=r"overlap must be between 0 and window - 1 \(3 frames\), got 4"):
+        comfy_server.queue(fill_prompt(window=4, overlap=4))
 
 
 @pytest.fixture
