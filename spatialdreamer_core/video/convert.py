@@ -169,6 +169,9 @@ def check_conversion(
     config.check()
     choose_device(config.device)
     input_path, output_path = Path(input_path), Path(output_path)
+    for name, path in (("input", input_path), ("output", output_path), ("preview", preview_path)):
+        if "\0" in str(path):
+            raise InputError(f"{name} must be a file name, got {str(path)!r}; leave the NUL out")
     if os.path.isdir(input_path):
         raise InputError(f"input must be a video or photo, got the folder {input_path}; give one file in it")
     outputs = {"output": output_path}

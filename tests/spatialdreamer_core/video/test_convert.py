@@ -409,3 +409,13 @@ def test_any_tag_can_be_written(clip, tmp_path, name):
     with av.open(str(tmp_path / name)) as container:
         tags = {key.lower(): value for key, value in container.metadata.items()}
     assert tags["workflow"] == '{"nodes": []}'
+
+
+@pytest.mark.parametrize("name", ["input", "output", "preview"])
+def test_a_name_with_a_nul_is_refused(tmp_path, name):
+    paths = {"input": "in.mp4", "output": "out.mp4", "preview": "sheet.png"}
+    paths[name] = "a\0" + paths[name]
+    with pytest.raises(InputError, match=f"{name} must be a file name"):
+        convert(
+            tmp_path / paths["input"], tmp_path / paths["output"], preview_path=tmp_path / paths["preview"]
+        )
