@@ -143,8 +143,14 @@ def test_the_slider_changes_the_result(network, reference, rendered):
 
 
 def test_the_measured_deviation_rises_with_divergence(network, left, reference):
+    # A slope: beside a small near thing, how many latents its hole leaves decides more than the divergence.
+    depth = torch.linspace(0, 1, left.shape[-2])[:, None].expand(len(left), 1, *left.shape[-2:])
     measured = [
-        measure_deviation(network, reference, *render(left, divergence=divergence))
+        measure_deviation(
+            network,
+            reference,
+            *forward_warp(left, depth_to_disparity(depth, divergence=divergence, convergence=0.0)),
+        )
         for divergence in (0.5, 2.0, 6.0, 12.0)
     ]
     assert measured == sorted(measured)
