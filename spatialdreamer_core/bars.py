@@ -279,11 +279,6 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
     return (values // (np.iinfo(values.dtype).max // 255)).astype(np.uint8)
 
 
-def _middle(count: int) -> tuple[int, int]:
-    """Return the bounds of the middle quarter."""
-    return count * 3 // 8, count - count * 3 // 8
-
-
 class _Axis:
     """What lines across one axis of a frame tell about the bars at its two ends."""
 
