@@ -21,8 +21,8 @@ from ..spatialdreamer_core.dvg import (
 )
 from ..spatialdreamer_core.stereo import COMFORT_LIMIT, measure_comfort
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
-from .presentation import ADVANCED, found_by
-from .progress import frame_progress, report
+from .presentation import ADVANCED, found_by, show_text
+from .progress import frame_progress
 from .shaping import check_values, shaping_inputs
 from .sockets import Disparity, DisparityType, Flow, FlowType
 
@@ -148,7 +148,7 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                 f"more disparity than is comfortable (over {COMFORT_LIMIT:g} % of the width): lower "
                 "`divergence` or move `convergence`"
             )
-        report(cls.hidden.unique_id, comfort.describe(), warnings=warnings)
+        show_text(cls.hidden.unique_id, comfort.describe(), warnings=warnings)
         view, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
         return io.NodeOutput(frames_to_image(view), frames_to_mask(hole), Disparity(disparity, eye))
 

@@ -1,10 +1,9 @@
-"""ComfyUI's progress bar, live previews, messages on a node, and the check for a cancelled prompt."""
+"""ComfyUI's progress bar, live previews, and the check for a cancelled prompt."""
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from comfy.latent_formats import SD15
@@ -12,13 +11,12 @@ from comfy.model_management import get_torch_device, throw_exception_if_processi
 from comfy.utils import ProgressBar
 from latent_preview import get_previewer
 from PIL import Image
-from server import PromptServer
 from torch import Tensor
+
+from .presentation import show_text
 
 _PREVIEW_SIZE = 512  # pixels, longer side
 _PREVIEW_INTERVAL = 0.5  # seconds; every preview is a JPEG through the websocket
-
-_LOGGER = logging.getLogger(__name__)
 
 
 def frame_progress(total: int) -> Callable[[int], None]:
@@ -39,7 +37,7 @@ def survey_progress(node_id: str) -> Callable[[int, int | None], None]:
     def on_survey(done: int, total: int | None) -> None:
         throw_exception_if_processing_interrupted()
         if done == 1:
-            PromptServer.instance.send_progress_text("measuring the depth range of each scene", node_id)
+            show_text(node_id, "measuring the depth range of each scene")
         bar.update_absolute(done, total or done + 1)
 
     return on_survey
@@ -74,10 +72,3 @@ def step_progress() -> Callable[[int, int, Tensor], None]:
         bar.update_absolute(done, total, image)
 
     return on_step
-
-
-def report(node_id: str, text: str, *, warnings: Sequence[str] = ()) -> None:
-    """Write a text onto the node, below the warnings, which go to the log too; it replaces the last text."""
-    for warning in warnings:
-        _LOGGER.warning(warning)
-    PromptServer.instance.send_progress_text("\n".join([*warnings, text]), node_id)
