@@ -142,6 +142,16 @@ def check_type(name: str, value: object, kind: type) -> None:
         raise InputError(f"`{name}` must be a {kind.__name__}, got {type(value).__name__}")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Check that an argument is True or False: a text would count as True, "false" too.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    if not isinstance(value, bool):
+        raise InputError(f"`{name}` must be True or False, got {value!r:.60}; give one of the two")
+
+
 def check_size(name: str, size: object) -> None:
     """Check that a value is a picture's (height, width): two whole numbers above 0, not too large for memory.
 

@@ -3,6 +3,7 @@
 from ..weights import EstimatorInfo
 from .builtin import BuiltinDepth
 from .catalogue import (
+    AUTO,
     BUILTIN,
     estimator_names,
     list_estimators,
@@ -10,6 +11,7 @@ from .catalogue import (
     prepare_estimator,
     resolve_estimator,
 )
+from .choice import EstimatorChoice, choose_estimator, describe_choice, state_of_choice
 from .cues import CueWeights
 from .estimate import estimate_depth, guide_depth, upsample_depth, working_frame, working_size
 from .files import (
@@ -22,8 +24,8 @@ from .files import (
     is_size_of_film,
     load_depth,
 )
-from .loading import DepthModel, load_model
-from .models import DEFAULT_MODEL, MODEL_KIND, MODELS, ModelSpec
+from .loading import DepthModel, PackageError, load_model
+from .models import DEFAULT_MODEL, DEFAULT_SIZE, MODEL_KIND, MODELS, ModelSpec
 from .row_upsampling import RowUpsampler
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
 from .shaping import (
@@ -38,8 +40,10 @@ from .stream import BuiltinStream, DepthStream, ModelPhoto, ModelStream
 from .survey import DepthSurvey, SurveyedScene
 
 __all__ = [
+    "AUTO",
     "BUILTIN",
     "DEFAULT_MODEL",
+    "DEFAULT_SIZE",
     "DEFAULT_STRENGTH",
     "DEPTH_KINDS",
     "DEPTH_SUFFIXES",
@@ -58,11 +62,13 @@ __all__ = [
     "DepthStabiliser",
     "DepthStream",
     "DepthSurvey",
+    "EstimatorChoice",
     "EstimatorInfo",
     "FileDepth",
     "ModelPhoto",
     "ModelSpec",
     "ModelStream",
+    "PackageError",
     "RowUpsampler",
     "SceneRange",
     "SceneRangeMeter",
@@ -70,6 +76,8 @@ __all__ = [
     "apply_scene_ranges",
     "check_equal_channels",
     "check_film_size",
+    "choose_estimator",
+    "describe_choice",
     "estimate_depth",
     "estimator_names",
     "guide_depth",
@@ -83,6 +91,7 @@ __all__ = [
     "resolve_estimator",
     "shape_depth",
     "stabilise_depth",
+    "state_of_choice",
     "upsample_depth",
     "working_frame",
     "working_size",

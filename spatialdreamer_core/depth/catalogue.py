@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import torch
 
-from ..checks import check_choice
+from ..checks import check_choice, check_flag
 from ..weights import EstimatorInfo
 from ..weights.download import OnProgress
 from .loading import DepthModel, fetch_model, load_model, model_available
@@ -46,6 +46,7 @@ def resolve_estimator(name: str, *, download: bool = False) -> str:
         InputError: If the name is unknown.
     """
     check_choice("estimator", name, estimator_names())
+    check_flag("download", download)
     if name != AUTO:
         return name
     if download or model_available(find_model(DEFAULT_MODEL)):

@@ -20,6 +20,7 @@ from ..checks import InputError, check_choice, one_line
 from ..memory import is_out_of_memory
 from ..parsing import parsing
 from ..weights import fetch_snapshot
+from ..weights.connection import PATIENCE
 from ..weights.download import OnProgress
 from ..weights.files import read_header, read_json
 from ..weights.networks import load_transformers_network
@@ -107,18 +108,39 @@ class MarigoldDepth:
             return to_inverse_depth(output.prediction, self.spec.semantics)
 
 
+class PackageError(InputError):
+    """The Python package that runs a model is missing, too old or broken."""
+
+
+def model_installed(spec: ModelSpec) -> bool:
+    """Tell whether a model's weights are whole on this machine."""
+    snapshot = spec.find()
+    return snapshot is not None and not snapshot.missing
+
+
+def package_installed(spec: ModelSpec) -> bool:
+    """Tell whether the Python package that runs a model is there."""
+    return find_spec(spec.package) is not None
+
+
 def model_available(spec: ModelSpec) -> bool:
     """Tell whether a model's weights are whole on this machine and the package that runs it is there."""
-    snapshot = spec.find()
-    return snapshot is not None and not snapshot.missing and find_spec(spec.package) is not None
+    return model_installed(spec) and package_installed(spec)
 
 
-def fetch_model(name: str, *, download: bool = False, on_progress: OnProgress | None = None) -> Path:
+def fetch_model(
+    name: str,
+    *,
+    download: bool = False,
+    patience: float = PATIENCE,
+    on_progress: OnProgress | None = None,
+) -> Path:
     """Return the folder of a model's files, downloading what is missing if that is wanted.
 
     Args:
         name: One of `MODELS`.
         download: Whether to download missing files.
+        patience: Seconds that the hub has for its first answer.
         on_progress: Called with the bytes that are there and their total; may raise to interrupt.
 
     Raises:
@@ -136,6 +158,7 @@ def fetch_model(name: str, *, download: bool = False, on_progress: OnProgress | 
         switches="--download, download=True, or the node's `download`",
         revision=spec.revision,
         download=download,
+        patience=patience,
         on_progress=on_progress,
     )
 
@@ -156,8 +179,8 @@ def load_model(
         on_progress: Of the download, see `fetch_model`.
 
     Raises:
-        InputError: If the package that runs it is missing, files are missing or damaged, or they are those of
-            another model.
+        PackageError: If the package that runs it is missing, too old or broken.
+        InputError: If files are missing or damaged, or they are those of another model.
     """
     folder = fetch_model(name, download=download, on_progress=on_progress)
     spec = find_model(name)
@@ -281,9 +304,9 @@ def _running(spec: ModelSpec, folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _unusable(spec: ModelSpec, error: Exception) -> InputError:
+def _unusable(spec: ModelSpec, error: Exception) -> PackageError:
     """Describe a package that is missing, too old, or broken."""
-    return InputError(
+    return PackageError(
         f"depth estimator {spec.name} ({spec.title}) needs the Python package {spec.package}, which cannot "
         f"be used here ({error}); install it with: pip install --upgrade {spec.package}"
     )

@@ -12,6 +12,7 @@ from ..weights import Snapshot, find_snapshot, repository_address, stable_diffus
 
 MODEL_KIND = "depth_estimation"  # name of the folders
 DEFAULT_MODEL = "depth_anything_v2_small"  # what `auto` takes
+DEFAULT_SIZE = "99 MB"  # of its files
 
 Family = Literal["dpt", "zoedepth", "depth_anything", "depth_pro", "marigold"]
 Semantics = Literal["affine_inverse", "metric", "affine_depth"]

@@ -8,7 +8,14 @@ from .estimate import estimate_flow
 from .estimator import FlowEstimator, open_flow
 from .motion import Motion
 from .pictures import to_rgb
-from .raft_weights import FLOW_MODEL_KIND, FLOW_MODELS, FlowModel, FlowModelSpec, load_flow_model
+from .raft_weights import (
+    FLOW_MODEL_KIND,
+    FLOW_MODELS,
+    FlowModel,
+    FlowModelSpec,
+    find_flow_model,
+    load_flow_model,
+)
 from .sampling import fit_size, resize_flow, sample_at_flow
 
 __all__ = [
@@ -24,6 +31,7 @@ __all__ = [
     "dis_flow",
     "estimate_flow",
     "find_cuts",
+    "find_flow_model",
     "fit_size",
     "flow_confidence",
     "list_flow_methods",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from ..checks import check_choice
+from ..checks import check_choice, check_flag
 from ..weights import EstimatorInfo
 from ..weights.download import OnProgress
 from .dis import DIS_PREFIX, DIS_PRESETS
@@ -34,6 +34,7 @@ def prepare_flow(method: str, *, download: bool = False, on_progress: OnProgress
         InputError: If the name is unknown, the file is missing and not downloaded, or cannot be.
     """
     check_choice("method", method, FLOW_METHODS)
+    check_flag("download", download)
     if not method.startswith(DIS_PREFIX):
         fetch_flow_model(method, download=download, on_progress=on_progress)
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..checks import check_choice
+from ..checks import check_choice, check_flag
 from .catalogue import FLOW_METHODS
 from .dis import DIS_PREFIX, DisFlow
 from .raft import RaftFlow
@@ -45,6 +45,7 @@ def open_flow(
     Raises:
         InputError: If the name is unknown, or see `load_flow_model`.
     """
+    check_flag("download", download)
     if isinstance(method, FlowModel):
         return RaftFlow(method)
     check_choice("method", method, FLOW_METHODS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..checks import InputError, check_choice, one_line
+from ..checks import InputError, check_choice, check_flag, one_line
 from ..weights import download as download_file
 from ..weights import download_folder, model_folders, torch_cache
 from ..weights.download import OnProgress, partial_file
@@ -58,7 +59,7 @@ class FlowModelSpec:
         ]
         candidates = [folder / name for folder in model_folders(FLOW_MODEL_KIND) for name in names]
         candidates.append(torch_cache() / self.file)
-        return next((file for file in candidates if file.is_file()), None)
+        return next((file for file in candidates if os.path.isfile(file)), None)  # never raises
 
 
 FLOW_MODELS: tuple[FlowModelSpec, ...] = (
@@ -108,6 +109,7 @@ def fetch_flow_model(name: str, *, download: bool = False, on_progress: OnProgre
         InputError: If the name is unknown, the file is missing and not downloaded, or cannot be.
     """
     spec = find_flow_model(name)
+    check_flag("download", download)
     file = spec.find()
     if file is not None:
         return file

@@ -1,6 +1,6 @@
 """Weights of models: where they are looked for, and how they are downloaded when the user asks for it."""
 
-from .download import download
+from .download import OnProgress, download
 from .estimator_info import EstimatorInfo
 from .fetch import fetch_snapshot
 from .folders import add_model_folder, download_folder, hub_cache, model_folders, torch_cache
@@ -9,6 +9,7 @@ from .layout import stable_diffusion_files
 
 __all__ = [
     "EstimatorInfo",
+    "OnProgress",
     "Snapshot",
     "add_model_folder",
     "download",

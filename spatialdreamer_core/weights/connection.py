@@ -9,7 +9,10 @@ from __future__ import annotations
 import base64
 import http.client
 import re
-import time
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
@@ -29,42 +32,68 @@ from .. import __version__
 from ..checks import InputError, one_line
 
 CHUNK = 1 << 20  # bytes read at a time at most
+PATIENCE = 30  # s that a text, or the beginning of a file, may take
 _SILENCE = 30  # s without a byte
-_TEXT_TIME = 60  # s that a text may take
 _TEXT_LIMIT = 1 << 24  # bytes of a text
 
 
-def fetch_text(url: str, *, wanted: str, remedy: str = "put the files there by hand") -> str:
+class DownloadError(InputError):
+    """A download that the network or the server has foiled.
+
+    Args:
+        message: What failed and what to do.
+        reason: What failed, in a few words.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def fetch_text(
+    url: str, *, wanted: str, remedy: str = "put the files there by hand", patience: float = PATIENCE
+) -> str:
     """Fetch a small text.
 
     Args:
         url: Address, http or https.
         wanted: What it is needed for, for the message.
         remedy: What the user can do but check the connection, for the message.
+        patience: Seconds that it may take, all in all.
 
     Raises:
-        InputError: If the server cannot be reached, refuses or does not stop.
+        DownloadError: If the server cannot be reached, refuses or does not stop.
     """
     check_scheme(url)
-    deadline = time.monotonic() + _TEXT_TIME
     try:
-        with open_address(url, {}) as response:
-            text = b""
-            while chunk := response.read1(CHUNK):
-                text += chunk
-                if len(text) > _TEXT_LIMIT or time.monotonic() > deadline:
-                    raise OSError("the answer does not end")
-        return text.decode()
+        return _within(patience, lambda: _read_text(url)).decode()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise InputError(
-            f"cannot download {wanted}: {plain(url)} {describe_failure(error)}; check the connection, "
-            f"or {remedy}"
+        failure = describe_failure(error)
+        raise DownloadError(
+            f"cannot download {wanted}: {plain(url)} {failure}; check the connection, or {remedy}",
+            f"{host_of(url)} {failure}",
         ) from error
+
+
+def _read_text(url: str) -> bytes:
+    """Read a text to its end."""
+    with _open(url, {}) as response:
+        text = b""
+        while chunk := response.read1(CHUNK):
+            text += chunk
+            if len(text) > _TEXT_LIMIT:
+                raise OSError("the answer does not end")
+    return text
 
 
 def plain(url: str) -> str:
     """Return an address without the user name and password that may be in it, for messages."""
     return re.sub(r"(?<=://).*@", "", url)
+
+
+def host_of(url: str) -> str:
+    """Return the host of an address, with its port if it has one."""
+    return urlsplit(plain(url)).netloc
 
 
 def check_scheme(url: str) -> None:
@@ -77,8 +106,42 @@ def check_scheme(url: str) -> None:
         raise InputError(f"the address must begin with http:// or https://, got {plain(url)}; correct it")
 
 
-def open_address(url: str, headers: dict[str, str]) -> Any:
-    """Open an address with nothing but http and https, redirects included."""
+def open_address(url: str, headers: dict[str, str], *, patience: float = PATIENCE) -> Any:
+    """Open an address with nothing but http and https, redirects included, within so many seconds."""
+    return _within(patience, lambda: _open(url, headers))
+
+
+def _within(seconds: float, call: Callable[[], Any]) -> Any:
+    """Return what a call gives, or give it up when it takes too long.
+
+    A timeout of the connection is not enough: it holds for each address of a host and for each read, and
+    looking up a host's name has none.
+    """
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            result = call()
+        except Exception as error:
+            if outcome.set_running_or_notify_cancel():
+                outcome.set_exception(error)
+            return
+        if outcome.set_running_or_notify_cancel():
+            outcome.set_result(result)
+        elif hasattr(result, "close"):
+            result.close()
+
+    threading.Thread(target=run, name="connection", daemon=True).start()
+    try:
+        return outcome.result(seconds)
+    except FutureTimeoutError:
+        if outcome.cancel():
+            raise OSError(f"no answer within {seconds:g} s") from None
+        return outcome.result()
+
+
+def _open(url: str, headers: dict[str, str]) -> Any:
+    """Open an address, see `open_address`."""
     opener = OpenerDirector()
     for handler in (
         ProxyHandler,

@@ -28,7 +28,16 @@ from urllib.error import HTTPError
 from filelock import FileLock, Timeout
 
 from ..checks import InputError
-from .connection import CHUNK, check_scheme, describe_failure, open_address, plain
+from .connection import (
+    CHUNK,
+    PATIENCE,
+    DownloadError,
+    check_scheme,
+    describe_failure,
+    host_of,
+    open_address,
+    plain,
+)
 
 _LOGGER = logging.getLogger(__name__)
 _SLOWEST = 20_000  # bytes/s on average; what is slower is given up and can be continued
@@ -48,6 +57,7 @@ def download(
     sha256_prefix: str | None = None,
     size: int | None = None,
     limit: int = _LIMIT,
+    patience: float = PATIENCE,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Download a file, or the rest of it if an earlier try was cut.
@@ -59,6 +69,7 @@ def download(
         sha256_prefix: How the checksum begins, where no more of it is published.
         size: Size in bytes; None takes the server's word.
         limit: Bytes that a file of unknown size may have.
+        patience: Seconds that the server has to begin.
         on_progress: Called with the bytes that are there and their total (None if unknown); may raise to
             interrupt, which keeps the partial file.
 
@@ -66,12 +77,13 @@ def download(
         The target.
 
     Raises:
-        InputError: If the address is of another kind, the server cannot be reached, refuses or is too slow,
-            the connection breaks, the disk is full, or size or checksum differ.
+        InputError: If the address is of another kind, the disk is full, or size or checksum differ.
+        DownloadError: If the server cannot be reached, refuses or is too slow, or the connection breaks.
     """
     check_scheme(url)
     target = Path(target)
-    work = _Download(url, target, size, limit, sha256 or sha256_prefix, sha256 is not None, on_progress)
+    checksum = sha256 or sha256_prefix
+    work = _Download(url, target, size, limit, checksum, sha256 is not None, patience, on_progress)
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         before = _stamp(target)
@@ -79,6 +91,24 @@ def download(
         if not (waited and _stamp(target) not in (None, before)):  # another one has just brought it
             work.run()
     return target
+
+
+def check_writable(folder: Path, name: str) -> None:
+    """Check, before anything is asked of a server, that a folder is there or can be made, as far as it shows.
+
+    Args:
+        folder: Where a file is to go.
+        name: The file's name, for the message.
+
+    Raises:
+        InputError: If a file is in a folder's place, or files cannot be made there.
+    """
+    ancestor = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    with _writing(folder / name):
+        if not ancestor.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{ancestor} is no folder")
+        if not os.access(ancestor, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"{ancestor} is read-only")
 
 
 def partial_file(target: Path) -> Path:
@@ -97,10 +127,12 @@ class _Download:
         limit: int,
         checksum: str | None,
         whole: bool,
+        patience: float,
         on_progress: OnProgress | None,
     ) -> None:
         self.url, self.target, self.size, self.limit = url, target, size, limit
         self.checksum, self.whole = checksum, whole  # the checksum, and whether it is more than a beginning
+        self.patience = patience
         self.partial = partial_file(target)
         self._validator = target.with_name(target.name + ".part.etag")  # tells whether it is the same file
         self._on_progress = on_progress
@@ -137,7 +169,7 @@ class _Download:
         if offset and validator:
             headers["If-Range"] = validator
         try:
-            response = open_address(self.url, headers)
+            response = open_address(self.url, headers, patience=self.patience)
         except HTTPError as error:
             if error.code == _RANGE_NOT_SATISFIABLE and offset:
                 self._drop()
@@ -236,16 +268,19 @@ class _Download:
 
     def _unreachable(self, error: Exception) -> InputError:
         """Describe a server that gives nothing."""
-        return InputError(
-            f"cannot download {self.target.name}: {plain(self.url)} {describe_failure(error)}; "
-            f"check the connection, or download the file elsewhere and put it into {self.target.parent}"
+        failure = describe_failure(error)
+        return DownloadError(
+            f"cannot download {self.target.name}: {plain(self.url)} {failure}; "
+            f"check the connection, or download the file elsewhere and put it into {self.target.parent}",
+            f"{host_of(self.url)} {failure}",
         )
 
     def _cut(self, reason: str) -> InputError:
         """Describe a connection that broke."""
-        return InputError(
+        return DownloadError(
             f"the download of {plain(self.url)} was cut ({reason}); what came is kept as {self.partial}: try "
-            "again to continue it"
+            "again to continue it",
+            f"the connection to {host_of(self.url)} was cut ({reason})",
         )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ..checks import InputError
+from ..checks import InputError, check_flag
+from .connection import PATIENCE
 from .download import OnProgress
 from .folders import download_folder, hub_cache, model_folders
 from .hub import Snapshot, download_snapshot, repository_address
@@ -24,6 +25,7 @@ def fetch_snapshot(
     switches: str = "download=True",
     revision: str = "main",
     download: bool = False,
+    patience: float = PATIENCE,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Return the folder of a model's files, downloading what is missing if that is wanted.
@@ -38,17 +40,21 @@ def fetch_snapshot(
         switches: How a user asks for the download, for the message.
         revision: Branch, tag or commit.
         download: Whether to download missing files.
+        patience: Seconds that the hub has for its first answer.
         on_progress: Called with the bytes that are there and their total; may raise to interrupt.
 
     Raises:
         InputError: If files are missing and not downloaded, or cannot be.
     """
+    check_flag("download", download)
     if found is not None and not found.missing:
         return found.folder
     address = repository_address(repository)
     if download:
         _LOGGER.info("downloading %s, licence %s, from %s", model, licence, address)
-        return download_snapshot(kind, repository, files, revision=revision, on_progress=on_progress)
+        return download_snapshot(
+            kind, repository, files, revision=revision, patience=patience, on_progress=on_progress
+        )
     remedy = (
         f"download it ({switches}), or put the files from {address} into "
         f"{download_folder(kind) / repository.split('/')[-1]}"

@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ..checks import InputError
-from .connection import fetch_text, plain
-from .download import OnProgress, download
+from .connection import PATIENCE, DownloadError, fetch_text, host_of, plain
+from .download import OnProgress, check_writable, download
 from .folders import download_folder, hub_cache, model_folders
 
 
@@ -28,6 +28,13 @@ class Snapshot:
 
     folder: Path
     missing: tuple[str, ...]  # files that are needed and not there
+    files: tuple[str, ...] = ()  # files that are needed and there
+
+    @property
+    def stamps(self) -> tuple[tuple[int, int], ...]:
+        """What changes when one of its files is replaced: when each was changed last, and its size."""
+        states = (os.stat(self.folder / file) for file in self.files)
+        return tuple((state.st_mtime_ns, state.st_size) for state in states)
 
 
 @dataclass(frozen=True)
@@ -59,11 +66,11 @@ def find_snapshot(
     """
     best: Snapshot | None = None
     for folder in _candidates(kind, repository, revision):
-        missing = tuple(file for file in files if not (folder / file).is_file())
+        missing = tuple(file for file in files if not os.path.isfile(folder / file))
         if not missing:
-            return Snapshot(folder, ())
+            return Snapshot(folder, (), tuple(files))
         if len(missing) < len(files) if best is None else len(missing) < len(best.missing):
-            best = Snapshot(folder, missing)
+            best = Snapshot(folder, missing, tuple(file for file in files if file not in missing))
     return best
 
 
@@ -73,6 +80,7 @@ def download_snapshot(
     files: Sequence[str],
     *,
     revision: str = "main",
+    patience: float = PATIENCE,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Download a repository's files into the first folder of its kind; those already there are kept.
@@ -82,6 +90,7 @@ def download_snapshot(
         repository: `owner/name`.
         files: The files that are needed, relative to the repository.
         revision: Branch, tag or commit.
+        patience: Seconds that the hub has for its first answer.
         on_progress: Called with the bytes that are there and their total; may raise to interrupt.
 
     Returns:
@@ -92,17 +101,20 @@ def download_snapshot(
     """
     folder = download_folder(kind) / repository.split("/")[-1]
     page = repository_address(repository)
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if downloads_are_off():
         raise InputError(
             f"downloads are switched off by HF_HUB_OFFLINE; unset it, or put {', '.join(files)} from {page} "
             f"into {folder}"
         )
+    check_writable(folder, files[0])
     remedy = "put the files there by hand"
     if revision != "main":
         remedy += (
             f"; revision {revision}, which was checked, may be gone: {page}/tree/main has the present files"
         )
-    listed = _list_files(repository, revision, wanted=f"{', '.join(files)} to {folder}", remedy=remedy)
+    listed = _list_files(
+        repository, revision, wanted=f"{', '.join(files)} to {folder}", remedy=remedy, patience=patience
+    )
     absent = [file for file in files if file not in listed]
     if absent:
         raise InputError(
@@ -121,12 +133,18 @@ def download_snapshot(
                 target,
                 sha256=entry.sha256,
                 size=entry.size,
+                patience=patience,
                 on_progress=None if on_progress is None else _offset(on_progress, before, total),
             )
         before += entry.size
         if on_progress is not None:
             on_progress(before, total)
     return folder
+
+
+def downloads_are_off() -> bool:
+    """Tell whether downloads from the hub are switched off, as Hugging Face's own tools understand it."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def _endpoint() -> str:
@@ -150,21 +168,26 @@ def _candidates(kind: str, repository: str, revision: str) -> list[Path]:
     cached = hub_cache() / f"models--{repository.replace('/', '--')}"
     reference = cached / "refs" / revision
     commit = (
-        reference.read_text(encoding="utf-8", errors="replace").strip() if reference.is_file() else revision
+        reference.read_text(encoding="utf-8", errors="replace").strip()
+        if os.path.isfile(reference)
+        else revision
     )
     snapshots = sorted((cached / "snapshots").glob("*"), key=lambda folder: folder.name != commit)
-    return [folder for folder in (*folders, *snapshots) if folder.is_dir()]
+    return [folder for folder in (*folders, *snapshots) if os.path.isdir(folder)]  # never raises
 
 
-def _list_files(repository: str, revision: str, *, wanted: str, remedy: str) -> dict[str, _Listed]:
+def _list_files(
+    repository: str, revision: str, *, wanted: str, remedy: str, patience: float
+) -> dict[str, _Listed]:
     """Ask the hub for a repository's files."""
     url = f"{_endpoint()}/api/models/{repository}/tree/{quote(revision, safe='')}?recursive=true"
-    text = fetch_text(url, wanted=wanted, remedy=remedy)
+    text = fetch_text(url, wanted=wanted, remedy=remedy, patience=patience)
     try:
         return {entry["path"]: _read_entry(entry) for entry in json.loads(text) if entry["type"] == "file"}
     except Exception as error:
-        raise InputError(
-            f"{plain(url)} must answer with a list of files, got {text[:60]!r}; a proxy may be in the way"
+        raise DownloadError(
+            f"{plain(url)} must answer with a list of files, got {text[:60]!r}; a proxy may be in the way",
+            f"{host_of(url)} answered with something else, as a proxy may",
         ) from error
 
 
