@@ -3,7 +3,6 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..spatialdreamer_core.checks import InputError
-from ..spatialdreamer_core.video import IncompleteInput
 from .convert import SpatialDreamerConvertVideo
 from .depth import SpatialDreamerDepthEstimator
 from .depth_file import SpatialDreamerLoadDepth
@@ -18,7 +17,7 @@ from .spatialdreamer import (
 )
 from .stereo import SpatialDreamerSBSPacker
 
-for _error in (InputError, IncompleteInput):
+for _error in (InputError, *InputError.__subclasses__()):
     _error.__module__ = "builtins"  # shown by ComfyUI beside the class; a custom node's is a whole path
 
 

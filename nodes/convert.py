@@ -22,10 +22,10 @@ from ..spatialdreamer_core.memory import telling_of_memory
 from ..spatialdreamer_core.stereo import FORMATS
 from ..spatialdreamer_core.video import BORDERS, FORMAT_SUFFIXES, ConvertConfig, convert, probe
 from .depth_file import depth_kind_input
-from .depth_models import depth_download_input, depth_stability_input, prepare_model
+from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
 from .dvg import convergence_input, divergence_input
 from .output_name import check_prefix, fill_in_dates
-from .presentation import ADVANCED, found_by
+from .presentation import ADVANCED, found_by, show_text
 from .progress import survey_progress, video_progress
 from .shaping import check_values, shaping_inputs
 from .stereo import FORMAT_TOOLTIP
@@ -62,7 +62,8 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     options=list(estimator_names()),
                     default="auto",
                     tooltip="Depth estimator, see the Depth Estimator node. auto: Depth Anything V2 Small if "
-                    "it is installed, else builtin, which needs no weights and is preview grade.",
+                    "it is installed or `download` brings it, else builtin, which needs no weights and is "
+                    "preview grade.",
                 ),
                 io.Int.Input(
                     "crf",
@@ -141,6 +142,11 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         return True
 
     @classmethod
+    def fingerprint_inputs(cls, depth: str | None = None, download: bool = False, **_: object) -> str:
+        """Tell when another depth model is meant than before, or its files were replaced."""
+        return depth_fingerprint(depth, download)
+
+    @classmethod
     def execute(
         cls,
         video: Input.Video,
@@ -189,7 +195,9 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         filename_prefix = fill_in_dates(filename_prefix, datetime.now())
         check_prefix(filename_prefix)
         with _telling_of_memory():
-            model = None if depth_video is not None else prepare_model(depth, download=download)
+            prepared = None
+            if depth_video is None:
+                prepared = prepare_model(depth, download=download, node_id=cls.hidden.unique_id)
         video_file, given_depth_file = _file_of(video), _file_of(depth_video)
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), *video.get_dimensions()
@@ -202,14 +210,17 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 source,
                 path,
                 replace(config, depth_file=depth_file),
-                depth_model=model,
+                depth_model=None if prepared is None else prepared.model,
                 on_progress=video_progress(),
                 on_survey=survey_progress(cls.hidden.unique_id),
                 metadata=cls._workflow(),
                 on_saved=saved.append,
             )
         result = ui.SavedResult(saved[0].name, subfolder, io.FolderType.output)
-        return io.NodeOutput(InputImpl.VideoFromFile(str(saved[0])), ui=ui.PreviewVideo([result]))
+        shown = ui.PreviewVideo([result]).as_dict()
+        if prepared is not None:
+            shown |= show_text(cls.hidden.unique_id, prepared.text)
+        return io.NodeOutput(InputImpl.VideoFromFile(str(saved[0])), ui=shown)
 
     @classmethod
     def _workflow(cls) -> dict[str, str] | None:

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.depth import BUILTIN, DEFAULT_STRENGTH, estimate_depth, list_estimators
-from .depth_models import depth_download_input, depth_stability_input, prepare_model
+from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
 from .layout import frames_to_image, image_to_frames
 from .presentation import found_by
 from .progress import frame_progress
@@ -49,6 +49,7 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
                     "depth", display_name="depth", tooltip="Inverse depth in 0 to 1: white is near."
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -56,6 +57,11 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
         """Refuse when it is queued what cannot run, see `check_values`."""
         check_values(depth_stability=depth_stability)
         return True
+
+    @classmethod
+    def fingerprint_inputs(cls, estimator: str | None = None, download: bool = False, **_: object) -> str:
+        """Tell when another model is meant than before, or its files were replaced."""
+        return depth_fingerprint(estimator, download)
 
     @classmethod
     def execute(
@@ -68,9 +74,10 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
     ) -> io.NodeOutput:
         """Estimate the depth of the frames."""
         frames = image_to_frames("image", image)
+        prepared = prepare_model(estimator, download=download, node_id=cls.hidden.unique_id)
         depth = estimate_depth(
             frames,
-            estimator=prepare_model(estimator, download=download) or BUILTIN,
+            estimator=prepared.model or BUILTIN,
             flow_forward=flow and flow.forward,
             flow_backward=flow and flow.backward,
             stability=depth_stability,
@@ -85,8 +92,9 @@ def _estimator_tooltip() -> str:
     missing = [info.name for info in estimators if not info.available]
     restricted = [info.name for info in estimators if info.commercial is False]
     text = (
-        "auto: Depth Anything V2 Small if it is installed, else builtin. builtin: from motion, position, "
-        "upright shapes, haze and focus; no weights, preview grade. The others are depth models. "
+        "auto: Depth Anything V2 Small if it is installed or `download` brings it, else builtin. builtin: "
+        "from motion, position, upright shapes, haze and focus; no weights, preview grade. The others are "
+        "depth models. "
         f"No commercial use: {', '.join(restricted)}."
     )
     return f"{text} Not installed (turn `download` on): {', '.join(missing)}." if missing else text

@@ -1,32 +1,57 @@
-"""Depth models in ComfyUI, moved between devices by it."""
+"""Depth models in ComfyUI: fetched where the user lets it, moved between devices by ComfyUI."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+import logging
+from dataclasses import dataclass
 
-from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..spatialdreamer_core.depth import (
+    AUTO,
     BUILTIN,
+    DEFAULT_MODEL,
+    DEFAULT_SIZE,
     DEFAULT_STRENGTH,
     MAX_STRENGTH,
     MODEL_KIND,
+    MODELS,
     DepthModel,
+    EstimatorChoice,
+    PackageError,
+    choose_estimator,
+    describe_choice,
     load_model,
-    prepare_estimator,
+    state_of_choice,
 )
-from .models import download_input, download_progress, make_patcher, move_to_device, register_model_folders
-from .presentation import ADVANCED
+from ..spatialdreamer_core.weights import OnProgress
+from .models import (
+    Fingerprints,
+    KeptModel,
+    download_input,
+    download_progress,
+    keep_model,
+    register_model_folders,
+)
+from .presentation import ADVANCED, show_text
 
 register_model_folders(MODEL_KIND, {".safetensors", ".json", ".txt"})
+_FINGERPRINTS = Fingerprints()
+_LOGGER = logging.getLogger(__name__)
 
 
 def depth_download_input() -> io.Boolean.Input:
     """Make the input that lets a node download a depth model's weights."""
+    licences: dict[str, list[str]] = {}
+    for model in MODELS:
+        licences.setdefault(model.licence, []).append(model.name)
     return download_input(
-        "Download the depth estimator's weights from Hugging Face if they are missing, into "
-        "models/depth_estimation. Mind their licence."
+        "Downloads the depth model from Hugging Face into models/depth_estimation if it is missing, when the "
+        f"node runs. auto brings Depth Anything V2 Small ({DEFAULT_SIZE}, Apache-2.0), and goes on with "
+        "builtin where that cannot be had. Other models come only if they are chosen by name. Licences: "
+        + "; ".join(f"{licence}: {', '.join(names)}" for licence, names in licences.items())
+        + ".",
+        default=True,
     )
 
 
@@ -46,26 +71,70 @@ def depth_stability_input() -> io.Float.Input:
     )
 
 
-def prepare_model(estimator: str, *, download: bool) -> DepthModel | None:
-    """Load a depth model to ComfyUI's device; None stands for the builtin estimator.
+@dataclass(frozen=True)
+class PreparedDepth:
+    """A depth estimator that is ready to run; to be held while it does."""
+
+    kept: KeptModel[DepthModel] | None
+    text: str  # says which one it is, and how to get better depth
+
+    @property
+    def model(self) -> DepthModel | None:
+        """The model on ComfyUI's device; None stands for the builtin estimator."""
+        return None if self.kept is None else self.kept.model
+
+
+def prepare_model(estimator: str, *, download: bool, node_id: str | None) -> PreparedDepth:
+    """Load a depth model to ComfyUI's device, and say on the node which estimator runs.
 
     Args:
         estimator: The choice on the widget.
         download: Whether to download missing weights.
+        node_id: The node, see `show_text`.
 
     Raises:
-        InputError: If weights are missing or cannot be used.
+        InputError: If weights of a model chosen by name are missing, or weights cannot be used.
     """
-    name = prepare_estimator(estimator, download=download, on_progress=download_progress())
-    if name == BUILTIN:
-        return None
-    model, patcher = _load(name)
-    move_to_device(patcher)
-    return model
+    choice = choose_estimator(
+        estimator, download=download, on_progress=_download_progress(estimator, node_id)
+    )
+    _FINGERPRINTS.keep(estimator, state_of_choice(estimator, download=download))
+    kept = None
+    if choice.name != BUILTIN:
+        try:
+            kept = keep_model(
+                MODEL_KIND,
+                state_of_choice(choice.name),
+                lambda: load_model(choice.name),
+                lambda model: model.modules,
+            )
+        except PackageError as error:
+            if estimator != AUTO:
+                raise
+            choice = EstimatorChoice(BUILTIN, str(error).split("; ")[0])
+    how = "turn download on" if estimator == AUTO else "choose auto, with download on"
+    text = describe_choice(choice, how=how, folder=f"models/{MODEL_KIND}")
+    _LOGGER.info("%s", text)
+    show_text(node_id, text)
+    return PreparedDepth(kept, text)
 
 
-@lru_cache(maxsize=1)
-def _load(name: str) -> tuple[DepthModel, ModelPatcher]:
-    """Load a model for ComfyUI to move; the last one is kept."""
-    model = load_model(name)
-    return model, make_patcher(model.modules)
+def depth_fingerprint(estimator: object, download: object) -> str:
+    """Return what changes when a choice means another model than before, for `fingerprint_inputs`."""
+    return _FINGERPRINTS.tell(str(estimator), state_of_choice(str(estimator), download=download is True))
+
+
+def _download_progress(estimator: str, node_id: str | None) -> OnProgress:
+    """Make the `on_progress` callback of a download: moves the bar, and says on the node what comes."""
+    on_progress, told = download_progress(), False
+    name = DEFAULT_MODEL if estimator == AUTO else estimator
+
+    def on_bytes(done: int, total: int | None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            title = next((model.title for model in MODELS if model.name == name), name)
+            show_text(node_id, f"downloading {title}")
+        on_progress(done, total)
+
+    return on_bytes

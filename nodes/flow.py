@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..spatialdreamer_core.flow import FLOW_METHODS, estimate_flow, flow_confidence, list_flow_methods
-from .flow_models import flow_download_input, prepare_flow_model
+from .flow_models import flow_download_input, flow_fingerprint, prepare_flow_model
 from .layout import frames_to_mask, image_to_frames
 from .presentation import found_by
 from .progress import frame_progress
@@ -51,11 +51,17 @@ class SpatialDreamerOpticalFlow(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, method: str | None = None, **_: object) -> str:
+        """Tell when a model's weights were replaced."""
+        return flow_fingerprint(method)
+
+    @classmethod
     def execute(cls, image: Tensor, method: str, download: bool = False) -> io.NodeOutput:
         """Estimate the flow of the frames and its confidence."""
         frames = image_to_frames("image", image)
-        model = prepare_flow_model(method, download=download)
-        flow = Flow(*estimate_flow(frames, method=model, on_frame=frame_progress(len(frames) - 1)))
+        kept = prepare_flow_model(method, download=download)
+        estimator = method if kept is None else kept.model
+        flow = Flow(*estimate_flow(frames, method=estimator, on_frame=frame_progress(len(frames) - 1)))
         confidence = flow_confidence(flow.forward, flow.backward)
         confidence = F.pad(confidence, (0, 0, 0, 0, 0, 0, 0, 1), value=1.0)
         return io.NodeOutput(flow, frames_to_mask(confidence))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..spatialdreamer_core.flow import (
     FLOW_MODEL_KIND,
     FLOW_MODELS,
     FlowModel,
+    find_flow_model,
     load_flow_model,
     prepare_flow,
 )
-from .models import download_input, download_progress, make_patcher, move_to_device, register_model_folders
+from .models import (
+    Fingerprints,
+    KeptModel,
+    download_input,
+    download_progress,
+    keep_model,
+    register_model_folders,
+)
 
 register_model_folders(FLOW_MODEL_KIND, {".safetensors", ".pth"})
+_FINGERPRINTS = Fingerprints()
 
 
 def flow_download_input() -> io.Boolean.Input:
@@ -27,8 +33,8 @@ def flow_download_input() -> io.Boolean.Input:
     )
 
 
-def prepare_flow_model(method: str, *, download: bool) -> str | FlowModel:
-    """Return what `estimate_flow` takes for a method; a model is loaded to ComfyUI's device.
+def prepare_flow_model(method: str, *, download: bool) -> KeptModel[FlowModel] | None:
+    """Load a flow model to ComfyUI's device; None stands for a method that needs none.
 
     Args:
         method: The choice on the widget.
@@ -38,15 +44,31 @@ def prepare_flow_model(method: str, *, download: bool) -> str | FlowModel:
         InputError: If weights are missing or cannot be used.
     """
     prepare_flow(method, download=download, on_progress=download_progress())
+    _FINGERPRINTS.keep(method, _fingerprint_of(method))
     if method not in (model.name for model in FLOW_MODELS):
-        return method
-    model, patcher = _load(method)
-    move_to_device(patcher)
-    return model
+        return None
+    return keep_model(
+        FLOW_MODEL_KIND,
+        _state_of(method),
+        lambda: load_flow_model(method),
+        lambda model: [model.module],
+    )
 
 
-@lru_cache(maxsize=1)
-def _load(name: str) -> tuple[FlowModel, ModelPatcher]:
-    """Load a model for ComfyUI to move; the last one is kept."""
-    model = load_flow_model(name)
-    return model, make_patcher([model.module])
+def flow_fingerprint(method: object) -> str:
+    """Return what changes when a method's weights are replaced, for `fingerprint_inputs`."""
+    return _FINGERPRINTS.tell(str(method), _fingerprint_of(str(method)))
+
+
+def _fingerprint_of(method: str) -> str:
+    """Return a method with the state of its weights, if it has some."""
+    return f"{method} {_state_of(method) if any(method == model.name for model in FLOW_MODELS) else None}"
+
+
+def _state_of(name: str) -> tuple[str, int, int] | None:
+    """Return the file of a model's weights and what changes when it is replaced; None if there is none."""
+    file = find_flow_model(name).find()
+    if file is None:
+        return None
+    state = file.stat()
+    return str(file), state.st_mtime_ns, state.st_size

@@ -19,7 +19,7 @@ from ..spatialdreamer_core.fill import composite, fast_fill
 from ..spatialdreamer_core.flow import estimate_flow
 from ..spatialdreamer_core.stereo import FORMATS, pack
 from ..spatialdreamer_core.video import EYES, ConvertConfig
-from .depth_models import depth_download_input, depth_stability_input, prepare_model
+from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
 from .dvg import convergence_input, divergence_input
 from .layout import frames_to_image, image_to_depth, image_to_frames
 from .presentation import found_by
@@ -59,7 +59,8 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
                     options=list(estimator_names()),
                     default="auto",
                     tooltip="Depth estimator, see the Depth Estimator node. auto: Depth Anything V2 Small if "
-                    "it is installed, else builtin, which needs no weights and is preview grade.",
+                    "it is installed or `download` brings it, else builtin, which needs no weights and is "
+                    "preview grade.",
                 ),
                 depth_download_input(),
                 io.Image.Input(
@@ -74,6 +75,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
             outputs=[
                 io.Image.Output("stereo", display_name="stereo", tooltip="The stereo pictures."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -98,6 +100,11 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
             depth_stability=depth_stability,
         )
         return True
+
+    @classmethod
+    def fingerprint_inputs(cls, depth: str | None = None, download: bool = False, **_: object) -> str:
+        """Tell when another depth model is meant than before, or its files were replaced."""
+        return depth_fingerprint(depth, download)
 
     @classmethod
     def execute(
@@ -143,7 +150,8 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
             flow = Flow(*estimate_flow(frames, method=config.flow, on_frame=frame_progress(len(frames) - 1)))
         builtin = False
         if given is None:
-            model = prepare_model(depth, download=download)
+            prepared = prepare_model(depth, download=download, node_id=cls.hidden.unique_id)
+            model = prepared.model
             builtin = model is None
             given = estimate_depth(
                 frames,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import folder_paths
 from comfy import model_management, model_patcher
+from comfy.patcher_extension import CallbacksMP
 from comfy.utils import ProgressBar
 from comfy_api.latest import io
 from torch.nn import Module, ModuleList
@@ -14,6 +18,7 @@ from torch.nn import Module, ModuleList
 from ..spatialdreamer_core.weights import add_model_folder
 
 _WORKING_MEMORY = 2 << 30  # bytes, for the frames in work
+_Model = TypeVar("_Model")
 
 
 def register_model_folders(kind: str, extensions: set[str]) -> None:
@@ -30,9 +35,9 @@ def register_model_folders(kind: str, extensions: set[str]) -> None:
         add_model_folder(kind, path)
 
 
-def download_input(tooltip: str) -> io.Boolean.Input:
+def download_input(tooltip: str, *, default: bool = False) -> io.Boolean.Input:
     """Make the input that lets a node download weights; the tooltip says which and where to."""
-    return io.Boolean.Input("download", default=False, optional=True, tooltip=tooltip)
+    return io.Boolean.Input("download", default=default, optional=True, tooltip=tooltip)
 
 
 def make_patcher(modules: Iterable[Module]) -> model_patcher.ModelPatcher:
@@ -50,6 +55,91 @@ def move_to_device(*patchers: model_patcher.ModelPatcher, memory: int = _WORKING
         if hasattr(patcher, "unpin_all_weights"):
             patcher.unpin_all_weights()  # pinned memory would stay so after the weights have left it
         patcher.model.to(patcher.load_device)  # short of memory, only ComfyUI's own layers are moved in part
+
+
+@dataclass(eq=False)
+class KeptModel(Generic[_Model]):
+    """A model in ComfyUI's care; who uses the model holds on to this, too."""
+
+    model: _Model
+    patcher: model_patcher.ModelPatcher
+
+
+_LOADED: WeakValueDictionary[Hashable, KeptModel[Any]] = WeakValueDictionary()
+_LATEST: dict[str, KeptModel[Any]] = {}  # by kind; what keeps a model between nodes and runs
+
+
+def keep_model(
+    kind: str, state: Hashable, load: Callable[[], _Model], modules: Callable[[_Model], Iterable[Module]]
+) -> KeptModel[_Model]:
+    """Return a model on ComfyUI's device, loaded once for all nodes and runs.
+
+    It stays until ComfyUI unloads it (its button that frees memory does, and models that need the room), or
+    another one of its kind is asked for.
+
+    Args:
+        kind: The kind of model, of which the latest is kept.
+        state: What changes when another model is meant, or its files have been replaced.
+        load: Loads it.
+        modules: Lists what ComfyUI moves.
+    """
+    kept = _LOADED.get((kind, state))
+    latest = _LATEST.get(kind)
+    if latest is not None and latest is not kept:
+        _forget(kind, latest)  # before another one takes its memory
+        latest.patcher.remove_callbacks_with_key(CallbacksMP.ON_DETACH, kind)
+    latest = None
+    if kept is None:
+        model = load()
+        kept = KeptModel(model, make_patcher(modules(model)))
+        _forget_when_unloaded(kind, kept)
+        _LOADED[kind, state] = kept
+    move_to_device(kept.patcher)
+    _LATEST[kind] = kept  # now, as making room may have unloaded it first
+    return kept
+
+
+def _forget_when_unloaded(kind: str, kept: KeptModel[Any]) -> None:
+    """Let go of a model when ComfyUI unloads it.
+
+    While it unloads, ComfyUI counts on the model's being there. So the callback holds it in a circle of
+    references, which Python's garbage collection breaks: ComfyUI calls it after it was told to free memory,
+    and after runs.
+    """
+
+    def on_detach(_: model_patcher.ModelPatcher, unpatch_all: bool = True) -> None:
+        if unpatch_all:  # else it is about to be loaded again
+            _forget(kind, kept)
+
+    kept.patcher.add_callback_with_key(CallbacksMP.ON_DETACH, kind, on_detach)
+
+
+def _forget(kind: str, kept: KeptModel[Any]) -> None:
+    """Let go of a model, if it is the latest of its kind."""
+    if _LATEST.get(kind) is kept:
+        del _LATEST[kind]
+
+
+class Fingerprints:
+    """What `fingerprint_inputs` returns for a choice of model: something else when it means other files.
+
+    Files that a node's own run has brought are not other files: ComfyUI asks before the run, and the result
+    would be computed again the next time.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}  # by choice
+        self._same: dict[tuple[str, str], str] = {}  # what was told before, by choice and state
+
+    def tell(self, choice: str, state: str) -> str:
+        """Return the fingerprint of a choice in its present state."""
+        self._told[choice] = self._same.get((choice, state), state)
+        return self._told[choice]
+
+    def keep(self, choice: str, state: str) -> None:
+        """Let a state into which a run has brought a choice count as the one before the run."""
+        if choice in self._told:
+            self._same[choice, state] = self._told[choice]
 
 
 def download_progress() -> Callable[[int, int | None], None]:

@@ -115,7 +115,7 @@ def describe_choice(choice: EstimatorChoice, *, how: str, folder: str | None = N
         return f"depth: {find_model(choice.name).title}."
     said = "depth: builtin, preview grade."
     what = f"{model.title}, {DEFAULT_SIZE}, {model.licence}"
-    by_hand = f"put {model.repository} from {model.address} into {folder or download_folder(MODEL_KIND)}"
+    by_hand = f"put {model.address} into {folder or download_folder(MODEL_KIND)}"
     if choice.obstacle is None:
         if model_available(model):
             return f"{said} For better depth choose auto: {model.title} is installed."

@@ -1,10 +1,12 @@
-"""Nodes for the tests alone: one lets a stage of the next conversion fail, one tells what is left open.
+"""Nodes for the tests alone: they let a stage of the next conversion fail, change the environment, or tell
+what is left open and which networks are in memory.
 
 ComfyUI loads this file as a pack of its own; it finds ours among the loaded modules.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -77,4 +79,46 @@ class OpenThings:
         return {"ui": {"open": [*threads, *(file for file in files if ".mp4" in file or ".lock-" in file)]}}
 
 
-NODE_CLASS_MAPPINGS = {"TestsFailAt": FailAt, "TestsOpenThings": OpenThings}
+class Networks:
+    """Tell which objects of a class are in memory."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "tests", "look", (), True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"name": ("STRING", {})}}
+
+    @classmethod
+    def IS_CHANGED(cls, **_):
+        return float("nan")
+
+    def look(self, name: str):
+        return {"ui": {"networks": [id(thing) for thing in gc.get_objects() if type(thing).__name__ == name]}}
+
+
+class Environment:
+    """Set a variable of the server's environment; an empty value removes it."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "tests", "set", (), True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"name": ("STRING", {}), "value": ("STRING", {})}}
+
+    @classmethod
+    def IS_CHANGED(cls, **_):
+        return float("nan")
+
+    def set(self, name: str, value: str):
+        os.environ.pop(name, None)
+        if value:
+            os.environ[name] = value
+        return {"ui": {"set": [value]}}
+
+
+NODE_CLASS_MAPPINGS = {
+    "TestsFailAt": FailAt,
+    "TestsOpenThings": OpenThings,
+    "TestsNetworks": Networks,
+    "TestsEnvironment": Environment,
+}

@@ -40,7 +40,7 @@ NODE_IDS = (
     "SpatialDreamerSBSPacker",
     "SpatialDreamerTILSVDSampler",
 )
-_PREVIEW, _JPEG = 1, 1  # how the server marks a picture on the websocket
+_PREVIEW, _JPEG, _TEXT = 1, 1, 3  # how the server marks pictures and texts on the websocket
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
 
 
@@ -210,7 +210,8 @@ class ComfyServer:
     ) -> tuple[dict, list[tuple[str, dict | bytes]]]:
         """Run a prompt as the page does; return its outputs and what the server told meanwhile.
 
-        Told are the messages by type; those of type "preview" are pictures as bytes.
+        Told are the messages by type; those of type "preview" are pictures as bytes, those of type "text"
+        what is written onto a node.
         """
         client = uuid.uuid4().hex
         told: list[tuple[str, dict | bytes]] = []
@@ -223,6 +224,10 @@ class ComfyServer:
                     kind, picture_format = struct.unpack(">II", message[:8])
                     if (kind, picture_format) == (_PREVIEW, _JPEG):
                         told.append(("preview", message[8:]))
+                    elif kind == _TEXT:  # its second number is the length of the node's id
+                        start = 8 + picture_format
+                        node, text = message[8:start].decode(), message[start:].decode()
+                        told.append(("text", {"node": node, "text": text}))
                 else:
                     content = json.loads(message)
                     told.append((content["type"], content["data"]))
