@@ -299,7 +299,7 @@ def _build_parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--preview", type=Path, metavar="FILE", help="also write a contact sheet of the middle frame"
     )
-    convert.add_argument("--quiet", action="store_true", help="no progress bar")
+    convert.add_argument("--quiet", action="store_true", help="no progress bar, no advice")
     convert.add_argument("--verbose", action="store_true", help="show where an error comes from")
     convert.set_defaults(run=_convert, depth_file=default.depth_file)
 
@@ -347,6 +347,7 @@ def _convert(options: argparse.Namespace, signals: Signals) -> int:
     check_conversion(options.input, output, config, preview_path=options.preview)
     if options.download:
         _download(options, config, output)
+    advice = _find_advice(config)
 
     saved = output
 
@@ -375,7 +376,20 @@ def _convert(options: argparse.Namespace, signals: Signals) -> int:
             on_saved=on_saved,
         )
     print(f"{saved} ({frames} frame{'s' if frames != 1 else ''})")
+    if advice is not None and not options.quiet:
+        print(advice, file=sys.stderr)
     return 0
+
+
+def _find_advice(config: ConvertConfig) -> str | None:
+    """Return the line that says how to get better depth, if the builtin estimator is to run."""
+    from .depth import AUTO, BUILTIN, choose_estimator, describe_choice
+
+    if config.depth_file is not None or config.depth not in (AUTO, BUILTIN):
+        return None
+    choice = choose_estimator(config.depth)
+    how = "add --download" if config.depth == AUTO else "use --depth auto --download"
+    return describe_choice(choice, how=how) if choice.name == BUILTIN else None
 
 
 def _is_folder(output: str) -> bool:

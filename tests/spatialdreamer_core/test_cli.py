@@ -53,6 +53,28 @@ def test_missing_weights_give_one_line_before_anything_is_written(own_models, tm
     assert not list(tmp_path.glob("*out*"))
 
 
+@pytest.mark.parametrize(
+    ("depth", "how"), [("auto", "add --download"), ("builtin", "use --depth auto --download")]
+)
+def test_a_builtin_run_ends_with_how_to_get_better_depth(own_models, tmp_path, capsys, depth, how):
+    photo, depth_map = tmp_path / "photo.png", tmp_path / "depth.png"
+    for path in (photo, depth_map):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
+    arguments = ["convert", str(photo), "--overwrite", "-o", str(tmp_path / "out.png"), "--depth"]
+    assert main([*arguments, depth]) == 0
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1] == (
+        f"depth: builtin, preview grade. For better depth {how} (Depth Anything V2 Small, 99 MB, "
+        "Apache-2.0), or put https://huggingface.co/depth-anything/Depth-Anything-V2-Small-hf into "
+        f"{own_models / 'depth_estimation'}."
+    )
+    assert said.out.count("\n") == 1
+    assert main([*arguments, depth, "--quiet"]) == 0
+    assert "For better depth" not in capsys.readouterr().err
+    assert main([*arguments, str(depth_map)]) == 0
+    assert "For better depth" not in capsys.readouterr().err
+
+
 def test_download_covers_the_flow_method(published_raft, tmp_path, capsys):
     server, spec, content = published_raft
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "photo.png")
