@@ -8,6 +8,7 @@ from .depth import SpatialDreamerDepthEstimator
 from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
 from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
+from .flags import read_flags_of
 from .flow import SpatialDreamerOpticalFlow
 from .image import SpatialDreamerImageToStereo
 from .spatialdreamer import (
@@ -26,7 +27,7 @@ class SpatialDreamerExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """List the node classes."""
-        return [
+        nodes = [
             SpatialDreamerConvertVideo,
             SpatialDreamerImageToStereo,
             SpatialDreamerDepthEstimator,
@@ -41,3 +42,5 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerComposite,
             SpatialDreamerSBSPacker,
         ]
+        read_flags_of(nodes)
+        return nodes

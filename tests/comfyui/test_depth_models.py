@@ -201,6 +201,9 @@ def test_without_a_network_auto_goes_on_and_says_so(comfy_server, environment, d
         "https://huggingface.co/depth-anything/Depth-Anything-V2-Small-hf into models/depth_estimation."
     )
     assert "downloads are switched off by HF_HUB_OFFLINE" in builtin_text(comfy_server, download=True)
+    assert "turn download on" in builtin_text(comfy_server, download="false")
+    assert "turn download on" in builtin_text(comfy_server, download=" No")
+    assert "HF_HUB_OFFLINE" in builtin_text(comfy_server, download="true")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
         host = f"127.0.0.1:{taken.getsockname()[1]}"

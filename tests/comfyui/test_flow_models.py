@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 
 import pytest
 import torch
@@ -20,16 +21,27 @@ def flow_prompt(method: str) -> dict:
     }
 
 
-def test_raft_in_comfyuis_folder_runs(comfy_server):
+def test_raft_in_comfyuis_folder_runs_until_it_is_replaced_or_memory_freed(comfy_server):
     optical_flow = pytest.importorskip("torchvision").models.optical_flow
     folder = comfy_server.base / "models" / "optical_flow"
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(optical_flow.raft_small(weights=None).state_dict(), folder / "raft_small.pth")
     try:
         outputs = comfy_server.run(flow_prompt("raft_small"))
+        look = {"1": {"class_type": "TestsNetworks", "inputs": {"name": "RAFT"}}}
+        assert len(comfy_server.run(look)["1"]["networks"]) == 1
+        torch.save(optical_flow.raft_small(weights=None).state_dict(), folder / "raft_small.pth")
+        again = comfy_server.run(flow_prompt("raft_small"))
+        assert again["4"]["images"] != outputs["4"]["images"]  # not from the cache
+        assert len(comfy_server.run(look)["1"]["networks"]) == 1
     finally:
         shutil.rmtree(folder)  # other tests share the server
     assert len(outputs["4"]["images"]) == 3
+    comfy_server.read("/free", b'{"unload_models": true, "free_memory": true}')
+    deadline = time.monotonic() + 15
+    while comfy_server.run(look)["1"]["networks"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_missing_weights_are_answered_with_what_to_do(comfy_server):
