@@ -51,7 +51,12 @@ class DownloadError(InputError):
 
 
 def fetch_text(
-    url: str, *, wanted: str, remedy: str = "put the files there by hand", patience: float = PATIENCE
+    url: str,
+    *,
+    wanted: str,
+    remedy: str = "put the files there by hand",
+    when_gone: str = "",
+    patience: float = PATIENCE,
 ) -> str:
     """Fetch a small text.
 
@@ -59,6 +64,7 @@ def fetch_text(
         url: Address, http or https.
         wanted: What it is needed for, for the message.
         remedy: What the user can do but check the connection, for the message.
+        when_gone: What is added to that where the server has no such text.
         patience: Seconds that it may take, all in all.
 
     Raises:
@@ -69,6 +75,8 @@ def fetch_text(
         return _within(patience, lambda: _read_text(url)).decode()
     except (OSError, http.client.HTTPException, ValueError) as error:
         failure = describe_failure(error)
+        if isinstance(error, HTTPError) and error.code == http.HTTPStatus.NOT_FOUND:
+            remedy += when_gone
         raise DownloadError(
             f"cannot download {wanted}: {plain(url)} {failure}; check the connection, or {remedy}",
             f"{host_of(url)} {failure}",

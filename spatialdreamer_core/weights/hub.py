@@ -107,14 +107,13 @@ def download_snapshot(
             f"into {folder}"
         )
     check_writable(folder, files[0])
-    remedy = "put the files there by hand"
+    when_gone = ""
     if revision != "main":
-        remedy += (
+        when_gone = (
             f"; revision {revision}, which was checked, may be gone: {page}/tree/main has the present files"
         )
-    listed = _list_files(
-        repository, revision, wanted=f"{', '.join(files)} to {folder}", remedy=remedy, patience=patience
-    )
+    wanted = f"{', '.join(files)} to {folder}"
+    listed = _list_files(repository, revision, wanted=wanted, when_gone=when_gone, patience=patience)
     absent = [file for file in files if file not in listed]
     if absent:
         raise InputError(
@@ -177,11 +176,11 @@ def _candidates(kind: str, repository: str, revision: str) -> list[Path]:
 
 
 def _list_files(
-    repository: str, revision: str, *, wanted: str, remedy: str, patience: float
+    repository: str, revision: str, *, wanted: str, when_gone: str, patience: float
 ) -> dict[str, _Listed]:
     """Ask the hub for a repository's files."""
     url = f"{_endpoint()}/api/models/{repository}/tree/{quote(revision, safe='')}?recursive=true"
-    text = fetch_text(url, wanted=wanted, remedy=remedy, patience=patience)
+    text = fetch_text(url, wanted=wanted, when_gone=when_gone, patience=patience)
     try:
         return {entry["path"]: _read_entry(entry) for entry in json.loads(text) if entry["type"] == "file"}
     except Exception as error:
