@@ -98,7 +98,7 @@ def prepare_model(estimator: str, *, download: bool, node_id: str | None) -> Pre
     choice = choose_estimator(
         estimator, download=download, on_progress=_download_progress(estimator, node_id)
     )
-    _FINGERPRINTS.keep(estimator, state_of_choice(estimator, download=download))
+    _FINGERPRINTS.keep(*_key_and_state(estimator, download))
     kept = None
     if choice.name != BUILTIN:
         try:
@@ -121,7 +121,12 @@ def prepare_model(estimator: str, *, download: bool, node_id: str | None) -> Pre
 
 def depth_fingerprint(estimator: object, download: object) -> str:
     """Return what changes when a choice means another model than before, for `fingerprint_inputs`."""
-    return _FINGERPRINTS.tell(str(estimator), state_of_choice(str(estimator), download=download is True))
+    return _FINGERPRINTS.tell(*_key_and_state(str(estimator), download is True))
+
+
+def _key_and_state(estimator: str, download: bool) -> tuple[str, str]:
+    """Return what the widgets say, and what that means now."""
+    return f"{estimator} {download}", state_of_choice(estimator, download=download)
 
 
 def _download_progress(estimator: str, node_id: str | None) -> OnProgress:

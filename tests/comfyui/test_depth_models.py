@@ -163,13 +163,15 @@ def test_auto_downloads_its_model_with_a_progress_bar_and_uses_it(
 ):
     tiny_models.save_model(tmp_path, "depth_anything")
     weights = (tmp_path / "model.safetensors").stat().st_size
+    without = estimator_prompt("auto", color=next(COLOURS))
+    comfy_server.run(without)
     prompt = estimator_prompt("auto", color=next(COLOURS), download=True)
     with open_hub(tmp_path) as (address, asked):
         environment(HF_HUB_OFFLINE="", HF_ENDPOINT=address, no_proxy="*")
         outputs, told = comfy_server.run_and_watch(prompt)
         _, told_again = comfy_server.run_and_watch(prompt)
-        fresh = estimator_prompt("auto", color=next(COLOURS), download=True)
-        comfy_server.run(fresh)
+        comfy_server.run(estimator_prompt("auto", color=next(COLOURS), download=True))
+        _, told_without = comfy_server.run_and_watch(without)
     assert len(outputs["3"]["images"]) == 3
     assert sorted(file.name for file in default_folder.iterdir()) == sorted(
         file.name for file in tmp_path.iterdir()
@@ -180,6 +182,7 @@ def test_auto_downloads_its_model_with_a_progress_bar_and_uses_it(
     assert any(bar["value"] == bar["max"] > weights for bar in bars)
     assert texts_on(told, "2") == ["downloading Depth Anything V2 Small", "depth: Depth Anything V2 Small."]
     assert texts_on(told_again, "2") == []  # its own download is no reason to run again
+    assert texts_on(told_without, "2") == ["depth: Depth Anything V2 Small."]  # but another node's is one
     assert len(networks(comfy_server, "DepthAnythingForDepthEstimation")) == 1
 
 
@@ -232,6 +235,19 @@ def test_a_damaged_model_of_auto_is_an_error(comfy_server, default_folder, tiny_
         comfy_server.run(estimator_prompt("auto", color=next(COLOURS), download=True))
     file.unlink()  # half a download
     assert f"lacks model.safetensors in {default_folder}" in builtin_text(comfy_server)
+
+
+def test_image_to_stereo_goes_on_without_a_network_too(comfy_server, default_folder):
+    settings = {"format": "full_sbs", "divergence": 2.5, "convergence": 0.5, "eye": "right", "depth": "auto"}
+    prompt = estimator_prompt("auto", color=next(COLOURS))
+    prompt["2"] = {
+        "class_type": "SpatialDreamerImageToStereo",
+        "inputs": {"image": ["1", 0], "download": True, **settings},
+    }
+    outputs, told = comfy_server.run_and_watch(prompt)
+    assert len(outputs["3"]["images"]) == 3
+    (text,) = texts_on(told, "2")
+    assert text.startswith("depth: builtin, preview grade. Depth Anything V2 Small could not be downloaded: ")
 
 
 def test_a_video_says_on_its_node_which_depth_it_has(comfy_server, uploaded_clip):

@@ -156,6 +156,15 @@ def test_a_read_only_folder_is_told_before_the_hub_is_asked(models_folder, onlin
     assert file_server.requests == []
 
 
+def test_a_disk_without_room_is_told(models_folder, online, file_server):
+    online(file_server.url)
+    listing = [{"type": "file", "path": name, "size": 10**15} for name in SPEC.files]
+    file_server.files[f"/api/models/{SPEC.repository}/tree/{SPEC.revision}"] = json.dumps(listing).encode()
+    obstacle = choose_estimator("auto", download=True).obstacle
+    folder = models_folder / "Depth-Anything-V2-Small-hf"
+    assert obstacle.startswith(f"could not be downloaded: config.json needs 1000000.00 GB more in {folder}")
+
+
 def test_a_missing_package_is_told_before_anything_is_downloaded(online, file_server, monkeypatch):
     online(file_server.url)
     monkeypatch.setattr(choosing, "package_installed", lambda model: False)
