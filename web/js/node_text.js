@@ -41,7 +41,9 @@ function makeRoom(node) {
   const decoder = document.createElement("textarea") // never on the page: nothing in it runs
   decoder.innerHTML = String(widget.value)
   const text = decoder.value
-  widget.options.getMinHeight = () => LINE_HEIGHT * countLines(text, Math.max(1, node.size[0] - MARGINS)) + PADDING
+  const needed = () => LINE_HEIGHT * countLines(text, Math.max(1, node.size[0] - MARGINS)) + PADDING
+  widget.options.getMinHeight = needed
+  widget.options.getMaxHeight = needed // what is left of the node is for its pictures
   const height = node.computeSize()[1]
   if (node.size[1] < height) node.setSize([node.size[0], height])
   node.setDirtyCanvas?.(true, true)
