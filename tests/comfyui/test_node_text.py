@@ -16,22 +16,22 @@ def renderer(frontend, request):
     frontend.set_renderer("litegraph")
 
 
-def shown_text(frontend, words: str) -> str | None:
-    """Return the text of the smallest element that holds some words, if all of it can be seen in its node."""
-    frontend.page.wait_for_timeout(500)  # nodes grow by what they show
-    return frontend.page.evaluate(
+def shown_text(frontend, words: str) -> str:
+    """Wait until a node shows a text that holds some words, all of it, and return it."""
+    text = frontend.page.wait_for_function(
         """words => {
           const holds = element => element.textContent.includes(words)
           const smallest = [...document.querySelectorAll('body *')].filter(holds)
             .filter(element => ![...element.children].some(holds)).pop()
-          const outer = smallest?.closest('.overflow-y-auto, .comfy-markdown, [data-node-id]')
-          if (!outer) return null
-          const inner = smallest.getBoundingClientRect(), frame = outer.getBoundingClientRect()
-          let box = outer.closest('.dom-widget, [data-node-id]')?.getBoundingClientRect() ?? frame
-          return inner.bottom <= box.bottom + 1 && inner.height > 0 ? smallest.textContent : null
+          const node = smallest?.closest('.dom-widget, [data-node-id]')
+          if (!node) return null
+          const inner = smallest.getBoundingClientRect(), outer = node.getBoundingClientRect()
+          return inner.height > 0 && inner.bottom <= outer.bottom + 1 ? smallest.textContent : null
         }""",
-        words,
+        arg=words,
+        timeout=15_000,
     )
+    return text.json_value()
 
 
 def test_the_depth_estimator_says_what_ran(frontend, renderer):
@@ -53,7 +53,6 @@ def test_the_depth_estimator_says_what_ran(frontend, renderer):
     )
     assert frontend.queue() is None
     text = shown_text(frontend, "depth: builtin, preview grade.")
-    assert text is not None
     assert "downloads are switched off by HF_HUB_OFFLINE" in text
     assert "into models/depth_estimation." in text
 
@@ -67,6 +66,6 @@ def test_a_text_of_the_cache_is_shown_and_holds_no_code(frontend, renderer):
           node.onExecuted({text: ['film <img src=x onerror="window.ran = true"> & more.\\nA second line.']})
         }"""
     )
-    text = shown_text(frontend, "A second line.") or ""
+    text = shown_text(frontend, "A second line.")
     assert text.startswith('film <img src=x onerror="window.ran = true"> & more.')
     assert not frontend.page.evaluate("() => window.ran")

@@ -37,7 +37,7 @@ function countLines(text, width) {
  */
 function makeRoom(node) {
   const widget = node?.widgets?.find((/** @type {any} */ one) => one.name === WIDGET)
-  if (!widget?.options) return
+  if (!widget?.options || /** @type {any} */ (window).LiteGraph?.vueNodesMode) return
   const decoder = document.createElement("textarea") // never on the page: nothing in it runs
   decoder.innerHTML = String(widget.value)
   const text = decoder.value
