@@ -25,9 +25,9 @@ def karras_sigmas(steps: int, *, strength: float = 1.0) -> Tensor:  # [n+1] floa
 
     Args:
         steps: Steps of a whole run, 1 to 200.
-        strength: Where the run starts, 0 to 1: at 1 from noise, below from a picture noised to a level that is
-            the same for any number of steps, that at which a whole run of 25 would have this share of its
-            steps left (.4: 3.9).
+        strength: Where the run starts, 0 to 1: at 1 from noise, below from a picture under noise whose level
+            is the same for any number of steps: that at which a whole run of 25 has this share of its steps
+            left (.4: 3.9).
 
     Returns:
         max(1, round(steps · strength)) levels and 0.
