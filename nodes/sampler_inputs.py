@@ -65,7 +65,7 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             max=1.0,
             step=0.05,
             optional=True,
-            tooltip="How much noise it starts from, 0.05 to 1, the same for any number of steps, of which this "
+            tooltip="How much noise it starts from, 0.05 to 1, whatever the number of steps, of which this "
             "share is done. 1 starts from nothing but noise; below, from what `warped` shows in the holes, "
             "under noise: fill them first then. 0.2 to 0.5 suits an untrained model.",
         ),
@@ -95,7 +95,7 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             max=MAX_WINDOW,
             optional=True,
             tooltip=f"Frames diffused at a time, 1 to {MAX_WINDOW}. 0: as many as the model was trained on, "
-            "14 with SVD, 25 with SVD-XT. Fewer take less memory; when that runs out, it is halved by itself.",
+            "14 with SVD, 25 with SVD-XT. Fewer take less memory; when that runs out, they are halved.",
             **ADVANCED,
         ),
         io.Int.Input(

@@ -19,9 +19,12 @@ from .spatialdreamer_models import (
     OWN_UNET,
     PRECISIONS,
     SVD_FILE,
+    SVD_REFINER,
+    check_model_choices,
     checkpoint_choices,
     files_changed,
     load_model,
+    refiner_choices,
     unet_choices,
     weights_choices,
 )
@@ -69,6 +72,16 @@ class SpatialDreamerModelLoader(io.ComfyNode):
                     "gives NaN; fp32 takes twice the memory.",
                     **ADVANCED,
                 ),
+                io.Combo.Input(
+                    "refiner",
+                    options=refiner_choices(),
+                    default=SVD_REFINER,
+                    optional=True,
+                    tooltip="What an untrained RefinerNet starts from: SVD's weights, or, as in the paper, "
+                    "those of a Stable Diffusion 2.1: a safetensors file in models/checkpoints or "
+                    "models/diffusion_models, or a folder in models/diffusers. Trained weights have one.",
+                    **ADVANCED,
+                ),
             ],
             outputs=[
                 ModelType.Output(
@@ -78,18 +91,36 @@ class SpatialDreamerModelLoader(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls, weights: str | None = None, unet: str | None = None, refiner: str | None = None
+    ) -> bool:
+        """Refuse when it is queued what cannot run, see `check_model_choices`."""
+        check_model_choices(weights, unet, refiner)
+        return True
+
+    @classmethod
     def fingerprint_inputs(
-        cls, checkpoint: str, weights: str, unet: str = OWN_UNET, precision: str = "auto"
+        cls,
+        checkpoint: str,
+        weights: str,
+        unet: str = OWN_UNET,
+        precision: str = "auto",
+        refiner: str = SVD_REFINER,
     ) -> list[float]:
         """Tell when the files changed: training writes weights anew under the same name."""
-        return files_changed(checkpoint, weights, unet)
+        return files_changed(checkpoint, weights, unet, refiner)
 
     @classmethod
     def execute(
-        cls, checkpoint: str, weights: str, unet: str = OWN_UNET, precision: str = "auto"
+        cls,
+        checkpoint: str,
+        weights: str,
+        unet: str = OWN_UNET,
+        precision: str = "auto",
+        refiner: str = SVD_REFINER,
     ) -> io.NodeOutput:
         """Load the model."""
-        return io.NodeOutput(load_model(checkpoint, weights, unet, precision))
+        return io.NodeOutput(load_model(checkpoint, weights, unet, precision, refiner))
 
 
 class SpatialDreamerRefinerNetEncode(io.ComfyNode):
@@ -115,8 +146,8 @@ class SpatialDreamerRefinerNetEncode(io.ComfyNode):
                     max=MAX_SIDE,
                     step=64,
                     tooltip="Longest side in pixels at which the clip is diffused, 64 to 4096: larger frames "
-                    "are scaled down, smaller ones enlarged to what the model knows, 1024x576 with SVD. Known "
-                    "pixels of the result stay as they are.",
+                    "are scaled down, smaller ones enlarged to what the model knows, 1024x576 with SVD. "
+                    "Known pixels of the result stay as they are.",
                 ),
             ],
             outputs=[

@@ -77,4 +77,29 @@ class OpenThings:
         return {"ui": {"open": [*threads, *(file for file in files if ".mp4" in file or ".lock-" in file)]}}
 
 
-NODE_CLASS_MAPPINGS = {"TestsFailAt": FailAt, "TestsOpenThings": OpenThings}
+class RecognisedAsModel:
+    """Tell whether ComfyUI's cache recognises what holds a model, and how large that says it is."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "tests", "look", (), True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("SPATIALDREAMER_MODEL",), "reference": ("SPATIALDREAMER_REFERENCE",)}}
+
+    def look(self, model, reference):
+        from comfy import model_patcher
+
+        def recognised(value):  # as newer ComfyUI has it
+            return isinstance(getattr(value, "patcher", None), model_patcher.ModelPatcher)
+
+        recognised = getattr(model_patcher, "is_model_patcher_output", recognised)
+        values = (model, reference)
+        sizes = [value.get_ram_usage() for value in values if not isinstance(value, (list, tuple))]
+        return {"ui": {"recognised": [bool(recognised(value)) for value in values], "bytes": sizes}}
+
+
+NODE_CLASS_MAPPINGS = {
+    "TestsFailAt": FailAt,
+    "TestsOpenThings": OpenThings,
+    "TestsRecognisedAsModel": RecognisedAsModel,
+}
