@@ -84,8 +84,8 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             options=list(READING),
             default="auto",
             optional=True,
-            tooltip="Whether the model looks at the left view. auto: not if its UNet was trained without "
-            "RefinerNet, such as StereoCrafter's.",
+            tooltip="Whether the model looks at the left view. auto: not if its UNet came without "
+            "RefinerNet, as one chosen by `unet` of the loader does, such as StereoCrafter's.",
             **ADVANCED,
         ),
         io.Int.Input(

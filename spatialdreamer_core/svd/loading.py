@@ -69,7 +69,8 @@ def load_svd(
     checkpoint = Path(checkpoint)
     load = load_folder if checkpoint.is_dir() else _load_file
     parts = {} if unet is None else {"unet": load_unet_folder(Path(unet), dtype, device)}
-    model = SVDModel(**parts, **load(checkpoint, dtype, device, with_unet=unet is None))
+    networks = parts | load(checkpoint, dtype, device, with_unet=unet is None)
+    model = SVDModel(**networks, replaced=unet is not None)
     given, taken = model.image_encoder.config.projection_dim, model.unet.config.cross_attention_dim
     if given != taken:
         raise InputError(

@@ -5,6 +5,7 @@ ComfyUI loads this file as a pack of its own; it finds ours among the loaded mod
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
@@ -98,8 +99,29 @@ class RecognisedAsModel:
         return {"ui": {"recognised": [bool(recognised(value)) for value in values], "bytes": sizes}}
 
 
+class ShortOfMemory:
+    """Let main memory have no room for RefinerNet's features, or have it again; the picture passes."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "tests", "set", ("IMAGE",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"image": ("IMAGE",), "short": ("BOOLEAN", {})}}
+
+    @classmethod
+    def IS_CHANGED(cls, **_):
+        return float("nan")
+
+    def set(self, image, short: bool):
+        core = stage_clock().__module__.removesuffix(".video.clock")
+        module = importlib.import_module(f"{core}.spatialdreamer.reference")
+        module._FREE_SHARE = 0.0 if short else 0.5
+        return (image,)
+
+
 NODE_CLASS_MAPPINGS = {
     "TestsFailAt": FailAt,
     "TestsOpenThings": OpenThings,
     "TestsRecognisedAsModel": RecognisedAsModel,
+    "TestsShortOfMemory": ShortOfMemory,
 }

@@ -41,6 +41,7 @@ NODE_IDS = (
     "SpatialDreamerTILSVDSampler",
 )
 _PREVIEW, _JPEG = 1, 1  # how the server marks a picture on the websocket
+_TEXT = 3  # and a text that is written onto a node
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
 
 
@@ -210,7 +211,8 @@ class ComfyServer:
     ) -> tuple[dict, list[tuple[str, dict | bytes]]]:
         """Run a prompt as the page does; return its outputs and what the server told meanwhile.
 
-        Told are the messages by type; those of type "preview" are pictures as bytes.
+        Told are the messages by type; those of type "preview" are pictures as bytes, those of type "text"
+        what is written onto a node.
         """
         client = uuid.uuid4().hex
         told: list[tuple[str, dict | bytes]] = []
@@ -223,6 +225,10 @@ class ComfyServer:
                     kind, picture_format = struct.unpack(">II", message[:8])
                     if (kind, picture_format) == (_PREVIEW, _JPEG):
                         told.append(("preview", message[8:]))
+                    elif kind == _TEXT:
+                        start = 8 + picture_format  # here the length of the node's id
+                        written = {"node": message[8:start].decode(), "text": message[start:].decode()}
+                        told.append(("text", written))
                 else:
                     content = json.loads(message)
                     told.append((content["type"], content["data"]))

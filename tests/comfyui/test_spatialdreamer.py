@@ -187,6 +187,26 @@ def test_the_frame_rate_is_the_clips(comfy_server, svd_checkpoint, uploaded_clip
     assert linked[0].tobytes() != plain[0].tobytes()
 
 
+def test_the_node_says_that_windows_run_in_turn_for_want_of_memory(comfy_server, svd_checkpoint):
+    texts = {}
+    for short in (True, False):
+        prompt = fill_prompt(frames=3, window=2, overlap=1, steps=1, seed=4 + short)
+        prompt["short"] = {
+            "class_type": "TestsShortOfMemory",
+            "inputs": {"image": ["image", 0], "short": short},
+        }
+        prompt["sampler"]["inputs"]["warped"] = ["short", 0]
+        _, told = comfy_server.run_and_watch(prompt)
+        texts[short] = [content for kind, content in told if kind == "text"]
+    assert texts[False] == []
+    (written,) = texts[True]
+    assert written["node"] == "sampler"
+    assert written["text"].startswith(
+        "windows run in_turn, not together: RefinerNet's features of all 2 take"
+    )
+    assert written["text"] in comfy_server.log()
+
+
 def test_the_cache_recognises_what_holds_a_model(comfy_server, svd_checkpoint):
     prompt = fill_prompt()
     links = {"model": ["model", 0], "reference": ["reference", 0]}
@@ -284,6 +304,7 @@ def other_models(comfy_server, tiny_svd):
     core = importlib.import_module("spatialdreamer_core.spatialdreamer")
     models = comfy_server.base / "models"
     network = core.SpatialDreamer.from_svd(tiny_svd.make_model(), with_til=True)
+    network.svd.unet.add_embedding.linear_1.weight[:, 768:].normal_(std=0.05)  # as training would leave it
     core.save_spatialdreamer(network, models / "spatialdreamer" / "trained")
     core.save_spatialdreamer(network, models / "spatialdreamer" / "trained.safetensors")
     unet = tiny_svd.make_unet(in_channels=9)
@@ -319,6 +340,40 @@ def test_trained_weights_and_another_unet_are_offered_and_run(comfy_server, svd_
     text = failure(comfy_server, fill_prompt(model={"weights": "lost.safetensors"}), MODEL)
     assert "trained" in text
     assert str(comfy_server.base / "models" / "spatialdreamer") in text
+
+
+def test_the_slider_changes_the_whole_view_of_trained_weights(comfy_server, svd_checkpoint, other_models):
+    views = {}
+    for deviation in (0.5, 3.0):
+        prompt = fill_prompt(model={"weights": "trained"}, deviation=deviation, feather=0, steps=1)
+        prompt["left"] = {"class_type": "ImageInvert", "inputs": {"image": ["image", 0]}}
+        prompt["reference"]["inputs"]["left"] = ["left", 0]
+        half = {"class_type": "SolidMask", "inputs": {"width": SIDE, "height": SIDE // 2, "value": 1.0}}
+        empty = {"class_type": "SolidMask", "inputs": {"width": SIDE, "height": SIDE, "value": 0.0}}
+        join = {"destination": ["empty", 0], "source": ["half", 0], "x": 0, "y": 0, "operation": "add"}
+        prompt |= {"half": half, "empty": empty, "joined": {"class_type": "MaskComposite", "inputs": join}}
+        prompt["sampler"]["inputs"]["hole"] = ["joined", 0]
+        prompt["whole"] = {"class_type": "PreviewImage", "inputs": {"images": ["sampler", 1]}}
+        outputs = comfy_server.run(prompt)
+        for node in ("show", "whole"):
+            (picture,) = fetch_pictures(comfy_server, outputs, node)
+            views[node, deviation] = picture.crop((0, SIDE // 2, SIDE, SIDE)).tobytes()
+    assert views["show", 0.5] == views["show", 3.0], "known pixels"
+    assert views["whole", 0.5] != views["whole", 3.0]
+
+
+def test_noise_is_by_default_what_the_network_was_trained_with(comfy_server, svd_checkpoint, other_models):
+    pictures = {}
+    for level, options in (
+        ("default", {}),
+        ("as trained", {"noise_augmentation": -1}),
+        ("none", {"noise_augmentation": 0}),
+        ("svd", {"noise_augmentation": 0.02}),
+    ):
+        prompt = fill_prompt(model={"unet": "diffusers/crafter"}, steps=1, **options)
+        (picture,) = fetch_pictures(comfy_server, comfy_server.run(prompt))
+        pictures[level] = picture.tobytes()
+    assert pictures["default"] == pictures["as trained"] == pictures["none"] != pictures["svd"]
 
 
 @pytest.fixture

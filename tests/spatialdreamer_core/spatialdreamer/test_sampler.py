@@ -490,9 +490,10 @@ def test_between_runs_no_more_features_are_kept_than_4_gb(network, left, rendere
     assert reference.nbytes == reference_module._KEPT_BYTES
 
 
-@pytest.mark.parametrize("channels", [8, 9])
-def test_a_unet_without_refinernet_does_not_read_by_default(make_svd, channels):
-    network = SpatialDreamer.from_svd(make_svd(in_channels=channels, time_ids=3))
+@pytest.mark.parametrize(("channels", "replaced"), [(8, False), (8, True), (9, False)])
+def test_a_unet_without_refinernet_does_not_read_by_default(make_svd, channels, replaced):
+    svd = dataclasses.replace(make_svd(in_channels=channels, time_ids=3), replaced=replaced)
+    network = SpatialDreamer.from_svd(svd)
     left = picture(1)
     rendered = render(left, divergence=6.0)
     calls: list = []
@@ -501,7 +502,7 @@ def test_a_unet_without_refinernet_does_not_read_by_default(make_svd, channels):
     for choice in choices:
         config = SamplerConfig(steps=1, read_reference=choice)
         sample(network, encode_reference(network, left), *rendered, config)
-    assert calls == (["auto"] if channels == 8 else []) + ["on", True]
+    assert calls == (["auto"] if channels == 8 and not replaced else []) + ["on", True]
 
 
 def test_waiting_is_reported_within_a_step(network, left, rendered):

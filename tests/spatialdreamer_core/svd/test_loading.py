@@ -120,6 +120,7 @@ def test_a_model_knows_the_frames_and_the_size_of_its_training(checkpoint, folde
     assert trained_frames(wide) == 25
     assert trained_area(wide) == 1024 * 576
     assert trained_frames(load_svd(folder).unet) == 14
+    assert not loaded.replaced
     wide.register_to_config(num_frames=0, sample_size=[72, 128])
     assert (trained_frames(wide), trained_area(wide)) == (14, 1024 * 576)
     for size in (None, 0, (64,)):
@@ -149,6 +150,7 @@ def test_a_wide_unet_replaces_the_checkpoints(checkpoint, folder, tmp_path):
     wide.save_pretrained(tmp_path / "unet")
     for source in (checkpoint[0], folder):
         model = load_svd(source, unet=tmp_path / "unet")
+        assert model.replaced
         assert (model.unet.config.in_channels, time_id_count(model.unet)) == (9, 4)
         torch.testing.assert_close(model.unet.state_dict(), wide.state_dict(), rtol=0, atol=0)
     assert widen_unet(model.unet) is model.unet
