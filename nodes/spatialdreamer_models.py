@@ -99,8 +99,9 @@ def load_model(checkpoint: str, weights: str, unet: str, precision: str, refiner
 
 def files_changed(checkpoint: str, weights: str, unet: str, refiner: str) -> list[float]:
     """Return when the chosen files changed last, so that ComfyUI loads them again after that."""
-    paths = [found.get(choice) for choice, found in ((checkpoint, _checkpoints()), (weights, _weights()))]
-    paths += [_unets().get(unet), None if refiner == SVD_REFINER else _refiners().get(refiner)]
+    refiners = {} if refiner == SVD_REFINER else _refiners()  # which takes longest to list
+    listed = ((checkpoint, _checkpoints()), (weights, _weights()), (unet, _unets()), (refiner, refiners))
+    paths = [found.get(choice) for choice, found in listed if isinstance(choice, str)]
     files = [file for path in paths if path for file in (path.rglob("*") if path.is_dir() else [path])]
     return sorted(file.stat().st_mtime for file in files)
 
@@ -189,7 +190,7 @@ def _class_name(index: Path) -> str | None:
 def _find_checkpoint(choice: str) -> Path:
     """Find the chosen checkpoint."""
     found = _checkpoints()
-    if choice not in found:
+    if not isinstance(choice, str) or choice not in found:
         folder = folder_paths.get_folder_paths("checkpoints")[0]
         raise InputError(
             f"`checkpoint` must be a Stable Video Diffusion that is there, got {choice!r}; download "
@@ -199,8 +200,8 @@ def _find_checkpoint(choice: str) -> Path:
 
 
 def _find(widget: str, choice: str, found: dict[str, Path], kind: str) -> Path:
-    """Find what was chosen on a widget."""
-    if choice not in found:
+    """Find what was chosen on a widget; a shared workflow may have anything there."""
+    if not isinstance(choice, str) or choice not in found:
         raise InputError(
             f"`{widget}` must be one of those that are there ({', '.join(found) or 'none'}), got {choice!r}; "
             f"put it into {folder_paths.get_folder_paths(kind)[0]} and press R, or choose another"

@@ -337,6 +337,8 @@ def test_trained_weights_and_another_unet_are_offered_and_run(comfy_server, svd_
     for both in ({"unet": deep}, {"refiner": "sd.safetensors"}):
         with pytest.raises(RequestRefused, match="choose one of the two"):
             comfy_server.queue(fill_prompt(model={"weights": "trained"} | both))
+    text = failure(comfy_server, fill_prompt(model={"weights": {"of": "a shared workflow"}}), MODEL)
+    assert "`weights` must be one of those that are there (trained, trained.safetensors)" in text
     text = failure(comfy_server, fill_prompt(model={"weights": "lost.safetensors"}), MODEL)
     assert "trained" in text
     assert str(comfy_server.base / "models" / "spatialdreamer") in text
@@ -363,9 +365,10 @@ def test_the_slider_changes_the_whole_view_of_trained_weights(comfy_server, svd_
 
 
 def test_noise_is_by_default_what_the_network_was_trained_with(comfy_server, svd_checkpoint, other_models):
+    widget = comfy_server.pack_info()[SAMPLER]["input"]["optional"]["noise_augmentation"]
+    assert widget[1]["default"] == -1
     pictures = {}
     for level, options in (
-        ("default", {}),
         ("as trained", {"noise_augmentation": -1}),
         ("none", {"noise_augmentation": 0}),
         ("svd", {"noise_augmentation": 0.02}),
@@ -373,7 +376,7 @@ def test_noise_is_by_default_what_the_network_was_trained_with(comfy_server, svd
         prompt = fill_prompt(model={"unet": "diffusers/crafter"}, steps=1, **options)
         (picture,) = fetch_pictures(comfy_server, comfy_server.run(prompt))
         pictures[level] = picture.tobytes()
-    assert pictures["default"] == pictures["as trained"] == pictures["none"] != pictures["svd"]
+    assert pictures["as trained"] == pictures["none"] != pictures["svd"]
 
 
 @pytest.fixture
@@ -405,9 +408,8 @@ def test_refinernet_starts_from_stable_diffusion(comfy_server, svd_checkpoint, s
     assert choices(comfy_server, "optional", "refiner") == ["from SVD", *stable_diffusions]
     results = [
         fetch_pictures(comfy_server, comfy_server.run(fill_prompt(model={"refiner": refiner})))[0].tobytes()
-        for refiner in ("from SVD", *stable_diffusions)
+        for refiner in ("from SVD", *stable_diffusions[::2])
     ]
-    assert len(set(results)) == 2
-    assert results[1] == results[2] == results[3]
+    assert results[0] != results[1] == results[2]
     text = failure(comfy_server, fill_prompt(model={"refiner": "lost.safetensors"}), MODEL)
     assert "`refiner` must be one of those that are there (v2-1_512.safetensors, " in text
