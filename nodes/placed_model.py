@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from weakref import WeakMethod
 
 from comfy.model_patcher import ModelPatcher
@@ -31,7 +32,8 @@ class PlacedModel:
         svd = network.svd
         self.network = network
         self.choices = choices
-        self._unet = make_patcher([svd.unet])
+        self.patcher = make_patcher([svd.unet])
+        """The UNet's; by this name the cache of newer ComfyUI recognises what holds a model."""
         self._refiner = make_patcher([network.refiner, *([] if network.til is None else [network.til])])
         self._autoencoder = make_patcher([svd.vae, svd.image_encoder])
         self._present: Work | None = None  # the work that the networks on the device are there for
@@ -45,7 +47,7 @@ class PlacedModel:
         network.on_work = on_work
 
     def get_ram_usage(self) -> int:
-        """Tell ComfyUI's cache how many bytes the networks take."""
+        """Tell the cache of ComfyUI 0.3.75 how many bytes the networks take."""
         return sum(parameter.nbytes for part in self.network.modules for parameter in part.parameters())
 
     def begin(self) -> None:
@@ -59,7 +61,7 @@ class PlacedModel:
         self._present = None  # unless all goes well
         needed = {
             patcher: self._estimate(patcher, work)
-            for patcher in (self._unet, self._refiner, self._autoencoder)
+            for patcher in (self.patcher, self._refiner, self._autoencoder)
             if any(part is network for part in patcher.model for network in work.networks)
         }
         move_to_device(*needed, memory=sum(needed.values()))
@@ -76,7 +78,7 @@ class PlacedModel:
 
         unet, vae = self.network.svd.unet, self.network.svd.vae
         size = {"height": work.height, "width": work.width}
-        if patcher is self._unet:
+        if patcher is self.patcher:
             return estimate_memory(unet.config, frames=work.frames, **size, dtype=unet.dtype)
         if patcher is self._refiner:
             part = min(work.frames, _REFINED)
@@ -89,12 +91,21 @@ class PlacedModel:
         )
 
 
-class PlacedReference(NamedTuple):
-    """A reference and the model that it came from, which stays as long as it does."""
+@dataclass(frozen=True)
+class PlacedReference:
+    """A reference and the model that it came from, which stays as long as it does.
+
+    No tuple: ComfyUI's cache would look at its parts instead of asking it.
+    """
 
     reference: Reference
     model: PlacedModel
 
+    @property
+    def patcher(self) -> ModelPatcher:
+        """The model's, by which ComfyUI's cache knows what holds one."""
+        return self.model.patcher
+
     def get_ram_usage(self) -> int:
-        """Tell ComfyUI's cache how many bytes the reference takes."""
+        """Tell the cache of ComfyUI 0.3.75 how many bytes the reference takes."""
         return self.reference.nbytes

@@ -47,8 +47,7 @@ def show_text(node_id: str | None, *lines: str, warnings: Sequence[str] = ()) ->
     for warning in warnings:
         _LOGGER.warning(warning)
     text = "\n".join([*warnings, *lines])
-    if node_id is not None and hasattr(
-        PromptServer, "instance"
-    ):  # both renderers take it for HTML, and a file's name may hold anything
+    if node_id is not None and hasattr(PromptServer, "instance"):
+        # Both renderers take it for HTML, and a file's name may hold anything.
         PromptServer.instance.send_progress_text(html.escape(text, quote=False), node_id)
     return {"text": [text]}

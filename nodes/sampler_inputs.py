@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
 from ..spatialdreamer_core.sampler_config import (
     FAST_STEPS,
     MAX_DEVIATION,
+    MAX_FPS,
     MAX_GUIDANCE,
+    MAX_MOTION,
     MAX_SEED,
     MAX_STEPS,
     MAX_TILE,
     MAX_WINDOW,
     MIN_STRENGTH,
+    READING,
     WINDOW_ORDERS,
     SamplerConfig,
 )
 from .presentation import ADVANCED
 
 _DEFAULT = SamplerConfig()
+_AS_TRAINED = -1  # on a widget, which cannot hold None
+_TRAINED = ("noise_augmentation", "fps", "motion_bucket")
 
 
 def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | io.Combo.Input]:
@@ -33,8 +40,8 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             step=0.05,
             display_mode=io.NumberDisplay.slider,
             tooltip="Stereo deviation strength (Eq. 4 of SpatialDreamer), 0 to 3, as a multiple of what the "
-            "warped view itself has: above 1 the views differ more, below 1 less. Changes nothing in an "
-            "untrained model.",
+            "warped view has in each window: above 1 the views differ more, below 1 less. It shows all over "
+            "`whole_view`, but in `image` inside the holes alone. Changes nothing in an untrained model.",
         ),
         io.Int.Input(
             "steps",
@@ -58,9 +65,9 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             max=1.0,
             step=0.05,
             optional=True,
-            tooltip="Share of the steps that is done, 0.05 to 1. 1 starts from noise; below, from what "
-            "`warped` shows in the holes, under noise: fill them first then. 0.2 to 0.5 suits an untrained "
-            "model.",
+            tooltip="How much noise it starts from, 0.05 to 1, whatever the number of steps, of which this "
+            "share is done. 1 starts from nothing but noise; below, from what `warped` shows in the holes, "
+            "under noise: fill them first then. 0.2 to 0.5 suits an untrained model.",
         ),
         _guidance_input("guidance_min", _DEFAULT.guidance_min, "first"),
         _guidance_input("guidance_max", _DEFAULT.guidance_max, "last"),
@@ -72,22 +79,23 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             "better. Two passes of the VAE more a step: slow.",
             **ADVANCED,
         ),
-        io.Boolean.Input(
+        io.Combo.Input(
             "read_reference",
-            default=_DEFAULT.read_reference,
+            options=list(READING),
+            default="auto",
             optional=True,
-            tooltip="Lets the model look at the left view. Turn it off for a UNet that was trained without "
-            "RefinerNet, such as StereoCrafter's.",
+            tooltip="Whether the model looks at the left view. auto: not if its UNet came without "
+            "RefinerNet, as one chosen by `unet` of the loader does, such as StereoCrafter's.",
             **ADVANCED,
         ),
         io.Int.Input(
             "window",
             default=_DEFAULT.window,
-            min=1,
+            min=0,
             max=MAX_WINDOW,
             optional=True,
-            tooltip=f"Frames diffused at a time, 1 to {MAX_WINDOW}. SVD knows 14, SVD-XT 25. Fewer take less "
-            "memory; when that runs out, it is halved by itself.",
+            tooltip=f"Frames diffused at a time, 1 to {MAX_WINDOW}. 0: as many as the model was trained on, "
+            "14 with SVD, 25 with SVD-XT. Fewer take less memory; when that runs out, they are halved.",
             **ADVANCED,
         ),
         io.Int.Input(
@@ -106,7 +114,8 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             default=_DEFAULT.windows,
             optional=True,
             tooltip="How windows meet. together: all of them go through each step and are averaged where "
-            "they overlap. in_turn: one after the other, each carrying on the frames that are finished.",
+            "they overlap; if memory is short of room for all their features, in_turn runs instead. in_turn: "
+            "one after the other, each carrying on the frames that are finished.",
             **ADVANCED,
         ),
         io.Int.Input(
@@ -142,19 +151,46 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
         ),
         io.Float.Input(
             "noise_augmentation",
-            default=0.02,
-            min=0.0,
+            default=_AS_TRAINED,
+            min=_AS_TRAINED,
             max=1.0,
             step=0.01,
             optional=True,
             tooltip="Noise on the warped view that the model is shown, 0 to 1: more frees it from what it "
-            "sees. SVD and SpatialDreamer know 0.02, StereoCrafter's UNet 0.",
+            "sees. -1: as it was trained, 0.02 with SVD, 0 with StereoCrafter's UNet.",
+            **ADVANCED,
+        ),
+        io.Float.Input(
+            "fps",
+            default=_AS_TRAINED,
+            min=_AS_TRAINED,
+            max=MAX_FPS,
+            step=0.01,
+            optional=True,
+            tooltip=f"Frames per second that the model is told, 1 to {MAX_FPS:g}: link fps of Get Video "
+            "Components. -1: as it was trained, 7 with SVD, which knows up to 30.",
+            **ADVANCED,
+        ),
+        io.Int.Input(
+            "motion_bucket",
+            default=_AS_TRAINED,
+            min=_AS_TRAINED,
+            max=MAX_MOTION,
+            optional=True,
+            tooltip=f"How much motion the model is told to expect, 0 (none) to {MAX_MOTION}. -1: as it was "
+            "trained, 127 with SVD.",
             **ADVANCED,
         ),
     ]
 
 
-def check_sampler_values(*, window: int | None, overlap: int | None, **values: float | None) -> None:
+def make_sampler_config(**options: Any) -> SamplerConfig:
+    """Make the library's options of the widgets' values."""
+    as_trained = {name: None for name in _TRAINED if options.get(name) == _AS_TRAINED}
+    return SamplerConfig(**(options | as_trained))
+
+
+def check_sampler_values(*, window: int | None, overlap: int | None, **values: float | str | None) -> None:
     """Check widgets by the rules of `SamplerConfig`, as `validate_inputs` does before anything runs.
 
     Args:
@@ -166,7 +202,7 @@ def check_sampler_values(*, window: int | None, overlap: int | None, **values: f
         InputError: For the first value that is out of range, NaN, or at odds with another one.
     """
     known = {name: value for name, value in values.items() if value is not None}
-    SamplerConfig(
+    make_sampler_config(
         window=MAX_WINDOW if window is None else window, overlap=0 if overlap is None else overlap, **known
     ).check()
 

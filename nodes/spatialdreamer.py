@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 from torch import Tensor
@@ -9,17 +11,20 @@ from torch import Tensor
 from ..spatialdreamer_core.sampler_config import DEFAULT_MAX_SIDE, MAX_SIDE, MIN_SIDE, SamplerConfig
 from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .placed_model import PlacedModel, PlacedReference
-from .presentation import ADVANCED, found_by
+from .presentation import ADVANCED, found_by, show_text
 from .progress import frame_progress, step_progress
-from .sampler_inputs import check_sampler_values, sampler_inputs
+from .sampler_inputs import check_sampler_values, make_sampler_config, sampler_inputs
 from .sockets import ModelType, ReferenceType
 from .spatialdreamer_models import (
     OWN_UNET,
     PRECISIONS,
     SVD_FILE,
+    SVD_REFINER,
+    check_model_choices,
     checkpoint_choices,
     files_changed,
     load_model,
+    refiner_choices,
     unet_choices,
     weights_choices,
 )
@@ -67,6 +72,16 @@ class SpatialDreamerModelLoader(io.ComfyNode):
                     "gives NaN; fp32 takes twice the memory.",
                     **ADVANCED,
                 ),
+                io.Combo.Input(
+                    "refiner",
+                    options=refiner_choices(),
+                    default=SVD_REFINER,
+                    optional=True,
+                    tooltip="What an untrained RefinerNet starts from: SVD's weights, or, as in the paper, "
+                    "those of a Stable Diffusion 2.1: a safetensors file in models/checkpoints or "
+                    "models/diffusion_models, or a folder in models/diffusers. Trained weights have one.",
+                    **ADVANCED,
+                ),
             ],
             outputs=[
                 ModelType.Output(
@@ -76,18 +91,36 @@ class SpatialDreamerModelLoader(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls, weights: str | None = None, unet: str | None = None, refiner: str | None = None
+    ) -> bool:
+        """Refuse when it is queued what cannot run, see `check_model_choices`."""
+        check_model_choices(weights, unet, refiner)
+        return True
+
+    @classmethod
     def fingerprint_inputs(
-        cls, checkpoint: str, weights: str, unet: str = OWN_UNET, precision: str = "auto"
+        cls,
+        checkpoint: str,
+        weights: str,
+        unet: str = OWN_UNET,
+        precision: str = "auto",
+        refiner: str = SVD_REFINER,
     ) -> list[float]:
         """Tell when the files changed: training writes weights anew under the same name."""
-        return files_changed(checkpoint, weights, unet)
+        return files_changed(checkpoint, weights, unet, refiner)
 
     @classmethod
     def execute(
-        cls, checkpoint: str, weights: str, unet: str = OWN_UNET, precision: str = "auto"
+        cls,
+        checkpoint: str,
+        weights: str,
+        unet: str = OWN_UNET,
+        precision: str = "auto",
+        refiner: str = SVD_REFINER,
     ) -> io.NodeOutput:
         """Load the model."""
-        return io.NodeOutput(load_model(checkpoint, weights, unet, precision))
+        return io.NodeOutput(load_model(checkpoint, weights, unet, precision, refiner))
 
 
 class SpatialDreamerRefinerNetEncode(io.ComfyNode):
@@ -112,8 +145,9 @@ class SpatialDreamerRefinerNetEncode(io.ComfyNode):
                     min=MIN_SIDE,
                     max=MAX_SIDE,
                     step=64,
-                    tooltip="Longer side in pixels at which the clip is diffused, 64 to 4096; larger frames "
-                    "are scaled down. Known pixels of the result keep their full size. SVD knows 1024.",
+                    tooltip="Longest side in pixels at which the clip is diffused, 64 to 4096: larger frames "
+                    "are scaled down, smaller ones enlarged to what the model knows, 1024x576 with SVD. "
+                    "Known pixels of the result stay as they are.",
                 ),
             ],
             outputs=[
@@ -148,7 +182,8 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
             category="SpatialDreamer",
             **found_by("svd", "inpaint", "stable video diffusion", "stereocrafter"),
             description="Fills the holes of a warped view by video diffusion that looks at the left view, "
-            "steered by the stereo deviation strength. Known pixels stay what the warp made.",
+            "steered by the stereo deviation strength. Known pixels of `image` stay what the warp made; "
+            "`whole_view` is the diffused picture everywhere.",
             inputs=[
                 ModelType.Input("model", tooltip="SpatialDreamer Model Loader's."),
                 ReferenceType.Input("reference", tooltip="RefinerNet Encode's, of the same frames."),
@@ -161,8 +196,18 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
                 *sampler_inputs(),
             ],
             outputs=[
-                io.Image.Output("image", display_name="image", tooltip="The view without holes."),
+                io.Image.Output(
+                    "image",
+                    display_name="image",
+                    tooltip="The view without holes: warped where known, diffused in the holes.",
+                ),
+                io.Image.Output(
+                    "whole_view",
+                    display_name="whole_view",
+                    tooltip="The diffused view everywhere, holes or not, which follows `deviation` all over.",
+                ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -176,6 +221,9 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
         overlap: int | None = SamplerConfig.overlap,
         tile: int | None = None,
         noise_augmentation: float | None = None,
+        read_reference: str | bool | None = None,
+        fps: float | None = None,
+        motion_bucket: int | None = None,
     ) -> bool:
         """Refuse when it is queued what cannot run, see `check_sampler_values`."""
         check_sampler_values(
@@ -187,6 +235,9 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
             guidance_max=guidance_max,
             tile=tile,
             noise_augmentation=noise_augmentation,
+            read_reference=read_reference,
+            fps=fps,
+            motion_bucket=motion_bucket,
         )
         return True
 
@@ -195,15 +246,15 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
         cls, model: PlacedModel, reference: PlacedReference, warped: Tensor, hole: Tensor, **options: object
     ) -> io.NodeOutput:
         """Fill the holes."""
-        from ..spatialdreamer_core.spatialdreamer import sample
+        from ..spatialdreamer_core.spatialdreamer import sample_views
 
         frames = image_to_frames("warped", warped)
-        config = SamplerConfig(**options)
+        config = make_sampler_config(**options)
         if model.choices == reference.model.choices:  # ComfyUI may have dropped the loader's output since
             model = reference.model
         encoded = reference.reference
         model.begin()
-        filled = sample(
+        views = sample_views(
             model.network,
             encoded,
             frames,
@@ -212,5 +263,6 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
             on_step=step_progress(),
             on_frame=frame_progress(len(frames)),
             on_wait=throw_exception_if_processing_interrupted,
+            on_notice=partial(show_text, cls.hidden.unique_id),
         )
-        return io.NodeOutput(frames_to_image(filled))
+        return io.NodeOutput(frames_to_image(views.filled), frames_to_image(views.whole))

@@ -20,6 +20,10 @@ MAX_WINDOW = 128  # frames
 MIN_TILE = 256  # px
 MAX_TILE = 4096
 WINDOW_ORDERS = ("together", "in_turn")
+READING = ("auto", "on", "off")
+MIN_FPS = 1.0  # frames/s
+MAX_FPS = 240.0
+MAX_MOTION = 255
 FAST_STEPS = 8
 MIN_SIDE = 64  # px, the longer side at which a clip is diffused
 MAX_SIDE = 4096
@@ -35,16 +39,18 @@ class SamplerConfig:
     deviation: float = 1.0  # stereo deviation strength, times the rendered view's own; 0 to 3
     guidance_min: float = 1.0  # of a window's first frame; 1: no guidance, and no second pass
     guidance_max: float = 1.0  # of its last frame; linear between the two, as in SVD
-    strength: float = 1.0  # share of the steps done, 0.05 to 1; below 1 it starts from the noised warp
+    strength: float = 1.0  # noise that it starts from, 0.05 to 1, see `karras_sigmas`; 1: nothing but noise
     reinject: bool = False  # put known pixels into each clean estimate; two VAE passes a step
-    read_reference: bool = True  # off for a UNet that was trained without RefinerNet, as StereoCrafter's
+    read_reference: Literal["auto", "on", "off"] | bool = "auto"  # auto: as `SpatialDreamerConfig` says
     noise_augmentation: float | None = None  # sigma of the noise on the view, 0 to 1; None: as trained
-    window: int = 14  # frames diffused at a time
+    window: int = 0  # frames diffused at a time; 0: as many as the model was trained on
     overlap: int = 4  # frames shared with the window before
     windows: Literal["together", "in_turn"] = "together"  # how windows meet, see `svd.sampling`
     tile: int = 0  # px, side of the tiles that are diffused at a time; 0: whole pictures
     dilate: int = 0  # px that the holes are grown by in the result
     feather: int = 4  # px over which the sampled picture is blended into the known one; 0: hard edge
+    fps: float | None = None  # frames/s that the model is told, 1 to 240; None: as trained
+    motion_bucket: int | None = None  # how much motion it is told, 0 to 255; None: as trained
 
     def check(self) -> None:
         """Check every option.
@@ -61,11 +67,18 @@ class SamplerConfig:
         check_range("strength", self.strength, MIN_STRENGTH, 1)
         if self.noise_augmentation is not None:
             check_range("noise_augmentation", self.noise_augmentation, 0, 1)
-        check_range("window", self.window, 1, MAX_WINDOW, "frames")
+        if not isinstance(self.read_reference, bool):
+            check_choice("read_reference", self.read_reference, READING)
+        if self.fps is not None:
+            check_range("fps", self.fps, MIN_FPS, MAX_FPS, "frames/s")
+        if self.motion_bucket is not None:
+            check_range("motion_bucket", self.motion_bucket, 0, MAX_MOTION)
+        check_range("window", self.window, 0, MAX_WINDOW, "frames; 0: as many as the model knows")
         check_choice("windows", self.windows, WINDOW_ORDERS)
         check_range("dilate", self.dilate, 0, MAX_DILATION, "px")
         check_range("feather", self.feather, 0, MAX_FEATHER, "px")
-        if not 0 <= self.overlap < self.window:
+        check_range("overlap", self.overlap, 0, MAX_WINDOW - 1, "frames")
+        if self.window and self.overlap >= self.window:
             raise InputError(
                 f"overlap must be between 0 and window - 1 ({self.window - 1} frames), got {self.overlap}; "
                 "lower it or widen the window"
@@ -77,3 +90,11 @@ class SamplerConfig:
                 f"tile must be a multiple of 64 px, got {self.tile}; try {self.tile // 64 * 64}, or 0 for "
                 "whole pictures"
             )
+
+    def reads_reference(self, *, trained: bool) -> bool:
+        """Return whether the model looks at the left view.
+
+        Args:
+            trained: Whether it was trained to (`SpatialDreamerConfig.reads_reference`).
+        """
+        return trained if self.read_reference == "auto" else self.read_reference in (True, "on")

@@ -8,7 +8,7 @@ from .deviation import STEREO_LOSS_WEIGHT, added_time_ids, deviation_strength, s
 from .network import SpatialDreamer, Work
 from .reference import Reference, encode_reference
 from .refiner import build_bank, dead_parameters, make_refiner
-from .sampler import measure_deviation, sample
+from .sampler import SampledViews, measure_deviation, sample, sample_views
 from .til import TemporalInteraction
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "SVD_CLEAN_TIMESTEP",
     "FeatureBank",
     "Reference",
+    "SampledViews",
     "SamplerConfig",
     "SpatialDreamer",
     "SpatialDreamerConfig",
@@ -31,6 +32,7 @@ __all__ = [
     "make_refiner",
     "measure_deviation",
     "sample",
+    "sample_views",
     "save_spatialdreamer",
     "stereo_aware_loss",
 ]

@@ -71,7 +71,9 @@ def save_spatialdreamer(network: SpatialDreamer, path: Path | str) -> None:
             save_file(state, partial / f"{part}.safetensors")
 
 
-def load_spatialdreamer(svd: SVDModel, path: Path | str | None = None) -> SpatialDreamer:
+def load_spatialdreamer(
+    svd: SVDModel, path: Path | str | None = None, *, refiner: Path | str | None = None
+) -> SpatialDreamer:
     """Load trained weights onto SVD; without any, make an untrained network from SVD.
 
     Only weights of stage 1 of training come without TIL. All networks are in evaluation mode, without
@@ -80,12 +82,20 @@ def load_spatialdreamer(svd: SVDModel, path: Path | str | None = None) -> Spatia
     Args:
         svd: The base model. Weights come in its UNet's device and precision; its UNet is used up.
         path: A folder or file from `save_spatialdreamer`, or None.
+        refiner: Weights of Stable Diffusion 2.1 from which RefinerNet is made, see `make_refiner`; None: from
+            SVD's own. Trained weights have a RefinerNet already.
 
     Raises:
-        InputError: If a file is missing, broken or of another model.
+        InputError: If a file is missing, broken or of another model, or `refiner` comes with trained weights.
     """
+    source = None if refiner is None else Path(refiner)
     if path is None:
-        return SpatialDreamer.from_svd(svd)
+        return SpatialDreamer.from_svd(svd, refiner_source=source)
+    if source is not None:
+        raise InputError(
+            f"`refiner` must be left out where trained weights bring a RefinerNet of their own, got {source} "
+            f"beside {path}; choose one of the two"
+        )
     path = Path(path)
     config = _read_config(path)
     _check_parts(path)
@@ -101,20 +111,20 @@ def load_spatialdreamer(svd: SVDModel, path: Path | str | None = None) -> Spatia
             )
     unet = _fitting_unet(svd.unet, state)
     load_strictly(unet, state, name="SpatialDreamer's UNet", source=str(path))
-    refiner = build_refiner(unet.config)
-    load_strictly(refiner, refiner_state, name="RefinerNet", source=str(path))
-    install_writers(refiner)
+    trained = build_refiner(unet.config)
+    load_strictly(trained, refiner_state, name="RefinerNet", source=str(path))
+    install_writers(trained)
     til = None
     if til_state:
         with torch.device("meta"):
-            til = TemporalInteraction(refiner, config)
+            til = TemporalInteraction(trained, config)
         load_strictly(til, til_state, name="TIL", source=str(path))
     elif config.stage == "stage2":
         raise InputError(
             f"SpatialDreamer's weights of stage 2 must hold TIL, but {path} has none; copy the whole folder, "
             "or download the file again"
         )
-    return assemble(svd, unet, refiner, til, config)
+    return assemble(svd, unet, trained, til, config)
 
 
 def _fitting_unet(unet: Any, state: dict[str, Tensor]) -> Any:

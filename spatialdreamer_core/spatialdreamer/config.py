@@ -28,6 +28,7 @@ class SpatialDreamerConfig:
     noise_augmentation: float = 0.02  # sigma of the noise on conditioning frames, 0 to 1; SVD's
     fps: int = 7  # frames/s that SVD is told, 1 to 60, passed on as fps - 1
     motion_bucket: int = 127  # how much motion SVD is told, 0 (none) to 255
+    reads_reference: bool = True  # off for a UNet that was trained without RefinerNet, as StereoCrafter's
 
     def check(self) -> None:
         """Check every setting.

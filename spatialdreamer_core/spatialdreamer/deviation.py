@@ -50,6 +50,7 @@ def added_time_ids(
     deviation: float | Tensor,  # a number, or [B]: one a clip
     *,
     time_ids: int = 4,
+    fps: float | None = None,
 ) -> Tensor:  # [B, time_ids] float32; B is 1 for a number
     """Return what SVD's UNet takes as `added_time_ids`: fps - 1, motion, noise augmentation, deviation.
 
@@ -57,6 +58,7 @@ def added_time_ids(
         config: Its `fps`, `motion_bucket`, `noise_augmentation` and `deviation_scale` are used.
         deviation: Stereo deviation strength, 0 or more.
         time_ids: How many the UNet takes; one that takes 3, as StereoCrafter's, knows no deviation.
+        fps: Frames/s instead of the config's, whole or not.
 
     Raises:
         InputError: If the UNet takes neither 3 nor 4, or a deviation is negative or not finite.
@@ -72,7 +74,8 @@ def added_time_ids(
             f"stereo deviation strength must be 0 or more, got {strength.tolist()}; "
             "check the latents it was measured from"
         )
-    fixed = strength.new_tensor([config.fps - 1, config.motion_bucket, config.noise_augmentation])
+    rate = config.fps if fps is None else fps
+    fixed = strength.new_tensor([rate - 1, config.motion_bucket, config.noise_augmentation])
     ids = torch.cat([fixed.expand(len(strength), 3), strength[:, None] * config.deviation_scale], dim=1)
     return ids[:, :time_ids]
 

@@ -67,7 +67,9 @@ class SpatialDreamer:
         """Make an untrained SpatialDreamer from SVD.
 
         Its UNet with an empty bank equals SVD's. A UNet of 9 channels and 3 time ids, as StereoCrafter's,
-        stays as it is and knows no stereo deviation strength. All is in evaluation mode, without gradients.
+        stays as it is and knows no stereo deviation strength. Such a one, and any other that took the place
+        of the checkpoint's, came without RefinerNet and reads the reference only when asked to. All is in
+        evaluation mode, without gradients.
 
         Args:
             svd: The base model; its UNet's weights are shared, or the UNet itself if it is wide enough.
@@ -81,8 +83,11 @@ class SpatialDreamer:
         refiner = make_refiner(svd.unet, weights=refiner_source)
         timestep = SVD_CLEAN_TIMESTEP if refiner_source is None else SD_CLEAN_TIMESTEP
         config = SpatialDreamerConfig(refiner_timestep=timestep)
-        if svd.unet.config.in_channels >= IN_CHANNELS:  # trained to fill holes already, on clean pictures
+        trained = svd.unet.config.in_channels >= IN_CHANNELS  # to fill holes, on clean pictures alone
+        if trained:
             config = dataclasses.replace(config, noise_augmentation=0.0)
+        if trained or svd.replaced:
+            config = dataclasses.replace(config, reads_reference=False)
         til = TemporalInteraction.from_refiner(refiner, config) if with_til else None
         unet = svd.unet
         if unet.config.in_channels < IN_CHANNELS:

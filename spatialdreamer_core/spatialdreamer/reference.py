@@ -1,14 +1,14 @@
 """The left view as RefinerNet sees it: latents for the whole clip, features window by window.
 
-Features of one frame of 1024x576 take 50 MB in 16 bits, so they are made when a window is sampled. What fits
-into a budget stays in main memory for the next step and the next run; the rest is made again each time it is
-needed.
+Features of one frame of 1024x576 take 50 MB in 16 bits, so they are made when a window is sampled. Those of a
+whole run stay in main memory for its next step where there is room for them, and 4 GB of them for the next
+run; the rest is made again each time it is needed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import torch
@@ -17,15 +17,15 @@ from torch import Tensor
 from ..checks import check_finite, check_video
 from ..memory import free_memory
 from ..sampler_config import DEFAULT_MAX_SIDE
-from ..svd import SCALING, embed_images, encode_frames
+from ..svd import FACTOR, SCALING, bank_memory, embed_images, encode_frames, trained_area
 from ..svd.canvas import Canvas
 from ..svd.regions import Region
 from .network import SpatialDreamer
 from .refiner import build_bank
 
 _CHUNK = 8  # frames on their way to the VAE
-_KEPT_BYTES = 4 << 30  # of main memory; 80 frames of 1024x576 in 16 bits
-_FREE_SHARE = 0.5  # of free main memory that a window's features may take
+_KEPT_BYTES = 4 << 30  # of main memory, between runs; 80 frames of 1024x576 in 16 bits
+_FREE_SHARE = 0.5  # of free main memory that features may take
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -38,7 +38,8 @@ class Reference:
         canvas: The size at which the clip is diffused.
         latents: The left view's latents, scaled.
         embeddings: The image embeddings of its frames.
-        kept_bytes: How much is kept, features and latents, as far as there is free memory.
+        kept_bytes: How much is kept, features and latents, as far as there is free memory; None: 4 GB, and
+            for a run what `make_room` found room for.
     """
 
     def __init__(
@@ -48,13 +49,14 @@ class Reference:
         latents: Tensor,  # [F, 4, h, w] on the CPU
         embeddings: Tensor,  # [F, 1, D] on the CPU
         *,
-        kept_bytes: int = _KEPT_BYTES,
+        kept_bytes: int | None = None,
     ) -> None:
         self.model = model
         self.canvas = canvas
         self.latents = latents
         self.embeddings = embeddings
         self._kept_bytes = kept_bytes
+        self._room = 0  # bytes that `make_room` found for the run that goes on
         self._kept: dict[Region, dict[str, Tensor]] = {}
 
     def __len__(self) -> int:
@@ -96,11 +98,48 @@ class Reference:
         self._keep(region, features)
         return features
 
+    def memory(self, regions: Iterable[Region]) -> int:
+        """Return how many bytes the features of regions take that are not kept yet."""
+        refiner, config = self.model.refiner, self.model.svd.unet.config
+        missing = [region.scaled(FACTOR) for region in regions if region not in self._kept]
+        return sum(
+            bank_memory(
+                config,
+                frames=len(region.frames),
+                height=len(region.rows),
+                width=len(region.columns),
+                dtype=refiner.dtype,
+            )
+            for region in missing
+        )
+
+    def make_room(self, regions: Iterable[Region]) -> bool:
+        """Keep the features of all regions until `end_run`, if main memory has room for them.
+
+        Returns:
+            Whether it has.
+        """
+        wanted = self.memory(regions)
+        fits = wanted <= free_memory(torch.device("cpu")) * _FREE_SHARE
+        self._room = self.nbytes + wanted if fits else 0
+        return fits
+
+    def end_run(self) -> None:
+        """Keep no more than between runs: the features that were made last go first."""
+        self._room = 0
+        while self._kept and self.nbytes > self._limit:
+            self._kept.popitem()
+
     @property
     def nbytes(self) -> int:
         """How much main memory is held."""
         kept = sum(feature.nbytes for features in self._kept.values() for feature in features.values())
         return self.latents.nbytes + self.embeddings.nbytes + kept
+
+    @property
+    def _limit(self) -> int:
+        """How many bytes may be kept now."""
+        return max(_KEPT_BYTES, self._room) if self._kept_bytes is None else self._kept_bytes
 
     def _keep(self, region: Region, features: dict[str, Tensor]) -> None:
         """Keep features if they fit; those of regions of another size belong to another plan and go."""
@@ -108,7 +147,7 @@ class Reference:
         self._kept = {kept: value for kept, value in self._kept.items() if _size(kept) == size}
         wanted = sum(feature.nbytes for feature in features.values())
         free = free_memory(torch.device("cpu"))
-        if self.nbytes + wanted <= self._kept_bytes and wanted <= free * _FREE_SHARE:
+        if self.nbytes + wanted <= self._limit and wanted <= free * _FREE_SHARE:
             self._kept[region] = {site: feature.cpu() for site, feature in features.items()}
 
 
@@ -125,7 +164,8 @@ def encode_reference(
     Args:
         model: The model.
         left: The source view.
-        max_side: Larger pictures are diffused at this longer side, px, 64 to 4096.
+        max_side: Larger pictures are diffused at this longer side, px, 64 to 4096; smaller ones are enlarged
+            to the area that the model was trained on, but not beyond this side.
         on_frame: Called with the number of frames done; may raise to interrupt.
 
     Raises:
@@ -133,7 +173,8 @@ def encode_reference(
     """
     check_video("left", left, channels=3)
     check_finite("left", left, "repair the frames")
-    canvas = Canvas.fit_to(left.shape[-2], left.shape[-1], max_side=max_side)
+    area = trained_area(model.svd.unet)
+    canvas = Canvas.fit_to(left.shape[-2], left.shape[-1], max_side=max_side, area=area)
     latents = torch.empty(len(left), 4, *canvas.latent_size)
     embeddings = []
     model.announce(model.svd.vae, model.svd.image_encoder, frames=len(left), latent_size=canvas.latent_size)

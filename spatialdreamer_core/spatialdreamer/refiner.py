@@ -19,11 +19,10 @@ from torch import Tensor, nn
 
 from ..checks import InputError, check_range, check_tensor, check_video
 from ..svd import SCALING
-from ..weights.files import read_header, read_tensors
 from .attention import install_writers, recorded_features, spatial_sites
 from .config import SpatialDreamerConfig
 from .til import TemporalInteraction
-from .weight_files import find_weights, load_strictly
+from .weight_files import load_stable_diffusion, load_strictly
 
 _TEMPORAL = (
     ".temporal_",
@@ -46,8 +45,8 @@ def make_refiner(unet: Any, *, weights: Path | None = None) -> Any:
 
     Args:
         unet: SVD's UNet in diffusers' class, with 8 input channels or more (4 noisy + 4 conditioning first).
-        weights: UNet of Stable Diffusion 2.1 in diffusers' keys: a safetensors file, or a folder that holds
-            one, itself or under `unet`.
+        weights: Stable Diffusion 2.1: a whole checkpoint as published, or its UNet in diffusers' keys, a
+            safetensors file or a folder that holds one, itself or under `unet`.
 
     Returns:
         A `UNet2DConditionModel` whose self-attentions write features.
@@ -58,15 +57,9 @@ def make_refiner(unet: Any, *, weights: Path | None = None) -> Any:
     refiner = build_refiner(unet.config)
     reference = unet.conv_in.weight
     if weights is None:
-        state = _spatial_state(unet)
-        source = "SVD's UNet"
+        load_strictly(refiner, _spatial_state(unet), name="RefinerNet", source="SVD's UNet")
     else:
-        file = find_weights(weights)
-        header = read_header(file)
-        header.check_floats(set(header.shapes))
-        state = read_tensors(header, like=reference)
-        source = str(file)
-    load_strictly(refiner, state, name="RefinerNet", source=source)
+        refiner = load_stable_diffusion(refiner, weights, like=reference)
     install_writers(refiner)
     return refiner.eval()
 

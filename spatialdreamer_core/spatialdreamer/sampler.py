@@ -3,7 +3,8 @@
 The model sees, per frame, 4 noisy latents, 4 latents of the rendered view (unscaled, as SVD's conditioning
 is) and the hole mask, each hole's latent whole; the noise level's time; the time ids with the deviation
 strength (Eq. 4 of SpatialDreamer); and RefinerNet's features of the left view in each spatial attention
-(section 3.3). Known pixels of the result are the rendered view's own, at its own size.
+(section 3.3). Known pixels of the result are the rendered view's own, at its own size; beside it there is the
+diffused picture everywhere.
 """
 
 from __future__ import annotations
@@ -12,32 +13,33 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..checks import InputError, check_finite, check_video
-from ..fill import composite
 from ..sampler_config import SamplerConfig
-from ..svd import FACTOR, SCALING, decode_latents, encode_frames, pool_mask, time_id_count
+from ..svd import (
+    FACTOR,
+    SCALING,
+    decode_latents,
+    encode_frames,
+    time_id_count,
+    trained_frames,
+)
 from ..svd.noise import frame_noise
 from ..svd.regions import Region
 from ..svd.sampling import Denoise, OnStep, Plan, diffuse_in_turn, diffuse_together
 from ..svd.schedule import clean_estimate, karras_sigmas, noise_time, scale_input
-from .config import SpatialDreamerConfig
 from .deviation import added_time_ids, deviation_strength
 from .network import SpatialDreamer
 from .reference import Reference
+from .views import LATENT_NOISE, SampledViews, decode_into, encode_view
 
 _LOGGER = logging.getLogger(__name__)
 
-_CHUNK = 8  # frames on their way to and from the VAE
-_DECODED_BLOCK = 96  # frames that are held decoded, beside those of context, which the VAE's decoder mixes in
-_DECODED_CONTEXT = 6
-_LATENT_NOISE, _PICTURE_NOISE, _MASK_NOISE = 0, 1, 2  # independent streams of one seed
 
-
-@torch.inference_mode()
 def sample(
     model: SpatialDreamer,
     reference: Reference,
@@ -48,6 +50,7 @@ def sample(
     on_step: OnStep | None = None,
     on_frame: Callable[[int], None] | None = None,
     on_wait: Callable[[], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
 ) -> Tensor:  # [F, 3, H, W] in [0, 1]
     """Fill the holes of a rendered view by diffusion.
 
@@ -63,6 +66,7 @@ def sample(
             may raise to interrupt.
         on_frame: Called with the frames done before and after the steps, as they pass the VAE; may raise.
         on_wait: Called now and then within a step, while RefinerNet or the VAE works; may raise.
+        on_notice: Called with a sentence where the run differs from what was asked for; the log has it, too.
 
     Returns:
         The view without holes. Outside of them, and of dilation and feather, it equals `warped` bit for bit.
@@ -71,36 +75,97 @@ def sample(
         InputError: If shapes differ, values are not finite, an option is out of range, the device is too
             small or the model gives NaN.
     """
+    callbacks = _Callbacks(on_step, on_frame, on_wait, on_notice)
+    return _sample(model, reference, warped, hole, config, callbacks, keep_whole=False).filled
+
+
+def sample_views(
+    model: SpatialDreamer,
+    reference: Reference,
+    warped: Tensor,  # [F, 3, H, W] in [0, 1]
+    hole: Tensor,  # [F, 1, H, W], 1 = hole
+    config: SamplerConfig = SamplerConfig(),  # noqa: B008 (frozen)
+    *,
+    on_step: OnStep | None = None,
+    on_frame: Callable[[int], None] | None = None,
+    on_wait: Callable[[], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
+) -> SampledViews:
+    """Fill the holes of a rendered view by diffusion, and return the whole diffused view, too.
+
+    Arguments as of `sample`. Where nothing is to be filled nothing is diffused: both views are `warped`.
+    """
+    callbacks = _Callbacks(on_step, on_frame, on_wait, on_notice)
+    return _sample(model, reference, warped, hole, config, callbacks, keep_whole=True)
+
+
+class _Callbacks(NamedTuple):
+    """Those of `sample`."""
+
+    on_step: OnStep | None
+    on_frame: Callable[[int], None] | None
+    on_wait: Callable[[], None] | None
+    on_notice: Callable[[str], None] | None
+
+
+@torch.inference_mode()
+def _sample(
+    model: SpatialDreamer,
+    reference: Reference,
+    warped: Tensor,
+    hole: Tensor,
+    config: SamplerConfig,
+    callbacks: _Callbacks,
+    *,
+    keep_whole: bool,
+) -> SampledViews:
+    """Sample; without `keep_whole` the whole view is the filled one, and takes no memory."""
     # 1. Check what came, and be done where nothing is to be filled.
     config.check()
     _check_clip(model, reference, warped, hole)
     if not bool((hole > 0.5).any()):
-        return warped
+        return SampledViews(warped, warped)
 
     # 2. Encode the rendered view: once clean, to measure and to start from, once as the model is conditioned.
     canvas, settings = reference.canvas, model.config
     if config.noise_augmentation is not None:
         settings = replace(settings, noise_augmentation=config.noise_augmentation)
-    view, condition, mask = _encode_view(model, reference, warped, hole, settings, config.seed, on_frame)
+    if config.motion_bucket is not None:
+        settings = replace(settings, motion_bucket=config.motion_bucket)
+    view, condition, mask = encode_view(
+        model, reference, warped, hole, settings, config.seed, callbacks.on_frame
+    )
 
-    # 3. Stereo deviation strength (Eq. 4): that of the rendered view, times the slider.
-    measured = _measure(reference, view, mask)
-    deviation = measured * config.deviation
-    _LOGGER.info("stereo deviation strength: %.4f measured, %.4f asked for", measured, deviation)
-    time_ids = added_time_ids(settings, deviation, time_ids=time_id_count(model.svd.unet))
+    # 3. Stereo deviation strength (Eq. 4): that of the rendered view in each window, times the slider.
+    ids_of: dict[range, Tensor] = {}
+
+    def time_ids(frames: range) -> Tensor:
+        if frames not in ids_of:
+            measured = _measure(reference, view, mask, frames)
+            deviation = measured * config.deviation
+            _LOGGER.info(
+                "stereo deviation strength of frames %d to %d: %.4f measured, %.4f asked for",
+                *(frames.start, frames.stop - 1, measured, deviation),
+            )
+            count = time_id_count(model.svd.unet)
+            ids_of[frames] = added_time_ids(settings, deviation, time_ids=count, fps=config.fps)
+        return ids_of[frames]
 
     # 4. Diffuse, window by window: Euler steps on Karras' noise levels.
     height, width = canvas.latent_size
-    mask = mask + settings.noise_augmentation * frame_noise(
-        config.seed, range(len(mask)), height=height, width=width, channels=1, stream=_MASK_NOISE
-    )
+    plan = _make_plan(model, config)
+    reads = config.reads_reference(trained=settings.reads_reference)
+    order = config.windows
+    if reads and order == "together":
+        order = _fitting_order(reference, plan.regions(len(warped), height, width), callbacks.on_notice)
 
     loaded: Region | None = None
+    on_wait = callbacks.on_wait
     check = None if on_wait is None else lambda done: on_wait()
 
     def open_region(region: Region) -> Denoise:
         nonlocal loaded
-        if config.read_reference and region != loaded:
+        if reads and region != loaded:
             model.bank.clear()  # so that two windows' features are never held at once
             loaded = None
             model.bank.load(reference.features(region, on_frame=check))
@@ -108,17 +173,17 @@ def sample(
         reinject = (
             partial(_reinject, model, reference, region, warped, hole, check) if config.reinject else None
         )
-        return _denoiser(model, reference, region, condition, mask, time_ids, config, reinject)
+        ids = time_ids(region.frames)
+        return _denoiser(model, reference, region, condition, mask, ids, config, reinject)
 
     def noise_of(region: Region) -> Tensor:
-        noise = frame_noise(config.seed, region.frames, height=height, width=width, stream=_LATENT_NOISE)
+        noise = frame_noise(config.seed, region.frames, height=height, width=width, stream=LATENT_NOISE)
         return region.cut_frame(noise).to(model.device)
 
-    plan = Plan(config.window, config.overlap, config.tile // FACTOR)
     model.announce(
         model.svd.unet, frames=min(plan.window, len(warped)), latent_size=plan.sides(height, width)
     )
-    diffuse = diffuse_in_turn if config.windows == "in_turn" else diffuse_together
+    diffuse = diffuse_in_turn if order == "in_turn" else diffuse_together
     try:
         latents = diffuse(
             open_region,
@@ -127,13 +192,17 @@ def sample(
             shape=(len(warped), 4, height, width),
             plan=plan,
             start=view if config.strength < 1 else None,
-            on_step=on_step,
+            on_step=callbacks.on_step,
         )
     finally:
         model.bank.clear()
+        reference.end_run()
 
     # 5. Decode, and paste the holes alone into the rendered view, at its own size.
-    return _decode_into(model, reference, latents, warped, hole, config, on_frame)
+    filled = torch.empty_like(warped)
+    views = SampledViews(filled, torch.empty_like(warped) if keep_whole else filled)
+    decode_into(views, model, reference, latents, warped, hole, config, callbacks.on_frame)
+    return views
 
 
 @torch.inference_mode()
@@ -143,54 +212,48 @@ def measure_deviation(
     warped: Tensor,  # [F, 3, H, W] in [0, 1]
     hole: Tensor,  # [F, 1, H, W], 1 = hole
 ) -> float:
-    """Return the stereo deviation strength of a rendered view (Eq. 4), which `sample` scales."""
+    """Return the stereo deviation strength (Eq. 4) of a rendered view as one window; `sample` scales it."""
     _check_clip(model, reference, warped, hole)
-    view, _, mask = _encode_view(model, reference, warped, hole, model.config, 0, None)
-    return _measure(reference, view, mask)
+    view, _, mask = encode_view(model, reference, warped, hole, model.config, 0, None)
+    return _measure(reference, view, mask, range(len(warped)))
 
 
-def _measure(reference: Reference, view: Tensor, mask: Tensor) -> float:
-    """Measure the deviation strength where the picture is known, beside holes and padding."""
-    view, left, mask = map(reference.canvas.cut_padding, (view, reference.latents, mask))
+def _measure(reference: Reference, view: Tensor, mask: Tensor, frames: range) -> float:
+    """Measure the deviation strength of a window where the picture is known, beside holes and padding."""
+    window = slice(frames.start, frames.stop)
+    view, left, mask = (
+        reference.canvas.cut_padding(clip[window]) for clip in (view, reference.latents, mask)
+    )
     return float(deviation_strength(view, left, known=mask < 0.5))
 
 
-def _encode_view(
-    model: SpatialDreamer,
-    reference: Reference,
-    warped: Tensor,
-    hole: Tensor,
-    settings: SpatialDreamerConfig,
-    seed: int,
-    on_frame: Callable[[int], None] | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the view's latents, scaled, those of the conditioning, unscaled, and the pooled hole mask."""
-    canvas = reference.canvas
-    height, width = canvas.latent_size
-    model.announce(model.svd.vae, frames=len(warped), latent_size=canvas.latent_size)
-    view = torch.empty(len(warped), 4, height, width)
-    condition, mask = torch.empty_like(view), torch.empty(len(warped), 1, height, width)
-    for first in range(0, len(warped), _CHUNK):
-        chunk = slice(first, first + _CHUNK)
-        pictures, holes = canvas.fit(warped[chunk]), canvas.fit_mask(hole[chunk])
-        view[chunk] = SCALING * encode_frames(model.svd.vae, pictures)
-        mask[chunk] = pool_mask(holes)
-        if settings.blank_holes:
-            pictures = torch.where(holes > 0.5, 0.5, pictures)
-        augmentation = frame_noise(
-            seed,
-            range(first, first + len(pictures)),
-            height=height * FACTOR,
-            width=width * FACTOR,
-            channels=3,
-            stream=_PICTURE_NOISE,
+def _make_plan(model: SpatialDreamer, config: SamplerConfig) -> Plan:
+    """Plan how much is diffused at a time: by default as many frames as the model was trained on."""
+    window = config.window or trained_frames(model.svd.unet)
+    overlap = min(config.overlap, window - 1)
+    if overlap < config.overlap:
+        _LOGGER.warning(
+            "the model takes %d frames at a time: windows share %d of them, not %d",
+            *(window, overlap, config.overlap),
         )
-        # The augmentation is that of pictures in [-1, 1].
-        pictures = pictures + augmentation.to(pictures) * (settings.noise_augmentation / 2)
-        condition[chunk] = encode_frames(model.svd.vae, pictures)
-        if on_frame is not None:
-            on_frame(min(first + _CHUNK, len(warped)))
-    return view, condition, mask
+    return Plan(window, overlap, config.tile // FACTOR)
+
+
+def _fitting_order(
+    reference: Reference, regions: list[Region], on_notice: Callable[[str], None] | None
+) -> Literal["together", "in_turn"]:
+    """Choose in turn where memory has no room for the features of all regions, each of which a step needs."""
+    if len(regions) == 1 or reference.make_room(regions):
+        return "together"
+    notice = (
+        f"windows run in_turn, not together: RefinerNet's features of all {len(regions)} take about "
+        f"{reference.memory(regions) / 2**30:.1f} GB, and main memory has not twice as much free; lower "
+        "`max_side` or shorten the clip to run them together"
+    )
+    _LOGGER.warning(notice)
+    if on_notice is not None:
+        on_notice(notice)
+    return "in_turn"
 
 
 def _denoiser(
@@ -247,37 +310,6 @@ def _reinject(
     decoded = decode_latents(model.svd.vae, clean, on_frame=check)
     picture = torch.where(holes > 0.5, decoded.to(known), known)
     return (SCALING * encode_frames(model.svd.vae, picture, on_frame=check)).to(clean)
-
-
-def _decode_into(
-    model: SpatialDreamer,
-    reference: Reference,
-    latents: Tensor,
-    warped: Tensor,
-    hole: Tensor,
-    config: SamplerConfig,
-    on_frame: Callable[[int], None] | None,
-) -> Tensor:
-    """Decode latents and take them inside the holes of the rendered view."""
-    result = torch.empty_like(warped)
-    model.announce(model.svd.vae, frames=len(warped), latent_size=reference.canvas.latent_size)
-    for first in range(0, len(warped), _DECODED_BLOCK):
-        last = min(first + _DECODED_BLOCK, len(warped))
-        begin = max(0, first - _DECODED_CONTEXT)
-        report = None if on_frame is None else partial(_report, on_frame, begin, last)
-        block = decode_latents(model.svd.vae, latents[begin : last + _DECODED_CONTEXT], on_frame=report)
-        for start in range(first, last, _CHUNK):
-            chunk = slice(start, min(start + _CHUNK, last))
-            filled = reference.canvas.restore(block[chunk.start - begin : chunk.stop - begin]).to(warped)
-            result[chunk] = composite(
-                warped[chunk], filled, hole[chunk], dilate=config.dilate, feather=config.feather
-            )
-    return result
-
-
-def _report(on_frame: Callable[[int], None], begin: int, last: int, done: int) -> None:
-    """Report the frames decoded of a block, whose context comes before and after it."""
-    on_frame(min(begin + done, last))
 
 
 def _check_clip(model: SpatialDreamer, reference: Reference, warped: Tensor, hole: Tensor) -> None:

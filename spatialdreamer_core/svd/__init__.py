@@ -6,7 +6,7 @@ from .memory import bank_memory, estimate_decoding_memory, estimate_encoding_mem
 from .model import FACTOR, SCALING, SVDModel
 from .padding import crop_to, pad_to_multiple, pool_mask
 from .saving import save_sgm
-from .unet import build_unet, time_id_count, widen_unet
+from .unet import build_unet, time_id_count, trained_area, trained_frames, widen_unet
 from .vae import decode_latents, encode_frames
 
 __all__ = [
@@ -28,5 +28,7 @@ __all__ = [
     "pool_mask",
     "save_sgm",
     "time_id_count",
+    "trained_area",
+    "trained_frames",
     "widen_unet",
 ]

@@ -1,7 +1,8 @@
-"""The size at which a clip is diffused: scaled down to what a model knows, padded to multiples of 64."""
+"""The size at which a clip is diffused: scaled to what a model knows, padded to multiples of 64."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -23,19 +24,20 @@ class Canvas:
     fitted_width: int
 
     @classmethod
-    def fit_to(cls, height: int, width: int, *, max_side: int) -> Canvas:
+    def fit_to(cls, height: int, width: int, *, max_side: int, area: int = 0) -> Canvas:
         """Make the canvas of a clip.
 
         Args:
             height: Of the clip, px.
             width: Of the clip, px.
             max_side: Larger pictures are scaled down to this longer side, px, 64 to 4096.
+            area: Smaller pictures are enlarged to as many pixels, as far as `max_side` lets them; 0: never.
 
         Raises:
             InputError: If `max_side` is out of range.
         """
         check_range("max_side", max_side, MIN_SIDE, MAX_SIDE, "px")
-        scale = min(1.0, max_side / max(height, width))
+        scale = min(max(1.0, math.sqrt(area / (height * width))), max_side / max(height, width))
         return cls(height, width, max(1, round(height * scale)), max(1, round(width * scale)))
 
     @property

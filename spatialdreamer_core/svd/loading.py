@@ -21,7 +21,13 @@ from .folders import load_folder, load_unet_folder
 from .kinds import SVD, describe_kind
 from .model import SVDModel
 from .sgm_keys import IMAGE_ENCODER, UNET, VAE, image_encoder_table, unet_table, vae_table
-from .shapes import has_transformers_tower, infer_image_encoder_config, infer_unet_config, infer_vae_config
+from .shapes import (
+    has_transformers_tower,
+    infer_image_encoder_config,
+    infer_unet_config,
+    infer_vae_config,
+    published_frames,
+)
 
 _QUANT_CONV = "quant_conv."  # of the autoencoder, which files may lack; it is the identity then
 _PRECISIONS = {"cpu": torch.float32, "xla": torch.bfloat16, "hpu": torch.bfloat16}  # by kind of device
@@ -63,7 +69,8 @@ def load_svd(
     checkpoint = Path(checkpoint)
     load = load_folder if checkpoint.is_dir() else _load_file
     parts = {} if unet is None else {"unet": load_unet_folder(Path(unet), dtype, device)}
-    model = SVDModel(**parts, **load(checkpoint, dtype, device, with_unet=unet is None))
+    networks = parts | load(checkpoint, dtype, device, with_unet=unet is None)
+    model = SVDModel(**networks, replaced=unet is not None)
     given, taken = model.image_encoder.config.projection_dim, model.unet.config.cross_attention_dim
     if given != taken:
         raise InputError(
@@ -108,6 +115,8 @@ def _build_networks(header: Header, *, with_unet: bool) -> dict[str, tuple[Any, 
         tower_table = image_encoder_table(tower.state_dict(), transformers_layout=as_comfyui)
         networks = {"vae": (vae, vae_table(vae_names)), "image_encoder": (tower, tower_table)}
         if with_unet:
-            unet = build_svd_unet(infer_unet_config(shapes), header, file=file)
+            frames = published_frames(file.name, header.metadata)
+            unet_config = infer_unet_config(shapes) | {"num_frames": frames}
+            unet = build_svd_unet(unet_config, header, file=file)
             networks["unet"] = (unet, unet_table(unet.state_dict()))
     return networks

@@ -17,11 +17,15 @@ FACTOR = 8  # px of a latent, each side
 
 @dataclass
 class SVDModel:
-    """A loaded SVD: denoiser, autoencoder and image tower, each on its device and in its precision."""
+    """A loaded SVD: denoiser, autoencoder and image tower, each on its device and in its precision.
+
+    `replaced` says whether the denoiser is another one than the checkpoint's, trained for a task of its own.
+    """
 
     unet: UNetSpatioTemporalConditionModel
     vae: AutoencoderKLTemporalDecoder
     image_encoder: CLIPVisionModelWithProjection
+    replaced: bool = False
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:

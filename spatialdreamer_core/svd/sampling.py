@@ -63,6 +63,10 @@ class Plan:
         )
         return list(spans_in_turn(frames, self.window, self.overlap)), rows, columns
 
+    def regions(self, frames: int, height: int, width: int) -> list[Region]:
+        """List the regions of a clip."""
+        return [Region(*spans) for spans in product(*self.cut(frames, height, width))]
+
     def count(self, frames: int, height: int, width: int) -> int:
         """Count the regions of a clip."""
         return math.prod(map(len, self.cut(frames, height, width)))

@@ -17,6 +17,7 @@ from ..sampler_config import MAX_STEPS
 SIGMA_MIN = 0.002  # as published in SVD's scheduler
 SIGMA_MAX = 700.0
 _RHO = 7.0  # of Karras' spacing
+_COUNTED = 25  # steps of the run by whose levels a strength is named: SVD's own number
 
 
 def karras_sigmas(steps: int, *, strength: float = 1.0) -> Tensor:  # [n+1] float64, falling, the last is 0
@@ -24,8 +25,9 @@ def karras_sigmas(steps: int, *, strength: float = 1.0) -> Tensor:  # [n+1] floa
 
     Args:
         steps: Steps of a whole run, 1 to 200.
-        strength: Share of the run that is done, 0 to 1, but one step at least: below 1 the first levels are
-            left out, and the run starts from a noised picture instead of from noise.
+        strength: Where the run starts, 0 to 1: at 1 from noise, below from a picture under noise whose level
+            is the same for any number of steps: that at which a whole run of 25 has this share of its steps
+            left (.4: 3.9).
 
     Returns:
         max(1, round(steps · strength)) levels and 0.
@@ -35,10 +37,12 @@ def karras_sigmas(steps: int, *, strength: float = 1.0) -> Tensor:  # [n+1] floa
     """
     check_range("steps", steps, 1, MAX_STEPS)
     check_range("strength", strength, 0, 1)
-    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    start = min(1.0, (1 - strength) * _COUNTED / (_COUNTED - 1))
+    left = torch.arange(max(1, round(steps * strength)), dtype=torch.float64).flip(0)
+    ramp = 1 - left * ((1 - start) / left[0]) if len(left) > 1 else left + start
     low, high = SIGMA_MIN ** (1 / _RHO), SIGMA_MAX ** (1 / _RHO)
     sigmas = (high + ramp * (low - high)) ** _RHO
-    return torch.cat([sigmas[-max(1, round(steps * strength)) :], sigmas.new_zeros(1)])
+    return torch.cat([sigmas, sigmas.new_zeros(1)])
 
 
 def noise_time(sigma: float) -> float:

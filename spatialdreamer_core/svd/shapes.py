@@ -6,6 +6,7 @@ SVD: two residual blocks a level, one transformer block a site, heads of 64 chan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from transformers import CLIPVisionConfig
 from ..checks import InputError
 from .model import SCALING
 from .sgm_keys import IMAGE_ENCODER, UNET, VAE
-from .unet import HEAD_WIDTH, TIME_ID_WIDTH
+from .unet import HEAD_WIDTH, PLAIN_FRAMES, TIME_ID_WIDTH, XT_FRAMES
 
 Shapes = Mapping[str, tuple[int, ...]]  # by the tensors' names in the file
 
@@ -55,8 +56,19 @@ def infer_unet_config(shapes: Shapes) -> dict[str, Any]:
         ),
         "transformer_layers_per_block": 1,
         "num_attention_heads": tuple(width // HEAD_WIDTH for width in widths),
-        "num_frames": 25,  # as published for svd_xt; no layer depends on it
+        "num_frames": XT_FRAMES,  # no layer depends on it, see `published_frames`
     }
+
+
+def published_frames(name: str, metadata: Mapping[str, str]) -> int:
+    """Tell how many frames at a time a checkpoint was trained on, which no tensor shows: SVD-XT says so.
+
+    Args:
+        name: Of the file.
+        metadata: What the file says about itself.
+    """
+    said = " ".join([name, *(metadata.get(f"modelspec.{key}", "") for key in ("title", "architecture"))])
+    return XT_FRAMES if re.search(r"(?<![a-z])(svd)?xt(?![a-z])", said.lower()) else PLAIN_FRAMES
 
 
 def infer_vae_config(shapes: Shapes) -> dict[str, Any]:

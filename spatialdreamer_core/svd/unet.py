@@ -16,7 +16,10 @@ from diffusers.models.resnet import ResnetBlock2D, TemporalResnetBlock
 from torch import Tensor
 
 from ..checks import InputError
+from ..sampler_config import MAX_WINDOW
+from .model import FACTOR
 
+PLAIN_FRAMES, XT_FRAMES = 14, 25  # that SVD and SVD-XT were trained on
 HEAD_WIDTH = 64  # channels of an attention head
 TIME_ID_WIDTH = 256  # channels of the sinusoids that one time id becomes
 _RESIDUAL_EPSILON = 1e-5
@@ -40,6 +43,24 @@ def build_unet(**config: Any) -> UNetSpatioTemporalConditionModel:
 def time_id_count(unet: UNetSpatioTemporalConditionModel) -> int:
     """Return how many numbers `added_time_ids` has: fps, motion, augmentation and, in a wide UNet, a 4th."""
     return unet.config.projection_class_embeddings_input_dim // unet.config.addition_time_embed_dim
+
+
+def trained_frames(unet: UNetSpatioTemporalConditionModel) -> int:
+    """Return how many frames a UNet was trained on at a time: 14 of SVD, 25 of SVD-XT."""
+    frames = unet.config.num_frames
+    return min(frames, MAX_WINDOW) if isinstance(frames, int) and frames > 0 else PLAIN_FRAMES
+
+
+def trained_area(unet: UNetSpatioTemporalConditionModel) -> int:
+    """Return the area of the pictures that a UNet was trained on, in px; 0 where its config does not say.
+
+    SVD's says 96 latents, of a square that has as many pixels as the 1024x576 of its training.
+    """
+    size = unet.config.sample_size
+    sides = (size, size) if isinstance(size, int) else tuple(size or ())
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        return 0
+    return FACTOR**2 * sides[0] * sides[1]
 
 
 def check_unet(unet: UNetSpatioTemporalConditionModel, source: Path) -> None:

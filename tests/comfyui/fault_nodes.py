@@ -7,6 +7,7 @@ ComfyUI loads this file as a pack of its own; it finds ours among the loaded mod
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import sys
 import threading
@@ -116,9 +117,52 @@ class Environment:
         return {"ui": {"set": [value]}}
 
 
+class RecognisedAsModel:
+    """Tell whether ComfyUI's cache recognises what holds a model, and how large that says it is."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "tests", "look", (), True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("SPATIALDREAMER_MODEL",), "reference": ("SPATIALDREAMER_REFERENCE",)}}
+
+    def look(self, model, reference):
+        from comfy import model_patcher
+
+        def recognised(value):  # as newer ComfyUI has it
+            return isinstance(getattr(value, "patcher", None), model_patcher.ModelPatcher)
+
+        recognised = getattr(model_patcher, "is_model_patcher_output", recognised)
+        values = (model, reference)
+        sizes = [value.get_ram_usage() for value in values if not isinstance(value, (list, tuple))]
+        return {"ui": {"recognised": [bool(recognised(value)) for value in values], "bytes": sizes}}
+
+
+class ShortOfMemory:
+    """Let main memory have no room for RefinerNet's features, or have it again; the picture passes."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "tests", "set", ("IMAGE",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"image": ("IMAGE",), "short": ("BOOLEAN", {})}}
+
+    @classmethod
+    def IS_CHANGED(cls, **_):
+        return float("nan")
+
+    def set(self, image, short: bool):
+        core = stage_clock().__module__.removesuffix(".video.clock")
+        module = importlib.import_module(f"{core}.spatialdreamer.reference")
+        module._FREE_SHARE = 0.0 if short else 0.5
+        return (image,)
+
+
 NODE_CLASS_MAPPINGS = {
     "TestsFailAt": FailAt,
     "TestsOpenThings": OpenThings,
     "TestsNetworks": Networks,
     "TestsEnvironment": Environment,
+    "TestsRecognisedAsModel": RecognisedAsModel,
+    "TestsShortOfMemory": ShortOfMemory,
 }

@@ -14,6 +14,7 @@ FILE_CHOICES = [  # what lies in ComfyUI's folders
     ("SpatialDreamerModelLoader", "required", "checkpoint"),
     ("SpatialDreamerModelLoader", "required", "weights"),
     ("SpatialDreamerModelLoader", "optional", "unet"),
+    ("SpatialDreamerModelLoader", "optional", "refiner"),
 ]
 PROSE = {"tooltip", "description", "output_tooltips", "python_module"}  # free to change
 

@@ -141,7 +141,7 @@ def sampler_prompt(**inputs) -> dict:
     [
         ({"window": 4, "overlap": 4}, "overlap must be between 0 and window - 1"),
         ({"window": 4}, "overlap must be between 0 and window - 1"),
-        ({"window": 0, "overlap": 0}, "window must be between 1"),
+        ({"window": -1, "overlap": 0}, "window must be between 0"),
         ({"tile": 64}, "tile must be between 256"),
         ({"tile": 192}, "tile must be between 256"),
         ({"tile": 300}, "tile must be a multiple of 64"),
@@ -149,6 +149,11 @@ def sampler_prompt(**inputs) -> dict:
         ({"strength": NAN}, "strength must be between"),
         ({"guidance_max": NAN}, "guidance_max must be between"),
         ({"noise_augmentation": NAN}, "noise_augmentation must be between"),
+        ({"noise_augmentation": -0.5}, "noise_augmentation must be between 0 and 1"),
+        ({"fps": 0.5}, "fps must be between 1 and 240"),
+        ({"fps": NAN}, "fps must be between 1 and 240"),
+        ({"motion_bucket": -2}, "motion_bucket must be between 0 and 255"),
+        ({"read_reference": "sometimes"}, "read_reference must be one of auto, on, off"),
     ],
 )
 def test_a_sampler_that_cannot_run_is_refused_when_it_is_queued(comfy_server, inputs, said):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import os
 import shutil
 import time
@@ -51,11 +52,11 @@ def fill_prompt(*, frames: int = 1, mask: float = 1.0, model: dict | None = None
     }
 
 
-def fetch_pictures(server, outputs: dict) -> list[Image.Image]:
+def fetch_pictures(server, outputs: dict, node: str = "show") -> list[Image.Image]:
     from urllib.parse import urlencode
 
     return [
-        Image.open(io.BytesIO(server.read("/view?" + urlencode(file)))) for file in outputs["show"]["images"]
+        Image.open(io.BytesIO(server.read("/view?" + urlencode(file)))) for file in outputs[node]["images"]
     ]
 
 
@@ -119,6 +120,100 @@ def test_the_slider_alone_computes_nothing_of_the_reference_anew(comfy_server, s
     assert "sampler" not in cached
     assert before > 0
     assert comfy_server.log().count(REFINED) == before
+
+
+def test_the_whole_view_is_shown_beside_the_filled_one(comfy_server, svd_checkpoint):
+    prompt = fill_prompt(frames=2, mask=0.0, seed=7)
+    prompt["half"] = {"class_type": "SolidMask", "inputs": {"width": 32, "height": SIDE, "value": 1.0}}
+    prompt["joined"] = {
+        "class_type": "MaskComposite",
+        "inputs": {"destination": ["hole", 0], "source": ["half", 0], "x": 0, "y": 0, "operation": "add"},
+    }
+    prompt["sampler"]["inputs"] |= {"hole": ["joined", 0], "feather": 0}
+    prompt["whole"] = {"class_type": "PreviewImage", "inputs": {"images": ["sampler", 1]}}
+    outputs = comfy_server.run(prompt)
+    filled, whole = (fetch_pictures(comfy_server, outputs, node)[0] for node in ("show", "whole"))
+    left, right = (0, 0, 32, SIDE), (32, 0, SIDE, SIDE)
+    assert filled.crop(right).getcolors() == [(32 * SIDE, (0x33, 0x66, 0x99))]
+    assert len(whole.crop(right).getcolors(SIDE**2)) > 1
+    assert whole.crop(left).tobytes() == filled.crop(left).tobytes()
+
+
+def test_a_small_clip_is_diffused_at_the_size_that_the_model_knows(comfy_server, svd_checkpoint):
+    prompt = fill_prompt(steps=1, seed=8)
+    prompt["reference"]["inputs"]["max_side"] = 256
+    (picture,) = fetch_pictures(comfy_server, comfy_server.run(prompt))
+    assert picture.size == (SIDE, SIDE)
+    (plain,) = fetch_pictures(comfy_server, comfy_server.run(fill_prompt(steps=1, seed=8)))
+    assert picture.tobytes() != plain.tobytes()
+
+
+def test_what_workflows_of_before_have_on_their_widgets_runs_as_before(comfy_server, svd_checkpoint):
+    old = {"read_reference": True, "window": 14, "noise_augmentation": 0.02, "strength": 1.0}
+    new = {"read_reference": "on", "window": 14, "fps": 7.0, "motion_bucket": 127}
+    pictures = [
+        fetch_pictures(comfy_server, comfy_server.run(fill_prompt(**values))) for values in (old, new)
+    ]
+    assert pictures[0][0].tobytes() == pictures[1][0].tobytes()
+    off = fetch_pictures(comfy_server, comfy_server.run(fill_prompt(**old | {"read_reference": False})))
+    assert off[0].tobytes() != pictures[0][0].tobytes()
+
+
+def test_a_workflow_of_before_opens_with_its_values(comfy_server, tmp_path):
+    """New widgets come last, so that the values of a saved workflow, which have no names, stay in place."""
+    workflow = json.loads(WORKFLOW.read_text(encoding="utf-8"))
+    nodes = {node["type"]: node for node in workflow["nodes"]}
+    values = nodes[SAMPLER]["widgets_values"]
+    values[8], values[9], values[15:] = True, 14, [0.02]
+    del nodes[SAMPLER]["inputs"][-2:], nodes[SAMPLER]["outputs"][1:]
+    del nodes[MODEL]["widgets_values"][4:], nodes[MODEL]["inputs"][4:]
+    (tmp_path / "old.json").write_text(json.dumps(workflow), encoding="utf-8")
+    prompt = comfy_server.api_prompt(tmp_path / "old.json", "clip.mp4")
+    inputs = {node["class_type"]: node["inputs"] for node in prompt.values()}
+    expected = {"read_reference": True, "window": 14, "noise_augmentation": 0.02, "feather": 4, "overlap": 4}
+    assert expected.items() <= inputs[SAMPLER].items()
+    assert inputs[SAMPLER].get("fps", -1) == inputs[SAMPLER].get("motion_bucket", -1) == -1
+    assert inputs[MODEL]["precision"] == "auto"
+    assert inputs[MODEL].get("refiner", "from SVD") == "from SVD"
+
+
+def test_the_frame_rate_is_the_clips(comfy_server, svd_checkpoint, uploaded_clip):
+    prompt = fill_prompt(steps=1, seed=3)
+    prompt["video"] = {"class_type": "LoadVideo", "inputs": {"file": uploaded_clip}}
+    prompt["clip"] = {"class_type": "GetVideoComponents", "inputs": {"video": ["video", 0]}}
+    prompt["sampler"]["inputs"]["fps"] = ["clip", 2]
+    linked = fetch_pictures(comfy_server, comfy_server.run(prompt))
+    plain = fetch_pictures(comfy_server, comfy_server.run(fill_prompt(steps=1, seed=3)))
+    assert linked[0].tobytes() != plain[0].tobytes()
+
+
+def test_the_node_says_that_windows_run_in_turn_for_want_of_memory(comfy_server, svd_checkpoint):
+    texts = {}
+    for short in (True, False):
+        prompt = fill_prompt(frames=3, window=2, overlap=1, steps=1, seed=4 + short)
+        prompt["short"] = {
+            "class_type": "TestsShortOfMemory",
+            "inputs": {"image": ["image", 0], "short": short},
+        }
+        prompt["sampler"]["inputs"]["warped"] = ["short", 0]
+        _, told = comfy_server.run_and_watch(prompt)
+        texts[short] = [content for kind, content in told if kind == "text"]
+    assert texts[False] == []
+    (written,) = texts[True]
+    assert written["node"] == "sampler"
+    assert written["text"].startswith(
+        "windows run in_turn, not together: RefinerNet's features of all 2 take"
+    )
+    assert written["text"] in comfy_server.log()
+
+
+def test_the_cache_recognises_what_holds_a_model(comfy_server, svd_checkpoint):
+    prompt = fill_prompt()
+    links = {"model": ["model", 0], "reference": ["reference", 0]}
+    prompt["look"] = {"class_type": "TestsRecognisedAsModel", "inputs": links}
+    told = comfy_server.run(prompt)["look"]
+    assert told["recognised"] == [True, True]
+    assert told["bytes"][0] > told["bytes"][1] > 0
 
 
 def test_a_model_is_loaded_again_only_after_its_file_changed(comfy_server, svd_checkpoint):
@@ -209,30 +304,112 @@ def other_models(comfy_server, tiny_svd):
     core = importlib.import_module("spatialdreamer_core.spatialdreamer")
     models = comfy_server.base / "models"
     network = core.SpatialDreamer.from_svd(tiny_svd.make_model(), with_til=True)
+    network.svd.unet.add_embedding.linear_1.weight[:, 768:].normal_(std=0.05)  # as training would leave it
     core.save_spatialdreamer(network, models / "spatialdreamer" / "trained")
     core.save_spatialdreamer(network, models / "spatialdreamer" / "trained.safetensors")
-    tiny_svd.make_unet(in_channels=9).save_pretrained(models / "diffusers" / "crafter")
+    unet = tiny_svd.make_unet(in_channels=9)
+    for folder in ("crafter", "Crafter/unet_diffusers"):
+        unet.save_pretrained(models / "diffusers" / folder)
     yield
     shutil.rmtree(models / "spatialdreamer")
-    shutil.rmtree(models / "diffusers" / "crafter")
+    for folder in ("crafter", "Crafter"):
+        shutil.rmtree(models / "diffusers" / folder)
 
 
 def test_trained_weights_and_another_unet_are_offered_and_run(comfy_server, svd_checkpoint, other_models):
     weights = choices(comfy_server, "required", "weights")
     assert weights == ["none (untrained)", "trained", "trained.safetensors"]
-    assert choices(comfy_server, "optional", "unet") == ["from checkpoint", "diffusers/crafter"]
+    deep = "diffusers/Crafter/unet_diffusers"
+    assert choices(comfy_server, "optional", "unet") == ["from checkpoint", deep, "diffusers/crafter"]
     assert choices(comfy_server, "required", "checkpoint") == ["svd_xt.safetensors"]
     results = set()
     for model in (
         {"weights": "trained"},
         {"weights": "trained.safetensors", "precision": "bf16"},
-        {"unet": "diffusers/crafter"},
+        {"unet": deep},
     ):
         (picture,) = fetch_pictures(comfy_server, comfy_server.run(fill_prompt(model=model)))
         results.add(picture.tobytes())
     assert len(results) == 3
-    both = {"weights": "trained", "unet": "diffusers/crafter"}
-    assert "choose one of the two" in failure(comfy_server, fill_prompt(model=both), MODEL)
+    before = comfy_server.log().count(REFINED)
+    (picture,) = fetch_pictures(comfy_server, comfy_server.run(fill_prompt(model={"unet": deep}, seed=1)))
+    assert comfy_server.log().count(REFINED) == before, "a UNet without RefinerNet"
+    for both in ({"unet": deep}, {"refiner": "sd.safetensors"}):
+        with pytest.raises(RequestRefused, match="choose one of the two"):
+            comfy_server.queue(fill_prompt(model={"weights": "trained"} | both))
+    text = failure(comfy_server, fill_prompt(model={"weights": {"of": "a shared workflow"}}), MODEL)
+    assert "`weights` must be one of those that are there (trained, trained.safetensors)" in text
     text = failure(comfy_server, fill_prompt(model={"weights": "lost.safetensors"}), MODEL)
     assert "trained" in text
     assert str(comfy_server.base / "models" / "spatialdreamer") in text
+
+
+def test_the_slider_changes_the_whole_view_of_trained_weights(comfy_server, svd_checkpoint, other_models):
+    views = {}
+    for deviation in (0.5, 3.0):
+        prompt = fill_prompt(model={"weights": "trained"}, deviation=deviation, feather=0, steps=1)
+        prompt["left"] = {"class_type": "ImageInvert", "inputs": {"image": ["image", 0]}}
+        prompt["reference"]["inputs"]["left"] = ["left", 0]
+        half = {"class_type": "SolidMask", "inputs": {"width": SIDE, "height": SIDE // 2, "value": 1.0}}
+        empty = {"class_type": "SolidMask", "inputs": {"width": SIDE, "height": SIDE, "value": 0.0}}
+        join = {"destination": ["empty", 0], "source": ["half", 0], "x": 0, "y": 0, "operation": "add"}
+        prompt |= {"half": half, "empty": empty, "joined": {"class_type": "MaskComposite", "inputs": join}}
+        prompt["sampler"]["inputs"]["hole"] = ["joined", 0]
+        prompt["whole"] = {"class_type": "PreviewImage", "inputs": {"images": ["sampler", 1]}}
+        outputs = comfy_server.run(prompt)
+        for node in ("show", "whole"):
+            (picture,) = fetch_pictures(comfy_server, outputs, node)
+            views[node, deviation] = picture.crop((0, SIDE // 2, SIDE, SIDE)).tobytes()
+    assert views["show", 0.5] == views["show", 3.0], "known pixels"
+    assert views["whole", 0.5] != views["whole", 3.0]
+
+
+def test_noise_is_by_default_what_the_network_was_trained_with(comfy_server, svd_checkpoint, other_models):
+    widget = comfy_server.pack_info()[SAMPLER]["input"]["optional"]["noise_augmentation"]
+    assert widget[1]["default"] == -1
+    pictures = {}
+    for level, options in (
+        ("as trained", {"noise_augmentation": -1}),
+        ("none", {"noise_augmentation": 0}),
+        ("svd", {"noise_augmentation": 0.02}),
+    ):
+        prompt = fill_prompt(model={"unet": "diffusers/crafter"}, steps=1, **options)
+        (picture,) = fetch_pictures(comfy_server, comfy_server.run(prompt))
+        pictures[level] = picture.tobytes()
+    assert pictures["as trained"] == pictures["none"] != pictures["svd"]
+
+
+@pytest.fixture
+def stable_diffusions(comfy_server, tiny_svd):
+    """Put a Stable Diffusion 2.1 into ComfyUI's folders in each of the forms in which it is published."""
+    diffusers = pytest.importorskip("diffusers")
+    sgm_keys = importlib.import_module("spatialdreamer_core.svd.sgm_keys")
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    unet = diffusers.UNet2DConditionModel(
+        block_out_channels=tiny_svd.WIDTHS,
+        attention_head_dim=[width // 64 for width in tiny_svd.WIDTHS],
+        cross_attention_dim=tiny_svd.CONTEXT,
+        use_linear_projection=True,
+    )
+    models = comfy_server.base / "models"
+    state = unet.state_dict()
+    stored = sgm_keys.to_stored(sgm_keys.unet_table(state), state)
+    file = models / "checkpoints" / "v2-1_512.safetensors"
+    save_file({name: value.contiguous() for name, value in stored.items()}, file)
+    unet.save_pretrained(models / "diffusers" / "sd21" / "unet")
+    unet.save_pretrained(models / "diffusers" / "org" / "sd21_unet")
+    yield ["v2-1_512.safetensors", "diffusers/org/sd21_unet", "diffusers/sd21"]
+    file.unlink()
+    for folder in ("sd21", "org"):
+        shutil.rmtree(models / "diffusers" / folder)
+
+
+def test_refinernet_starts_from_stable_diffusion(comfy_server, svd_checkpoint, stable_diffusions):
+    assert choices(comfy_server, "optional", "refiner") == ["from SVD", *stable_diffusions]
+    results = [
+        fetch_pictures(comfy_server, comfy_server.run(fill_prompt(model={"refiner": refiner})))[0].tobytes()
+        for refiner in ("from SVD", *stable_diffusions[::2])
+    ]
+    assert results[0] != results[1] == results[2]
+    text = failure(comfy_server, fill_prompt(model={"refiner": "lost.safetensors"}), MODEL)
+    assert "`refiner` must be one of those that are there (v2-1_512.safetensors, " in text

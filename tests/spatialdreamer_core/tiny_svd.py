@@ -25,6 +25,7 @@ def make_unet(*, in_channels: int = 8, time_ids: int = 3, seed: int = 0) -> Any:
         projection_class_embeddings_input_dim=256 * time_ids,
         cross_attention_dim=CONTEXT,
         num_attention_heads=tuple(width // 64 for width in WIDTHS),
+        num_frames=14,
     ).eval()
 
 

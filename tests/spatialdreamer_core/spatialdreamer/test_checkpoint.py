@@ -68,6 +68,16 @@ def test_without_weights_the_network_is_untrained(make_svd):
     assert_same_weights(loaded, SpatialDreamer.from_svd(make_svd()))
 
 
+def test_without_weights_the_refiner_may_be_stable_diffusions(make_svd, saved, tmp_path):
+    source = SpatialDreamer.from_svd(make_svd(seed=5)).refiner
+    save_file(source.state_dict(), tmp_path / "sd.safetensors")
+    loaded = load_spatialdreamer(make_svd(), refiner=tmp_path / "sd.safetensors")
+    assert torch.equal(loaded.refiner.conv_in.weight, source.conv_in.weight)
+    assert loaded.config.refiner_timestep == 0
+    with pytest.raises(InputError, match="`refiner` must be left out where trained weights bring a Refiner"):
+        load_spatialdreamer(make_svd(), saved / "weights", refiner=tmp_path / "sd.safetensors")
+
+
 def test_weights_come_in_the_precision_of_svd(base, saved):
     base.unet.to(torch.bfloat16)
     loaded = load_spatialdreamer(base, saved / "weights")

@@ -8,6 +8,8 @@ from spatialdreamer_core.spatialdreamer.attention import spatial_sites
 from spatialdreamer_core.spatialdreamer.config import SVD_CLEAN_TIMESTEP
 from spatialdreamer_core.spatialdreamer.refiner import build_bank, dead_parameters, make_refiner
 from spatialdreamer_core.spatialdreamer.weight_files import find_weights
+from spatialdreamer_core.svd.sgm_keys import to_stored, unet_table
+from spatialdreamer_core.weights.stable_diffusion import is_stable_diffusion_2
 
 FRAMES = 3
 
@@ -158,6 +160,60 @@ def test_weights_of_stable_diffusion_load_as_they_are(unet, published, left):
     model(latents, 0, embeddings)
     bank = build_bank(refiner, latents, embeddings, timestep=0.0)
     torch.testing.assert_close(bank[site], seen[0], atol=1e-5, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(published, tmp_path_factory):
+    """Save the same UNet as a whole checkpoint is published."""
+    state = published[0].state_dict()
+    stored = to_stored(unet_table(state), state)
+    stored |= {"first_stage_model.decoder.conv_in.weight": torch.zeros(1), "alphas_cumprod": torch.zeros(3)}
+    stored["cond_stage_model.model.positional_embedding"] = torch.zeros(2)
+    file = tmp_path_factory.mktemp("sgm") / "v2-1_512-ema-pruned.safetensors"
+    save_file({name: value.contiguous() for name, value in stored.items()}, file)
+    return file
+
+
+def test_a_published_checkpoint_gives_the_same_refiner(tiny_svd, published, checkpoint):
+    unet = tiny_svd.make_unet().to(torch.bfloat16)
+    refiner = make_refiner(unet, weights=checkpoint)
+    for name, value in published[0].state_dict().items():
+        assert torch.equal(refiner.state_dict()[name], value.to(torch.bfloat16))
+    assert all(value.requires_grad for value in refiner.parameters())
+
+
+def test_a_checkpoint_of_another_model_is_named(unet, checkpoint, tmp_path):
+    state = load_file(checkpoint)
+    prefix = "model.diffusion_model."
+    sizes = {name: 768 for name in state if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))}
+    narrow = state | {name: torch.zeros(len(state[name]), width) for name, width in sizes.items()}
+    for other, said in (
+        (narrow, "Stable Diffusion 1.x"),
+        (state | {f"{prefix}input_blocks.0.0.weight": torch.zeros(64, 9, 3, 3)}, "for inpainting"),
+        ({"lora_unet_down.weight": torch.zeros(1)}, "a LoRA"),
+    ):
+        save_file(other, tmp_path / "other.safetensors")
+        with pytest.raises(InputError, match=f"must be Stable Diffusion 2.1's, got what looks like .*{said}"):
+            make_refiner(unet, weights=tmp_path / "other.safetensors")
+        assert not is_stable_diffusion_2(tmp_path / "other.safetensors")
+    del state[f"{prefix}out.2.bias"]
+    save_file(state, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match=r"1 missing \(such as model.diffusion_model.out.2.bias\)"):
+        make_refiner(unet, weights=tmp_path / "other.safetensors")
+
+
+def test_stable_diffusion_2_is_recognised(published, checkpoint, tiny_svd, tmp_path):
+    folder = published[1]
+    published[0].save_config(folder / "unet")
+    for path in (checkpoint, folder, folder / "unet", *folder.glob("unet/*.safetensors")):
+        assert is_stable_diffusion_2(path), path
+    tiny_svd.save_checkpoint(tmp_path / "svd.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(checkpoint.read_bytes()[:50])
+    (tmp_path / "config.json").write_text(
+        '{"_class_name": "UNet2DConditionModel", "cross_attention_dim": 768}'
+    )
+    for path in (tmp_path / "svd.safetensors", tmp_path / "broken.safetensors", tmp_path, tmp_path / "none"):
+        assert not is_stable_diffusion_2(path), path
 
 
 def test_the_refiner_has_the_precision_of_svd(tiny_svd, published):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 
@@ -21,8 +22,10 @@ from spatialdreamer_core.spatialdreamer import (
     encode_reference,
     measure_deviation,
     sample,
+    sample_views,
 )
-from spatialdreamer_core.svd import SCALING, encode_frames
+from spatialdreamer_core.spatialdreamer import reference as reference_module
+from spatialdreamer_core.svd import SCALING, bank_memory, encode_frames, pool_mask
 from spatialdreamer_core.svd.regions import Region
 
 FAST = SamplerConfig(steps=2, feather=0)
@@ -295,6 +298,213 @@ def test_noise_augmentation_is_told_and_added(network, reference, rendered):
     assert not torch.equal(results[2], results[3])
 
 
+def watch_unet(network):
+    """Note what the UNet gets: its input, its time ids, and the noise level that its time stands for."""
+    seen: list = []
+
+    def note(module, inputs):
+        seen.append((inputs[0], inputs[3], math.exp(4 * float(inputs[1]))))
+
+    return seen, network.svd.unet.register_forward_pre_hook(note)
+
+
+def test_the_hole_mask_gets_no_noise(network, reference, rendered):
+    warped, hole = rendered
+    seen, handle = watch_unet(network)
+    sample(network, reference, warped, hole, SamplerConfig(steps=1, noise_augmentation=0.5))
+    handle.remove()
+    mask = pool_mask(reference.canvas.fit_mask(hole))
+    assert torch.equal(seen[0][0][0, :, 8:], mask)
+
+
+@pytest.mark.parametrize("trained", [0.0, 0.02, 0.3])
+def test_by_default_the_augmentation_is_the_one_of_the_training(network, left, rendered, trained):
+    config = dataclasses.replace(network.config, noise_augmentation=trained)
+    network = dataclasses.replace(network, config=config)
+    reference, clips = encode_reference(network, left[:1]), [clip[:1] for clip in rendered]
+    seen, handle = watch_unet(network)
+    for level in (None, trained, 0.5):
+        sample(network, reference, *clips, SamplerConfig(steps=1, noise_augmentation=level))
+    handle.remove()
+    assert [float(ids[0, 2]) for _, ids, _ in seen] == pytest.approx([trained, trained, 0.5])
+    assert torch.equal(seen[0][0], seen[1][0])
+
+
+def test_fps_and_motion_are_told(network, left, rendered):
+    reference, clips = encode_reference(network, left[:1]), [clip[:1] for clip in rendered]
+    seen, handle = watch_unet(network)
+    for options in ({}, {"fps": 24.0}, {"fps": 29.97, "motion_bucket": 0}):
+        sample(network, reference, *clips, SamplerConfig(steps=1, **options))
+    handle.remove()
+    told = [ids[0, :2].tolist() for _, ids, _ in seen]
+    assert told == [pytest.approx(pair) for pair in ([6, 127], [23, 127], [28.97, 0])]
+
+
+def test_the_deviation_is_that_of_each_window(network):
+    left = picture(8)
+    shifts = [render(left, divergence=divergence) for divergence in (1.0, 9.0)]
+    warped, hole = (torch.cat([calm[:4], strong[4:]]) for calm, strong in zip(*shifts, strict=True))
+    reference = encode_reference(network, left)
+    expected = []
+    for part in (slice(0, 4), slice(4, 8)):
+        alone = encode_reference(network, left[part])
+        expected.append(1.5 * 1000 * measure_deviation(network, alone, warped[part], hole[part]))
+    assert expected[1] > 1.2 * expected[0]
+    for windows in ("together", "in_turn"):
+        seen, handle = watch_unet(network)
+        config = SamplerConfig(steps=1, window=4, overlap=0, deviation=1.5, windows=windows)
+        sample(network, reference, warped, hole, config)
+        handle.remove()
+        assert [float(ids[0, 3]) for _, ids, _ in seen] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("steps", [8, 25, 50])
+def test_a_strength_starts_at_one_noise_level(network, left, rendered, steps):
+    reference = encode_reference(network, left[:1])
+    seen, handle = watch_unet(network)
+    with pytest.raises(KeyboardInterrupt):
+        sample(
+            network,
+            reference,
+            *(clip[:1] for clip in rendered),
+            SamplerConfig(steps=steps, strength=0.4),
+            on_step=interrupt,
+        )
+    handle.remove()
+    assert seen[0][2] == pytest.approx(3.87, abs=0.01)
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_window_is_by_default_as_long_as_in_training(make_network, left, rendered, caplog):
+    network = make_network()
+    network.svd.unet.register_to_config(num_frames=3)
+    reference = encode_reference(network, left)
+    for overlap, windows in ((0, 2), (1, 2), (30, 3)):
+        seen, handle = watch_unet(network)
+        sample(network, reference, *rendered, SamplerConfig(steps=1, overlap=overlap))
+        handle.remove()
+        assert [len(noisy[0]) for noisy, _, _ in seen] == [3] * windows
+        assert ("windows share 2 of them, not 30" in caplog.text) == (overlap == 30)
+
+
+def test_the_whole_view_is_diffused_everywhere(network, reference, rendered):
+    warped, hole = rendered
+    views = sample_views(network, reference, warped, hole, FAST)
+    known = (hole < 0.5).expand_as(warped)
+    assert torch.equal(views.filled, sample(network, reference, warped, hole, FAST))
+    assert torch.equal(views.filled[known], warped[known])
+    assert torch.equal(views.filled[~known], views.whole[~known])
+    assert (views.whole - warped)[known].abs().median() > 0.01
+    assert 0 <= views.whole.min() <= views.whole.max() <= 1
+    stronger = sample_views(network, reference, warped, hole, dataclasses.replace(FAST, deviation=3.0))
+    assert torch.equal(stronger.filled[known], warped[known])
+    assert (stronger.whole[known] - views.whole[known]).abs().max() > 1e-3
+
+
+def test_without_holes_both_views_are_the_warp(network, reference, rendered):
+    warped, hole = rendered
+    assert all(view is warped for view in sample_views(network, reference, warped, 0 * hole, FAST))
+
+
+@pytest.fixture(scope="module")
+def native_network(make_network):
+    """A network whose config says that it was trained on pictures of 128x128."""
+    network = make_network()
+    network.svd.unet.register_to_config(sample_size=16)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("size", "max_side", "fitted"),
+    [
+        ((64, 64), 1024, (128, 128)),
+        ((45, 80), 1024, (96, 171)),
+        ((45, 80), 96, (54, 96)),
+        ((16, 128), 1024, (45, 362)),
+        ((1, 1), 1024, (128, 128)),
+        ((90, 200), 1024, (90, 200)),
+        ((300, 60), 1024, (300, 60)),
+        ((300, 60), 150, (150, 30)),
+    ],
+)
+def test_small_clips_are_diffused_at_the_models_size(native_network, size, max_side, fitted):
+    canvas = encode_reference(native_network, torch.rand(1, 3, *size), max_side=max_side).canvas
+    assert (canvas.fitted_height, canvas.fitted_width) == fitted
+    assert (canvas.height, canvas.width) == size
+
+
+def test_an_enlarged_clip_comes_back_at_its_size_with_its_known_pixels(native_network, left, rendered):
+    warped, hole = (clip[:2] for clip in rendered)
+    reference = encode_reference(native_network, left[:2])
+    assert reference.canvas.latent_size == (16, 24)  # of 117x140 px
+    views = sample_views(native_network, reference, warped, hole, FAST)
+    known = (hole < 0.5).expand_as(warped)
+    assert views.filled.shape == views.whole.shape == warped.shape
+    assert torch.equal(views.filled[known], warped[known])
+    assert not torch.equal(views.filled[~known], warped[~known])
+
+
+def test_windows_run_in_turn_where_their_features_do_not_fit(network, left, rendered, monkeypatch, caplog):
+    sizes = {"height": 64, "width": 64, "dtype": torch.float32}
+    needed = 2 * bank_memory(network.svd.unet.config, frames=3, **sizes)
+    config = SamplerConfig(steps=1, window=3, overlap=1)
+    results, calls = {}, {}
+    for name, free, options in (
+        ("room", 2 * needed, {}),
+        ("short", 2 * needed - 1, {}),
+        ("in_turn", 2 * needed, {"windows": "in_turn"}),
+        ("unread", 0, {"read_reference": "off"}),
+    ):
+        monkeypatch.setattr(reference_module, "free_memory", lambda device, free=free: free)
+        notices: list = []
+        frames: list = []
+        handle = count_calls(network.refiner.conv_in, frames)
+        results[name] = sample(
+            network,
+            encode_reference(network, left),
+            *rendered,
+            dataclasses.replace(config, **options),
+            on_notice=notices.append,
+        )
+        handle.remove()
+        calls[name] = len(frames)
+        assert len(notices) == (name == "short")
+    assert calls == {"room": 2, "short": 2, "in_turn": 2, "unread": 0}
+    assert torch.equal(results["short"], results["in_turn"])
+    assert not torch.equal(results["room"], results["in_turn"])
+    assert (
+        "windows run in_turn, not together: RefinerNet's features of all 2 take about 0.0 GB" in caplog.text
+    )
+
+
+def test_between_runs_no_more_features_are_kept_than_4_gb(network, left, rendered, monkeypatch):
+    reference = encode_reference(network, left)
+    config = SamplerConfig(steps=2, window=3, overlap=1)
+    monkeypatch.setattr(reference_module, "_KEPT_BYTES", reference.nbytes)
+    held: list = []
+    sample(network, reference, *rendered, config, on_step=lambda *_: held.append(reference.nbytes))
+    assert held[0] < held[-1]
+    assert reference.nbytes == reference_module._KEPT_BYTES
+
+
+@pytest.mark.parametrize(("channels", "replaced"), [(8, False), (8, True), (9, False)])
+def test_a_unet_without_refinernet_does_not_read_by_default(make_svd, channels, replaced):
+    svd = dataclasses.replace(make_svd(in_channels=channels, time_ids=3), replaced=replaced)
+    network = SpatialDreamer.from_svd(svd)
+    left = picture(1)
+    rendered = render(left, divergence=6.0)
+    calls: list = []
+    network.refiner.register_forward_hook(lambda *_: calls.append(choice))
+    choices = ("auto", "on", "off", True, False)
+    for choice in choices:
+        config = SamplerConfig(steps=1, read_reference=choice)
+        sample(network, encode_reference(network, left), *rendered, config)
+    assert calls == (["auto"] if channels == 8 and not replaced else []) + ["on", True]
+
+
 def test_waiting_is_reported_within_a_step(network, left, rendered):
     waits: list = []
     sample(
@@ -387,6 +597,15 @@ def test_views_that_do_not_belong_together(network, reference, rendered, change,
         ({"deviation": 9.0}, "deviation must be between 0 and 3, got 9"),
         ({"strength": 0.0}, "strength must be"),
         ({"windows": "blend"}, "windows must be one of together, in_turn"),
+        ({"window": -1}, "window must be between 0 and 128"),
+        ({"overlap": -1}, "overlap must be between 0 and 127"),
+        ({"overlap": 200}, "overlap must be between 0 and 127"),
+        ({"read_reference": "never"}, "read_reference must be one of auto, on, off, got 'never'"),
+        ({"read_reference": 1}, "read_reference must be of type str or bool, got 1"),
+        ({"fps": 0.0}, "fps must be between 1 and 240"),
+        ({"fps": math.nan}, "fps must be between 1 and 240"),
+        ({"motion_bucket": 256}, "motion_bucket must be between 0 and 255, got 256"),
+        ({"motion_bucket": 1.5}, "motion_bucket must be of type int or None, got 1.5"),
     ],
 )
 def test_options_out_of_range(network, reference, rendered, options, rule):

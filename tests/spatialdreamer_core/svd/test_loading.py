@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import struct
 
 import pytest
@@ -7,7 +8,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.svd import build_unet, choose_dtype, load_svd, save_sgm, time_id_count, widen_unet
+from spatialdreamer_core.svd import (
+    build_unet,
+    choose_dtype,
+    load_svd,
+    save_sgm,
+    time_id_count,
+    trained_area,
+    trained_frames,
+    widen_unet,
+)
+from spatialdreamer_core.svd.shapes import published_frames
 
 from ..tiny_svd import make_unet, save_checkpoint
 
@@ -85,6 +96,38 @@ def test_precision_follows_the_device():
     assert {kind: choose_dtype(kind) for kind in kinds} == kinds
 
 
+@pytest.mark.parametrize(
+    ("name", "metadata", "frames"),
+    [
+        ("svd.safetensors", {}, 14),
+        ("svd_xt.safetensors", {}, 25),
+        ("svd_xt_1_1.safetensors", {}, 25),
+        ("stable-video-diffusion-img2vid-XT-1-1.safetensors", {}, 25),
+        ("SVDXT_fp16.safetensors", {}, 25),
+        ("next.safetensors", {"format": "pt"}, 14),
+        ("model.safetensors", {"modelspec.title": "Stable Video Diffusion XT 1.1"}, 25),
+        ("model.safetensors", {"modelspec.architecture": "stable-video-diffusion-v1"}, 14),
+    ],
+)
+def test_a_file_says_how_many_frames_the_model_knows(name, metadata, frames):
+    assert published_frames(name, metadata) == frames
+
+
+def test_a_model_knows_the_frames_and_the_size_of_its_training(checkpoint, folder, loaded, tmp_path):
+    assert trained_frames(loaded.unet) == 14
+    shutil.copyfile(checkpoint[0], tmp_path / "svd_xt.safetensors")
+    wide = widen_unet(load_svd(tmp_path / "svd_xt.safetensors").unet)
+    assert trained_frames(wide) == 25
+    assert trained_area(wide) == 1024 * 576
+    assert trained_frames(load_svd(folder).unet) == 14
+    assert not loaded.replaced
+    wide.register_to_config(num_frames=0, sample_size=[72, 128])
+    assert (trained_frames(wide), trained_area(wide)) == (14, 1024 * 576)
+    for size in (None, 0, (64,)):
+        wide.register_to_config(num_frames=1000, sample_size=size)
+        assert (trained_frames(wide), trained_area(wide)) == (128, 0)
+
+
 def test_the_file_may_go_once_loaded(checkpoint, loaded, tmp_path):
     file = tmp_path / "copy.safetensors"
     file.write_bytes(checkpoint[0].read_bytes())
@@ -107,6 +150,7 @@ def test_a_wide_unet_replaces_the_checkpoints(checkpoint, folder, tmp_path):
     wide.save_pretrained(tmp_path / "unet")
     for source in (checkpoint[0], folder):
         model = load_svd(source, unet=tmp_path / "unet")
+        assert model.replaced
         assert (model.unet.config.in_channels, time_id_count(model.unet)) == (9, 4)
         torch.testing.assert_close(model.unet.state_dict(), wide.state_dict(), rtol=0, atol=0)
     assert widen_unet(model.unet) is model.unet

@@ -106,8 +106,8 @@ def test_windows_of_correlated_frames_join(diffuse, limit):
 @BOTH
 def test_a_run_may_begin_at_a_noised_clip(diffuse):
     start = MEAN + 0.1
-    result = run(diffuse, open_pointwise, Plan(window=5, overlap=2), steps=10, strength=0.1, start=start)
-    assert (result - start).abs().max() < 0.05  # the last level is 0.002
+    result = run(diffuse, open_pointwise, Plan(window=5, overlap=2), steps=10, strength=0.04, start=start)
+    assert (result - start).abs().max() < 0.05  # the level of this strength is 0.002, for any number of steps
 
 
 @BOTH

@@ -76,6 +76,25 @@ def test_strength_leaves_out_the_first_levels(steps, strength, count):
     assert torch.equal(part, whole[-len(part) :])
 
 
+@pytest.mark.parametrize("strength", [0.05, 0.2, 0.4, 0.55, 0.77, 1.0])
+def test_strength_names_one_noise_level_for_any_number_of_steps(strength):
+    starts = {steps: karras_sigmas(steps, strength=strength) for steps in (1, 3, 8, 25, 50, 200)}
+    assert len({round(float(levels[0]), 9) for levels in starts.values()}) == 1
+    for steps, levels in starts.items():
+        assert len(levels) == max(1, round(steps * strength)) + 1
+        assert bool((levels.diff() < 0).all())
+        if len(levels) > 2:
+            assert float(levels[-2]) == pytest.approx(0.002)
+
+
+def test_the_first_level_rises_with_strength_without_jumps():
+    firsts = torch.tensor([float(karras_sigmas(8, strength=i / 200)[0]) for i in range(10, 201)])
+    steps = firsts.log().diff()
+    assert bool((steps > 0).all())
+    assert float(steps.max()) < 0.2  # of the logarithm, for each half percent of strength
+    assert firsts[40 * 2 - 10] == pytest.approx(3.9, abs=0.05)
+
+
 @pytest.mark.parametrize(
     ("steps", "strength", "rule"),
     [(0, 1, "steps must be between 1 and 200, got 0"), (8, 1.5, "strength must be between 0 and 1, got 1.5")],
