@@ -3,7 +3,7 @@
 from .clock import StageClock
 from .color import ColorInfo, to_8_bit
 from .completeness import IncompleteInput
-from .config import BORDERS, CODECS, EYES, ConvertConfig
+from .config import BORDERS, CODECS, EYES, MAX_BORDER_WIDTH, MAX_SECONDS, ConvertConfig
 from .convert import check_conversion, convert
 from .naming import FORMAT_SUFFIXES, output_path_for
 from .output import OutputFile, check_output_path, partial_path_for
@@ -18,6 +18,8 @@ __all__ = [
     "CODECS",
     "EYES",
     "FORMAT_SUFFIXES",
+    "MAX_BORDER_WIDTH",
+    "MAX_SECONDS",
     "PHOTO_SUFFIXES",
     "VIDEO_CONTAINERS",
     "ColorInfo",

@@ -17,7 +17,7 @@ import torch
 
 from ..checks import InputError
 from ..depth import DepthModel
-from ..flow import open_flow
+from ..flow import FlowEstimator, FlowModel, open_flow
 from ..stereo import packed_size
 from .chain import packed_frames
 from .clock import StageClock
@@ -48,6 +48,7 @@ def convert(
     config: ConvertConfig | None = None,
     *,
     depth_model: DepthModel | None = None,
+    flow_model: FlowModel | None = None,
     on_progress: Progress | None = None,
     on_survey: Callable[[int, int | None], None] | None = None,
     preview_path: Path | str | None = None,
@@ -64,6 +65,7 @@ def convert(
             format.
         config: The settings.
         depth_model: A model from `load_model` to be used instead of what `config.depth` names.
+        flow_model: A model from `load_flow_model` to be used instead of what `config.flow` names.
         on_progress: Called after each frame with the frames done, their total if it is known, and now and
             then the packed frame, [H, W, 3] uint8, deeper or HDR video as on a standard screen; may raise
             to interrupt, and then no output stays.
@@ -101,7 +103,8 @@ def convert(
         output = OutputFile(output_path, suffixes=WRITABLE_PHOTO_SUFFIXES, inputs=inputs, overwrite=overwrite)
         with sheet, output:
             source = choose_depth(config, depth_model, device)
-            _convert_photo(input_path, output, config, device, source, on_progress, sheet, clock)
+            flow = open_flow(flow_model or config.flow, device=device)
+            _convert_photo(input_path, output, config, device, source, flow, on_progress, sheet, clock)
         if on_saved is not None:
             on_saved(output.path)
         return 1
@@ -129,7 +132,7 @@ def convert(
     )
     with sheet, writer:  # before models are loaded: what cannot be written is found at once
         source = choose_depth(config, depth_model, device)
-        flow = open_flow(config.flow, device=device)
+        flow = open_flow(flow_model or config.flow, device=device)
         with (
             open_depth(
                 source, input_path, config, photo=False, total=total, on_survey=on_survey, clock=clock
@@ -222,12 +225,12 @@ def _convert_photo(
     config: ConvertConfig,
     device: torch.device,
     source: DepthSource,
+    flow: FlowEstimator,
     on_progress: Progress,
     sheet: MiddleSheet,
     clock: StageClock,
 ) -> None:
     """Convert a single picture: a film of one frame, or in strips."""
-    flow = open_flow(config.flow, device=device)
     with open_depth(
         source, input_path, config, photo=True, total=1, on_survey=None, clock=clock
     ) as estimator:
