@@ -11,6 +11,7 @@ from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
 from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
 from .flow import SpatialDreamerOpticalFlow
 from .image import SpatialDreamerImageToStereo
+from .save import SpatialDreamerSaveStereoVideo
 from .spatialdreamer import (
     SpatialDreamerModelLoader,
     SpatialDreamerRefinerNetEncode,
@@ -41,4 +42,5 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerTILSVDSampler,
             SpatialDreamerComposite,
             SpatialDreamerSBSPacker,
+            SpatialDreamerSaveStereoVideo,
         ]

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import folder_paths
 import torch
-from comfy.cli_args import args
-from comfy_api.latest import Input, InputImpl, io, ui
+from comfy_api.latest import Input, InputImpl, io
 
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.memory import telling_of_memory
 from ..spatialdreamer_core.video import (
     BORDERS,
-    FORMAT_SUFFIXES,
     MAX_BORDER_WIDTH,
     MAX_SECONDS,
     ConvertConfig,
@@ -32,9 +28,10 @@ from .conversion import check_is_linked, encoding_inputs, flow_method_input, pre
 from .depth_file import depth_kind_input
 from .depth_models import depth_download_input, depth_stability_input, prepare_model
 from .flow_models import prepare_flow_model
-from .output_name import check_prefix, fill_in_dates
+from .output_name import check_prefix
 from .presentation import ADVANCED, found_by
 from .progress import survey_progress, video_progress
+from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of, shaping_inputs
 
 
@@ -99,10 +96,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     **ADVANCED,
                 ),
             ],
-            outputs=[
-                io.Video.Output("stereo", display_name="stereo", tooltip="The saved stereo video."),
-                io.String.Output("path", display_name="path", tooltip="The whole path of the saved file."),
-            ],
+            outputs=saved_outputs(),
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,
         )
@@ -131,17 +125,12 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         """Convert the video and save it."""
         config = settings_of(**widgets)
         config.check()
-        filename_prefix = fill_in_dates(filename_prefix, datetime.now())
-        check_prefix(filename_prefix)
+        video_file, given_depth_file = _file_of(video), _file_of(depth_video)
+        width, height = video.get_dimensions()
+        path, subfolder = name_file(filename_prefix, format=config.format, width=width, height=height)
         with _telling_of_memory():
             model = None if depth_video is not None else prepare_model(config.depth, download=download)
             flow = prepare_flow_model(config.flow, download=download)
-        video_file, given_depth_file = _file_of(video), _file_of(depth_video)
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory(), *video.get_dimensions()
-        )
-        while os.path.lexists(path := os.path.join(folder, _file_name(name, counter, config.format))):
-            counter += 1
         saved: list[Path] = []
         with video_file as source, given_depth_file as depth_file, _telling_of_memory():
             convert(
@@ -152,23 +141,10 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 flow_model=None if isinstance(flow, str) else flow,
                 on_progress=video_progress(),
                 on_survey=survey_progress(cls.hidden.unique_id),
-                metadata=cls._workflow(),
+                metadata=workflow_tags(cls),
                 on_saved=saved.append,
             )
-        result = ui.SavedResult(saved[0].name, subfolder, io.FolderType.output)
-        return io.NodeOutput(
-            InputImpl.VideoFromFile(str(saved[0])), str(saved[0]), ui=ui.PreviewVideo([result])
-        )
-
-    @classmethod
-    def _workflow(cls) -> dict[str, str] | None:
-        """Return the tags from which ComfyUI restores a workflow when the video is dropped onto it."""
-        if args.disable_metadata:
-            return None
-        tags = dict(cls.hidden.extra_pnginfo or {})
-        if cls.hidden.prompt is not None:
-            tags["prompt"] = cls.hidden.prompt
-        return {name: json.dumps(value) for name, value in tags.items()}
+        return saved_output(saved[0], subfolder)
 
 
 def _part_inputs() -> list[io.Float.Input]:
@@ -183,11 +159,6 @@ def _part_inputs() -> list[io.Float.Input]:
         )
         for name, tooltip in moments
     ]
-
-
-def _file_name(name: str, counter: int, format: str) -> str:
-    """Name an output: ComfyUI counts by the number before an underscore, players want the suffix last."""
-    return f"{name}_{counter:05}{FORMAT_SUFFIXES[format]}.mp4"
 
 
 @contextmanager

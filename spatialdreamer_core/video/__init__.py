@@ -1,5 +1,6 @@
 """Films and photos: a streaming reader, a writer whose files are whole or absent, the whole conversion."""
 
+from .clip_file import MAX_FRAME_RATE, MIN_FRAME_RATE, exact_rate, write_clip
 from .clock import StageClock
 from .color import ColorInfo, to_8_bit
 from .completeness import IncompleteInput
@@ -11,6 +12,7 @@ from .photo import read_photo, write_photo
 from .photo_kind import PHOTO_SUFFIXES, is_photo
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
+from .sound import Sound
 from .writer import VIDEO_CONTAINERS, VideoWriter
 
 __all__ = [
@@ -19,13 +21,16 @@ __all__ = [
     "EYES",
     "FORMAT_SUFFIXES",
     "MAX_BORDER_WIDTH",
+    "MAX_FRAME_RATE",
     "MAX_SECONDS",
+    "MIN_FRAME_RATE",
     "PHOTO_SUFFIXES",
     "VIDEO_CONTAINERS",
     "ColorInfo",
     "ConvertConfig",
     "IncompleteInput",
     "OutputFile",
+    "Sound",
     "StageClock",
     "VideoFrame",
     "VideoInfo",
@@ -33,6 +38,7 @@ __all__ = [
     "check_conversion",
     "check_output_path",
     "convert",
+    "exact_rate",
     "is_photo",
     "output_path_for",
     "partial_path_for",
@@ -40,5 +46,6 @@ __all__ = [
     "read_frames",
     "read_photo",
     "to_8_bit",
+    "write_clip",
     "write_photo",
 ]

@@ -18,7 +18,7 @@ import torch
 from ..checks import InputError
 from ..depth import DepthModel
 from ..flow import FlowEstimator, FlowModel, open_flow
-from ..stereo import packed_size
+from ..stereo import packed_size, pixel_aspect
 from .chain import packed_frames
 from .clock import StageClock
 from .color import to_8_bit
@@ -109,8 +109,7 @@ def convert(
             on_saved(output.path)
         return 1
     height, width = packed_size(info.height, info.width, format=config.format)
-    half_width, half_height = (config.format == name for name in ("half_sbs", "half_tb"))
-    aspect = info.sample_aspect_ratio * Fraction(2 if half_width else 1, 2 if half_height else 1)
+    aspect = info.sample_aspect_ratio * pixel_aspect(config.format)
     done = 0
     faults: list[IncompleteInput] = []
     writer = VideoWriter(

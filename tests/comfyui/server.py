@@ -38,6 +38,7 @@ NODE_IDS = (
     "SpatialDreamerRefineHoleMask",
     "SpatialDreamerRefinerNetEncode",
     "SpatialDreamerSBSPacker",
+    "SpatialDreamerSaveStereoVideo",
     "SpatialDreamerTILSVDSampler",
 )
 _PREVIEW, _JPEG = 1, 1  # how the server marks a picture on the websocket

@@ -7,7 +7,9 @@ import shutil
 import pytest
 import torch
 
-from .server import ExecutionFailed
+from .clips import write_clip
+from .server import ExecutionFailed, output_videos
+from .test_interrupt_and_errors import convert_prompt
 
 
 def flow_prompt(method: str) -> dict:
@@ -20,16 +22,19 @@ def flow_prompt(method: str) -> dict:
     }
 
 
-def test_raft_in_comfyuis_folder_runs(comfy_server):
+def test_raft_in_comfyuis_folder_runs(comfy_server, tmp_path):
     optical_flow = pytest.importorskip("torchvision").models.optical_flow
     folder = comfy_server.base / "models" / "optical_flow"
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(optical_flow.raft_small(weights=None).state_dict(), folder / "raft_small.pth")
+    file = comfy_server.upload(write_clip(tmp_path / "raft.mp4", frames=2, width=160, height=96))
     try:
         outputs = comfy_server.run(flow_prompt("raft_small"))
+        stereo = comfy_server.run(convert_prompt(file, flow="raft_small"))
     finally:
         shutil.rmtree(folder)  # other tests share the server
     assert len(outputs["4"]["images"]) == 3
+    assert len(output_videos(stereo)) == 1
 
 
 def test_missing_weights_are_answered_with_what_to_do(comfy_server):

@@ -1,15 +1,15 @@
 // @ts-check
 /**
- * Video to Stereo 3D shows live pictures while it runs and its video when it is done. ComfyUI's page keeps the last live
- * picture in place of the video, and a video in place of later live pictures; here each gives way to the other.
- * And its file's name takes dates and values of widgets, as those of ComfyUI's own nodes do.
+ * The nodes that save a video show it when it is done, and Video to Stereo 3D shows live pictures while it runs. ComfyUI's
+ * page keeps the last live picture in place of the video, and a video in place of later live pictures; here each gives
+ * way to the other. And their files' names take dates and values of widgets, as those of ComfyUI's own nodes do.
  */
 
 import { app } from "../../../scripts/app.js"
 import { api } from "../../../scripts/api.js"
 import { applyTextReplacements } from "../../../scripts/utils.js"
 
-const NODE = "SpatialDreamerConvertVideo"
+const NODES = ["SpatialDreamerConvertVideo", "SpatialDreamerSaveStereoVideo"]
 const PICTURE_WIDGETS = ["$$canvas-image-preview", "$$comfy_animation_preview"]
 const VIDEO_WIDGET = "video-preview"
 
@@ -76,11 +76,11 @@ app.registerExtension({
   setup() {
     api.addEventListener("b_preview_with_metadata", (/** @type {any} */ { detail }) => {
       const node = app.graph.getNodeById(detail.displayNodeId)
-      if (node?.comfyClass === NODE && node.videoContainer) dropVideo(node)
+      if (NODES.includes(node?.comfyClass) && node.videoContainer) dropVideo(node)
     })
   },
   nodeCreated(/** @type {any} */ node) {
-    if (node.comfyClass !== NODE) return
+    if (!NODES.includes(node.comfyClass)) return
     const prefix = node.widgets?.find((/** @type {any} */ widget) => widget.name === "filename_prefix")
     if (prefix) prefix.serializeValue = () => applyTextReplacements(app, prefix.value)
     const onExecuted = node.onExecuted
