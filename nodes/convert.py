@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import folder_paths
 import torch
-from comfy_api.latest import Input, InputImpl, io
+from comfy_api.latest import Input, io
 
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.memory import telling_of_memory
@@ -22,7 +19,6 @@ from ..spatialdreamer_core.video import (
     MAX_SECONDS,
     ConvertConfig,
     convert,
-    probe,
 )
 from .conversion import check_is_linked, encoding_inputs, flow_method_input, prefix_input, view_inputs
 from .depth_file import depth_kind_input
@@ -33,6 +29,7 @@ from .presentation import ADVANCED, found_by
 from .progress import survey_progress, video_progress
 from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of, shaping_inputs
+from .video_file import open_video_file
 
 
 class SpatialDreamerConvertVideo(io.ComfyNode):
@@ -125,18 +122,20 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         """Convert the video and save it."""
         config = settings_of(**widgets)
         config.check()
-        video_file, given_depth_file = _file_of(video), _file_of(depth_video)
-        width, height = video.get_dimensions()
-        path, subfolder = name_file(filename_prefix, format=config.format, width=width, height=height)
-        with _telling_of_memory():
+        saved: list[Path] = []
+        with ExitStack() as files, _telling_of_memory():
+            source = files.enter_context(open_video_file(video, whole=depth_video is not None))
+            if depth_video is not None:
+                depth = files.enter_context(open_video_file(depth_video, whole=True))
+                config = replace(config, depth_file=depth.path)
+            width, height = video.get_dimensions()
+            path, subfolder = name_file(filename_prefix, format=config.format, width=width, height=height)
             model = None if depth_video is not None else prepare_model(config.depth, download=download)
             flow = prepare_flow_model(config.flow, download=download)
-        saved: list[Path] = []
-        with video_file as source, given_depth_file as depth_file, _telling_of_memory():
             convert(
-                source,
+                source.path,
                 path,
-                replace(config, depth_file=depth_file),
+                source.apply_to(config),
                 depth_model=model,
                 flow_model=None if isinstance(flow, str) else flow,
                 on_progress=video_progress(),
@@ -175,47 +174,3 @@ def _telling_of_memory() -> Iterator[None]:
         if isinstance(error.__cause__, torch.cuda.OutOfMemoryError):
             raise error.__cause__ from None
         raise
-
-
-def _file_of(video: Input.Video | None) -> AbstractContextManager[str | None]:
-    """Return a video's own file, or one that is written on entering; None if there is no video.
-
-    Raises:
-        InputError: If its own file is no video.
-    """
-    own_file = None if video is None else _own_file(video)
-    return nullcontext(own_file) if video is None or own_file else _temporary_file(video)
-
-
-@contextmanager
-def _temporary_file(video: Input.Video) -> Iterator[str]:
-    """Write a video that has no file of its own to ComfyUI's temporary folder; delete it when done."""
-    folder = folder_paths.get_temp_directory()
-    os.makedirs(folder, exist_ok=True)
-    handle, path = tempfile.mkstemp(prefix="spatialdreamer_", suffix=".mp4", dir=folder)
-    os.close(handle)
-    try:
-        video.save_to(path)
-        yield path
-    finally:
-        os.remove(path)
-
-
-def _own_file(video: Input.Video) -> str | None:
-    """Return the file behind a video, or None if it is in memory, or trimmed or cropped (newer ComfyUI).
-
-    Raises:
-        InputError: If the file is no video.
-    """
-    if type(video).get_stream_source is Input.Video.get_stream_source:
-        return None  # the default encodes the whole video into memory
-    source = video.get_stream_source()
-    if not isinstance(source, str):
-        return None
-    probe(source)
-    original = InputImpl.VideoFromFile(source)
-    unedited = (
-        video.get_dimensions() == original.get_dimensions()
-        and video.get_duration() == original.get_duration()
-    )
-    return source if unedited else None

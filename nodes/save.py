@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import Input, io
 from torch import Tensor
 
-from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.stereo import FORMATS, check_packed
-from ..spatialdreamer_core.video import MAX_FRAME_RATE, MIN_FRAME_RATE, Sound, exact_rate, write_clip
+from ..spatialdreamer_core.video import MAX_FRAME_RATE, MIN_FRAME_RATE, exact_rate, write_clip
 from .conversion import check_is_linked, encoding_inputs, prefix_input
-from .layout import image_to_frames
+from .layout import audio_to_sound, image_to_frames
 from .output_name import check_prefix
 from .presentation import found_by
 from .progress import frame_progress
@@ -116,25 +114,3 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
             on_frame=frame_progress(len(frames)),
         )
         return saved_output(Path(saved), subfolder)
-
-
-def audio_to_sound(audio: Input.Audio | None) -> Sound | None:
-    """Convert an AUDIO to the library's sound.
-
-    Raises:
-        InputError: If it is no AUDIO, or a batch of several.
-    """
-    if audio is None:
-        return None
-    waveform = audio.get("waveform") if isinstance(audio, Mapping) else None
-    if not isinstance(waveform, Tensor) or waveform.ndim not in (2, 3):
-        raise InputError(
-            "`audio` must be an AUDIO with a waveform [batch, channels, samples], got "
-            f"{list(waveform.shape) if isinstance(waveform, Tensor) else type(audio).__name__}; connect an "
-            "AUDIO output"
-        )
-    if waveform.ndim == 3:
-        if len(waveform) != 1:
-            raise InputError(f"`audio` must be one sound, got a batch of {len(waveform)}; choose one of them")
-        waveform = waveform[0]
-    return Sound(waveform, audio["sample_rate"])

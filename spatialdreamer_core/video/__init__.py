@@ -7,7 +7,7 @@ from .completeness import IncompleteInput
 from .config import BORDERS, CODECS, EYES, MAX_BORDER_WIDTH, MAX_SECONDS, ConvertConfig
 from .convert import check_conversion, convert
 from .naming import FORMAT_SUFFIXES, output_path_for
-from .output import OutputFile, check_output_path, partial_path_for
+from .output import OutputFile, check_output_path, partial_path_for, write_error
 from .photo import read_photo, write_photo
 from .photo_kind import PHOTO_SUFFIXES, is_photo
 from .probe import VideoInfo, probe
@@ -47,5 +47,6 @@ __all__ = [
     "read_photo",
     "to_8_bit",
     "write_clip",
+    "write_error",
     "write_photo",
 ]

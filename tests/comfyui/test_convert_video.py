@@ -6,20 +6,27 @@ import re
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
-from .clips import read_video, write_clip
-from .server import RequestRefused, output_videos
+from .clips import psnr, read_video, write_clip
+from .server import ExecutionFailed, RequestRefused, output_videos
 from .test_interrupt_and_errors import convert_prompt
 
 WIDTH, HEIGHT = 160, 96
 
 
 @pytest.fixture(scope="module")
-def short(comfy_server, tmp_path_factory):
-    """Name of an uploaded clip of half a second."""
+def short_file(tmp_path_factory):
+    """A clip of half a second."""
     folder = tmp_path_factory.mktemp("short")
-    return comfy_server.upload(write_clip(folder / "half.mp4", frames=12, width=WIDTH, height=HEIGHT))
+    return write_clip(folder / "half.mp4", frames=12, width=WIDTH, height=HEIGHT)
+
+
+@pytest.fixture(scope="module")
+def short(comfy_server, short_file):
+    """Its name as an upload."""
+    return comfy_server.upload(short_file)
 
 
 def test_codec_part_flow_border_and_the_path_of_the_file(comfy_server, short, tmp_path):
@@ -59,3 +66,76 @@ def test_codec_part_flow_border_and_the_path_of_the_file(comfy_server, short, tm
 def test_settings_that_cannot_run_are_refused_when_queued(comfy_server, short, inputs, said):
     with pytest.raises(RequestRefused, match=re.escape(said)):
         comfy_server.queue(convert_prompt(short, **inputs))
+
+
+def left_views(server, prompt: dict):
+    """Run a conversion and return the frames' left halves and the seconds of sound."""
+    (video,) = output_videos(server.run(prompt))
+    frames, sound = read_video(server.base / "output" / video["subfolder"] / video["filename"])
+    assert not list((server.base / "temp").rglob("spatialdreamer_*")), "a temporary file was left"
+    return frames[:, :, : frames.shape[2] // 2], sound
+
+
+def edited_prompt(file: str, edit: dict, **inputs) -> dict:
+    prompt = convert_prompt(file, video=["3", 0], crf=4, filename_prefix="edited/film", **inputs)
+    edit = {"video": ["1", 0], "start": 0.0, "duration": 0.0, "flipped": False} | edit
+    prompt["3"] = {"class_type": "TestsEditVideo", "inputs": edit}
+    return prompt
+
+
+@pytest.mark.parametrize(
+    ("edit", "inputs", "kept"),
+    [
+        ({"start": 0.125, "duration": 0.25}, {}, slice(3, 9)),
+        ({"start": 0.25}, {}, slice(6, 12)),
+        ({"duration": 0.25, "flipped": True}, {}, slice(0, 6)),
+        ({"start": 0.125, "duration": 0.25}, {"start": 0.125, "end": 9.0}, slice(6, 9)),
+    ],
+)
+def test_edits_that_are_not_saved_yet_are_honoured(comfy_server, short, short_file, edit, inputs, kept):
+    frames, sound = left_views(comfy_server, edited_prompt(short, edit, **inputs))
+    source = read_video(short_file)[0][kept]
+    if edit.get("flipped"):
+        source = source[:, ::-1]
+    assert len(frames) == len(source)
+    assert psnr(frames, source) > 25
+    assert sound == pytest.approx(len(source) / 24, abs=0.06)
+
+
+def test_a_start_behind_the_trimmed_part_is_told(comfy_server, short):
+    with pytest.raises(ExecutionFailed, match=r"start must be less than the trimmed video's duration \(0.25"):
+        comfy_server.run(edited_prompt(short, {"duration": 0.25}, start=0.3))
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_videos_in_memory(comfy_server, short, short_file, as_bytes):
+    prompt = convert_prompt(short, video=["3", 0], crf=4, filename_prefix="memory/film")
+    memory = {"video": ["1", 0], "as_bytes": as_bytes}
+    prompt["3"] = {"class_type": "TestsVideoInMemory", "inputs": memory}
+    frames, sound = left_views(comfy_server, prompt)
+    source = read_video(short_file)[0]
+    assert frames.shape == source.shape, "an odd size is padded"
+    assert psnr(frames[:, :-1, :-1], source[:, :-1, :-1]) > 28
+    assert sound == pytest.approx(0.5, abs=0.06)
+    (file,) = (comfy_server.base / "output" / "memory").glob(f"film_0000{1 + as_bytes}_*")
+    with av.open(str(file)) as container:
+        assert container.streams.audio[0].channels == (2 if as_bytes else 6)
+
+
+def test_depth_of_the_trimmed_part_belongs_to_it(comfy_server, short, tmp_path):
+    with av.open(str(tmp_path / "depth.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=24)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "gray"
+        for index in range(12):
+            ramp = np.tile(np.arange(WIDTH, dtype=np.uint8) + 4 * index, (HEIGHT, 1))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(ramp, format="gray")))
+        container.mux(stream.encode())
+    edit = {"start": 0.125, "duration": 0.25}
+    prompt = edited_prompt(short, edit, depth_video=["5", 0])
+    depth = comfy_server.upload(tmp_path / "depth.mkv")
+    prompt["4"] = {"class_type": "LoadVideo", "inputs": {"file": depth}}
+    prompt["5"] = {"class_type": "TestsEditVideo", "inputs": prompt["3"]["inputs"] | {"video": ["4", 0]}}
+    assert len(left_views(comfy_server, prompt)[0]) == 6
+    prompt["2"]["inputs"]["depth_video"] = ["4", 0]
+    with pytest.raises(ExecutionFailed, match="as many frames as the input"):
+        comfy_server.run(prompt)
