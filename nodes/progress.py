@@ -79,5 +79,7 @@ def step_progress() -> Callable[[int, int, Tensor], None]:
 def report(node_id: str, text: str, *, warnings: Sequence[str] = ()) -> None:
     """Write a text onto the node, below the warnings, which go to the log too; it replaces the last text."""
     for warning in warnings:
-        _LOGGER.warning(warning)
-    PromptServer.instance.send_progress_text("\n".join([*warnings, text]), node_id)
+        _LOGGER.warning("%s", warning)
+    shown = "\n".join([*warnings, text])
+    # The page takes it for HTML, and names of files come from workflows of others.
+    PromptServer.instance.send_progress_text(shown.replace("<", "\u2039").replace(">", "\u203a"), node_id)

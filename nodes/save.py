@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import Input, io
@@ -113,4 +112,4 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
             metadata=workflow_tags(cls),
             on_frame=frame_progress(len(frames)),
         )
-        return saved_output(Path(saved), subfolder)
+        return saved_output(saved, subfolder)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 import folder_paths
 from comfy.cli_args import args
+from comfy.model_management import InterruptProcessingException, throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
 
-from ..spatialdreamer_core.video import FORMAT_SUFFIXES
+from ..spatialdreamer_core.checks import one_line
+from ..spatialdreamer_core.video import FORMAT_SUFFIXES, PREVIEW_SECONDS, plays_in_browsers, write_preview
 from .output_name import check_prefix, fill_in_dates
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def name_file(prefix: str, *, format: str, width: int, height: int) -> tuple[str, str]:
@@ -51,10 +58,41 @@ def workflow_tags(node: type[io.ComfyNode]) -> dict[str, str] | None:
     return {name: json.dumps(value) for name, value in tags.items()}
 
 
-def saved_output(path: Path, subfolder: str) -> io.NodeOutput:
-    """Hand on a saved video and its path, and show it on the node."""
-    result = ui.SavedResult(path.name, subfolder, io.FolderType.output)
-    return io.NodeOutput(InputImpl.VideoFromFile(str(path)), str(path), ui=ui.PreviewVideo([result]))
+def saved_output(path: Path, subfolder: str, *, warnings: Sequence[str] = ()) -> io.NodeOutput:
+    """Hand on a saved video and its path; show it on the node, or a preview that browsers play, and its name.
+
+    `web/js/saved_video.js` shows the text in both of ComfyUI's renderers.
+
+    Args:
+        path: The video.
+        subfolder: Its folder inside the output folder.
+        warnings: What is written above the name.
+    """
+    shown = [ui.SavedResult(path.name, subfolder, io.FolderType.output)]
+    text = f"saved as {os.path.join(subfolder, path.name)}"
+    preview = _write_preview(path)
+    if preview is not None:
+        shown.insert(0, ui.SavedResult(preview.name, "", io.FolderType.temp))
+        text += (
+            f"\nshown here: a small copy, {PREVIEW_SECONDS:g} s at most, as not every browser plays the file"
+        )
+    shows = ui.PreviewVideo(shown).as_dict() | {"text": ("\n".join([*warnings, text]),)}
+    return io.NodeOutput(InputImpl.VideoFromFile(str(path)), str(path), ui=shows)
+
+
+def _write_preview(path: Path) -> Path | None:
+    """Write a copy that browsers play of a video that they do not; None if it is not needed or fails."""
+    preview = Path(folder_paths.get_temp_directory(), f"stereo_preview_{secrets.token_hex(4)}.mp4")
+    try:
+        if plays_in_browsers(path):
+            return None
+        write_preview(path, preview, on_frame=throw_exception_if_processing_interrupted)
+    except InterruptProcessingException:
+        raise
+    except Exception as error:  # the work itself is done and saved
+        _LOGGER.warning("no preview of %s: %s", path, one_line(error))
+        return None
+    return preview
 
 
 def saved_outputs() -> list[io.Video.Output | io.String.Output]:

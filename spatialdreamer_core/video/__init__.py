@@ -10,6 +10,7 @@ from .naming import FORMAT_SUFFIXES, output_path_for
 from .output import OutputFile, check_output_path, partial_path_for, write_error
 from .photo import read_photo, write_photo
 from .photo_kind import PHOTO_SUFFIXES, is_photo
+from .playable import PREVIEW_SECONDS, plays_in_browsers, write_preview
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
 from .sound import Sound
@@ -25,6 +26,7 @@ __all__ = [
     "MAX_SECONDS",
     "MIN_FRAME_RATE",
     "PHOTO_SUFFIXES",
+    "PREVIEW_SECONDS",
     "VIDEO_CONTAINERS",
     "ColorInfo",
     "ConvertConfig",
@@ -42,6 +44,7 @@ __all__ = [
     "is_photo",
     "output_path_for",
     "partial_path_for",
+    "plays_in_browsers",
     "probe",
     "read_frames",
     "read_photo",
@@ -49,4 +52,5 @@ __all__ = [
     "write_clip",
     "write_error",
     "write_photo",
+    "write_preview",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import av
@@ -37,6 +38,12 @@ def test_codec_part_flow_border_and_the_path_of_the_file(comfy_server, short, tm
     outputs = comfy_server.run(prompt)
     (path,) = outputs["3"]["text"]
     (video,) = output_videos({"2": outputs["2"]})
+    shown = outputs["2"]["images"]
+    assert [file["type"] for file in shown] == ["temp", "output"], "a preview, since HEVC shows nothing"
+    preview, _ = read_video(comfy_server.fetch(shown[0], tmp_path))
+    assert preview.shape == (6, HEIGHT, 2 * WIDTH, 3)
+    (text,) = outputs["2"]["text"]
+    assert text.splitlines()[0] == f"saved as part/{video['filename']}"
     assert Path(path) == comfy_server.base / "output" / "part" / video["filename"]
     frames, sound = read_video(Path(path))
     assert frames.shape == (6, HEIGHT, 2 * WIDTH, 3)
@@ -105,6 +112,19 @@ def test_edits_that_are_not_saved_yet_are_honoured(comfy_server, short, short_fi
 def test_a_start_behind_the_trimmed_part_is_told(comfy_server, short):
     with pytest.raises(ExecutionFailed, match=r"start must be less than the trimmed video's duration \(0.25"):
         comfy_server.run(edited_prompt(short, {"duration": 0.25}, start=0.3))
+
+
+def test_a_preview_that_fails_costs_nothing(comfy_server, short):
+    prompt = convert_prompt(short, codec="libx265", filename_prefix="kept/film")
+    temp = comfy_server.base / "temp"
+    shutil.rmtree(temp, ignore_errors=True)
+    temp.write_text("in the way of a folder")
+    try:
+        outputs = comfy_server.run(prompt)
+    finally:
+        temp.unlink()
+    assert [file["type"] for file in outputs["2"]["images"]] == ["output"]
+    assert "no preview of" in comfy_server.log()
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])

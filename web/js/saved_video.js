@@ -2,7 +2,8 @@
 /**
  * The nodes that save a video show it when it is done, and Video to Stereo 3D shows live pictures while it runs. ComfyUI's
  * page keeps the last live picture in place of the video, and a video in place of later live pictures; here each gives
- * way to the other. And their files' names take dates and values of widgets, as those of ComfyUI's own nodes do.
+ * way to the other. Below stands the name of the file. It takes dates and values of widgets, as the names of ComfyUI's own
+ * nodes do.
  */
 
 import { app } from "../../../scripts/app.js"
@@ -12,6 +13,9 @@ import { applyTextReplacements } from "../../../scripts/utils.js"
 const NODES = ["SpatialDreamerConvertVideo", "SpatialDreamerSaveStereoVideo"]
 const PICTURE_WIDGETS = ["$$canvas-image-preview", "$$comfy_animation_preview"]
 const VIDEO_WIDGET = "video-preview"
+const PROGRESS_WIDGET = "$$node-text-preview"
+const TEXT_WIDGET = "saved_as"
+const LINE_HEIGHT = 18
 
 /**
  * Remove what a node has in one of ComfyUI's stores; inside a subgraph the key ends in the node's id.
@@ -71,6 +75,27 @@ function dropVideo(node) {
   removeWidgets(node, [VIDEO_WIDGET])
 }
 
+/**
+ * Add the text that a run ends with. It has to be there from the beginning, or Nodes 2.0 does not draw it.
+ * @param {any} node
+ * @returns {HTMLElement}
+ */
+function addText(node) {
+  const text = document.createElement("div")
+  Object.assign(text.style, {
+    font: "12px sans-serif",
+    lineHeight: `${LINE_HEIGHT}px`,
+    color: "var(--input-text)",
+    whiteSpace: "pre-line",
+    overflowWrap: "anywhere",
+    userSelect: "text",
+  })
+  const height = () => (text.textContent ? LINE_HEIGHT * (text.textContent.split("\n").length + 1) : 0)
+  const options = { serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height }
+  node.addDOMWidget(TEXT_WIDGET, "text_preview", text, options).serialize = false
+  return text
+}
+
 app.registerExtension({
   name: "SpatialDreamer.ConvertVideo",
   setup() {
@@ -83,9 +108,12 @@ app.registerExtension({
     if (!NODES.includes(node.comfyClass)) return
     const prefix = node.widgets?.find((/** @type {any} */ widget) => widget.name === "filename_prefix")
     if (prefix) prefix.serializeValue = () => applyTextReplacements(app, prefix.value)
+    const text = addText(node)
     const onExecuted = node.onExecuted
-    node.onExecuted = function (/** @type {unknown[]} */ ...results) {
+    node.onExecuted = function (/** @type {any[]} */ ...results) {
       dropPicture(this)
+      removeWidgets(this, [PROGRESS_WIDGET])
+      text.textContent = (results[0]?.text ?? []).join("\n")
       return onExecuted?.apply(this, results)
     }
   },
