@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.video import IncompleteInput
 from .convert import SpatialDreamerConvertVideo
+from .demo import SpatialDreamerLoadDemoClip
 from .depth import SpatialDreamerDepthEstimator
 from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
@@ -29,6 +30,7 @@ class SpatialDreamerExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """List the node classes."""
         return [
+            SpatialDreamerLoadDemoClip,
             SpatialDreamerConvertVideo,
             SpatialDreamerImageToStereo,
             SpatialDreamerDepthEstimator,

@@ -32,6 +32,7 @@ NODE_IDS = (
     "SpatialDreamerDepthEstimator",
     "SpatialDreamerFastFill",
     "SpatialDreamerImageToStereo",
+    "SpatialDreamerLoadDemoClip",
     "SpatialDreamerLoadDepth",
     "SpatialDreamerModelLoader",
     "SpatialDreamerOpticalFlow",

@@ -159,3 +159,11 @@ def test_depth_of_the_trimmed_part_belongs_to_it(comfy_server, short, tmp_path):
     prompt["2"]["inputs"]["depth_video"] = ["4", 0]
     with pytest.raises(ExecutionFailed, match="as many frames as the input"):
         comfy_server.run(prompt)
+
+
+def test_the_demo_clip_runs_on_a_fresh_install(comfy_server):
+    prompt = convert_prompt("none.mp4", end=0.1, filename_prefix="demo/film")
+    prompt["1"] = {"class_type": "SpatialDreamerLoadDemoClip", "inputs": {}}
+    frames, sound = left_views(comfy_server, prompt)
+    assert frames.shape == (3, 720, 1280, 3)
+    assert sound > 0.05
