@@ -18,7 +18,9 @@ from ..spatialdreamer_core.video import (
     MAX_BORDER_WIDTH,
     MAX_SECONDS,
     ConvertConfig,
+    check_one_view,
     convert,
+    probe,
 )
 from .conversion import check_is_linked, encoding_inputs, flow_method_input, prefix_input, view_inputs
 from .depth_file import depth_kind_input
@@ -26,7 +28,7 @@ from .depth_models import depth_download_input, depth_stability_input, prepare_m
 from .flow_models import prepare_flow_model
 from .output_name import check_prefix
 from .presentation import ADVANCED, found_by
-from .progress import survey_progress, video_progress
+from .progress import report, survey_progress, video_progress
 from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of, shaping_inputs
 from .video_file import open_video_file
@@ -128,6 +130,9 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             if depth_video is not None:
                 depth = files.enter_context(open_video_file(depth_video, whole=True))
                 config = replace(config, depth_file=depth.path)
+            warning = check_one_view(source.path, stated=probe(source.path).stereo)
+            if warning is not None:
+                report(cls.hidden.unique_id, warning)
             width, height = video.get_dimensions()
             path, subfolder = name_file(filename_prefix, format=config.format, width=width, height=height)
             model = None if depth_video is not None else prepare_model(config.depth, download=download)
@@ -143,7 +148,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 metadata=workflow_tags(cls),
                 on_saved=saved.append,
             )
-        return saved_output(saved[0], subfolder)
+        return saved_output(saved[0], subfolder, warnings=() if warning is None else (warning,))
 
 
 def _part_inputs() -> list[io.Float.Input]:

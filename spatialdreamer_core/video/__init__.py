@@ -14,6 +14,7 @@ from .playable import PREVIEW_SECONDS, plays_in_browsers, write_preview
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
 from .sound import Sound
+from .stereo_source import check_one_view
 from .writer import VIDEO_CONTAINERS, VideoWriter
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "VideoInfo",
     "VideoWriter",
     "check_conversion",
+    "check_one_view",
     "check_output_path",
     "convert",
     "exact_rate",

@@ -14,6 +14,7 @@ from ..checks import check_range, check_video
 from ..stereo import check_packed, pixel_aspect
 from .config import ConvertConfig
 from .sound import Sound, encode_sound
+from .stereo_source import output_tags
 from .writer import VideoWriter
 
 MIN_FRAME_RATE, MAX_FRAME_RATE = 0.01, 1000.0  # frames per second
@@ -66,8 +67,10 @@ def write_clip(
     rate = exact_rate(frame_rate)
     check_video("frames", frames, channels=3)
     height, width = frames.shape[-2:]
+    tags = metadata
     if format is not None:
         check_packed(height, width, format=format)
+        tags = output_tags(metadata, Path(path), format=format, width=width, height=height)
     with tempfile.TemporaryDirectory(prefix="spatialdreamer_", ignore_cleanup_errors=True) as folder:
         sound_file = None
         if sound is not None and sound.waveform.numel():
@@ -85,7 +88,7 @@ def write_clip(
             pixel_format=pixel_format,
             audio_from=sound_file,
             sample_aspect_ratio=None if format is None else pixel_aspect(format),
-            metadata=metadata,
+            metadata=tags,
             overwrite=overwrite,
         )
         with writer:

@@ -34,6 +34,7 @@ from .pictures import cut_pictures
 from .preview import MiddleSheet
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, has_frames, read_frames, until_broken
+from .stereo_source import check_one_view, output_tags
 from .writer import VideoWriter
 
 _LOGGER = logging.getLogger(__name__)
@@ -94,6 +95,9 @@ def convert(
     on_progress = on_progress or (lambda done, total, packed: None)
     device = choose_device(config.device)
     info = None if _is_photo(input_path, output_path) else _check_film(input_path, config)
+    warning = check_one_view(input_path, stated=None if info is None else info.stereo)
+    if warning is not None:
+        _LOGGER.warning("%s", warning)
     total = 1 if info is None else _count_frames(info, config)
     inputs = _inputs(input_path, config)
     sheet = MiddleSheet(
@@ -125,7 +129,7 @@ def convert(
         extras_from=input_path,
         audio_start=config.start,
         audio_end=config.end,
-        metadata=metadata,
+        metadata=output_tags(metadata, output_path, format=config.format, width=width, height=height),
         overwrite=overwrite,
         inputs=inputs,
     )

@@ -167,3 +167,18 @@ def test_the_demo_clip_runs_on_a_fresh_install(comfy_server):
     frames, sound = left_views(comfy_server, prompt)
     assert frames.shape == (3, 720, 1280, 3)
     assert sound > 0.05
+
+
+def test_a_stereo_pair_as_input_is_told(comfy_server, short, short_file, tmp_path):
+    shutil.copyfile(short_file, tmp_path / "film_LR.mp4")
+    named = convert_prompt(
+        comfy_server.upload(tmp_path / "film_LR.mp4"), end=0.1, filename_prefix="pair/film"
+    )
+    outputs = comfy_server.run(named)
+    warning, saved = outputs["2"]["text"][0].splitlines()
+    assert warning.startswith("film_LR.mp4 is named like a stereo pair")
+    assert saved.startswith("saved as pair/")
+    (video,) = output_videos(outputs)
+    shutil.copyfile(comfy_server.base / "output" / "pair" / video["filename"], tmp_path / "renamed.mp4")
+    with pytest.raises(ExecutionFailed, match=r"input must have one view, got .*renamed.mp4, whose tag says"):
+        comfy_server.run(convert_prompt(comfy_server.upload(tmp_path / "renamed.mp4")))
