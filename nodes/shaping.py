@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from comfy_api.latest import io
 
+from ..spatialdreamer_core.checks import check_choice
 from ..spatialdreamer_core.depth import EDGE_WIDTH, MAX_EDGE_DILATION, MAX_EDGE_WIDTH
 from ..spatialdreamer_core.video import ConvertConfig
 from .presentation import ADVANCED
@@ -36,6 +38,21 @@ def check_values(**widgets: Any) -> None:
         InputError: For the first value that is out of range, NaN, unknown, or at odds with another one.
     """
     settings_of(**{name: value for name, value in widgets.items() if value is not None}).check()
+
+
+def check_option(name: str, value: str | None, options: Sequence[str]) -> None:
+    """Check when a prompt is queued that a widget has one of its options: 0.3.75 leaves that to the node.
+
+    Args:
+        name: The widget.
+        value: Its value; None for one that is linked.
+        options: What it may be.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    if value is not None:
+        check_choice(name, value, tuple(options))
 
 
 def shaping_inputs(
