@@ -61,7 +61,7 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
                 codec,
             ],
             outputs=saved_outputs(),
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
             is_output_node=True,
         )
 

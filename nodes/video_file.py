@@ -134,9 +134,19 @@ def _save(video: Input.Video, path: str) -> None:
             overwrite=True,
         )
         return
-    lossless = {"crf": 0, "preset": "ultrafast"}
+    lossless = {} if _is_bytes_of_a_file(video) else {"crf": 0, "preset": "ultrafast"}
     known = signature(video.save_to).parameters
     video.save_to(path, **{name: value for name, value in lossless.items() if name in known})
+
+
+def _is_bytes_of_a_file(video: Input.Video) -> bool:
+    """Tell whether a video is an unedited file in memory, whose streams are copied if no quality is named."""
+    return (
+        type(video).get_stream_source is not Input.Video.get_stream_source
+        and not isinstance(video.get_stream_source(), str)
+        and not _call(video, "has_pending_frame_edits", default=False)
+        and not any(_call(video, "get_active_trim_window", default=(0.0, 0.0)))
+    )
 
 
 def _call(video: Input.Video, name: str, *, default: Any) -> Any:
