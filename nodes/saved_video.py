@@ -61,7 +61,7 @@ def workflow_tags(node: type[io.ComfyNode]) -> dict[str, str] | None:
 def saved_output(path: Path, subfolder: str, *, warnings: Sequence[str] = ()) -> io.NodeOutput:
     """Hand on a saved video and its path; show it on the node, or a preview that browsers play, and its name.
 
-    `web/js/saved_video.js` shows the text in both of ComfyUI's renderers.
+    `web/js` shows the text in both of ComfyUI's renderers.
 
     Args:
         path: The video.

@@ -44,13 +44,17 @@ def test_open_a_template_run_it_and_see_the_result(
     assert frontend.missing_nodes() == []
     assert frontend.overlapping_nodes() == []
     frontend.set_widget("LoadVideo", "file", uploaded_clip)
-    crf = {"litegraph": 18, "vue": 19}[renderer]  # a result from the cache shows no live pictures
-    frontend.set_widget("SpatialDreamerConvertVideo", "crf", crf)
+    # A result from the cache shows no live pictures and no texts.
+    frontend.set_widget("SpatialDreamerConvertVideo", "crf", {"litegraph": 18, "vue": 19}[renderer])
+    divergence = {"litegraph": 2.5, "vue": 2.6}[renderer]
+    frontend.set_widget("SpatialDreamerDVGForwardWarp", "divergence", divergence)
     for node_type, widget, value in QUICKER.get(workflow.stem, ()):
         frontend.set_widget(node_type, widget, value)
     assert frontend.queue() is None
     frontend.wait_for_results()
     assert frontend.overlapping_nodes() == []
+    if "SpatialDreamerDVGForwardWarp" in workflow.read_text():
+        frontend.page.get_by_text("nearest: ").first.wait_for(timeout=5_000)
     if workflow == QUICK:
         assert not frontend.shows_live_picture("SpatialDreamerConvertVideo")
 
@@ -82,4 +86,4 @@ def test_a_preview_is_shown_of_what_the_browser_cannot_play(frontend, renderer, 
     frontend.page.get_by_text("saved as shown/<b>film_").wait_for(timeout=5_000)
     assert frontend.overlapping_nodes() == []
     prompt = frontend.page.evaluate("async () => (await app.graphToPrompt()).output")
-    assert not any("saved_as" in node["inputs"] for node in prompt.values())
+    assert not any("spatialdreamer_text" in node["inputs"] for node in prompt.values())

@@ -9,13 +9,11 @@
 import { app } from "../../../scripts/app.js"
 import { api } from "../../../scripts/api.js"
 import { applyTextReplacements } from "../../../scripts/utils.js"
+import { removeWidgets, showText } from "./node_text.js"
 
 const NODES = ["SpatialDreamerConvertVideo", "SpatialDreamerSaveStereoVideo"]
 const PICTURE_WIDGETS = ["$$canvas-image-preview", "$$comfy_animation_preview"]
 const VIDEO_WIDGET = "video-preview"
-const PROGRESS_WIDGET = "$$node-text-preview"
-const TEXT_WIDGET = "saved_as"
-const LINE_HEIGHT = 18
 
 /**
  * Remove what a node has in one of ComfyUI's stores; inside a subgraph the key ends in the node's id.
@@ -40,20 +38,6 @@ function pageStore() {
 }
 
 /**
- * Remove widgets that show results.
- * @param {any} node
- * @param {string[]} names
- */
-function removeWidgets(node, names) {
-  for (const name of names) {
-    const index = node.widgets?.findIndex((/** @type {any} */ widget) => widget.name === name) ?? -1
-    if (index < 0) continue
-    node.widgets[index].onRemove?.()
-    node.widgets.splice(index, 1)
-  }
-}
-
-/**
  * Make room for the video.
  * @param {any} node
  */
@@ -75,29 +59,8 @@ function dropVideo(node) {
   removeWidgets(node, [VIDEO_WIDGET])
 }
 
-/**
- * Add the text that a run ends with. It has to be there from the beginning, or Nodes 2.0 does not draw it.
- * @param {any} node
- * @returns {HTMLElement}
- */
-function addText(node) {
-  const text = document.createElement("div")
-  Object.assign(text.style, {
-    font: "12px sans-serif",
-    lineHeight: `${LINE_HEIGHT}px`,
-    color: "var(--input-text)",
-    whiteSpace: "pre-line",
-    overflowWrap: "anywhere",
-    userSelect: "text",
-  })
-  const height = () => (text.textContent ? LINE_HEIGHT * (text.textContent.split("\n").length + 1) : 0)
-  const options = { serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height }
-  node.addDOMWidget(TEXT_WIDGET, "text_preview", text, options).serialize = false
-  return text
-}
-
 app.registerExtension({
-  name: "SpatialDreamer.ConvertVideo",
+  name: "SpatialDreamer.SavedVideo",
   setup() {
     api.addEventListener("b_preview_with_metadata", (/** @type {any} */ { detail }) => {
       const node = app.graph.getNodeById(detail.displayNodeId)
@@ -108,12 +71,10 @@ app.registerExtension({
     if (!NODES.includes(node.comfyClass)) return
     const prefix = node.widgets?.find((/** @type {any} */ widget) => widget.name === "filename_prefix")
     if (prefix) prefix.serializeValue = () => applyTextReplacements(app, prefix.value)
-    const text = addText(node)
     const onExecuted = node.onExecuted
     node.onExecuted = function (/** @type {any[]} */ ...results) {
       dropPicture(this)
-      removeWidgets(this, [PROGRESS_WIDGET])
-      text.textContent = (results[0]?.text ?? []).join("\n")
+      showText(this, (results[0]?.text ?? []).join("\n"))
       return onExecuted?.apply(this, results)
     }
   },
