@@ -30,7 +30,7 @@ def test_raft_in_comfyuis_folder_runs(comfy_server, tmp_path):
     file = comfy_server.upload(write_clip(tmp_path / "raft.mp4", frames=2, width=160, height=96))
     try:
         outputs = comfy_server.run(flow_prompt("raft_small"))
-        stereo = comfy_server.run(convert_prompt(file, flow="raft_small"))
+        stereo = comfy_server.run(convert_prompt(file, flow="raft_small", filename_prefix="raft/film"))
     finally:
         shutil.rmtree(folder)  # other tests share the server
     assert len(outputs["4"]["images"]) == 3
