@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..spatialdreamer_core.checks import InputError
 from .convert import SpatialDreamerConvertVideo
+from .demo import SpatialDreamerLoadDemoClip
 from .depth import SpatialDreamerDepthEstimator
 from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
@@ -11,6 +12,7 @@ from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
 from .flags import read_flags_of
 from .flow import SpatialDreamerOpticalFlow
 from .image import SpatialDreamerImageToStereo
+from .save import SpatialDreamerSaveStereoVideo
 from .spatialdreamer import (
     SpatialDreamerModelLoader,
     SpatialDreamerRefinerNetEncode,
@@ -28,6 +30,7 @@ class SpatialDreamerExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """List the node classes."""
         nodes = [
+            SpatialDreamerLoadDemoClip,
             SpatialDreamerConvertVideo,
             SpatialDreamerImageToStereo,
             SpatialDreamerDepthEstimator,
@@ -41,6 +44,7 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerTILSVDSampler,
             SpatialDreamerComposite,
             SpatialDreamerSBSPacker,
+            SpatialDreamerSaveStereoVideo,
         ]
         read_flags_of(nodes)
         return nodes

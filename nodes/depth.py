@@ -5,12 +5,18 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..spatialdreamer_core.depth import BUILTIN, DEFAULT_STRENGTH, estimate_depth, list_estimators
+from ..spatialdreamer_core.depth import (
+    BUILTIN,
+    DEFAULT_STRENGTH,
+    estimate_depth,
+    estimator_names,
+    list_estimators,
+)
 from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
 from .layout import frames_to_image, image_to_frames
 from .presentation import found_by
 from .progress import frame_progress
-from .shaping import check_values
+from .shaping import check_option, check_values
 from .sockets import Flow, FlowType
 
 
@@ -53,8 +59,9 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, depth_stability: float | None = None) -> bool:
+    def validate_inputs(cls, estimator: str | None = None, depth_stability: float | None = None) -> bool:
         """Refuse when it is queued what cannot run, see `check_values`."""
+        check_option("estimator", estimator, estimator_names())
         check_values(depth_stability=depth_stability)
         return True
 

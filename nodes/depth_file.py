@@ -13,6 +13,7 @@ from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.depth import DEPTH_KINDS, DEPTH_SUFFIXES, load_depth
 from .layout import frames_to_image, image_to_frames
 from .presentation import found_by
+from .shaping import check_option
 
 
 class SpatialDreamerLoadDepth(io.ComfyNode):
@@ -48,6 +49,12 @@ class SpatialDreamerLoadDepth(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, kind: str | None = None) -> bool:
+        """Refuse when it is queued what cannot run."""
+        check_option("kind", kind, DEPTH_KINDS)
+        return True
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -19,12 +21,15 @@ from ..spatialdreamer_core.dvg import (
     looks_inverted,
     refine_hole_mask,
 )
+from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.stereo import COMFORT_LIMIT, measure_comfort
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
 from .presentation import ADVANCED, found_by, show_text
 from .progress import frame_progress
-from .shaping import check_values, shaping_inputs
+from .shaping import check_option, check_values, shaping_inputs
 from .sockets import Disparity, DisparityType, Flow, FlowType
+
+_EYES = get_args(Eye)
 
 
 class SpatialDreamerDVGForwardWarp(io.ComfyNode):
@@ -56,7 +61,7 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                 convergence_input(),
                 io.Combo.Input(
                     "eye",
-                    options=["right", "left"],
+                    options=list(_EYES),
                     default="right",
                     tooltip="Which eye's view is rendered; the source is taken as the other eye's.",
                 ),
@@ -98,8 +103,10 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
         depth_gamma: float | None = None,
         depth_near: float | None = None,
         depth_far: float | None = None,
+        eye: str | None = None,
     ) -> bool:
         """Refuse when it is queued what cannot run, see `check_values`."""
+        check_option("eye", eye, _EYES)
         check_values(
             divergence=divergence,
             convergence=convergence,

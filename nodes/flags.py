@@ -37,4 +37,4 @@ def read_flags_of(nodes: Iterable[type[io.ComfyNode]]) -> None:
 
 def _flags_of(node: type[io.ComfyNode]) -> set[str]:
     """List the inputs of a node that take yes or no."""
-    return {entry.id for entry in node.define_schema().inputs if isinstance(entry, io.Boolean.Input)}
+    return {entry.id for entry in node.define_schema().inputs or () if isinstance(entry, io.Boolean.Input)}

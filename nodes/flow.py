@@ -11,6 +11,7 @@ from .flow_models import flow_download_input, flow_fingerprint, prepare_flow_mod
 from .layout import frames_to_mask, image_to_frames
 from .presentation import found_by
 from .progress import frame_progress
+from .shaping import check_option
 from .sockets import Flow, FlowType
 
 
@@ -49,6 +50,12 @@ class SpatialDreamerOpticalFlow(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, method: str | None = None) -> bool:
+        """Refuse when it is queued what cannot run."""
+        check_option("method", method, FLOW_METHODS)
+        return True
 
     @classmethod
     def fingerprint_inputs(cls, method: str | None = None, **_: object) -> str:

@@ -1,12 +1,16 @@
-"""Layouts at the boundary: ComfyUI's IMAGE [F, H, W, C] and MASK [F, H, W], the library's [F, C, H, W]."""
+"""Layouts at the boundary: ComfyUI's IMAGE [F, H, W, C], MASK [F, H, W] and AUDIO, and the library's own."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from comfy_api.latest import Input
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.depth import check_equal_channels, is_size_of_film
+from ..spatialdreamer_core.video import Sound
 
 
 def image_to_frames(
@@ -110,6 +114,28 @@ def image_to_depth(
     if (depth_height, depth_width) != (height, width):
         depth = F.interpolate(depth, (height, width), mode="bilinear", antialias=True)
     return _repeat(1 - depth if invert else depth, len(like))
+
+
+def audio_to_sound(audio: Input.Audio | None) -> Sound | None:
+    """Convert an AUDIO to the library's sound.
+
+    Raises:
+        InputError: If it is no AUDIO, or a batch of several.
+    """
+    if audio is None:
+        return None
+    waveform = audio.get("waveform") if isinstance(audio, Mapping) else None
+    if not isinstance(waveform, Tensor) or waveform.ndim not in (2, 3):
+        raise InputError(
+            "`audio` must be an AUDIO with a waveform [batch, channels, samples], got "
+            f"{list(waveform.shape) if isinstance(waveform, Tensor) else type(audio).__name__}; connect an "
+            "AUDIO output"
+        )
+    if waveform.ndim == 3:
+        if len(waveform) != 1:
+            raise InputError(f"`audio` must be one sound, got a batch of {len(waveform)}; choose one of them")
+        waveform = waveform[0]
+    return Sound(waveform, audio["sample_rate"])
 
 
 def _repeat(frames: Tensor, count: int) -> Tensor:

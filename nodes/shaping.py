@@ -1,24 +1,58 @@
-"""The widgets for depth before the warp, shared by the nodes that warp."""
+"""The widgets for depth before the warp, shared by the nodes that warp, and the settings made of widgets."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
 from comfy_api.latest import io
 
+from ..spatialdreamer_core.checks import check_choice
 from ..spatialdreamer_core.depth import EDGE_WIDTH, MAX_EDGE_DILATION, MAX_EDGE_WIDTH
 from ..spatialdreamer_core.video import ConvertConfig
 from .presentation import ADVANCED
 
+_FOR_NONE = {"edge_width": -1, "start": 0.0, "end": 0.0}  # what a widget, which is never empty, has for None
+_SETTINGS = {field.name for field in fields(ConvertConfig)}
 
-def check_values(**values: float | None) -> None:
+
+def settings_of(**widgets: Any) -> ConvertConfig:
+    """Make a conversion's settings of widgets' values; those that are no setting are left alone."""
+    return ConvertConfig(
+        **{
+            name: None if name in _FOR_NONE and value == _FOR_NONE[name] else value
+            for name, value in widgets.items()
+            if name in _SETTINGS
+        }
+    )
+
+
+def check_values(**widgets: Any) -> None:
     """Check widgets by the rules of `ConvertConfig`, as `validate_inputs` does before anything runs.
 
     Args:
-        values: The widgets' values; None for one that is linked, whose value is not known yet.
+        widgets: Their values; None for one that is linked, whose value is not known yet.
 
     Raises:
-        InputError: For the first value that is out of range, NaN, or at odds with another one.
+        InputError: For the first value that is out of range, NaN, unknown, or at odds with another one.
     """
-    ConvertConfig(**{name: value for name, value in values.items() if value is not None}).check()
+    settings_of(**{name: value for name, value in widgets.items() if value is not None}).check()
+
+
+def check_option(name: str, value: str | None, options: Sequence[str]) -> None:
+    """Check when a prompt is queued that a widget has one of its options: 0.3.75 leaves that to the node.
+
+    Args:
+        name: The widget.
+        value: Its value; None for one that is linked.
+        options: What it may be.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    if value is not None:
+        check_choice(name, value, tuple(options))
 
 
 def shaping_inputs(

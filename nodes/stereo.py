@@ -10,6 +10,7 @@ from ..spatialdreamer_core.flow import find_cuts
 from ..spatialdreamer_core.stereo import FORMATS, apply_floating_window, floating_window, pack
 from .layout import frames_to_image, image_to_frames
 from .presentation import found_by
+from .shaping import check_option
 from .sockets import Disparity, DisparityType
 
 
@@ -48,6 +49,12 @@ class SpatialDreamerSBSPacker(io.ComfyNode):
                 io.Image.Output("stereo", display_name="stereo", tooltip="The packed frames."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, format: str | None = None) -> bool:
+        """Refuse when it is queued what cannot run."""
+        check_option("format", format, FORMATS)
+        return True
 
     @classmethod
     def execute(

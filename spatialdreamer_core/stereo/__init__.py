@@ -2,7 +2,7 @@
 
 from .anaglyph import DUBOIS_RED_CYAN, anaglyph
 from .comfort import COMFORT_LIMIT, Comfort, measure_comfort
-from .packing import FORMATS, pack, packed_size
+from .packing import FORMATS, check_packed, pack, packed_size, pixel_aspect
 from .window import FloatingWindow, FloatingWindowTracker, apply_floating_window, floating_window
 
 __all__ = [
@@ -14,8 +14,10 @@ __all__ = [
     "FloatingWindowTracker",
     "anaglyph",
     "apply_floating_window",
+    "check_packed",
     "floating_window",
     "measure_comfort",
     "pack",
     "packed_size",
+    "pixel_aspect",
 ]

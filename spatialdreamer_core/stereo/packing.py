@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -68,6 +70,35 @@ def packed_size(height: int, width: int, *, format: str) -> tuple[int, int]:
     rows = {"full_tb": 2 * height, "half_tb": 2 * ((height + 1) // 2)}
     columns = {"full_sbs": 2 * width, "cross_eyed": 2 * width, "half_sbs": 2 * ((width + 1) // 2)}
     return rows.get(format, height), columns.get(format, width)
+
+
+def pixel_aspect(format: str) -> Fraction:
+    """Return width over height of a packed frame's pixels, where those of the views are square.
+
+    Raises:
+        InputError: If the format is unknown.
+    """
+    check_choice("format", format, FORMATS)
+    return {"half_sbs": Fraction(2), "half_tb": Fraction(1, 2)}.get(format, Fraction(1))
+
+
+def check_packed(height: int, width: int, *, format: str, name: str = "images") -> None:
+    """Check that frames of a size can hold two views of one size.
+
+    Raises:
+        InputError: If they cannot, a side is not a whole number above 0, or the format is unknown.
+    """
+    check_size("size", (height, width))
+    check_choice("format", format, FORMATS)
+    if format == "anaglyph":
+        return
+    stacked = format.endswith("tb")
+    if (height if stacked else width) % 2:
+        where, side = ("one above the other", "height") if stacked else ("side by side", "width")
+        raise InputError(
+            f"`{name}` must be two views {where} for the format {format}, so of an even {side}, got "
+            f"{width}x{height}; pack them with SBS Packer (`pack`) or choose the format they have"
+        )
 
 
 def _resize(view: Tensor, height: int, width: int) -> Tensor:

@@ -1,16 +1,20 @@
 """Films and photos: a streaming reader, a writer whose files are whole or absent, the whole conversion."""
 
+from .clip_file import MAX_FRAME_RATE, MIN_FRAME_RATE, exact_rate, write_clip
 from .clock import StageClock
 from .color import ColorInfo, to_8_bit
 from .completeness import IncompleteInput
-from .config import BORDERS, CODECS, EYES, ConvertConfig
+from .config import BORDERS, CODECS, EYES, MAX_BORDER_WIDTH, MAX_SECONDS, ConvertConfig
 from .convert import check_conversion, convert
 from .naming import FORMAT_SUFFIXES, output_path_for
-from .output import OutputFile, check_output_path, partial_path_for
+from .output import OutputFile, check_output_path, partial_path_for, write_error
 from .photo import read_photo, write_photo
 from .photo_kind import PHOTO_SUFFIXES, is_photo
+from .playable import PREVIEW_SECONDS, plays_in_browsers, write_preview
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
+from .sound import Sound
+from .stereo_source import check_one_view
 from .writer import VIDEO_CONTAINERS, VideoWriter
 
 __all__ = [
@@ -18,25 +22,37 @@ __all__ = [
     "CODECS",
     "EYES",
     "FORMAT_SUFFIXES",
+    "MAX_BORDER_WIDTH",
+    "MAX_FRAME_RATE",
+    "MAX_SECONDS",
+    "MIN_FRAME_RATE",
     "PHOTO_SUFFIXES",
+    "PREVIEW_SECONDS",
     "VIDEO_CONTAINERS",
     "ColorInfo",
     "ConvertConfig",
     "IncompleteInput",
     "OutputFile",
+    "Sound",
     "StageClock",
     "VideoFrame",
     "VideoInfo",
     "VideoWriter",
     "check_conversion",
+    "check_one_view",
     "check_output_path",
     "convert",
+    "exact_rate",
     "is_photo",
     "output_path_for",
     "partial_path_for",
+    "plays_in_browsers",
     "probe",
     "read_frames",
     "read_photo",
     "to_8_bit",
+    "write_clip",
+    "write_error",
     "write_photo",
+    "write_preview",
 ]

@@ -17,8 +17,8 @@ import torch
 
 from ..checks import InputError
 from ..depth import DepthModel
-from ..flow import open_flow
-from ..stereo import packed_size
+from ..flow import FlowEstimator, FlowModel, open_flow
+from ..stereo import packed_size, pixel_aspect
 from .chain import packed_frames
 from .clock import StageClock
 from .color import to_8_bit
@@ -34,6 +34,7 @@ from .pictures import cut_pictures
 from .preview import MiddleSheet
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, has_frames, read_frames, until_broken
+from .stereo_source import check_one_view, output_tags
 from .writer import VideoWriter
 
 _LOGGER = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def convert(
     config: ConvertConfig | None = None,
     *,
     depth_model: DepthModel | None = None,
+    flow_model: FlowModel | None = None,
     on_progress: Progress | None = None,
     on_survey: Callable[[int, int | None], None] | None = None,
     preview_path: Path | str | None = None,
@@ -64,6 +66,7 @@ def convert(
             format.
         config: The settings.
         depth_model: A model from `load_model` to be used instead of what `config.depth` names.
+        flow_model: A model from `load_flow_model` to be used instead of what `config.flow` names.
         on_progress: Called after each frame with the frames done, their total if it is known, and now and
             then the packed frame, [H, W, 3] uint8, deeper or HDR video as on a standard screen; may raise
             to interrupt, and then no output stays.
@@ -92,6 +95,9 @@ def convert(
     on_progress = on_progress or (lambda done, total, packed: None)
     device = choose_device(config.device)
     info = None if _is_photo(input_path, output_path) else _check_film(input_path, config)
+    warning = check_one_view(input_path, stated=None if info is None else info.stereo)
+    if warning is not None:
+        _LOGGER.warning("%s", warning)
     total = 1 if info is None else _count_frames(info, config)
     inputs = _inputs(input_path, config)
     sheet = MiddleSheet(
@@ -101,13 +107,13 @@ def convert(
         output = OutputFile(output_path, suffixes=WRITABLE_PHOTO_SUFFIXES, inputs=inputs, overwrite=overwrite)
         with sheet, output:
             source = choose_depth(config, depth_model, device)
-            _convert_photo(input_path, output, config, device, source, on_progress, sheet, clock)
+            flow = open_flow(flow_model or config.flow, device=device)
+            _convert_photo(input_path, output, config, device, source, flow, on_progress, sheet, clock)
         if on_saved is not None:
             on_saved(output.path)
         return 1
     height, width = packed_size(info.height, info.width, format=config.format)
-    half_width, half_height = (config.format == name for name in ("half_sbs", "half_tb"))
-    aspect = info.sample_aspect_ratio * Fraction(2 if half_width else 1, 2 if half_height else 1)
+    aspect = info.sample_aspect_ratio * pixel_aspect(config.format)
     done = 0
     faults: list[IncompleteInput] = []
     writer = VideoWriter(
@@ -123,13 +129,13 @@ def convert(
         extras_from=input_path,
         audio_start=config.start,
         audio_end=config.end,
-        metadata=metadata,
+        metadata=output_tags(metadata, output_path, format=config.format, width=width, height=height),
         overwrite=overwrite,
         inputs=inputs,
     )
     with sheet, writer:  # before models are loaded: what cannot be written is found at once
         source = choose_depth(config, depth_model, device)
-        flow = open_flow(config.flow, device=device)
+        flow = open_flow(flow_model or config.flow, device=device)
         with (
             open_depth(
                 source, input_path, config, photo=False, total=total, on_survey=on_survey, clock=clock
@@ -222,12 +228,12 @@ def _convert_photo(
     config: ConvertConfig,
     device: torch.device,
     source: DepthSource,
+    flow: FlowEstimator,
     on_progress: Progress,
     sheet: MiddleSheet,
     clock: StageClock,
 ) -> None:
     """Convert a single picture: a film of one frame, or in strips."""
-    flow = open_flow(config.flow, device=device)
     with open_depth(
         source, input_path, config, photo=True, total=1, on_survey=None, clock=clock
     ) as estimator:

@@ -20,6 +20,7 @@ from ..parsing import parsing
 from .color import ColorInfo
 from .hdr import dynamic_metadata, side_data
 from .limits import MAX_FRAME_PIXELS, check_frame_size
+from .stereo_source import stated_stereo
 
 _TEXT_ART_CODECS = {"ansi", "bintext", "idf", "xbin"}  # FFmpeg draws text files as pictures
 _FALLBACK_RATE = Fraction(25)
@@ -45,6 +46,7 @@ class VideoInfo:
     color: ColorInfo  # how its YUV is to be read
     codec: str
     dynamic_metadata: tuple[str, ...] = ()  # HDR metadata of each picture, which no output can carry
+    stereo: str | None = None  # what its metadata says of two views in its pictures, None if nothing
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -85,6 +87,7 @@ def probe(path: str | Path) -> VideoInfo:
             color=ColorInfo.of_frame(frame, stream.codec_context),
             codec=stream.codec_context.name,
             dynamic_metadata=dynamic_metadata(stream, frame),
+            stereo=stated_stereo(container, stream, frame),
         )
 
 

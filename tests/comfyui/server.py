@@ -32,12 +32,14 @@ NODE_IDS = (
     "SpatialDreamerDepthEstimator",
     "SpatialDreamerFastFill",
     "SpatialDreamerImageToStereo",
+    "SpatialDreamerLoadDemoClip",
     "SpatialDreamerLoadDepth",
     "SpatialDreamerModelLoader",
     "SpatialDreamerOpticalFlow",
     "SpatialDreamerRefineHoleMask",
     "SpatialDreamerRefinerNetEncode",
     "SpatialDreamerSBSPacker",
+    "SpatialDreamerSaveStereoVideo",
     "SpatialDreamerTILSVDSampler",
 )
 _PREVIEW, _JPEG, _TEXT = 1, 1, 3  # how the server marks pictures and texts on the websocket
@@ -259,6 +261,6 @@ def import_failure(log: str, folder_name: str) -> str:
 
 
 def output_videos(outputs: dict) -> list[dict]:
-    """List the video files among a prompt's outputs."""
-    files = [file for node in outputs.values() for file in node.get("images", [])]
+    """List the video files that a prompt saved; previews in ComfyUI's temporary folder do not count."""
+    files = [file for node in outputs.values() for file in node.get("images", []) if file["type"] == "output"]
     return [file for file in files if file["filename"].endswith((".mp4", ".mkv", ".webm", ".mov"))]

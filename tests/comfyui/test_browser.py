@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pytest
 
+from .clips import write_clip
 from .server import NODE_IDS, REPOSITORY, WORKFLOWS
 
 pytestmark = pytest.mark.browser
@@ -43,13 +44,17 @@ def test_open_a_template_run_it_and_see_the_result(
     assert frontend.missing_nodes() == []
     assert frontend.overlapping_nodes() == []
     frontend.set_widget("LoadVideo", "file", uploaded_clip)
-    crf = {"litegraph": 18, "vue": 19}[renderer]  # a result from the cache shows no live pictures
-    frontend.set_widget("SpatialDreamerConvertVideo", "crf", crf)
+    # A result from the cache shows no live pictures and no texts.
+    frontend.set_widget("SpatialDreamerConvertVideo", "crf", {"litegraph": 18, "vue": 19}[renderer])
+    divergence = {"litegraph": 2.5, "vue": 2.6}[renderer]
+    frontend.set_widget("SpatialDreamerDVGForwardWarp", "divergence", divergence)
     for node_type, widget, value in QUICKER.get(workflow.stem, ()):
         frontend.set_widget(node_type, widget, value)
     assert frontend.queue() is None
     frontend.wait_for_results()
     assert frontend.overlapping_nodes() == []
+    if "SpatialDreamerDVGForwardWarp" in workflow.read_text():
+        frontend.page.get_by_text("nearest: ").first.wait_for(timeout=5_000)
     if workflow == QUICK:
         assert not frontend.shows_live_picture("SpatialDreamerConvertVideo")
 
@@ -68,3 +73,17 @@ def test_the_name_of_the_file_takes_dates_and_values_of_widgets(frontend, upload
     prompt = frontend.page.evaluate("async () => (await app.graphToPrompt()).output")
     (node,) = (node for node in prompt.values() if node["class_type"] == "SpatialDreamerConvertVideo")
     assert node["inputs"]["filename_prefix"] == f"{datetime.now().year}/{uploaded_clip}-18"
+
+
+def test_a_preview_is_shown_of_what_the_browser_cannot_play(frontend, renderer, comfy_server, tmp_path):
+    file = comfy_server.upload(write_clip(tmp_path / f"{renderer}.mp4", frames=3, width=160, height=96))
+    frontend.open_workflow(QUICK)
+    frontend.set_widget("LoadVideo", "file", file)
+    frontend.set_widget("SpatialDreamerConvertVideo", "codec", "libx265")
+    frontend.set_widget("SpatialDreamerConvertVideo", "filename_prefix", "shown/<b>film")
+    assert frontend.queue() is None
+    frontend.wait_for_results()
+    frontend.page.get_by_text("saved as shown/<b>film_").wait_for(timeout=5_000)
+    assert frontend.overlapping_nodes() == []
+    prompt = frontend.page.evaluate("async () => (await app.graphToPrompt()).output")
+    assert not any("spatialdreamer_text" in node["inputs"] for node in prompt.values())

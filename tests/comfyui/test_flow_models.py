@@ -8,7 +8,9 @@ import time
 import pytest
 import torch
 
-from .server import ExecutionFailed
+from .clips import write_clip
+from .server import ExecutionFailed, output_videos
+from .test_interrupt_and_errors import convert_prompt
 
 
 def flow_prompt(method: str) -> dict:
@@ -21,15 +23,18 @@ def flow_prompt(method: str) -> dict:
     }
 
 
-def test_raft_in_comfyuis_folder_runs_until_it_is_replaced_or_memory_freed(comfy_server):
+def test_raft_in_comfyuis_folder_runs_until_it_is_replaced_or_memory_freed(comfy_server, tmp_path):
     optical_flow = pytest.importorskip("torchvision").models.optical_flow
     folder = comfy_server.base / "models" / "optical_flow"
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(optical_flow.raft_small(weights=None).state_dict(), folder / "raft_small.pth")
+    file = comfy_server.upload(write_clip(tmp_path / "raft.mp4", frames=2, width=160, height=96))
+    look = {"1": {"class_type": "TestsNetworks", "inputs": {"name": "RAFT"}}}
     try:
         outputs = comfy_server.run(flow_prompt("raft_small"))
-        look = {"1": {"class_type": "TestsNetworks", "inputs": {"name": "RAFT"}}}
         assert len(comfy_server.run(look)["1"]["networks"]) == 1
+        stereo = comfy_server.run(convert_prompt(file, flow="raft_small", filename_prefix="raft/film"))
+        assert len(comfy_server.run(look)["1"]["networks"]) == 1, "the nodes share it"
         torch.save(optical_flow.raft_small(weights=None).state_dict(), folder / "raft_small.pth")
         again = comfy_server.run(flow_prompt("raft_small"))
         assert again["4"]["images"] != outputs["4"]["images"]  # not from the cache
@@ -37,6 +42,7 @@ def test_raft_in_comfyuis_folder_runs_until_it_is_replaced_or_memory_freed(comfy
     finally:
         shutil.rmtree(folder)  # other tests share the server
     assert len(outputs["4"]["images"]) == 3
+    assert len(output_videos(stereo)) == 1
     comfy_server.read("/free", b'{"unload_models": true, "free_memory": true}')
     deadline = time.monotonic() + 15
     while comfy_server.run(look)["1"]["networks"]:

@@ -1,56 +1,82 @@
 // @ts-check
 /**
- * What a node says about its last run, such as which depth estimator ran. The server sends it while the node runs, and
- * ComfyUI's page shows it below the widgets; here it is shown for results from the cache too, and the older renderer
- * gets room for all of its lines.
+ * What a node of ours says about its last run, such as which depth estimator ran and where the result was saved, below its
+ * settings. The server sends it while the node runs, and results from the cache bring it again. It is shown by a widget of
+ * our own in both of ComfyUI's renderers: Nodes 2.0 of some versions does not draw the one that ComfyUI makes for such
+ * texts, since it is added while the node is there already.
  */
 
 import { app } from "../../../scripts/app.js"
 import { api } from "../../../scripts/api.js"
 
 const PREFIX = "SpatialDreamer"
-const WIDGET = "$$node-text-preview"
-const LINE_HEIGHT = 16 // px, of the page's small print
-const PADDING = 32 // px, above and below the text together
-const MARGINS = 56 // px, beside the text together
+const TEXT_WIDGET = "spatialdreamer_text"
+const COMFYUIS_WIDGET = "$$node-text-preview"
+const LINE_HEIGHT = 18 // px
+const MARGINS = 32 // px, beside the text together
+const FONT = "12px sans-serif"
 
+/** @type {WeakMap<object, HTMLElement>} */
+const texts = new WeakMap()
 /** @type {CanvasRenderingContext2D | null} */
 let ruler = null
 
 /**
- * Count the lines that a text takes; the page breaks them at any letter.
- * @param {string} text
- * @param {number} width in px
+ * Remove widgets of some names.
+ * @param {any} node
+ * @param {string[]} names
  */
-function countLines(text, width) {
-  ruler ??= document.createElement("canvas").getContext("2d")
-  if (!ruler) return 1
-  ruler.font = "12px Inter, Arial, sans-serif"
-  let lines = 0
-  for (const line of text.split("\n")) lines += Math.max(1, Math.ceil(ruler.measureText(line).width / width))
-  return lines
+export function removeWidgets(node, names) {
+  for (const name of names) {
+    const index = node.widgets?.findIndex((/** @type {any} */ widget) => widget.name === name) ?? -1
+    if (index < 0) continue
+    node.widgets[index].onRemove?.()
+    node.widgets.splice(index, 1)
+  }
 }
 
 /**
- * Give a node's text the height that it needs; Nodes 2.0 does so by itself.
+ * Write a text onto a node of ours; it replaces the last one.
  * @param {any} node
+ * @param {string} text
  */
-function makeRoom(node) {
-  const widget = node?.widgets?.find((/** @type {any} */ one) => one.name === WIDGET)
-  if (!widget?.options || /** @type {any} */ (window).LiteGraph?.vueNodesMode) return
-  const decoder = document.createElement("textarea") // never on the page: nothing in it runs
-  decoder.innerHTML = String(widget.value)
-  const text = decoder.value
-  const needed = () => LINE_HEIGHT * countLines(text, Math.max(1, node.size[0] - MARGINS)) + PADDING
-  widget.options.getMinHeight = needed
-  widget.options.getMaxHeight = needed // what is left of the node is for its pictures
-  const height = node.computeSize()[1]
-  if (node.size[1] < height) node.setSize([node.size[0], height])
+function showText(node, text) {
+  const element = texts.get(node)
+  if (!element) return
+  element.textContent = text
+  removeWidgets(node, [COMFYUIS_WIDGET])
+  const [width, height] = node.size
+  node.setSize?.([width, Math.max(height, node.computeSize()[1])])
   node.setDirtyCanvas?.(true, true)
 }
 
 /**
- * Return the node on the canvas with an id of a prompt, which inside a subgraph is a path of ids.
+ * Return the height of a node's text in pixels; the page breaks its lines at any letter.
+ * @param {any} node
+ * @param {string} text
+ */
+function heightOf(node, text) {
+  ruler ??= document.createElement("canvas").getContext("2d")
+  if (!text || !ruler) return 0
+  ruler.font = FONT
+  const width = Math.max(1, node.size[0] - MARGINS)
+  let lines = 0
+  for (const line of text.split("\n")) lines += Math.max(1, Math.ceil(ruler.measureText(line).width / width))
+  return LINE_HEIGHT * lines + 6
+}
+
+/**
+ * Read a text that the server has made safe for pages which take it for HTML.
+ * @param {string} html
+ */
+function decode(html) {
+  const decoder = document.createElement("textarea") // never on the page: nothing in it runs
+  decoder.innerHTML = html
+  return decoder.value
+}
+
+/**
+ * Return our node on the canvas with an id of a prompt, which inside a subgraph is a path of ids.
  * @param {unknown} id
  */
 function findNode(id) {
@@ -63,20 +89,29 @@ app.registerExtension({
   name: "SpatialDreamer.NodeText",
   setup() {
     api.addEventListener("progress_text", (/** @type {any} */ { detail }) => {
-      const id = detail.nodeId
-      setTimeout(() => makeRoom(findNode(id))) // after the page has made the widget
+      const node = findNode(detail.nodeId)
+      if (node) setTimeout(() => showText(node, decode(detail.text))) // after the page has made its widget
     })
   },
   nodeCreated(/** @type {any} */ node) {
     if (!node.comfyClass?.startsWith(PREFIX)) return
+    const element = document.createElement("div")
+    Object.assign(element.style, {
+      font: FONT,
+      lineHeight: `${LINE_HEIGHT}px`,
+      color: "var(--input-text)",
+      whiteSpace: "pre-line",
+      overflowWrap: "anywhere",
+      userSelect: "text",
+    })
+    const height = () => heightOf(node, element.textContent ?? "")
+    const options = { serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height }
+    node.addDOMWidget(TEXT_WIDGET, "text_preview", element, options).serialize = false
+    texts.set(node, element)
     const onExecuted = node.onExecuted
-    node.onExecuted = function (/** @type {unknown[]} */ ...results) {
-      const text = /** @type {any} */ (results[0])?.text?.[0]
-      if (typeof text === "string" && text) {
-        const escaped = text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;")
-        const detail = { nodeId: String(this.id), text: escaped }
-        api.dispatchEvent(new CustomEvent("progress_text", { detail }))
-      }
+    node.onExecuted = function (/** @type {any[]} */ ...results) {
+      const text = results[0]?.text
+      if (Array.isArray(text) && text.length) showText(this, text.join("\n"))
       return onExecuted?.apply(this, results)
     }
   },

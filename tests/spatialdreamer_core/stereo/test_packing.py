@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.stereo import FORMATS, anaglyph, pack, packed_size
+from spatialdreamer_core.stereo import FORMATS, anaglyph, check_packed, pack, packed_size, pixel_aspect
 
 
 @pytest.fixture
@@ -61,3 +61,28 @@ def test_errors_name_what_is_wrong(views):
         pack(left, right.to(torch.uint8))
     with pytest.raises(InputError, match="`right` must have as many frames as `left`"):
         pack(left, right[:1])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("size", [(5, 7), (6, 8), (1, 1)])
+def test_what_is_packed_counts_as_packed(format, size):
+    check_packed(*packed_size(*size, format=format), format=format)
+
+
+def test_half_formats_have_pixels_of_another_shape():
+    """Players stretch them, so that each half is shown in the shape of its view."""
+    assert [pixel_aspect(format) for format in FORMATS] == [1, 2, 1, 0.5, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("format", "size", "said"),
+    [
+        ("full_sbs", (6, 7), "side by side for the format full_sbs, so of an even width, got 7x6; pack"),
+        ("half_tb", (7, 6), "one above the other for the format half_tb, so of an even height, got 6x7"),
+        ("triple", (6, 6), "format must be one of"),
+        ("full_sbs", (0, 6), "size must be"),
+    ],
+)
+def test_a_size_that_cannot_hold_two_views_is_refused(format, size, said):
+    with pytest.raises(InputError, match=said):
+        check_packed(*size, format=format)

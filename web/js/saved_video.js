@@ -1,15 +1,16 @@
 // @ts-check
 /**
- * Video to Stereo 3D shows live pictures while it runs and its video when it is done. ComfyUI's page keeps the last live
- * picture in place of the video, and a video in place of later live pictures; here each gives way to the other.
- * And its file's name takes dates and values of widgets, as those of ComfyUI's own nodes do.
+ * The nodes that save a video show it when it is done, and Video to Stereo 3D shows live pictures while it runs. ComfyUI's
+ * page keeps the last live picture in place of the video, and a video in place of later live pictures; here each gives
+ * way to the other. The name of the file takes dates and values of widgets, as the names of ComfyUI's own nodes do.
  */
 
 import { app } from "../../../scripts/app.js"
 import { api } from "../../../scripts/api.js"
 import { applyTextReplacements } from "../../../scripts/utils.js"
+import { removeWidgets } from "./node_text.js"
 
-const NODE = "SpatialDreamerConvertVideo"
+const NODES = ["SpatialDreamerConvertVideo", "SpatialDreamerSaveStereoVideo"]
 const PICTURE_WIDGETS = ["$$canvas-image-preview", "$$comfy_animation_preview"]
 const VIDEO_WIDGET = "video-preview"
 
@@ -36,20 +37,6 @@ function pageStore() {
 }
 
 /**
- * Remove widgets that show results.
- * @param {any} node
- * @param {string[]} names
- */
-function removeWidgets(node, names) {
-  for (const name of names) {
-    const index = node.widgets?.findIndex((/** @type {any} */ widget) => widget.name === name) ?? -1
-    if (index < 0) continue
-    node.widgets[index].onRemove?.()
-    node.widgets.splice(index, 1)
-  }
-}
-
-/**
  * Make room for the video.
  * @param {any} node
  */
@@ -72,19 +59,19 @@ function dropVideo(node) {
 }
 
 app.registerExtension({
-  name: "SpatialDreamer.ConvertVideo",
+  name: "SpatialDreamer.SavedVideo",
   setup() {
     api.addEventListener("b_preview_with_metadata", (/** @type {any} */ { detail }) => {
       const node = app.graph.getNodeById(detail.displayNodeId)
-      if (node?.comfyClass === NODE && node.videoContainer) dropVideo(node)
+      if (NODES.includes(node?.comfyClass) && node.videoContainer) dropVideo(node)
     })
   },
   nodeCreated(/** @type {any} */ node) {
-    if (node.comfyClass !== NODE) return
+    if (!NODES.includes(node.comfyClass)) return
     const prefix = node.widgets?.find((/** @type {any} */ widget) => widget.name === "filename_prefix")
     if (prefix) prefix.serializeValue = () => applyTextReplacements(app, prefix.value)
     const onExecuted = node.onExecuted
-    node.onExecuted = function (/** @type {unknown[]} */ ...results) {
+    node.onExecuted = function (/** @type {any[]} */ ...results) {
       dropPicture(this)
       return onExecuted?.apply(this, results)
     }

@@ -1,0 +1,115 @@
+"""Save Stereo Video: packed frames and sound to a file that 3D players recognise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import Input, io
+from torch import Tensor
+
+from ..spatialdreamer_core.stereo import FORMATS, check_packed
+from ..spatialdreamer_core.video import MAX_FRAME_RATE, MIN_FRAME_RATE, exact_rate, write_clip
+from .conversion import check_is_linked, encoding_inputs, prefix_input
+from .layout import audio_to_sound, image_to_frames
+from .output_name import check_prefix
+from .presentation import found_by
+from .progress import frame_progress
+from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
+from .shaping import check_values
+
+
+class SpatialDreamerSaveStereoVideo(io.ComfyNode):
+    """Node around `spatialdreamer_core.video.write_clip`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        codec, crf = encoding_inputs()
+        return io.Schema(
+            node_id="SpatialDreamerSaveStereoVideo",
+            display_name="Save Stereo 3D Video",
+            category="SpatialDreamer",
+            **found_by("save video", "export", "mp4", "half sbs", "vr180"),
+            description="Saves packed stereo frames as a video, with sound, to the output folder under a "
+            "name that 3D players recognise.",
+            inputs=[
+                io.Image.Input(
+                    "images", tooltip="The packed frames, such as those of SBS Packer or Image to Stereo 3D."
+                ),
+                io.Float.Input(
+                    "fps",
+                    default=24.0,
+                    min=MIN_FRAME_RATE,
+                    max=MAX_FRAME_RATE,
+                    step=0.01,
+                    tooltip="Frames per second, 0.01 to 1000; Get Video Components gives those of a video.",
+                ),
+                io.Combo.Input(
+                    "format",
+                    options=list(FORMATS),
+                    default=FORMATS[0],
+                    tooltip="How the frames are packed: as chosen on the node that packed them. It sets the "
+                    "suffix of the file's name, and the shape in which half formats are shown.",
+                ),
+                crf,
+                prefix_input(),
+                io.Audio.Input(
+                    "audio",
+                    optional=True,
+                    tooltip="The sound; what outlasts the frames is left out.",
+                ),
+                codec,
+            ],
+            outputs=saved_outputs(),
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        images: Any = None,
+        audio: Any = None,
+        fps: float | None = None,
+        filename_prefix: str | None = None,
+        **widgets: Any,
+    ) -> bool:
+        """Refuse when it is queued what cannot run: a value or a prefix, see `check_values`."""
+        check_is_linked("images", images, "SBS Packer")
+        check_is_linked("audio", audio, "Load Audio or Get Video Components")
+        if fps is not None:
+            exact_rate(fps)
+        check_values(**widgets)
+        if filename_prefix is not None:
+            check_prefix(filename_prefix)
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        images: Tensor,
+        fps: float,
+        format: str,
+        crf: int,
+        filename_prefix: str,
+        audio: Input.Audio | None = None,
+        codec: str = "auto",
+    ) -> io.NodeOutput:
+        """Save the frames."""
+        frames = image_to_frames("images", images)
+        height, width = frames.shape[-2:]
+        check_values(format=format, codec=codec, crf=crf)
+        check_packed(height, width, format=format)
+        path, subfolder = name_file(filename_prefix, format=format, width=width, height=height)
+        saved = write_clip(
+            frames,
+            path,
+            frame_rate=fps,
+            format=format,
+            sound=audio_to_sound(audio),
+            codec=codec,
+            crf=crf,
+            metadata=workflow_tags(cls),
+            on_frame=frame_progress(len(frames)),
+        )
+        return saved_output(cls, saved, subfolder)

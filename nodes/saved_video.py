@@ -1,0 +1,105 @@
+"""What nodes that save a video share: the file's name and tags, and what they hand on and show."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+import folder_paths
+from comfy.cli_args import args
+from comfy.model_management import InterruptProcessingException, throw_exception_if_processing_interrupted
+from comfy_api.latest import InputImpl, io, ui
+
+from ..spatialdreamer_core.checks import one_line
+from ..spatialdreamer_core.video import FORMAT_SUFFIXES, PREVIEW_SECONDS, plays_in_browsers, write_preview
+from .output_name import check_prefix, fill_in_dates
+from .presentation import show_text
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def name_file(prefix: str, *, format: str, width: int, height: int) -> tuple[str, str]:
+    """Choose the path of a new file in ComfyUI's output folder.
+
+    Args:
+        prefix: The node's `filename_prefix`.
+        format: How the video is packed, for the suffix that players know.
+        width: What stands for %width% in the prefix, in pixels.
+        height: What stands for %height%.
+
+    Returns:
+        The path, and its folder inside the output folder.
+
+    Raises:
+        InputError: If the prefix is none.
+    """
+    prefix = fill_in_dates(prefix, datetime.now())
+    check_prefix(prefix)
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        prefix, folder_paths.get_output_directory(), width, height
+    )
+    # ComfyUI counts by the number before an underscore, players want the suffix last.
+    while os.path.lexists(path := os.path.join(folder, f"{name}_{counter:05}{FORMAT_SUFFIXES[format]}.mp4")):
+        counter += 1
+    return path, subfolder
+
+
+def workflow_tags(node: type[io.ComfyNode]) -> dict[str, str] | None:
+    """Return the tags from which ComfyUI restores a workflow when the video is dropped onto it."""
+    if args.disable_metadata:
+        return None
+    tags = dict(node.hidden.extra_pnginfo or {})
+    if node.hidden.prompt is not None:
+        tags["prompt"] = node.hidden.prompt
+    return {name: json.dumps(value) for name, value in tags.items()}
+
+
+def saved_output(
+    node: type[io.ComfyNode], path: Path, subfolder: str, *, lines: Iterable[str] = ()
+) -> io.NodeOutput:
+    """Hand on a saved video and its path; show it on the node, or a preview that browsers play, and its name.
+
+    Args:
+        node: The node's class, whose schema has `io.Hidden.unique_id`.
+        path: The video.
+        subfolder: Its folder inside the output folder.
+        lines: What is written above the name.
+    """
+    shown = [ui.SavedResult(path.name, subfolder, io.FolderType.output)]
+    text = f"saved as {os.path.join(subfolder, path.name)}"
+    preview = _write_preview(path)
+    if preview is not None:
+        shown.insert(0, ui.SavedResult(preview.name, "", io.FolderType.temp))
+        text += (
+            f"\nshown here: a small copy, {PREVIEW_SECONDS:g} s at most, as not every browser plays the file"
+        )
+    shows = ui.PreviewVideo(shown).as_dict() | show_text(node.hidden.unique_id, *lines, text)
+    return io.NodeOutput(InputImpl.VideoFromFile(str(path)), str(path), ui=shows)
+
+
+def _write_preview(path: Path) -> Path | None:
+    """Write a copy that browsers play of a video that they do not; None if it is not needed or fails."""
+    preview = Path(folder_paths.get_temp_directory(), f"stereo_preview_{secrets.token_hex(4)}.mp4")
+    try:
+        if plays_in_browsers(path):
+            return None
+        write_preview(path, preview, on_frame=throw_exception_if_processing_interrupted)
+    except InterruptProcessingException:
+        raise
+    except Exception as error:  # the work itself is done and saved
+        _LOGGER.warning("no preview of %s: %s", path, one_line(error))
+        return None
+    return preview
+
+
+def saved_outputs() -> list[io.Video.Output | io.String.Output]:
+    """Describe what `saved_output` hands on."""
+    return [
+        io.Video.Output("stereo", display_name="stereo", tooltip="The saved stereo video."),
+        io.String.Output("path", display_name="path", tooltip="The whole path of the saved file."),
+    ]

@@ -1,0 +1,109 @@
+"""Whether a film holds two views already, as its metadata or its name say; the picture itself is not judged.
+
+Metadata is certain: frame packing in the bitstream, StereoMode of Matroska, st3d of MP4, and the tag that our
+outputs carry. A name is a hint: players go by it, but people name films as they like.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from ..checks import InputError
+from .hdr import side_data
+
+_TAG = "spatialdreamer_stereo"
+_LAYOUTS = {  # AVStereo3DType; 0 is one view, 8 are views that are streams of their own
+    1: "side by side",
+    2: "top-bottom",
+    3: "frame by frame",
+    4: "as a checkerboard",
+    5: "side by side",
+    6: "line by line",
+    7: "column by column",
+}
+_WORDS = {
+    *("hsbs", "fsbs", "halfsbs", "fullsbs", "htab", "ftab", "hou", "fou", "halftb", "fulltb"),
+    *("lrf", "tbf", "rlf", "anaglyph", "redcyan"),
+}
+_BESIDE_SBS = {"3d", "half", "full", "vr", "180", "360"}  # without them SBS may be a broadcaster
+_LAST_WORDS = {"sbs", "lr", "rl", "tb"}  # which mean it only where players look for them
+
+
+def stereo_tag(format: str, width: int, height: int) -> dict[str, str]:
+    """Return the tag by which we know our own outputs; the size tells whether they were cropped since."""
+    return {_TAG: f"{format} {width + width % 2}x{height + height % 2}"}  # as `VideoWriter` pads them
+
+
+def output_tags(
+    metadata: Mapping[str, str] | None, path: Path, *, format: str, width: int, height: int
+) -> dict[str, str] | None:
+    """Add our tag to an output's tags where it costs nothing.
+
+    In MP4 it would change how all tags are written, so it goes only along with others that do so anyway.
+    """
+    if metadata is None and path.suffix.lower() != ".mkv":
+        return None
+    return {**stereo_tag(format, width, height), **(metadata or {})}
+
+
+def check_one_view(path: str | Path, *, stated: str | None) -> str | None:
+    """Check that a film or photo does not hold two views already.
+
+    Args:
+        path: The file, of which the name is looked at.
+        stated: What its metadata says, from `stated_stereo`.
+
+    Returns:
+        A warning if its name says that it does, else None.
+
+    Raises:
+        InputError: If its metadata says so.
+    """
+    path = Path(path)
+    remedy = "convert the film that it was made of, or cut out one view first"
+    if stated is not None:
+        raise InputError(f"input must have one view, got {path}, whose {stated}; {remedy}")
+    if _is_named_stereo(path.stem):
+        return f"{path.name} is named like a stereo pair, which would be taken for one picture; {remedy}"
+    return None
+
+
+def stated_stereo(container: InputContainer, stream: VideoStream, frame: av.VideoFrame) -> str | None:
+    """Return what a film's metadata says of two views in its pictures, or None.
+
+    Args:
+        container: The film.
+        stream: Its stream, open for decoding.
+        frame: A frame of it.
+    """
+    mode = _tag(stream.metadata, "stereo_mode")
+    if mode is not None and mode != "mono":
+        return f"StereoMode is {mode}"
+    own = _tag(container.metadata, _TAG)
+    if own is not None and own.endswith(f" {frame.width}x{frame.height}"):
+        return f"tag says that it is stereo ({own.partition(' ')[0]})"
+    packing = side_data(frame, "STEREO3D")  # AVStereo3D begins with the type
+    layout = None if packing is None else _LAYOUTS.get(struct.unpack_from("i", packing)[0])
+    return None if layout is None else f"frame packing says that two views lie {layout} in it"
+
+
+def _tag(tags: Mapping[str, str], name: str) -> str | None:
+    """Return a tag, whose name some containers write in capitals."""
+    return next((value for key, value in tags.items() if key.lower() == name), None)
+
+
+def _is_named_stereo(stem: str) -> bool:
+    """Tell whether a name says that its film is stereo."""
+    words = [word for word in re.split(r"[^a-z0-9]+", stem.lower()) if word]
+    while len(words) > 2 and words[-1].isdigit():
+        words.pop()  # the number of a copy
+    if _WORDS & set(words) or ("sbs" in words and _BESIDE_SBS & set(words)):
+        return True
+    return len(words) > 1 and words[-1] in _LAST_WORDS

@@ -1,0 +1,91 @@
+"""What browsers play, and previews of what they do not."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+
+from spatialdreamer_core.video import plays_in_browsers, write_preview
+
+
+def film(
+    path, *, codec="libx265", pixel_format="yuv420p", size=(160, 96), frames=6, options=None, sound=True
+):
+    """Write a film of grey that gets brighter."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=24, options={"preset": "ultrafast", **(options or {})})
+        stream.width, stream.height, stream.pix_fmt = *size, pixel_format
+        audio = container.add_stream("aac", rate=44100, layout="mono") if sound else None
+        for index in range(frames):
+            image = np.full((size[1], size[0], 3), 40 + 30 * (index % 6), np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            container.mux(stream.encode(frame.reformat(format=pixel_format)))
+        container.mux(stream.encode())
+        if audio is not None:
+            silence = np.zeros((1, 44100 * frames // 24), np.float32)
+            for start in range(0, silence.shape[1], 1024):
+                part = np.ascontiguousarray(silence[:, start : start + 1024])
+                block = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+                block.sample_rate, block.pts = 44100, start
+                container.mux(audio.encode(block))
+            container.mux(audio.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format", "size", "options", "plays"),
+    [
+        ("libx264", "yuv420p", (160, 96), None, True),
+        ("libx264", "yuv420p10le", (160, 96), None, False),
+        ("libx264", "yuv444p", (160, 96), None, False),
+        ("libx264", "yuv420p", (160, 96), {"crf": "0"}, False),  # lossless is a profile of its own
+        ("libx264", "yuv420p", (4112, 48), None, False),
+        ("libx265", "yuv420p", (160, 96), {"x265-params": "log-level=error"}, False),
+    ],
+)
+def test_what_browsers_play(tmp_path, codec, pixel_format, size, options, plays):
+    path = film(
+        tmp_path / "film.mp4",
+        codec=codec,
+        pixel_format=pixel_format,
+        size=size,
+        frames=3,
+        options=options,
+        sound=False,
+    )
+    assert plays_in_browsers(path) is plays
+
+
+@pytest.mark.parametrize(
+    ("size", "pixel_format", "expected"),
+    [((160, 96), "yuv420p10le", (160, 96)), ((2564, 64), "yuv420p", (1280, 32))],
+)
+def test_a_preview_is_small_and_plays(tmp_path, size, pixel_format, expected):
+    options = {"x265-params": "log-level=error"}
+    source = film(tmp_path / "film.mp4", size=size, pixel_format=pixel_format, options=options)
+    done = []
+    write_preview(source, tmp_path / "preview.mp4", on_frame=lambda: done.append(1))
+    assert plays_in_browsers(tmp_path / "preview.mp4")
+    with av.open(str(tmp_path / "preview.mp4")) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert container.streams.video[0].average_rate == 24
+        assert len(container.streams.audio) == 1
+    assert frames[0].shape == (expected[1], expected[0], 3)
+    levels = [float(frame.mean()) for frame in frames]
+    assert levels == pytest.approx([40 + 30 * index for index in range(6)], abs=4)
+    assert len(done) == 6
+
+
+def test_a_preview_ends_after_half_a_minute_and_an_interruption_leaves_nothing(tmp_path):
+    source = film(tmp_path / "film.mp4", codec="libx264", size=(16, 16), frames=24 * 32, sound=False)
+    write_preview(source, tmp_path / "preview.mp4", on_frame=lambda: None)
+    with av.open(str(tmp_path / "preview.mp4")) as container:
+        assert container.streams.video[0].frames == 24 * 30
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_preview(source, tmp_path / "none.mp4", on_frame=interrupt)
+    assert {path.name for path in tmp_path.iterdir()} == {"film.mp4", "preview.mp4"}
