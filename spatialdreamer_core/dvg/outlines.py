@@ -94,6 +94,8 @@ def find_outlines(
     contrast = (front - behind).detach()
     share = ((mixed - behind).detach() * contrast).sum(0) / (contrast.square().sum(0) + COLOUR_NOISE)
     is_mixed = share > LEAST_SHARE
+    if not is_mixed.any():
+        return Outlined(colour, widened, None)
     row, column, near, share = (part[is_mixed] for part in (row, column, near, share.clamp(max=1)))
     front, mixed, behind = (part[:, is_mixed] for part in (front, mixed, behind))
     # 3. What is left of it: its own detail as far as it is background.
