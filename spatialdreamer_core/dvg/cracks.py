@@ -8,14 +8,21 @@ from torch import Tensor
 from .marked import marked_pixels
 
 MAX_CRACK = 2  # px
+JUMP = 0.75  # px; neighbours whose disparities differ by more belong to two surfaces
 
 
 def bridge_cracks(
-    values: Tensor,  # [C, H, W]
+    seen: Tensor,  # [1, H, W] px, disparity of the view
     gap: Tensor,  # [1, H, W] bool
+    disparity: Tensor,  # [1, H, W] px, of the source view
+    *,
+    sign: int,
 ) -> None:
-    """Fill gaps of at most `MAX_CRACK` px between two known pixels of a row linearly, both in place."""
-    width = values.shape[-1]
+    """Fill gaps of at most `MAX_CRACK` px between two known pixels of a row linearly, both in place.
+
+    But not the gap that a hair has left: its colour would be read where the hair was, and show it once more.
+    """
+    width = seen.shape[-1]
     known = ~gap[0]
     row, column = marked_pixels(gap[0])
     to_left = _distance_to_known(known, row, column, -1)
@@ -23,9 +30,14 @@ def bridge_cracks(
     is_crack = to_left + to_right <= MAX_CRACK + 1
     row, column, to_left, to_right = (part[is_crack] for part in (row, column, to_left, to_right))
     share = to_left / (to_left + to_right)
-    left_value = values[:, row, (column - to_left).clamp(min=0)]
-    right_value = values[:, row, (column + to_right).clamp(max=width - 1)]
-    values[:, row, column] = torch.lerp(left_value, right_value, share.to(values.dtype))
+    left_value = seen[0, row, (column - to_left).clamp(min=0)]
+    right_value = seen[0, row, (column + to_right).clamp(max=width - 1)]
+    bridge = torch.lerp(left_value, right_value, share.to(seen.dtype))
+    position = (column - sign * bridge.detach()).clamp(0, width - 1)
+    before, after = (disparity[0, row, there.long()] for there in (position.floor(), position.ceil()))
+    is_bridge = torch.maximum(before, after) <= torch.maximum(left_value, right_value) + JUMP
+    row, column = row[is_bridge], column[is_bridge]
+    seen[0, row, column] = bridge[is_bridge]
     gap[0, row, column] = False
 
 

@@ -1,8 +1,8 @@
 """Forward warp: one view rendered from the other by disparity, with the mask of what it could not see.
 
 A stretched surface leaves cracks, gaps of a pixel or two between neighbours that belong together, which are
-bridged (`cracks.py`); a disocclusion leaves a hole. `rows.py` renders the rest. Each surface moves with one
-more pixel at its trailing edge, so a hole lies a pixel farther from the foreground than the disparity says.
+bridged (`cracks.py`); a disocclusion leaves a hole. A foreground takes along what it covers of the pixel
+after its trailing edge (`outlines.py`). `rows.py` renders the rest.
 """
 
 from __future__ import annotations

@@ -4,10 +4,7 @@ A splat averages what lands on a pixel, which is right where surfaces meet and b
 keeps detail and cannot tell which colours belong together at an edge. So disparity is splatted (softmax
 splatting, `splat.py`), which tells from which column each pixel of the view comes, and its colour is read
 there with a cubic kernel (Keys 1981, a = -0.5). Within a pixel of a jump colours are splatted, front over
-back.
-
-The pixel after a foreground's outline, on the side where a hole opens, has some of the foreground's colour in
-it: left where it is, it stays there as a dotted rim. So the foreground takes it along (`widen_foreground`).
+back; what foregrounds cover of the mixed pixels at their outlines (`outlines.py`) is splatted with them.
 """
 
 from __future__ import annotations
@@ -17,13 +14,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .cracks import bridge_cracks
+from .cracks import JUMP, bridge_cracks
 from .marked import marked_pixels
+from .outlines import LEAST_SHARE, Rim, find_outlines
 from .splat import LEAST_WEIGHT, MAX_EXPONENT, Landing, land, splat_rows
 
 MIN_COVERAGE = 0.5  # bilinear mass from which on a pixel counts as seen: its centre is
-FRONT_ODDS = 2.0  # of the front surface at an outline; 1 is its share of the pixel, but its rim is soft
-JUMP = 0.75  # px; neighbours in the view whose disparities differ by more belong to two surfaces
+FRONT_ODDS = 1.5  # of the front surface at an outline; 1 is its share of the pixel, but its rim is soft
 
 
 class WarpedRows(NamedTuple):
@@ -43,20 +40,26 @@ def warp_rows(
 ) -> WarpedRows:
     """Render rows of one eye's view; `sign` is -1 for the right eye (x' = x - d), +1 for the left one.
 
-    `widen` is whether surfaces take the pixel at their trailing edge along (`widen_foreground`).
+    `widen` is whether surfaces take along what they cover of the pixel after their trailing edge
+    (`outlines.py`).
     """
-    # 1. What is seen at each pixel of the view, by its disparity.
+    rim = None
     if widen:
-        disparity = widen_foreground(disparity, sign=sign)
+        colour, disparity, rim = find_outlines(colour, disparity, sign=sign)
+    # 1. What is seen at each pixel of the view, by its disparity.
     landing = land(disparity, sign=sign)
     seen, coverage = splat_rows(disparity, disparity, sign=sign, landing=landing)
     gap = coverage < MIN_COVERAGE
-    bridge_cracks(seen, gap)
+    at_rim = None if rim is None else _close_at_rim(seen, coverage, gap, rim)
+    bridge_cracks(seen, gap, disparity, sign=sign)
     # 2. The colours there.
     view = _gather_cubic(colour, seen, sign)
     # 3. Blended colours where surfaces meet.
-    row, column = marked_pixels(_about_jumps(seen, gap)[0])
-    blended, surface, lands = _splat_at(colour, disparity, landing, row, column)
+    about = _about_jumps(seen, gap)
+    if at_rim is not None:
+        about.view(-1)[at_rim] = True
+    row, column = marked_pixels(about[0])
+    blended, surface, lands = _splat_at(colour, disparity, landing, row, column, rim)
     row, column = row[lands], column[lands]
     if colour.requires_grad:  # a view of a tensor without gradients cannot take values that have some
         seen = seen.clone()
@@ -67,20 +70,25 @@ def warp_rows(
     return WarpedRows(view, gap, seen)
 
 
-def widen_foreground(
-    disparity: Tensor,  # [..., W] px
-    *,
-    sign: int,
-) -> Tensor:  # [..., W] px
-    """Let each surface take along the pixel after its trailing edge, beside which a hole opens.
+def _close_at_rim(seen: Tensor, coverage: Tensor, gap: Tensor, rim: Rim) -> Tensor:  # [M] int64
+    """Close gaps that a rim reaches, in `seen` and `gap` in place.
 
-        d'[x] = max(d[x], d[x-1])   for the right eye, and mirrored for the left one
-
-    The pixel is a mix of both surfaces' colours. A second one is the background's own and would be lost.
+    Returns:
+        Where a rim is seen, as positions in the flattened rows.
     """
-    wider = torch.maximum(disparity[..., :-1], disparity[..., 1:])
-    edge = disparity[..., :1] if sign < 0 else disparity[..., -1:]
-    return torch.cat([edge, wider] if sign < 0 else [wider, edge], dim=-1)
+    width = seen.shape[-1]
+    column = torch.cat([rim.landing.first - 1, rim.landing.first])
+    inside = (column >= 0) & (column < width)
+    at = (rim.row.repeat(2) * width + column)[inside]
+    share, disparity = rim.shares.detach()[inside], rim.disparity.detach().repeat(2)[inside]
+    covered = coverage.new_zeros(coverage.numel()).index_add_(0, at, share)[at]
+    nearest = coverage.new_full((coverage.numel(),), -torch.inf).scatter_reduce_(0, at, disparity, "amax")
+    closed = gap.view(-1)[at] & (
+        (covered >= LEAST_SHARE) | (coverage.reshape(-1)[at] + covered >= MIN_COVERAGE)
+    )
+    row, column = at[closed] // width, at[closed] % width
+    seen[0, row, column], gap[0, row, column] = nearest[at[closed]], False
+    return at[(covered > 0) & ~gap.view(-1)[at]]
 
 
 def _gather_cubic(colour: Tensor, seen: Tensor, sign: int) -> Tensor:  # [C, H, W]
@@ -128,11 +136,12 @@ def _splat_at(
     landing: Landing,
     row: Tensor,  # [N]
     column: Tensor,  # [N]
+    rim: Rim | None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # [C, N], [N] px, [N] bool
     """Splat the colours of those pixels alone that land on the given ones, the front surface over the rest.
 
     The front surface covers a pixel as far as its bilinear weights reach, by `FRONT_ODDS`, which smooths its
-    outline.
+    outline. Where nothing lands behind a rim, there is more of the background beside it.
 
     Returns:
         The colours, the disparity of the surface that covers the pixel's centre, and where anything lands.
@@ -148,14 +157,24 @@ def _splat_at(
     target = torch.cat([slot[0, from_row, first], slot[0, from_row, first + 1]])
     share = torch.cat([1 - fraction, fraction])
     moved = disparity[0, from_row, from_column].repeat(2)
-    in_front = moved >= _nearest(moved, target, share > 0, count)[target] - JUMP
     source = colour[:, from_row, from_column].repeat(1, 2)
+    if rim is not None:
+        rim_target = torch.cat([slot[0, rim.row, rim.landing.first + n] for n in (0, 1)])
+        target, share = torch.cat([target, rim_target]), torch.cat([share, rim.shares])
+        moved = torch.cat([moved, rim.disparity.repeat(2)])
+        source = torch.cat([source, rim.front.repeat(1, 2)], dim=1)
+    in_front = moved >= _nearest(moved, target, share > 0, count)[target] - JUMP
     payload = torch.cat([source, moved[None], torch.ones_like(share)[None]])
     near, near_lands = _blend(payload, moved, target, share * in_front, count)
     far, far_lands = _blend(payload, moved, target, share * ~in_front, count)
     cover = colour.new_zeros(count + 1).index_add(0, target, share * in_front)[:count].clamp(max=1)
     surface = torch.where(far_lands & (cover < 0.5), far[-1], near[-1])
     cover = FRONT_ODDS * cover / (1 + (FRONT_ODDS - 1) * cover)
+    if rim is not None:
+        payload = torch.cat([rim.behind.repeat(1, 2), torch.ones_like(rim.shares)[None]])
+        behind, is_rim = _blend(payload, torch.zeros_like(rim.shares), rim_target, rim.shares, count)
+        far = torch.where(far_lands, far, torch.cat([behind, far[-1:]]))
+        far_lands = far_lands | is_rim
     blended = torch.where(far_lands, torch.lerp(far[:-1], near[:-1], cover), near[:-1])
     return blended, surface, near_lands
 

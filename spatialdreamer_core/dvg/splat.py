@@ -38,7 +38,15 @@ def land(
 ) -> Landing:
     """Find where each pixel lands; -1 is the right eye's sign, +1 the left's."""
     width = disparity.shape[-1]
-    target = torch.arange(width, device=disparity.device, dtype=disparity.dtype).add(disparity, alpha=sign)
+    column = torch.arange(width, device=disparity.device, dtype=disparity.dtype)
+    return land_at(column.add(disparity, alpha=sign), width)
+
+
+def land_at(
+    target: Tensor,  # [...] px
+    width: int,
+) -> Landing:  # [...] each
+    """Find the bins of positions in rows of a width."""
     # The first bin and the last two collect what leaves the frame.
     target = target.clamp(-1, width)
     left = target.detach().floor()

@@ -19,8 +19,7 @@ from torch import Tensor
 from ..checks import InputError, check_type
 from ..contracts import check_call, working_dtype
 from ..dvg.eyes import Eye, eye_sign
-from ..dvg.rows import widen_foreground
-from ..dvg.zbuffer import find_columns, take_columns
+from ..dvg.outlines import find_seen
 from ..flow.consistency import compare_flows
 from .runs import find_runs
 from .search import BackgroundSearch, SeenFrame
@@ -214,9 +213,8 @@ def _prepare(
     """Gather what belongs to frame t of a clip."""
     if disparity is None:
         return _Prepared(ViewFrame(view[t], hole[t], None), None, None)
-    moved = widen_foreground(disparity[t : t + 1], sign=eye_sign(eye))  # as the warp does
-    columns = find_columns(moved, eye=eye)
-    frame = ViewFrame(view[t], hole[t], take_columns(moved, columns)[0])
+    columns, seen = find_seen(disparity[t : t + 1], eye=eye)
+    frame = ViewFrame(view[t], hole[t], seen[0])
     to_previous = to_next = None
     if flow is not None:
         forward, backward = flow
