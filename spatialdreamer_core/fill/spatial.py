@@ -26,21 +26,8 @@ LEAST_SMOOTHING, MOST_SMOOTHING = 2.0, 8.0  # px, standard deviation along the c
 SMOOTHING_GROWTH = 0.25  # px more of it a px from the background
 PYRAMID_SHARE = 0.35
 MIXING_LENGTH = 2.0  # px from the background, in which the pyramid's share grows to 63 % of its most
-_ROWS = (
-    -16,
-    -11,
-    -7,
-    -4,
-    -2,
-    -1,
-    0,
-    1,
-    2,
-    4,
-    7,
-    11,
-    16,
-)  # px, where the smoothing looks; denser where it counts
+# Rows above and below that the smoothing looks at, denser where it counts, and how many rows each stands for.
+_ROWS = {0: 1.0, 1: 1.0, 2: 1.5, 4: 2.5, 7: 3.5, 11: 4.5, 16: 2.5}
 
 
 def fill_from_background(
@@ -66,11 +53,9 @@ def _smooth_columns(extended: Tensor, runs: HoleRuns, distance: Tensor) -> Tenso
     sigma = (LEAST_SMOOTHING + SMOOTHING_GROWTH * distance).clamp(max=MOST_SMOOTHING)
     slope = -0.5 / sigma.square()
     taps = []
-    for i, offset in enumerate(_ROWS):
-        between = (
-            _ROWS[min(i + 1, len(_ROWS) - 1)] - _ROWS[max(i - 1, 0)]
-        ) / 2  # each stands for as many rows
-        taps.append((offset, 0, between * torch.exp(slope * offset**2)))
+    for reach, rows in _ROWS.items():
+        weight = rows * torch.exp(slope * reach**2)
+        taps += [(down, 0, weight) for down in {-reach, reach}]
     return mean_around(extended, runs.foreground, runs.row, runs.column, taps)
 
 
