@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ..spatialdreamer_core.checks import check_video
 from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
-from ..spatialdreamer_core.fill import composite, fast_fill
+from ..spatialdreamer_core.fill import TEXTURE, composite, fast_fill
 from .layout import frames_to_image, image_to_frames, mask_to_frames
-from .presentation import found_by
+from .presentation import ADVANCED, found_by
 from .progress import frame_progress
 from .sockets import Disparity, DisparityType, Flow, FlowType
 
@@ -47,6 +47,17 @@ class SpatialDreamerFastFill(io.ComfyNode):
                     tooltip="Optical Flow of the source view: with `disparity`, holes take what other frames "
                     "show there, and the filling is steady over time.",
                 ),
+                io.Float.Input(
+                    "texture",
+                    default=TEXTURE,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="How much of the background's texture is continued into holes that no other "
+                    "frame shows, 0 (smooth) to 1 (as sharp as the background, but often with false detail).",
+                    **ADVANCED,
+                ),
             ],
             outputs=[
                 io.Image.Output("filled", display_name="filled", tooltip="The view without holes."),
@@ -61,6 +72,7 @@ class SpatialDreamerFastFill(io.ComfyNode):
         hole: Tensor,
         disparity: Disparity | None = None,
         flow: Flow | None = None,
+        texture: float = TEXTURE,
     ) -> io.NodeOutput:
         """Fill the holes."""
         source = image_to_frames("left", left)
@@ -76,6 +88,7 @@ class SpatialDreamerFastFill(io.ComfyNode):
             disparity=disparity and disparity.pixels,
             flow=flow,
             eye=disparity.eye if disparity else "right",
+            texture=texture,
             on_frame=frame_progress(len(view)),
         )
         return io.NodeOutput(frames_to_image(filled))

@@ -3,8 +3,8 @@
 A hole shows background. Where this background was visible in an earlier frame (earlier fills are carried
 along, so what was seen once is kept while it stays in a hole), or will be in one of the next few, its true
 pixels are taken, found by the motion of the background beside the hole (`motion.py`). The rest is estimated
-from the background side of the hole, and blended with what was estimated there before, so that it does not
-flicker.
+from the background side of the hole (`spatial.py`), gets the background's texture (`texture.py`), and is
+blended with what was estimated there before, so that it does not flicker.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..checks import InputError, check_type
+from ..checks import InputError, check_range, check_type
 from ..contracts import check_call, working_dtype
 from ..dvg.eyes import Eye, eye_sign
 from ..dvg.outlines import find_seen
@@ -24,6 +24,7 @@ from ..flow.consistency import compare_flows
 from .runs import find_runs
 from .search import BackgroundSearch, SeenFrame
 from .spatial import fill_from_background
+from .texture import TEXTURE, add_texture
 from .views import ViewFlow, ViewFrame, bring_flow
 
 LOOK_AHEAD = 3  # frames in which a hole's background is looked for
@@ -34,16 +35,19 @@ class FastFill:
 
     Args:
         eye: The eye that the views were rendered for.
+        texture: How much of the background's texture estimates take on, 0 (smooth) to 1.
         overwrite: Whether the frames' own tensors are filled, which saves the time and memory of copies. It
             is for whoever has made them: what they hold is not checked.
 
     Raises:
-        InputError: If the eye is unknown.
+        InputError: If the eye is unknown, or `texture` is out of range.
     """
 
-    def __init__(self, *, eye: Eye = "right", overwrite: bool = False) -> None:
+    def __init__(self, *, eye: Eye = "right", texture: float = TEXTURE, overwrite: bool = False) -> None:
         eye_sign(eye)
+        check_range("texture", texture, 0, 1)
         self._eye: Eye = eye
+        self._texture = texture
         self._overwrite = overwrite
         self._memory: SeenFrame | None = None
 
@@ -116,6 +120,8 @@ class FastFill:
         if len(runs.row):
             filled[:, runs.row, runs.column] = filled[:, runs.row, runs.source]
             colour = fill_from_background(filled, hole, runs)
+            if self._texture > 0:
+                colour = add_texture(colour, filled, runs, strength=self._texture)
             if disparity is not None:
                 search = BackgroundSearch(runs, disparity, colour)
                 if to_previous is not None and self._memory is not None:
@@ -140,6 +146,7 @@ def fast_fill(
     disparity: Tensor | None = None,  # [F, 1, H, W] px
     flow: tuple[Tensor, Tensor] | None = None,  # two of [F-1, 2, H, W] px
     eye: Eye = "right",
+    texture: float = TEXTURE,
     on_frame: Callable[[int], None] | None = None,
 ) -> Tensor:  # [F, 3, H, W] in [0, 1]
     """Fill the holes of rendered views without any weights.
@@ -153,15 +160,18 @@ def fast_fill(
         flow: The source view's forward and backward flow. With it, and with `disparity`, holes take true
             pixels from neighbouring frames and do not flicker.
         eye: The rendered eye.
+        texture: How much of the background's texture takes part in what no frame shows: 0 (smooth, most like
+            the truth on average) to 1 (as sharp as the background, and often elsewhere than the truth's).
         on_frame: Called with the number of finished frames; may raise to interrupt.
 
     Returns:
         The filled view, of the type of `view`; outside of holes it equals `view`.
 
     Raises:
-        InputError: If an argument breaks its rule (`contracts.TABLE`) or the eye is unknown.
+        InputError: If an argument breaks its rule (`contracts.TABLE`), the eye is unknown, or `texture` is
+            out of range.
     """
-    filler = FastFill(eye=eye)
+    filler = FastFill(eye=eye, texture=texture)
     check_call("fast_fill", view=view, hole=hole, left=left, disparity=disparity)
     if flow is not None:
         _check_flow(flow, view)

@@ -29,6 +29,7 @@ class HoleRuns(NamedTuple):
     disparity: Tensor  # [N] px, of that background
     limit: Tensor  # [N] px; what has more disparity than this is foreground for this hole
     foreground: Tensor  # [H, W] bool, known pixels near a hole that must not colour it
+    room: Tensor  # [R] px, how far each run's background reaches along its row
 
 
 def find_runs(
@@ -49,6 +50,7 @@ def find_runs(
     run_row, left = row[first], column[first] - 1
     ends = torch.cat([first[1:], first.new_tensor([len(row)])])[: len(first)] - 1
     right = column[ends] + 1
+    beyond = _room_beside(run_row, left, right, width)
 
     left_disparity = _disparity_at(disparity, run_row, left, width, eye)
     right_disparity = _disparity_at(disparity, run_row, right, width, eye)
@@ -60,15 +62,27 @@ def find_runs(
 
     foreground = torch.zeros_like(hole)
     reach = torch.arange(FOREGROUND_REACH, device=hole.device)
-    for beside in (left[:, None] - reach, right[:, None] + reach):  # [runs, reach]
+    for i, beside in enumerate((left[:, None] - reach, right[:, None] + reach)):  # [runs, reach]
         inside = (beside >= 0) & (beside < width)
         seen = _disparity_at(disparity, run_row[:, None], beside, width, eye)
         is_foreground = inside & (seen > limit[:, None])
         at_run, at_step = marked_pixels(is_foreground)
         foreground[run_row[at_run], beside[at_run, at_step]] = True
+        clear = torch.where(is_foreground, reach, width).amin(-1)  # what is farther away is not looked at
+        beyond[i] = torch.minimum(beyond[i], clear)
     foreground &= ~hole
+    room = torch.where(is_left, beyond[0], beyond[1])
     source = torch.where(no_source[run], column, source[run])
-    return HoleRuns(row, column, run, first, source, background[run], limit[run], foreground)
+    return HoleRuns(row, column, run, first, source, background[run], limit[run], foreground, room)
+
+
+def _room_beside(row: Tensor, left: Tensor, right: Tensor, width: int) -> list[Tensor]:  # two of [R] px
+    """Count the known pixels beside each run, to its left and its right, up to the next run or the border."""
+    follows = row[1:] == row[:-1]
+    to_left, to_right = left + 1, width - right
+    to_left[1:] -= torch.where(follows, right[:-1], 0)
+    to_right[:-1] -= torch.where(follows, width - left[1:] - 1, 0)
+    return [to_left, to_right]
 
 
 def _is_first(row: Tensor, column: Tensor) -> Tensor:

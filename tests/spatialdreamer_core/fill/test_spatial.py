@@ -1,0 +1,37 @@
+import torch
+
+from spatialdreamer_core.fill.runs import find_runs
+from spatialdreamer_core.fill.spatial import fill_from_background, mean_around
+
+
+def test_the_mean_is_the_obvious_one():
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(3, 6, 7, generator=generator)
+    excluded = torch.rand(6, 7, generator=generator) > 0.7
+    row, column = torch.tensor([0, 3, 5]), torch.tensor([0, 4, 6])
+    taps = [(0, 0, 1.0), (-2, 1, 0.5), (1, -3, torch.tensor([0.1, 0.2, 0.3]))]
+    found = mean_around(image, excluded, row, column, taps)
+    for i in range(3):
+        total, norm = torch.zeros(3), 0.0
+        for down, right, weight in taps:
+            y, x = min(max(int(row[i]) + down, 0), 5), min(max(int(column[i]) + right, 0), 6)
+            share = float(weight if isinstance(weight, float) else weight[i]) * (not excluded[y, x])
+            total, norm = total + share * image[:, y, x], norm + share
+        assert torch.allclose(found[:, i], total / norm if norm else total, atol=1e-6)
+
+
+def test_the_smoothing_widens_with_the_distance():
+    # A bright row in the background is smeared over more rows the farther it is continued.
+    view = torch.zeros(3, 33, 60)
+    view[:, 16] = 1
+    hole = torch.zeros(33, 60, dtype=torch.bool)
+    hole[:, 10:40] = True
+    disparity = torch.zeros(33, 60)
+    disparity[:, :10] = 30.0
+    runs = find_runs(hole, disparity, eye="right")
+    filled = view.clone()
+    filled[:, runs.row, runs.column] = view[:, runs.row, runs.source]
+    filled[:, runs.row, runs.column] = fill_from_background(filled, hole, runs)
+    near, far = filled[0, :, 39], filled[0, :, 12]
+    assert near[16] > 1.5 * far[16]
+    assert near[10] < far[10]
