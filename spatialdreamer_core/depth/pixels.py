@@ -43,3 +43,20 @@ def fit_difference(
         for motion in (flow, background)
     )
     return cv2.blur(with_background - with_flow, (5, 5), borderType=cv2.BORDER_REFLECT)
+
+
+def rise(value: float, low: float, high: float) -> float:
+    """Map a number linearly: 0 up to `low`, 1 from `high` on."""
+    return float(np.clip((value - low) / (high - low), 0, 1))
+
+
+def correlation(
+    first: np.ndarray,  # [h, w]
+    second: np.ndarray,  # [h, w]
+    weight: np.ndarray | None = None,  # [h, w], at least 0
+) -> float:
+    """Pearson's correlation of two maps, 0 if one is flat."""
+    weight = np.ones_like(first) if weight is None else weight / (float(weight.mean()) + 1e-6)
+    first, second = (values - float((weight * values).mean()) for values in (first, second))
+    norm = float(np.sqrt((weight * first**2).sum() * (weight * second**2).sum()))
+    return float((weight * first * second).sum()) / norm if norm > 1e-6 * first.size else 0.0
