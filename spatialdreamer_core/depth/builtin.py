@@ -159,14 +159,16 @@ class BuiltinDepth:
         objects = (1 - self._memory) + objects * np.where(rising, np.float32(1), denied)
         speed = objects + self._camera * (layers - objects)
         if self._fresh is not None:
-            speed = np.maximum(speed, self._fresh)
+            # What comes into view of a moving camera has to be seen well, or its region tells.
+            speed = np.maximum(speed, self._fresh * (1 + self._camera * (parallax.reliable - 1)))
         self._evidence = self._evidence + speed * (measured - self._evidence)
         assert self._image is not None
         seen = self._plate.step(self._image, parallax, self._evidence)
         self._evidence = self._evidence * (1 - 0.4 * (1 - self._camera) * seen)
         sure = np.maximum(active * parallax.certain, seen)
         sure = sure + self._camera * (parallax.reliable - sure)
-        self._trust = np.maximum(0.98 * self._trust, sure)
+        kept = 0.98 if self._fresh is None else 0.98 * (1 - self._camera * self._fresh)
+        self._trust = np.maximum(kept * self._trust, sure)
 
     def _flatten(self, regions: Regions, texture: np.ndarray, *, rate: float) -> None:
         """Draw evidence that little is known about to what the rest of its region of one colour holds.
@@ -200,7 +202,8 @@ class BuiltinDepth:
         held = filled + self._camera * (layered - filled)
         bare = np.clip(1.5 - 1.5 * texture, 0, 1)
         loose = np.maximum(np.maximum(1 - 2 * self._trust, 0) ** 2, bare * certain)
-        self._evidence += rate * loose * (held - self._evidence)
+        pace = rate if self._fresh is None else np.maximum(rate, self._camera * self._fresh)
+        self._evidence += pace * loose * (held - self._evidence)
 
     def _hear(self, parallax: Parallax) -> None:
         """Let motion have its say as far as it has earned it.

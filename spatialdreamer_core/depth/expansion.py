@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 
 from .farthest import COARSE, STILL, Layers
-from .pixels import length
+from .pixels import length, rise
 
-_ITERATIONS = 4
+_TYPICAL = 0.2  # widths from the focus, to make pixels of what an equation misses
+_ITERATIONS, _LINEAR_ITERATIONS = 4, 3
 _STEP = 8  # pixels between the flow vectors used
 _FEWEST = 16  # vectors' worth of confidence
 _REST = 0.3  # pixels; less than this is rest
@@ -35,8 +36,12 @@ _TOLERANCE, _TOLERANCE_SHARE = (
     0.1,
 )  # pixels, and share of a vector's length, that it may miss the rays by
 _RAY = 0.3  # widths from the focus at which rates are given as pixels
+_EDGE = (0.8, 0.95)  # of the reach: a focus out there rather stands for what passes sideways
 _NEAREST = 0.05  # widths from the focus within which rates are not compared
-_RIDGE = (1e-3, 1e-3, 0.05, 0.05, 0.5)  # focus (x, y), turn (x, y), roll: holds what the flow does not tell
+# What holds focus (x, y), turn (x, y) and roll where the flow does not tell: straight on, and on a curve.
+_STIFF, _LOOSE = (1e-3, 1e-3, 0.05, 0.05, 0.5), (1e-4, 1e-4, 2e-3, 2e-3, 5e-3)
+_NOISE = 1.0  # pixels per width, by which rates differ that are one
+_BETTER = 0.1  # share of the flow that a curve must explain more
 
 
 @dataclass(frozen=True)
@@ -73,76 +78,131 @@ def fit_expansion(
 ) -> Expansion | None:
     """Find the focus from which the flow radiates; None if it plainly does not, or cannot be relied on.
 
-    Foci on a grid are voted on by all vectors at once, and the best is refined by reweighted Gauss-Newton
-    steps with Geman and McClure's rho.
+    First nearly without a turn; only where that explains too little is the turn set free, for with it an
+    object's own movement can be taken for the way of the camera.
     """
     offset_y, offset_x = (min(_STEP, side) // 2 for side in flow.shape[:2])
     grid = np.s_[offset_y::_STEP, offset_x::_STEP]
-    vectors = flow[grid].reshape(-1, 2).astype(np.float64)
-    points = np.stack([x[grid].ravel(), y[grid].ravel()], -1).astype(np.float64)
     trust = confidence[grid].ravel().astype(np.float64)
+    vectors = flow[grid].reshape(-1, 2).astype(np.float64)
     speed = length(vectors)
     if trust.sum() < _FEWEST or (trust * (speed > _REST)).sum() < _STANDS * trust.sum():
         return None
-    tolerance = _TOLERANCE + _TOLERANCE_SHARE * speed
-    weight = trust * speed / (speed + 0.5)
-    perpendicular = np.stack([-points[:, 1], points[:, 0]], -1)
-    # 1. Vote, unless the last frame's focus still holds.
+    points = np.stack([x[grid].ravel(), y[grid].ravel()], -1).astype(np.float64)
     reach = _REACH * np.array([1.0, flow.shape[0] / flow.shape[1]])
+    fit = _Fit(vectors, points, trust, _TOLERANCE + _TOLERANCE_SHARE * speed, reach)
+    followed = None
     if start is not None and start.share > _HOLDS:
-        parameters = np.array([*start.focus, *start.turn, start.roll])
-    else:
-        axes = [np.linspace(-r, r, n) for r, n in zip(reach, _CANDIDATES, strict=True)]
-        foci = np.stack(np.meshgrid(*axes), -1).reshape(-1, 2)
-        few = np.s_[:: max(1, len(points) // _VOTERS)]
-        rays = points[few] - foci[:, None]
+        followed = np.array([*start.focus, *start.turn, start.roll])
+    straight = followed if followed is not None else fit.vote(turning=False)
+    result = None if straight is None else fit.judge(fit.refine(straight, _STIFF))
+    if result is None or result.share < _HOLDS:
+        curved = followed if followed is not None else fit.vote(turning=True)
+        if curved is not None:
+            other = fit.judge(fit.refine(curved, _LOOSE))
+            if result is None or other.share > result.share + _BETTER:
+                result = other
+    return result
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Vectors of the flow at points of a grid, and how a focus and a turn are fitted to them."""
+
+    vectors: np.ndarray  # [n, 2] pixels
+    points: np.ndarray  # [n, 2] widths
+    trust: np.ndarray  # [n] in [0, 1]
+    tolerance: np.ndarray  # [n] pixels
+    reach: np.ndarray  # [2] widths
+
+    def _free(self, parameters: np.ndarray) -> np.ndarray:  # [n, 2]
+        """Take the turn away."""
+        perpendicular = np.stack([-self.points[:, 1], self.points[:, 0]], -1)
+        return self.vectors - parameters[2:4] - parameters[4] * perpendicular
+
+    def vote(self, *, turning: bool) -> np.ndarray | None:  # [5]
+        """Let vectors vote on foci without a turn, or on the solution of the linear equations with one."""
+        if turning:
+            parameters = self._solve()
+            foci, vectors, few = parameters[None, :2], self._free(parameters), slice(None)
+        else:
+            axes = [np.linspace(-r, r, n) for r, n in zip(self.reach, _CANDIDATES, strict=True)]
+            foci = np.stack(np.meshgrid(*axes), -1).reshape(-1, 2)
+            vectors, few = self.vectors, slice(None, None, max(1, len(self.points) // _VOTERS))
+        free, trust = vectors[few], self.trust[few]
+        rays = self.points[few] - foci[:, None]
         rays /= length(rays)[..., None] + 1e-6
-        across = rays[..., 0] * vectors[few, 1] - rays[..., 1] * vectors[few, 0]
-        outward = (rays * vectors[few]).sum(-1)
-        votes = weight[few] * _robust(across, tolerance[few])
-        counts = np.abs((votes * np.sign(outward)).sum(1))
+        across = rays[..., 0] * free[:, 1] - rays[..., 1] * free[:, 0]
+        outward = (rays * free).sum(-1)
+        votes = trust * _robust(across, self.tolerance[few])
+        moves = length(free) / (length(free) + 0.5)
+        # What rests fits any focus; what moves must do so one way.
+        counts = np.abs((votes * moves * np.sign(outward)).sum(1)) + (votes * (1 - moves)).sum(1)
         best = int(counts.argmax())
-        if counts[best] < _HOPELESS * weight[few].sum():
+        if counts[best] < _HOPELESS * trust.sum():
             return None
-        parameters = np.array([*foci[best], 0, 0, 0])
-    # 2. Refine.
-    for _ in range(_ITERATIONS):
-        rays = points - parameters[:2]
-        distance = np.maximum(length(rays), _NEAREST)
-        rays /= distance[:, None]
-        normal = np.stack([-rays[:, 1], rays[:, 0]], -1)
-        free = vectors - parameters[2:4] - parameters[4] * perpendicular
-        across, outward = (normal * free).sum(-1), (rays * free).sum(-1)
-        w = trust * _robust(across, tolerance)
-        jacobian = np.concatenate(
-            [-(outward / distance)[:, None] * normal, normal, (normal * perpendicular).sum(-1)[:, None]], 1
-        )
-        # The ridge draws the turn to nought and the focus to where it is.
-        hold = np.diag(_RIDGE) * len(points)
-        pull = hold @ np.array([0, 0, *-parameters[2:]])
-        step = np.linalg.solve((jacobian.T * w) @ jacobian + hold, jacobian.T @ (w * across) + pull)
-        parameters = parameters + step
-        parameters[:2] = np.clip(parameters[:2], -reach, reach)
-    # 3. Judge.
-    rays = points - parameters[:2]
-    distance = length(rays)
-    free = vectors - parameters[2:4] - parameters[4] * perpendicular
-    unit = rays / np.maximum(distance, 1e-6)[:, None]
-    outward = (unit * free).sum(-1)
-    across = unit[:, 0] * free[:, 1] - unit[:, 1] * free[:, 0]
-    own = length(free)
-    weight = trust * own / (own + 0.5)
-    fits = weight * _robust(across, tolerance)
-    sign = 1.0 if (fits * outward).sum() >= 0 else -1.0
-    against = np.clip(-sign * outward / tolerance - 0.5, 0, 1)
-    share = float((fits * (1 - against)).sum() / (weight.sum() + 1e-9))
-    counted = trust * _robust(across, tolerance) * np.minimum(distance, 0.3) * (distance > _NEAREST)
-    rate = sign * outward / np.maximum(distance, _NEAREST)
-    low, middle, high = _quantiles(rate, counted, (0.1, 0.5, 0.9))
-    contrast = (high - low) / (abs(middle) + 0.25 * abs(high) + 1e-3)
-    moving = float((trust * (own > _REST)).sum() / trust.sum())
-    focus_x, focus_y, turn_x, turn_y, roll = (float(value) for value in parameters)
-    return Expansion((focus_x, focus_y), (turn_x, turn_y), roll, sign, share, contrast, moving)
+        return parameters if turning else np.array([*foci[best], 0, 0, 0])
+
+    def _solve(self) -> np.ndarray:  # [5]
+        """Solve (flow - turn) x (p - e) = 0 for all at once, with the product of both as one unknown more."""
+        (u, v), (x, y) = self.vectors.T, self.points.T
+        equations = np.stack([v, -u, -y, x, x**2 + y**2, np.ones_like(x)], -1)
+        right = v * x - u * y
+        weight, solution = self.trust / self.tolerance, np.zeros(6)
+        hold = np.diag([1e-3, 1e-3, 1e-4, 1e-4, 1e-4, 1e-6]) * len(x)
+        for _ in range(_LINEAR_ITERATIONS):
+            weighted = equations.T * weight
+            solution = np.linalg.solve(weighted @ equations + hold, weighted @ right)
+            missed = np.abs(equations @ solution - right) / _TYPICAL
+            weight = self.trust / self.tolerance * _robust(missed, self.tolerance)
+        solution[:2] = np.clip(solution[:2], -self.reach, self.reach)
+        return solution[:5]
+
+    def refine(self, parameters: np.ndarray, ridge: tuple[float, ...]) -> np.ndarray:  # [5]
+        """Take reweighted Gauss-Newton steps, with Geman and McClure's rho, on the flow across the rays."""
+        perpendicular = np.stack([-self.points[:, 1], self.points[:, 0]], -1)
+        hold = np.diag(ridge) * len(self.points)
+        for _ in range(_ITERATIONS):
+            rays = self.points - parameters[:2]
+            distance = np.maximum(length(rays), _NEAREST)
+            rays /= distance[:, None]
+            normal = np.stack([-rays[:, 1], rays[:, 0]], -1)
+            free = self._free(parameters)
+            across, outward = (normal * free).sum(-1), (rays * free).sum(-1)
+            weight = self.trust * _robust(across, self.tolerance)
+            jacobian = np.concatenate(
+                [-(outward / distance)[:, None] * normal, normal, (normal * perpendicular).sum(-1)[:, None]],
+                1,
+            )
+            # The ridge draws the turn to nought and holds the focus where it is.
+            pull = hold @ np.array([0, 0, *-parameters[2:]])
+            weighted = jacobian.T * weight
+            step = np.linalg.solve(weighted @ jacobian + hold, weighted @ across + pull)
+            parameters = parameters + step
+            parameters[:2] = np.clip(parameters[:2], -self.reach, self.reach)
+        return parameters
+
+    def judge(self, parameters: np.ndarray) -> Expansion:
+        """Tell the direction, how much of the flow fits, and how far the rates differ."""
+        rays = self.points - parameters[:2]
+        distance = length(rays)
+        free = self._free(parameters)
+        unit = rays / np.maximum(distance, 1e-6)[:, None]
+        outward = (unit * free).sum(-1)
+        across = unit[:, 0] * free[:, 1] - unit[:, 1] * free[:, 0]
+        own, fits = length(free), self.trust * _robust(across, self.tolerance)
+        moves = own / (own + 0.5)
+        sign = 1.0 if (fits * moves * outward).sum() >= 0 else -1.0
+        against = np.clip(-sign * outward / self.tolerance - 0.5, 0, 1)
+        share = float((fits * moves * (1 - against)).sum() / ((self.trust * moves).sum() + 1e-9))
+        share *= 1 - rise(float((np.abs(parameters[:2]) / self.reach).max()), *_EDGE)
+        counted = fits * np.minimum(distance, 0.3) * (distance > _NEAREST)
+        rate = sign * outward / np.maximum(distance, _NEAREST)
+        low, middle, high = _quantiles(rate, counted, (0.1, 0.5, 0.9))
+        contrast = max(0.0, high - low - _NOISE) / (abs(middle) + 0.25 * abs(high) + 1e-3)
+        moving = float((self.trust * (own > _REST)).sum() / self.trust.sum())
+        focus_x, focus_y, turn_x, turn_y, roll = (float(value) for value in parameters)
+        return Expansion((focus_x, focus_y), (turn_x, turn_y), roll, sign, share, contrast, moving)
 
 
 def measure_rates(

@@ -103,7 +103,9 @@ class ParallaxEstimator:
             camera = rise(scale, 0.3, 0.8) * rise(speed, 0.6 * STILL, 1.5 * STILL)
             camera *= (1 - rise(layers.resting, 0.1, 0.3)) * rise(1 - layers.inliers, 0.2, 0.4)
         shared = rise(layers.inliers, 0.7, 0.9)
-        quality = float(confident[COARSE].mean())
+        quality, decided = float(confident[COARSE].mean()), layers.decided
+        if expansion is None and self._expansion is not None:
+            decided *= 1 - rise(self._expansion.share, 0.5, 0.65)  # it zooms, or drives along a curve
         return Parallax(
             amount,
             claimed,
@@ -116,7 +118,7 @@ class ParallaxEstimator:
             speed,
             camera,
             quality,
-            layers.decided,
+            decided,
         )
 
     def _follow_expansion(
@@ -126,7 +128,7 @@ class ParallaxEstimator:
         fit = fit_expansion(mean, confident, x, y, start=self._expansion)
         radiates = 0.0
         if fit is not None:
-            radiates = rise(fit.share, 0.6, 0.75) * rise(fit.contrast, 0.3, 0.5) * rise(fit.moving, 0.3, 0.5)
+            radiates = rise(fit.share, 0.55, 0.7) * rise(fit.contrast, 0.35, 0.5) * rise(fit.moving, 0.3, 0.5)
         self._radiates = radiates if self._radiates is None else 0.7 * self._radiates + 0.3 * radiates
         self._expansion = fit
         return fit if self._radiates > 0.5 else None

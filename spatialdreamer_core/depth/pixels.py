@@ -20,12 +20,16 @@ def largest_channel(values: np.ndarray) -> np.ndarray:  # [h, w, 3] -> [h, w]
 def look_up(
     values: np.ndarray,  # [h, w] or [h, w, C] float32
     flow: np.ndarray,  # [h, w, 2] pixels
+    *,
+    outside: float | None = None,
 ) -> np.ndarray:
-    """Sample a map of another frame where the flow points to; outside the frame its border counts."""
+    """Sample a map of another frame where flow points to; beyond the frame its border or `outside` counts."""
     height, width = flow.shape[:2]
     x = np.arange(width, dtype=np.float32) + flow[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
-    return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if outside is None:
+        return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderValue=(outside,) * 4)
 
 
 def fit_difference(

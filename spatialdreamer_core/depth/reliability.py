@@ -13,6 +13,7 @@ from .pixels import length, look_up
 
 _TEXTURE = 0.012  # root mean square of the gradient a pixel from which on flow has a hold; noise has less
 _WINDOW = 7  # pixels
+_NOWHERE = 1e3  # pixels; a vector that nothing undoes
 _AGREEMENT, _AGREEMENT_SHARE = 0.25, 0.1  # pixels, and share of the length, that there and back may differ by
 
 
@@ -28,6 +29,6 @@ def agreement_there_and_back(
     flow: np.ndarray,  # [h, w, 2] pixels, from this frame to another
     back: np.ndarray,  # [h, w, 2] pixels, from that frame to this one
 ) -> np.ndarray:  # [h, w] in [0, 1]
-    """Measure how well each vector is undone by the other frame's flow at the place where it ends."""
+    """Measure how well each vector is undone by the other frame's flow at its end; outside, there is none."""
     tolerance = _AGREEMENT + _AGREEMENT_SHARE * length(flow)
-    return 1 / (1 + (length(flow + look_up(back, flow)) / tolerance) ** 2)
+    return 1 / (1 + (length(flow + look_up(back, flow, outside=_NOWHERE)) / tolerance) ** 2)

@@ -46,9 +46,9 @@ _STUDIO = (
 _STREET = (
     Layer(0.02, colour=(0.72, 0.80, 0.90), contrast=0.02, seed=21),
     Layer(0.09, "rectangle", (0.28, 0.40, 0.74, 0.54), colour=(0.55, 0.50, 0.48), seed=22),
-    Layer(0.66, "rectangle", (-1.0, 0.05, 0.34, 0.62), slant=(-0.8, 0.0), colour=(0.60, 0.50, 0.40), seed=23),
-    Layer(0.71, "rectangle", (0.70, 0.20, 2.0, 0.62), slant=(0.8, 0.0), colour=(0.30, 0.42, 0.28), seed=24),
-    Layer(0.60, "rectangle", (-2.0, 0.5, 3.0, 1.5), slant=(0.0, 1.2), colour=(0.42, 0.42, 0.44), seed=25),
+    Layer(2.664, "rectangle", (-6.0, 0.05, 0.34, 0.62), slant=(-0.8, 0.0), colour=(0.6, 0.5, 0.4), seed=23),
+    Layer(2.68, "rectangle", (0.70, 0.20, 7.0, 0.62), slant=(0.8, 0.0), colour=(0.30, 0.42, 0.28), seed=24),
+    Layer(4.5, "rectangle", (-9.0, 0.5, 10.0, 8.0), slant=(0.0, 1.2), colour=(0.42, 0.42, 0.44), seed=25),
     Layer(0.26, "rectangle", (0.55, 0.50, 0.66, 0.71), colour=(0.55, 0.20, 0.18), seed=26),
     Layer(0.38, "rectangle", (0.30, 0.05, 0.315, 0.81), colour=(0.25, 0.25, 0.25), seed=27),
 )
