@@ -55,6 +55,7 @@ class Expansion:
     share: float  # 0 to 1, of the vectors that move, how many fit with the right sign
     contrast: float  # spread of the rates against their size; near 0 for a zoom lens
     moving: float  # 0 to 1, of the vectors, how many move at all
+    fastest: float  # pixels per width, a high percentile of the rates
 
     def turning(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return what the turn makes of the flow [h, w, 2]: the motion of what is infinitely far."""
@@ -202,7 +203,7 @@ class _Fit:
         contrast = max(0.0, high - low - _NOISE) / (abs(middle) + 0.25 * abs(high) + 1e-3)
         moving = float((self.trust * (own > _REST)).sum() / self.trust.sum())
         focus_x, focus_y, turn_x, turn_y, roll = (float(value) for value in parameters)
-        return Expansion((focus_x, focus_y), (turn_x, turn_y), roll, sign, share, contrast, moving)
+        return Expansion((focus_x, focus_y), (turn_x, turn_y), roll, sign, share, contrast, moving, high)
 
 
 def measure_rates(

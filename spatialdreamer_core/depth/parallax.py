@@ -128,7 +128,12 @@ class ParallaxEstimator:
         fit = fit_expansion(mean, confident, x, y, start=self._expansion)
         radiates = 0.0
         if fit is not None:
-            radiates = rise(fit.share, 0.55, 0.7) * rise(fit.contrast, 0.35, 0.5) * rise(fit.moving, 0.3, 0.5)
+            radiates = (
+                rise(fit.share, 0.55, 0.7)
+                * rise(fit.contrast, 0.35, 0.5)
+                * rise(fit.moving, 0.3, 0.5)
+                * rise(fit.fastest, 1.6, 2.6)
+            )
         self._radiates = radiates if self._radiates is None else 0.7 * self._radiates + 0.3 * radiates
         self._expansion = fit
         return fit if self._radiates > 0.5 else None
