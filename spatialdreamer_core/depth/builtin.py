@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ..flow import fit_size
-from .cues import CueWeights, combine_cues
+from .cues import CueWeights, combine_cues, fill_enclosed
 from .edges import clean_edges, contrast_of, steepen_edges
 from .guided_filter import ColourGuide, apply_coefficients
 from .parallax import Parallax, ParallaxEstimator
@@ -223,14 +223,14 @@ class BuiltinDepth:
         prior = self._prior
         assert prior is not None
         if self._evidence is None or self._trust is None:
-            return prior
+            return fill_enclosed(prior)
         weight = 0.05 + self._trust
         evidence = np.clip(wide.filter(weight * self._evidence) / np.maximum(wide.filter(weight), 0.04), 0, 1)
         stands_out = np.clip((evidence - 0.2) / 0.5, 0, 1)
         stands_out *= stands_out * (3 - 2 * stands_out)
         # With a resting camera what moves stands out; with a moving one all depth is evidence, or none is.
         moves = min(1.0, max(0.0, 2 * self._camera - 0.6))
-        lifted = prior + (1 - moves) * stands_out * np.maximum(_NEAR - prior, 0)
+        lifted = fill_enclosed(prior + (1 - moves) * stands_out * np.maximum(_NEAR - prior, 0))
         layered = 0.92 * evidence + 0.08 * prior
         return lifted + moves * self._say * (layered - lifted)
 

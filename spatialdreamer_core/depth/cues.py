@@ -13,6 +13,8 @@ import numpy as np
 
 from .regions import Regions, find_regions
 
+_FILLING_WIDTH = 112  # pixels; enclosed parts are filled at this size
+_ENCLOSED = 17  # pixels of that size, the longest extent that is filled
 _BINS = 8  # a channel, of the border's colour histogram
 
 
@@ -129,3 +131,19 @@ def combine_cues(
     prior += weights.haze * (haze_cue(frame) - 1)
     prior += weights.subject * subject_cue(frame) * (1 - prior)
     return np.clip(prior, 0, 1)
+
+
+def fill_enclosed(depth: np.ndarray) -> np.ndarray:  # [h, w] float32
+    """Raise small parts that lie deeper than what surrounds them: a mouth is no hole in a face.
+
+    A part is filled up to the lower of two closings, along the rows and along the columns, so that a gap
+    between two things stays open where it is open to the sky or to the ground.
+    """
+    height, width = depth.shape
+    scale = min(1.0, _FILLING_WIDTH / width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(depth, size, interpolation=cv2.INTER_AREA)
+    row, column = np.ones((1, _ENCLOSED), np.uint8), np.ones((_ENCLOSED, 1), np.uint8)
+    closed = [cv2.morphologyEx(small, cv2.MORPH_CLOSE, kernel) for kernel in (row, column)]
+    rise = cv2.resize(cv2.min(*closed) - small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return depth + rise

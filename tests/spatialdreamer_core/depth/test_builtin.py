@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -121,6 +122,21 @@ def test_depth_has_no_steps_inside_one_colour(wall_and_coat):
     across = np.abs(np.diff(depth, axis=1))[inside[:, 1:]]
     down = np.abs(np.diff(depth, axis=0))[inside[1:]]
     assert max(across.max(), down.max()) < 0.08
+
+
+def test_a_face_is_not_folded():
+    """Eyes, nose and mouth of other colours do not sink towards the door behind."""
+    frame = np.full((180, 320, 3), (150, 110, 80), np.uint8)
+    cv2.ellipse(frame, (160, 95), (55, 75), 0, 0, 360, (225, 180, 150), -1)
+    parts = {"nose": (100, 160), "eye": (80, 137), "mouth": (135, 160)}
+    cv2.ellipse(frame, parts["nose"][::-1], (9, 22), 0, 0, 360, (205, 150, 125), -1)
+    cv2.ellipse(frame, parts["eye"][::-1], (10, 5), 0, 0, 360, (245, 245, 245), -1)
+    cv2.ellipse(frame, parts["mouth"][::-1], (20, 6), 0, 0, 360, (170, 70, 70), -1)
+    depth = BuiltinDepth().step(cv2.GaussianBlur(frame, (0, 0), 0.7), None, None)
+    cheek, door = depth[105, 130], depth[100, 30]
+    assert cheek > door + 0.1
+    for place in parts.values():
+        assert depth[place] > cheek - 0.08
 
 
 def test_what_has_moved_stays_in_front_while_it_rests():
