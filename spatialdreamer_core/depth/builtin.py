@@ -2,9 +2,11 @@
 
 Preview grade: a fallback, not a depth model. Three things are put together: motion against the farthest part
 of the scene (parallax.py), what single frames suggest (cues.py), and memory: what has once moved in front
-stays in front while it rests, carried along by the flow. A colour-guided filter spreads each over regions and
-snaps the sum to the image's edges. Every mapping is fixed or follows slow averages of the scene, never one
-frame's extremes, so depth does not pump.
+stays in front while it rests, carried along by the flow. A moving camera's parallax must earn its say: by
+flow that is good, the more so the less it agrees with the single frames, and by a clear order of near and
+far. A colour-guided filter spreads each over regions and snaps the sum to the image's edges, and to nothing
+else. Every mapping is fixed or follows slow averages of the scene, never one frame's extremes, so depth does
+not pump.
 """
 
 from __future__ import annotations
