@@ -1,21 +1,27 @@
-"""How well the builtin depth estimator orders rendered scenes, how steady jumping depth gets, and the cost.
+"""How well the builtin depth estimator orders scenes, how steady jumping depth gets, and the cost.
 
-Order: Spearman's rank correlation with the exact inverse depth, averaged over each clip's frames, beside that
-of a prior on position alone (lower is nearer). Steadiness: the exact inverse depth gets a random scale (0.7
-to 1.4) and shift (-0.2 to 0.2) per frame; `stabilise_depth` takes them out along exact or estimated flow.
-Run: `python -m benchmarks.depth`.
+Order: Spearman's rank correlation with the exact inverse depth, averaged over each clip's frames: of the clip
+as video, of its frames taken singly, and of a prior on position alone (lower is nearer). Steadiness: the
+exact inverse depth gets a random scale (0.7 to 1.4) and shift (-0.2 to 0.2) per frame; `stabilise_depth`
+takes them out along exact or estimated flow.
+Run: `python -m benchmarks.depth [--drive FOLDER]`; the folder holds `left_*.png` of a drive and its
+disparity, `disparity_sgbm.npz` (NaN where unknown).
 """
 
 from __future__ import annotations
 
+import argparse
 import time
+from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.report import format_table, write_result
 from spatialdreamer_core.depth import (
+    BUILTIN,
     BuiltinDepth,
     DepthStabiliser,
     apply_scene_ranges,
@@ -27,7 +33,7 @@ from spatialdreamer_core.depth import (
 )
 from spatialdreamer_core.depth.cues import position_cue
 from spatialdreamer_core.flow import dis_flow, estimate_flow, sample_at_flow
-from spatialdreamer_core.metrics import CLIPS, make_clip
+from spatialdreamer_core.metrics import CLIPS, MOTION_CLIPS, make_clip
 from spatialdreamer_core.metrics.scene_flow import scene_flow
 
 _STEP = 0.05  # inverse depths closer than this count as one
@@ -40,21 +46,24 @@ _STRENGTH_CLIPS = ("translate_right", "walker", "dolly_in", "dolly_ground")
 
 def main() -> None:
     """Measure, print the table, write the result file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--drive", type=Path, help="folder of a real drive with its disparity")
+    folder = parser.parse_args().drive
     metrics: dict[str, float] = {}
     rows: list[list[object]] = []
-    for name in CLIPS:
+    for name in CLIPS | MOTION_CLIPS:
         clip = make_clip(name)
-        depth = estimate_depth(clip.frames)[:, 0].numpy()
         truth = (clip.inverse_depth[:, 0].numpy() / _STEP).round()
-        position = position_cue(*truth.shape[1:])
-        ours = float(np.mean([rank_correlation(d, t) for d, t in zip(depth, truth, strict=True)]))
-        baseline = float(np.mean([rank_correlation(position, t) for t in truth]))
-        rows.append([name, ours, baseline])
-        metrics[f"spearman/{name}"] = ours
-        metrics[f"spearman_position/{name}"] = baseline
+        depth = measure_order(name, clip.frames, truth, metrics, rows)
         if name.startswith("still"):
             metrics[f"temporal_deviation/{name}"] = float(depth.std(axis=0).mean())
-    print(format_table(("clip", "builtin", "position only"), rows))
+    if folder is not None:
+        for name, shrink in (("kitti_drive", 1), ("kitti_drive_half", 2)):
+            measure_order(name, *read_drive(folder, shrink=shrink), metrics, rows)
+    header = ("clip", "builtin", "single frames", "position only")
+    print(format_table(header, rows))
     metrics.update(measure_stability())
     metrics.update(measure_strengths())
     metrics.update(measure_particle())
@@ -62,10 +71,12 @@ def main() -> None:
     for name in ("step_ms", "upsample_ms"):
         print(f"{name}: {metrics[name]:.1f} at 1280x720")
     notes = (
-        "Spearman's correlation with the exact inverse depth of metrics/clips.py, 320x180, mean over frames; "
-        "a clip with large flat layers cannot reach 1. temporal_error: mean, over visible pixels, of the "
-        "error's change carried along the exact flow, the clip fitted to the truth by one scale "
-        "and shift. jitter: the exact depth with a random scale 0.7 to 1.4 and shift -0.2 to 0.2 per frame; "
+        "Spearman's correlation with the exact inverse depth of metrics/clips.py, 320x180, mean over frames "
+        "(_single: frames taken singly, _position: lower is nearer); a clip with large flat layers cannot "
+        "reach 1. kitti_drive: KITTI odometry against semi-global matching, 1226x370 and half. "
+        "temporal_error: mean, over visible pixels, of the error's change carried along the exact flow, the "
+        "clip fitted to the truth by one scale and shift. jitter: the exact depth with a random scale 0.7 to "
+        "1.4 and shift -0.2 to 0.2 per frame; "
         "exact, dis: stabilised along exact or DIS medium flow; temporal_gain: jitter / stabilised; flicker: "
         "with noise of 0.02 per pixel besides. strength_*: the filter's strengths, means over "
         f"{', '.join(_STRENGTH_CLIPS)}: gain as in flicker, and the mean error of the depth itself after the "
@@ -77,6 +88,38 @@ def main() -> None:
         "1280x720 without flow."
     )
     print(f"wrote {write_result('depth', metrics, notes)}")
+
+
+def measure_order(
+    name: str,
+    frames: Tensor,  # [F, 3, H, W]
+    truth: np.ndarray,  # [F, H, W], NaN = unknown
+    metrics: dict[str, float],
+    rows: list[list[object]],
+) -> np.ndarray:  # [F, H, W]
+    """Correlate a clip's depth, its frames' and the position prior with the truth; return the clip's."""
+    depth = estimate_depth(frames, estimator=BUILTIN)[:, 0].numpy()
+    single = torch.cat([estimate_depth(frame[None], estimator=BUILTIN) for frame in frames])[:, 0].numpy()
+    position = np.broadcast_to(position_cue(*truth.shape[1:]), truth.shape)
+    row = []
+    for key, video in (("", depth), ("_single", single), ("_position", position)):
+        known = [np.isfinite(t) for t in truth]
+        values = [rank_correlation(d[k], t[k]) for d, t, k in zip(video, truth, known, strict=True)]
+        row.append(metrics.setdefault(f"spearman{key}/{name}", float(np.mean(values))))
+    rows.append([name, *row])
+    return depth
+
+
+def read_drive(folder: Path, *, shrink: int) -> tuple[Tensor, np.ndarray]:
+    """Read frames [F, 3, H, W] and their disparity [F, H, W], made smaller by a factor."""
+    with np.load(folder / "disparity_sgbm.npz") as archive:
+        disparity = archive["disparity"].astype(np.float32)
+    images = [cv2.imread(str(path)) for path in sorted(folder.glob("left_*.png"))]
+    size = images[0].shape[1] // shrink, images[0].shape[0] // shrink
+    pictures = [cv2.resize(image[..., ::-1], size, interpolation=cv2.INTER_AREA) for image in images]
+    truth = [cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST) for plane in disparity]
+    frames = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+    return frames, np.stack(truth)
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:

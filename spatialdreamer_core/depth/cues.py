@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .regions import Regions, find_regions
+
+_FILLING_WIDTH = 112  # pixels; enclosed parts are filled at this size
+_ENCLOSED = 17  # pixels of that size, the longest extent that is filled
 _BINS = 8  # a channel, of the border's colour histogram
-_REGION_WIDTH = 112  # pixels; regions are found at this size
-_SAME_COLOUR = 9  # of 255, between neighbours of a region, in each channel of CIELAB
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,23 @@ def position_cue(height: int, width: int) -> np.ndarray:  # [h, w]
     return np.broadcast_to(_nearness(y)[:, None], (height, width)).copy()
 
 
-def support_cue(frame: np.ndarray) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, w], to be added to position
+def support_cue(
+    frame: np.ndarray,  # [h, w, 3] uint8 RGB
+    *,
+    regions: Regions | None = None,  # of the frame; None finds them
+) -> np.ndarray:  # [h, w], to be added to position
     """Raise upright regions towards the nearness of their foot, where they stand on the ground.
 
-    Regions are what mean shift leaves of about one colour. Those taller than wide, or nearly, are taken as
-    upright; wide ones are ground, water or sky, and stay.
+    Regions taller than wide, or nearly, are taken as upright; wide ones are ground, water or sky, and stay.
     """
     height, width = frame.shape[:2]
-    size = min(width, _REGION_WIDTH), max(1, round(height * min(1, _REGION_WIDTH / width)))
-    small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-    flat = cv2.pyrMeanShiftFiltering(small, 4, 12, maxLevel=1, termcrit=(cv2.TERM_CRITERIA_MAX_ITER, 2, 1))
-    label, boxes, area = _regions_of_one_colour(flat)
-    top, region_width, region_height = boxes[:, 1], boxes[:, 2], boxes[:, 3]
-    upright = np.clip(2 * region_height / region_width - 0.7, 0, 1)
-    upright *= np.clip(4 * region_height / label.shape[0] - 0.6, 0, 1)  # small ones are texture
-    upright *= np.clip(100 * area / label.size - 0.3, 0, 1)
+    regions = regions or find_regions(frame)
+    label = regions.label
+    top, region_height = regions.boxes[:, 1], regions.boxes[:, 3]
+    upright = regions.upright() * np.clip(
+        4 * region_height / label.shape[0] - 0.6, 0, 1
+    )  # small ones are texture
+    upright *= np.clip(100 * regions.area / label.size - 0.3, 0, 1)
     foot = _nearness(np.minimum(1, (top + region_height) / label.shape[0]))
     own = position_cue(*label.shape)
     rise = (upright[label] * np.maximum(foot[label] - own, 0)).astype(np.float32)
@@ -57,24 +61,6 @@ def support_cue(frame: np.ndarray) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, 
 def _nearness(y: np.ndarray) -> np.ndarray:
     """Map height in the frame, 0 = top to 1 = bottom, to inverse depth."""
     return (0.15 + 0.7 * y**1.3).astype(np.float32)
-
-
-def _regions_of_one_colour(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Connect neighbours of similar colour.
-
-    Returns:
-        Labels [h, w], each region's box (left, top, width, height) [n, 4] and area [n], in pixels.
-    """
-    height, width = image.shape[:2]
-    colour = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.int16)
-    # On a grid twice as fine the pixels lie at even places, and what links two of them lies between.
-    links = np.zeros((2 * height - 1, 2 * width - 1), np.uint8)
-    links[::2, ::2] = 1
-    links[::2, 1::2] = np.abs(colour[:, 1:] - colour[:, :-1]).max(-1) < _SAME_COLOUR
-    links[1::2, ::2] = np.abs(colour[1:] - colour[:-1]).max(-1) < _SAME_COLOUR
-    count, label, boxes, _ = cv2.connectedComponentsWithStats(links, connectivity=4)
-    label = label[::2, ::2] - 1  # without missing links, which count as region 0
-    return label, (boxes[1:, :4] + 1) // 2, np.bincount(label.ravel(), minlength=count - 1)
 
 
 def haze_cue(frame: np.ndarray) -> np.ndarray:  # [h, w] uint8 RGB -> [h, w], 0 = hazy or sky, 1 = clear
@@ -131,12 +117,33 @@ def subject_cue(frame: np.ndarray) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, 
     return np.clip(1 - 2 * likeness[index], 0, 1).astype(np.float32) * middle
 
 
-def combine_cues(frame: np.ndarray, weights: CueWeights) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, w]
+def combine_cues(
+    frame: np.ndarray,  # [h, w, 3] uint8 RGB
+    weights: CueWeights,
+    *,
+    regions: Regions | None = None,  # of the frame; None finds them
+) -> np.ndarray:  # [h, w]
     """Add the cues up to one prior for inverse depth, in [0, 1]."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     prior = 0.5 + weights.position * (position_cue(*grey.shape) - 0.5)
-    prior += weights.support * support_cue(frame)
+    prior += weights.support * support_cue(frame, regions=regions)
     prior += weights.focus * (focus_cue(grey) - 0.5)
     prior += weights.haze * (haze_cue(frame) - 1)
     prior += weights.subject * subject_cue(frame) * (1 - prior)
     return np.clip(prior, 0, 1)
+
+
+def fill_enclosed(depth: np.ndarray) -> np.ndarray:  # [h, w] float32
+    """Raise small parts that lie deeper than what surrounds them: a mouth is no hole in a face.
+
+    A part is filled up to the lower of two closings, along the rows and along the columns, so that a gap
+    between two things stays open where it is open to the sky or to the ground.
+    """
+    height, width = depth.shape
+    scale = min(1.0, _FILLING_WIDTH / width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(depth, size, interpolation=cv2.INTER_AREA)
+    row, column = np.ones((1, _ENCLOSED), np.uint8), np.ones((_ENCLOSED, 1), np.uint8)
+    closed = [cv2.morphologyEx(small, cv2.MORPH_CLOSE, kernel) for kernel in (row, column)]
+    rise = cv2.resize(cv2.min(*closed) - small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return depth + rise

@@ -15,10 +15,26 @@ _FOREGROUND = (
     0.35  # share of an edge's height from which on a pixel goes to its foreground (`benchmarks.edges`)
 )
 _MOVED = 1e-3
+_COLOUR_EDGE = (8, 24)  # of 255, largest difference of a channel that is no edge, and that is a strong one
+
+
+def contrast_of(
+    image: np.ndarray,  # [h, w, 3] uint8
+    *,
+    radius: int,
+) -> np.ndarray:  # [h, w] float32 in [0, 1]
+    """Tell where there is an edge of colour within `radius` pixels: 0 none, 1 a strong one."""
+    window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    first, second, third = cv2.split(cv2.subtract(cv2.dilate(image, window), cv2.erode(image, window)))
+    strength = cv2.max(cv2.max(first, second), third)
+    low, high = _COLOUR_EDGE
+    return np.clip((strength.astype(np.float32) - low) / (high - low), 0, 1)
 
 
 def clean_edges(
     depth: np.ndarray,  # [h, w] float32, 1 = near
+    *,
+    strength: np.ndarray | None = None,  # [h, w] in [0, 1], see `snap_edges`
 ) -> np.ndarray:  # [h, w]
     """Remove specks and gaps a few pixels wide, then let the foreground cover one pixel more.
 
@@ -29,7 +45,7 @@ def clean_edges(
     depth = cv2.medianBlur(depth, 5)
     depth = cv2.morphologyEx(depth, cv2.MORPH_CLOSE, _disc(3))
     depth = cv2.morphologyEx(depth, cv2.MORPH_OPEN, _disc(1))
-    return snap_edges(cv2.dilate(depth, _disc(1)), radius=2)
+    return snap_edges(cv2.dilate(depth, _disc(1)), radius=2, strength=strength)
 
 
 def _disc(radius: int) -> np.ndarray:
@@ -42,6 +58,7 @@ def steepen_edges(
     *,
     radius: int,
     contrast: float = _CONTRAST,
+    strength: np.ndarray | None = None,  # [h, w] in [0, 1]
 ) -> np.ndarray:  # [h, w]
     """Turn the ramps that filters and resizing leave at an edge into steps.
 
@@ -52,6 +69,7 @@ def steepen_edges(
         values: Map.
         radius: Half the width of the ramps, pixels.
         contrast: Difference within the window from which on it is an edge.
+        strength: How far each ramp may be turned into a step; None: all of them wholly.
     """
     window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     low, high = cv2.erode(values, window), cv2.dilate(values, window)
@@ -62,6 +80,8 @@ def steepen_edges(
     spread = high - low
     snapped = low + np.clip(2.5 * (old - low) - 0.75 * spread, 0, spread)
     share = np.minimum(spread / contrast - 1, 1)
+    if strength is not None:
+        share *= strength.ravel()[at_edge]
     result = values.copy()
     result.ravel()[at_edge] = old + share * (snapped - old)
     return result
@@ -71,6 +91,7 @@ def snap_edges(
     depth: np.ndarray,  # [h, w] float32, 1 = near
     *,
     radius: int,
+    strength: np.ndarray | None = None,  # [h, w] in [0, 1]
 ) -> np.ndarray:  # [h, w]
     """Turn ramps at edges into steps, so placed that the foreground covers its soft outline.
 
@@ -82,6 +103,7 @@ def snap_edges(
     Args:
         depth: Inverse depth.
         radius: How far a ramp's ends may lie away, pixels.
+        strength: How far each ramp may be turned into a step; None: all of them wholly.
     """
     low, high = cv2.erode(depth, _disc(radius)), cv2.dilate(depth, _disc(radius))
     at_edge = np.flatnonzero(cv2.subtract(high, low) > _CONTRAST)
@@ -90,6 +112,8 @@ def snap_edges(
     low, high, old = (array.ravel()[at_edge] for array in (low, high, depth))
     snapped = np.where(old > low + _FOREGROUND * (high - low), high, low)
     share = np.minimum((high - low) / _CONTRAST - 1, 1)
+    if strength is not None:
+        share *= strength.ravel()[at_edge]
     result = depth.copy()
     result.ravel()[at_edge] += share * (snapped - old)
     moved = np.flatnonzero(cv2.absdiff(result, depth) > _MOVED)

@@ -20,12 +20,16 @@ def largest_channel(values: np.ndarray) -> np.ndarray:  # [h, w, 3] -> [h, w]
 def look_up(
     values: np.ndarray,  # [h, w] or [h, w, C] float32
     flow: np.ndarray,  # [h, w, 2] pixels
+    *,
+    outside: float | None = None,
 ) -> np.ndarray:
-    """Sample a map of another frame where the flow points to; outside the frame its border counts."""
+    """Sample a map of another frame where flow points to; beyond the frame its border or `outside` counts."""
     height, width = flow.shape[:2]
     x = np.arange(width, dtype=np.float32) + flow[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
-    return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if outside is None:
+        return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderValue=(outside,) * 4)
 
 
 def fit_difference(
@@ -43,3 +47,20 @@ def fit_difference(
         for motion in (flow, background)
     )
     return cv2.blur(with_background - with_flow, (5, 5), borderType=cv2.BORDER_REFLECT)
+
+
+def rise(value: float, low: float, high: float) -> float:
+    """Map a number linearly: 0 up to `low`, 1 from `high` on."""
+    return float(np.clip((value - low) / (high - low), 0, 1))
+
+
+def correlation(
+    first: np.ndarray,  # [h, w]
+    second: np.ndarray,  # [h, w]
+    weight: np.ndarray | None = None,  # [h, w], at least 0
+) -> float:
+    """Pearson's correlation of two maps, 0 if one is flat."""
+    weight = np.ones_like(first) if weight is None else weight / (float(weight.mean()) + 1e-6)
+    first, second = (values - float((weight * values).mean()) for values in (first, second))
+    norm = float(np.sqrt((weight * first**2).sum() * (weight * second**2).sum()))
+    return float((weight * first * second).sum()) / norm if norm > 1e-6 * first.size else 0.0

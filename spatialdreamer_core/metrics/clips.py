@@ -42,6 +42,17 @@ _STUDIO = (
     Layer(0.45, "rectangle", (0.86, -0.5, 0.872, 0.85), colour=(0.70, 0.65, 0.40), seed=18),
 )
 
+# A street to drive along: sky, far houses, house fronts on either side, a road, a car and a post.
+_STREET = (
+    Layer(0.02, colour=(0.72, 0.80, 0.90), contrast=0.02, seed=21),
+    Layer(0.09, "rectangle", (0.28, 0.40, 0.74, 0.54), colour=(0.55, 0.50, 0.48), seed=22),
+    Layer(2.664, "rectangle", (-6.0, 0.05, 0.34, 0.62), slant=(-0.8, 0.0), colour=(0.6, 0.5, 0.4), seed=23),
+    Layer(2.68, "rectangle", (0.70, 0.20, 7.0, 0.62), slant=(0.8, 0.0), colour=(0.30, 0.42, 0.28), seed=24),
+    Layer(4.5, "rectangle", (-9.0, 0.5, 10.0, 8.0), slant=(0.0, 1.2), colour=(0.42, 0.42, 0.44), seed=25),
+    Layer(0.26, "rectangle", (0.55, 0.50, 0.66, 0.71), colour=(0.55, 0.20, 0.18), seed=26),
+    Layer(0.38, "rectangle", (0.30, 0.05, 0.315, 0.81), colour=(0.25, 0.25, 0.25), seed=27),
+)
+
 CLIPS: dict[str, Scene] = {
     "translate_right": Scene(_LAYERS, Camera((0.012, 0, 0))),
     "translate_left": Scene(_LAYERS, Camera((-0.012, 0, 0))),
@@ -72,6 +83,23 @@ CLIPS: dict[str, Scene] = {
     "still_noise": Scene(_LAYERS, noise=2 / 255),
 }
 
+# What tells the depth of a moving camera from what only looks like it; not among the clips that views are
+# measured on.
+MOTION_CLIPS: dict[str, Scene] = {
+    "drive": Scene(_STREET, Camera((0, 0, 0.15)), frames=12),
+    "drive_back": Scene(_STREET, Camera((0, 0, -0.15)), frames=12),
+    "drive_fast": Scene(_STREET, Camera((0, 0, 0.35)), frames=8),
+    "drive_turn": Scene(_STREET, Camera((0.02, 0, 0.15), pan=0.01), frames=12),
+    "drive_past": Scene(_STREET, Camera((0.10, 0, 0.0)), frames=12),
+    "street_pan": Scene(_STREET, Camera(pan=0.015), frames=12),
+    "street_zoom": Scene(_STREET, Camera(zoom=1.02), frames=12),
+    "walker_zoom": Scene((_FAR, _WALKER), Camera(zoom=1.01), frames=12),
+    "orbit_left": Scene(_LAYERS, Camera((-0.012, 0, 0), pan=0.010)),
+    "orbit_strips": Scene(_STRIPS, Camera((0.012, 0, 0), pan=-0.006)),
+    "studio_left": Scene(_STUDIO, Camera((-0.010, 0, 0))),
+    "studio_back": Scene(_STUDIO, Camera((0, 0, -0.012)), frames=12),
+}
+
 
 def make_clip(
     name: str,
@@ -80,10 +108,10 @@ def make_clip(
     frames: int | None = None,
     baseline: float = 0.0,
 ) -> SceneClip:
-    """Render one of `CLIPS`.
+    """Render one of `CLIPS` or `MOTION_CLIPS`.
 
     Args:
-        name: A key of `CLIPS`.
+        name: A key of either.
         size: Height and width instead of the scene's own.
         frames: Number of frames instead of the scene's own.
         baseline: See `render_scene`.
@@ -91,8 +119,9 @@ def make_clip(
     Raises:
         InputError: If the name is unknown, or see `render_scene`.
     """
-    check_choice("name", name, tuple(CLIPS))
-    scene = CLIPS[name]
+    scenes = CLIPS | MOTION_CLIPS
+    check_choice("name", name, tuple(scenes))
+    scene = scenes[name]
     scene = replace(
         scene,
         size=scene.size if size is None else size,

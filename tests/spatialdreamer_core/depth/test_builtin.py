@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -60,6 +61,82 @@ def test_a_pan_or_a_zoom_does_no_harm():
     for name in ("pan", "zoom"):
         ours, position = correlations(name, frames=6)
         assert ours > position - 0.05
+
+
+@pytest.mark.parametrize("name", ["drive", "drive_back", "drive_turn"])
+def test_driving_is_understood(name):
+    clip = make_clip(name, frames=4)
+    depth = estimate_depth(clip.frames)
+    single = torch.cat([estimate_depth(frame[None]) for frame in clip.frames])
+    count = range(1, 4)
+    ours = np.mean([correlation(depth[t, 0], clip, t) for t in count])
+    assert ours > np.mean([correlation(single[t, 0], clip, t) for t in count]) + 0.05
+    sky = clip.layer[2, 0] == 0
+    assert depth[2, 0][sky].median() < depth[2, 0][~sky].quantile(0.1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["orbit", "orbit_strips", "studio_right", "studio_dolly", "street_zoom"],
+)
+def test_motion_that_misleads_leaves_the_prior(name):
+    ours, position = correlations(name, frames=4)
+    assert ours > position - 0.02
+
+
+@pytest.fixture
+def wall_and_coat():
+    """Give a frame with a textured wall and someone in a coat of one colour; and where the coat is."""
+    frame = np.random.default_rng(0).integers(120, 250, (180, 320, 3), dtype=np.uint8)
+    frame[40:, 120:200] = (60, 40, 50)
+    inside = np.zeros((180, 320), bool)
+    inside[60:170, 130:190] = True
+    return frame, inside
+
+
+@pytest.mark.parametrize("kind", ["astray", "long", "zooming"])
+def test_poor_flow_has_no_say(wall_and_coat, kind):
+    frame, _ = wall_and_coat
+    y, x = np.mgrid[:180, :320].astype(np.float32) - np.float32([90, 160])[:, None, None]
+    generator = np.random.default_rng(1)
+    builtin, single = BuiltinDepth(), BuiltinDepth().step(frame, None, None)
+    make = {
+        "astray": lambda sign: generator.normal(0, 8, (180, 320, 2)),
+        "long": lambda sign: np.repeat(generator.normal(0, 30, (18, 32, 2)), 10, 0).repeat(10, 1),
+        "zooming": lambda sign: np.stack([0.05 * x, 0.05 * y], -1) * sign,
+    }[kind]
+    depth = single
+    for _ in range(3):
+        depth = builtin.step(frame, make(1).astype(np.float32), make(-1).astype(np.float32))
+    assert np.abs(depth - single).mean() < 0.08
+    assert np.corrcoef(depth.ravel(), single.ravel())[0, 1] > 0.95
+
+
+def test_depth_has_no_steps_inside_one_colour(wall_and_coat):
+    frame, inside = wall_and_coat
+    flow = np.zeros((180, 320, 2), np.float32)
+    flow[40:, 120:160] = (4, 0)  # half of the coat is said to move
+    builtin = BuiltinDepth()
+    for _ in range(6):
+        depth = builtin.step(frame, flow, -flow)
+    across = np.abs(np.diff(depth, axis=1))[inside[:, 1:]]
+    down = np.abs(np.diff(depth, axis=0))[inside[1:]]
+    assert max(across.max(), down.max()) < 0.08
+
+
+def test_a_face_is_not_folded():
+    """Eyes, nose and mouth of other colours do not sink towards the door behind."""
+    frame = np.full((180, 320, 3), (150, 110, 80), np.uint8)
+    cv2.ellipse(frame, (160, 95), (55, 75), 0, 0, 360, (225, 180, 150), -1)
+    parts = {"nose": (100, 160), "eye": (80, 137), "mouth": (135, 160)}
+    cv2.ellipse(frame, parts["nose"][::-1], (9, 22), 0, 0, 360, (205, 150, 125), -1)
+    cv2.ellipse(frame, parts["eye"][::-1], (10, 5), 0, 0, 360, (245, 245, 245), -1)
+    cv2.ellipse(frame, parts["mouth"][::-1], (20, 6), 0, 0, 360, (170, 70, 70), -1)
+    depth = BuiltinDepth().step(cv2.GaussianBlur(frame, (0, 0), 0.7), None, None)
+    cheek, door = depth[105, 130], depth[100, 30]
+    assert cheek > door + 0.1
+    for place in parts.values():
+        assert depth[place] > cheek - 0.08
 
 
 def test_what_has_moved_stays_in_front_while_it_rests():

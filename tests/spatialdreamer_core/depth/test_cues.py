@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spatialdreamer_core.depth.cues import CueWeights, combine_cues, position_cue, support_cue
+from spatialdreamer_core.depth.cues import (
+    CueWeights,
+    combine_cues,
+    fill_enclosed,
+    position_cue,
+    support_cue,
+)
 
 HEIGHT, WIDTH = 180, 320
 SKY, GROUND, COAT = (190, 200, 210), (120, 130, 90), (40, 30, 30)
@@ -38,3 +44,15 @@ def test_cues_stay_in_range_at_any_size():
         prior = combine_cues(frame, CueWeights())
         assert prior.shape == (height, width)
         assert 0 <= prior.min() <= prior.max() <= 1
+
+
+def test_a_mouth_is_no_hole_in_a_face_and_a_gap_stays_open():
+    depth = np.full((HEIGHT, WIDTH), 0.3, np.float32)
+    depth[40:150, 60:140] = depth[40:150, 170:250] = 0.8  # two faces, a gap between them
+    depth[100:112, 85:115] = 0.5  # a mouth
+    filled = fill_enclosed(depth)
+    assert filled[102:110, 88:112].min() > 0.78
+    assert filled[60:140, 148:162].max() < 0.32
+    assert filled[:30].max() < 0.32
+    slope = np.tile(np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None], (1, WIDTH))
+    np.testing.assert_allclose(fill_enclosed(slope), slope, atol=0.01)

@@ -1,6 +1,12 @@
 import numpy as np
 
-from spatialdreamer_core.depth.edges import clean_edges, dilate_foreground, snap_edges, steepen_edges
+from spatialdreamer_core.depth.edges import (
+    clean_edges,
+    contrast_of,
+    dilate_foreground,
+    snap_edges,
+    steepen_edges,
+)
 
 
 def test_steps_are_made_and_slopes_kept():
@@ -55,3 +61,25 @@ def test_weak_edges_are_dilated_in_part():
         grown = dilate_foreground(depth, radius=2)
         assert np.allclose(grown[:, 8:10], grown_by, atol=1e-5)
         assert not grown[:, :8].any()
+
+
+def test_colours_edges_are_found_and_a_sensors_noise_is_none():
+    image = np.full((40, 60, 3), 100, np.uint8)
+    image += np.random.default_rng(0).integers(0, 4, image.shape, dtype=np.uint8)
+    image[:, 30:, 1] += 40  # in one channel
+    strength = contrast_of(image, radius=2)
+    assert (strength[:, 28:32] == 1).all()
+    assert strength[:, :27].max() == 0
+    assert strength[:, 33:].max() == 0
+
+
+def test_ramps_become_steps_only_where_they_may():
+    ramp = np.tile(np.clip((np.arange(40, dtype=np.float32) - 17) / 6, 0, 1), (20, 1))
+    strength = np.zeros_like(ramp)
+    strength[10:] = 1
+    steep = steepen_edges(ramp, radius=3, strength=strength)
+    assert np.array_equal(steep[:10], ramp[:10])
+    assert np.array_equal(steep[10:], steepen_edges(ramp, radius=3)[10:])
+    snapped = snap_edges(ramp, radius=2, strength=strength)
+    assert np.array_equal(snapped[:7], ramp[:7])
+    assert np.array_equal(snapped[13:], snap_edges(ramp, radius=2)[13:])
