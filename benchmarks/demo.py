@@ -19,7 +19,8 @@ import numpy as np
 import psutil
 
 from benchmarks.report import format_table, write_result
-from spatialdreamer_core.video import ConvertConfig, StageClock, VideoWriter, convert, probe, read_frames
+from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
+from spatialdreamer_core.video import VideoWriter, probe, read_frames
 
 CLIP = Path(__file__).resolve().parent.parent / "assets" / "bigbuckbunny.mp4"
 

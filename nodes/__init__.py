@@ -9,6 +9,7 @@ from .depth import SpatialDreamerDepthEstimator
 from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
 from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
+from .film_filler import SpatialDreamerFiller
 from .flags import read_flags_of
 from .flow import SpatialDreamerOpticalFlow
 from .image import SpatialDreamerImageToStereo
@@ -42,6 +43,7 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerModelLoader,
             SpatialDreamerRefinerNetEncode,
             SpatialDreamerTILSVDSampler,
+            SpatialDreamerFiller,
             SpatialDreamerComposite,
             SpatialDreamerSBSPacker,
             SpatialDreamerSaveStereoVideo,

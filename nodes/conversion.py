@@ -7,8 +7,9 @@ from comfy_api.latest import io
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.depth import estimator_names
 from ..spatialdreamer_core.flow import FLOW_METHODS
+from ..spatialdreamer_core.pipeline import EYES, ConvertConfig
 from ..spatialdreamer_core.stereo import FORMATS
-from ..spatialdreamer_core.video import CODECS, EYES, ConvertConfig
+from ..spatialdreamer_core.video import CODECS
 from .dvg import convergence_input, divergence_input
 from .presentation import ADVANCED
 from .stereo import FORMAT_TOOLTIP

@@ -12,16 +12,10 @@ import torch
 from comfy_api.latest import Input, io
 
 from ..spatialdreamer_core.checks import InputError
+from ..spatialdreamer_core.fill import Filler
 from ..spatialdreamer_core.memory import telling_of_memory
-from ..spatialdreamer_core.video import (
-    BORDERS,
-    MAX_BORDER_WIDTH,
-    MAX_SECONDS,
-    ConvertConfig,
-    check_one_view,
-    convert,
-    probe,
-)
+from ..spatialdreamer_core.pipeline import BORDERS, MAX_BORDER_WIDTH, MAX_SECONDS, ConvertConfig, convert
+from ..spatialdreamer_core.video import check_one_view, probe
 from .conversion import check_is_linked, encoding_inputs, flow_method_input, prefix_input, view_inputs
 from .depth_file import depth_kind_input
 from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
@@ -31,11 +25,12 @@ from .presentation import ADVANCED, found_by, show_text
 from .progress import survey_progress, video_progress
 from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of, shaping_inputs
+from .sockets import FillerType
 from .video_file import open_video_file
 
 
 class SpatialDreamerConvertVideo(io.ComfyNode):
-    """Node around `spatialdreamer_core.video.convert`."""
+    """Node around `spatialdreamer_core.pipeline.convert`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -94,6 +89,12 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                     tooltip="Width of the border that `border: ease` flattens, in % of the width, 0 to 25.",
                     **ADVANCED,
                 ),
+                FillerType.Input(
+                    "filler",
+                    optional=True,
+                    tooltip="What fills the holes: SpatialDreamer Filler's. Without it Fast Fill does, which "
+                    "needs no model.",
+                ),
             ],
             outputs=saved_outputs(),
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
@@ -126,6 +127,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         filename_prefix: str,
         download: bool = False,
         depth_video: Input.Video | None = None,
+        filler: Filler | None = None,
         **widgets: Any,
     ) -> io.NodeOutput:
         """Convert the video and save it."""
@@ -150,6 +152,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 source.path,
                 path,
                 source.apply_to(config),
+                filler=filler,
                 depth_model=None if prepared is None else prepared.model,
                 flow_model=None if flow is None else flow.model,
                 on_progress=video_progress(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..spatialdreamer_core.checks import check_video
 from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
 from ..spatialdreamer_core.fill import TEXTURE, composite, fast_fill
 from .layout import frames_to_image, image_to_frames, mask_to_frames
@@ -78,9 +77,6 @@ class SpatialDreamerFastFill(io.ComfyNode):
         source = image_to_frames("left", left)
         view = image_to_frames("warped", warped)
         mask = mask_to_frames("hole", hole, like=view)
-        # The library calls `warped` the view; the messages should name the sockets.
-        check_video("hole", mask, like=view, like_name="warped")
-        check_video("left", source, like=view, like_name="warped")
         filled = fast_fill(
             view,
             mask,

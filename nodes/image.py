@@ -13,9 +13,9 @@ from ..spatialdreamer_core.depth import (
     guide_depth,
     shape_depth,
 )
-from ..spatialdreamer_core.dvg import depth_to_disparity, forward_warp, refine_hole_mask
+from ..spatialdreamer_core.dvg import depth_to_disparity, forward_warp
 from ..spatialdreamer_core.dvg.eyes import Eye
-from ..spatialdreamer_core.fill import composite, fast_fill
+from ..spatialdreamer_core.fill import fast_fill
 from ..spatialdreamer_core.flow import estimate_flow
 from ..spatialdreamer_core.stereo import pack
 from .conversion import check_is_linked, flow_method_input, view_inputs
@@ -119,9 +119,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
 def _render(frames: Tensor, disparity: Tensor, flow: Flow | None, eye: Eye) -> Tensor:
     """Render one eye's view and fill its holes."""
     warped, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
-    if flow is not None:
-        hole = refine_hole_mask(hole, flow.forward, flow.backward, disparity=disparity, eye=eye)
-    filled = fast_fill(
+    return fast_fill(
         warped,
         hole,
         left=frames,
@@ -130,4 +128,3 @@ def _render(frames: Tensor, disparity: Tensor, flow: Flow | None, eye: Eye) -> T
         eye=eye,
         on_frame=frame_progress(len(frames)),
     )
-    return composite(warped, filled, hole)

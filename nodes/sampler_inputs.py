@@ -8,15 +8,18 @@ from comfy_api.latest import io
 
 from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
 from ..spatialdreamer_core.sampler_config import (
+    DEFAULT_MAX_SIDE,
     FAST_STEPS,
     MAX_DEVIATION,
     MAX_FPS,
     MAX_GUIDANCE,
     MAX_MOTION,
     MAX_SEED,
+    MAX_SIDE,
     MAX_STEPS,
     MAX_TILE,
     MAX_WINDOW,
+    MIN_SIDE,
     MIN_STRENGTH,
     READING,
     WINDOW_ORDERS,
@@ -182,6 +185,20 @@ def sampler_inputs() -> list[io.Float.Input | io.Int.Input | io.Boolean.Input | 
             **ADVANCED,
         ),
     ]
+
+
+def max_side_input() -> io.Int.Input:
+    """Describe the widget for the size at which frames are diffused."""
+    return io.Int.Input(
+        "max_side",
+        default=DEFAULT_MAX_SIDE,
+        min=MIN_SIDE,
+        max=MAX_SIDE,
+        step=64,
+        tooltip="Longest side in pixels at which the clip is diffused, 64 to 4096: larger frames are scaled "
+        "down, smaller ones enlarged to what the model knows, 1024x576 with SVD. Known pixels of the result "
+        "stay as they are.",
+    )
 
 
 def make_sampler_config(**options: Any) -> SamplerConfig:

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..spatialdreamer_core.checks import check_choice
 from ..spatialdreamer_core.depth import EDGE_WIDTH, MAX_EDGE_DILATION, MAX_EDGE_WIDTH
-from ..spatialdreamer_core.video import ConvertConfig
+from ..spatialdreamer_core.pipeline import ConvertConfig
 from .presentation import ADVANCED
 
 _FOR_NONE = {"edge_width": -1, "start": 0.0, "end": 0.0}  # what a widget, which is never empty, has for None

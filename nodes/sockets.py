@@ -9,6 +9,7 @@ from torch import Tensor
 
 DisparityType = io.Custom("SPATIALDREAMER_DISPARITY")
 FlowType = io.Custom("SPATIALDREAMER_FLOW")
+FillerType = io.Custom("SPATIALDREAMER_FILLER")  # a `spatialdreamer_core.fill.Filler`
 ModelType = io.Custom("SPATIALDREAMER_MODEL")  # a `PlacedModel`
 ReferenceType = io.Custom("SPATIALDREAMER_REFERENCE")  # a `PlacedReference`
 

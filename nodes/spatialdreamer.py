@@ -8,12 +8,12 @@ from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..spatialdreamer_core.sampler_config import DEFAULT_MAX_SIDE, MAX_SIDE, MIN_SIDE, SamplerConfig
+from ..spatialdreamer_core.sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
 from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .placed_model import PlacedModel, PlacedReference
 from .presentation import ADVANCED, found_by, show_text
 from .progress import frame_progress, step_progress
-from .sampler_inputs import check_sampler_values, make_sampler_config, sampler_inputs
+from .sampler_inputs import check_sampler_values, make_sampler_config, max_side_input, sampler_inputs
 from .sockets import ModelType, ReferenceType
 from .spatialdreamer_models import (
     OWN_UNET,
@@ -139,16 +139,7 @@ class SpatialDreamerRefinerNetEncode(io.ComfyNode):
             inputs=[
                 ModelType.Input("model", tooltip="SpatialDreamer Model Loader's."),
                 io.Image.Input("left", tooltip="The source view from which the warp was made, all frames."),
-                io.Int.Input(
-                    "max_side",
-                    default=DEFAULT_MAX_SIDE,
-                    min=MIN_SIDE,
-                    max=MAX_SIDE,
-                    step=64,
-                    tooltip="Longest side in pixels at which the clip is diffused, 64 to 4096: larger frames "
-                    "are scaled down, smaller ones enlarged to what the model knows, 1024x576 with SVD. "
-                    "Known pixels of the result stay as they are.",
-                ),
+                max_side_input(),
             ],
             outputs=[
                 ReferenceType.Output(

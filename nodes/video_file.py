@@ -20,7 +20,8 @@ import folder_paths
 from comfy_api.latest import Input, InputImpl
 
 from ..spatialdreamer_core.checks import InputError
-from ..spatialdreamer_core.video import ConvertConfig, probe, write_clip, write_error
+from ..spatialdreamer_core.pipeline import ConvertConfig
+from ..spatialdreamer_core.video import probe, write_clip, write_error
 from .layout import audio_to_sound, image_to_frames
 
 _DECODABLE_BITS = 8  # a component, of what is written from memory; deeper videos are saved by ComfyUI

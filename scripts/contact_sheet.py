@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from spatialdreamer_core.video import ConvertConfig, convert
+from spatialdreamer_core.pipeline import ConvertConfig, convert
 
 
 def main() -> None:

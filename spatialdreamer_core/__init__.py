@@ -1,8 +1,64 @@
 """SpatialDreamer: monocular video to stereoscopic video, as a torch library.
 
+    import spatialdreamer_core as sd
+
+    sd.convert("film.mp4", "film_LRF_Full_SBS.mp4", sd.ConvertConfig(divergence=2.0))
+
 The sub-packages are the pipeline's stages, in the order in which data passes them: `flow`, `depth`, `dvg`,
-`fill`, `stereo`, `video`; `svd` and `spatialdreamer` are a filler by video diffusion, and need diffusers and
-transformers. Nothing here imports ComfyUI. Conventions: docs/conventions.md.
+`fill`, `stereo`; `video` reads and writes files, `pipeline` joins all of them. `svd` and `spatialdreamer` are
+a filler by video diffusion, and need diffusers and transformers. The names below are loaded when they are
+first used. Nothing here imports ComfyUI. Conventions: docs/conventions.md.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .depth import estimate_depth
+    from .dvg import depth_to_disparity, forward_warp, refine_hole_mask, render_pair
+    from .fill import FastFill, Filler, fast_fill, fill_holes
+    from .fill.composite import composite
+    from .flow import estimate_flow
+    from .pipeline import ConvertConfig
+    from .pipeline.convert import convert
+    from .stereo import pack
+
+__all__ = [
+    "ConvertConfig",
+    "FastFill",
+    "Filler",
+    "composite",
+    "convert",
+    "depth_to_disparity",
+    "estimate_depth",
+    "estimate_flow",
+    "fast_fill",
+    "fill_holes",
+    "forward_warp",
+    "pack",
+    "refine_hole_mask",
+    "render_pair",
+]
+_HOMES = {
+    "depth": ("estimate_depth",),
+    "dvg": ("depth_to_disparity", "forward_warp", "refine_hole_mask", "render_pair"),
+    "fill": ("FastFill", "Filler", "composite", "fast_fill", "fill_holes"),
+    "flow": ("estimate_flow",),
+    "pipeline": ("ConvertConfig", "convert"),
+    "stereo": ("pack",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a name of `__all__` from its package (PEP 562)."""
+    for package, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f".{package}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List what there is, loaded or not."""
+    return sorted({*globals(), *__all__})

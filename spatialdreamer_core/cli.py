@@ -30,7 +30,7 @@ from .progress_bar import ProgressBar
 if TYPE_CHECKING:
     import numpy as np
 
-    from .video import ConvertConfig
+    from .pipeline import ConvertConfig
 
 USER_ERROR = 2  # exit code of everything that goes wrong, but for the two below
 INCOMPLETE = 3  # exit code of a conversion whose input is cut short or damaged
@@ -134,8 +134,9 @@ def _build_parser() -> argparse.ArgumentParser:
     """Describe the commands and their options; defaults are those of `ConvertConfig`."""
     from .depth import DEPTH_KINDS, EDGE_WIDTH
     from .flow import FLOW_METHODS
+    from .pipeline.config import BLACK_BARS, BORDERS, DEINTERLACING, EYES, ConvertConfig
     from .stereo import FORMATS
-    from .video.config import BLACK_BARS, BORDERS, CODECS, DEINTERLACING, EYES, PRESETS, ConvertConfig
+    from .video import CODECS, PRESETS
 
     parser = _Parser(
         prog="spatialdreamer", description="Turn monocular video and photos into stereoscopic ones."
@@ -295,6 +296,7 @@ def _build_parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--flow", choices=FLOW_METHODS, default=default.flow, help="optical flow method, see `info`"
     )
+    _add_filler(convert)
     convert.add_argument("--device", default=default.device, help="auto, cpu, cuda or cuda:N")
     convert.add_argument(
         "--preview", type=Path, metavar="FILE", help="also write a contact sheet of the middle frame"
@@ -307,6 +309,34 @@ def _build_parser() -> argparse.ArgumentParser:
     info.add_argument("--verbose", action="store_true", help="show where an error comes from")
     info.set_defaults(run=_info)
     return parser
+
+
+def _add_filler(convert: argparse.ArgumentParser) -> None:
+    """Describe the fillers and their options, which only some of them take."""
+    from .pipeline import FILLERS, FillerConfig
+
+    group = convert.add_argument_group(
+        "filling", "How holes are filled. An option that is not given is the filler's own default."
+    )
+    group.add_argument(
+        "--filler",
+        choices=FILLERS,
+        default=FillerConfig.filler,
+        help="fast needs no weights; stable_diffusion invents each frame for itself; spatialdreamer is video "
+        "diffusion that looks at the left view",
+    )
+    for name, kind, metavar, text in (
+        ("checkpoint", str, "FILE", "spatialdreamer: Stable Video Diffusion, such as svd_xt.safetensors"),
+        ("weights", str, "FILE", "spatialdreamer: trained weights; without them fast fill goes before it"),
+        ("steps", int, "COUNT", "steps of denoising, spatialdreamer 1 to 200, stable_diffusion 1 to 1000"),
+        ("seed", int, "NUMBER", "seed of the noise of spatialdreamer and stable_diffusion"),
+        ("strength", float, "SHARE", "spatialdreamer: noise that it starts from, 0.05 to 1"),
+        ("window", int, "FRAMES", "spatialdreamer: frames diffused at a time; 0 for as many as it knows"),
+        ("overlap", int, "FRAMES", "spatialdreamer: finished frames that the next window of a scene sees"),
+        ("max-side", int, "PX", "spatialdreamer: longer side at which frames are diffused, 64 to 4096"),
+        ("prompt", str, "TEXT", "stable_diffusion: what the holes show"),
+    ):
+        group.add_argument(f"--{name}", type=kind, metavar=metavar, default=argparse.SUPPRESS, help=text)
 
 
 def _seconds(text: str) -> float:
@@ -331,7 +361,8 @@ def _convert(options: argparse.Namespace, signals: Signals) -> int:
 
     from .checks import InputError
     from .depth import estimator_names
-    from .video import ConvertConfig, check_conversion, convert, output_path_for
+    from .pipeline import FILLERS, ConvertConfig, FillerConfig, check_conversion, choose_device, convert
+    from .video import output_path_for
 
     if options.depth not in estimator_names():
         if not os.path.exists(options.depth):  # of any text: Path raises on names that are too long
@@ -344,11 +375,19 @@ def _convert(options: argparse.Namespace, signals: Signals) -> int:
     output = Path(options.output)
     if _is_folder(options.output):
         output = output_path_for(options.input, format=config.format, folder=output)
+    names = [field.name for field in fields(FillerConfig) if hasattr(options, field.name)]
+    filling = FillerConfig(**{name: getattr(options, name) for name in names})
+    filling.check()
     check_conversion(options.input, output, config, preview_path=options.preview)
+    if options.download or filling.filler != FILLERS[0]:
+        _check_outputs(options, output)  # before minutes of downloading or loading
     if options.download:
-        _download(options, config, output)
+        _download(options, config)
     advice = _find_advice(config)
 
+    filler = filling.load(
+        device=choose_device(config.device), download=options.download, on_wait=signals.check
+    )
     saved = output
 
     def on_saved(path: Path) -> None:
@@ -369,6 +408,7 @@ def _convert(options: argparse.Namespace, signals: Signals) -> int:
             options.input,
             output,
             config,
+            filler=filler,
             on_progress=on_progress,
             on_survey=on_survey,
             preview_path=options.preview,
@@ -398,10 +438,8 @@ def _is_folder(output: str) -> bool:
     return ends or os.path.isdir(output) or not Path(output).suffix
 
 
-def _download(options: argparse.Namespace, config: ConvertConfig, output: Path) -> None:
-    """Download the weights that are missing, once the outputs are known to be writable."""
-    from .depth import prepare_estimator
-    from .flow import prepare_flow
+def _check_outputs(options: argparse.Namespace, output: Path) -> None:
+    """Check that the outputs can be written."""
     from .video import VIDEO_CONTAINERS, check_output_path, is_photo
     from .video.photo import WRITABLE_PHOTO_SUFFIXES
 
@@ -410,6 +448,13 @@ def _download(options: argparse.Namespace, config: ConvertConfig, output: Path) 
     check_output_path(output, suffixes=suffixes, overwrite=options.overwrite)
     if options.preview is not None:
         check_output_path(options.preview, suffixes=photos, overwrite=options.overwrite, name="preview")
+
+
+def _download(options: argparse.Namespace, config: ConvertConfig) -> None:
+    """Download the weights of depth and flow that are missing."""
+    from .depth import prepare_estimator
+    from .flow import prepare_flow
+
     prepared: list[tuple[Callable[..., object], str]] = [(prepare_flow, config.flow)]
     if config.depth_file is None:
         prepared.insert(0, (prepare_estimator, config.depth))

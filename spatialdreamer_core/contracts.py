@@ -114,29 +114,29 @@ TABLE: dict[str, dict[str, Takes]] = {
         "hole": _hole(),
     },
     "composite: in holes": {"filled": _picture()},
-    "fast_fill": {
-        "view": _picture(),
+    "fill_holes": {
+        "warped": _picture(),
         "hole": _hole(),
-        "left": _optional(_picture()),
+        "left": _picture(),
         "disparity": _optional(_disparity()),
     },
-    "fast_fill: flow": {
-        "view": replace(_picture(), finite=False),
+    "fill_holes: flow": {
+        "warped": replace(_picture(), finite=False),
         "flow_forward": _flow(),
         "flow_backward": _flow(),
     },
-    "FastFill.step": {
-        "view": _picture("3 H W"),
+    "FastFill.push": {
+        "warped": _picture("3 H W"),
         "hole": _hole("1 H W"),
         "disparity": _optional(_disparity("1 H W")),
     },
-    "FastFill.step: flow": {"flow": _flow("2 h w"), "confidence": _confidence("1 h w")},
+    "FastFill.push: flow": {"flow": _flow("2 h w"), "confidence": _confidence("1 h w")},
     "carry_flow": {
         "flow": _flow("1 2 H W"),
         "confidence": _confidence("1 1 H W"),
         "columns": replace(_COLUMNS, shape="1 1 H W"),
     },
-    "Inpainter": {"view": _picture(), "hole": _hole()},
+    "Inpainter": {"warped": _picture(), "hole": _hole()},
     # stereo
     "pack": {"left": _VIEW, "right": _VIEW},
     "anaglyph": {"left": _picture(), "right": _picture()},

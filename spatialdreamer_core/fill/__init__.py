@@ -1,25 +1,28 @@
-"""Filling holes without weights or by diffusion, and compositing any filler's result with the warped view."""
+"""Filling holes: the contract of fillers, one without weights, one by image diffusion, and compositing."""
 
 from .composite import composite
-from .fast import LOOK_AHEAD, FastFill, chain, fast_fill
+from .fast import FastFill, fast_fill
+from .filler import CheckedStream, Filler, FillStream, RenderedFrame, fill_holes
 from .stable_diffusion import InpaintConfig, Inpainter, load_inpainter
 from .stable_diffusion_weights import INPAINTING_KIND, fetch_inpainting_model
 from .texture import TEXTURE
-from .views import ViewFlow, ViewFrame, carry_flow
+from .views import ViewFlow, carry_flow
 
 __all__ = [
     "INPAINTING_KIND",
-    "LOOK_AHEAD",
     "TEXTURE",
+    "CheckedStream",
     "FastFill",
+    "FillStream",
+    "Filler",
     "InpaintConfig",
     "Inpainter",
+    "RenderedFrame",
     "ViewFlow",
-    "ViewFrame",
     "carry_flow",
-    "chain",
     "composite",
     "fast_fill",
     "fetch_inpainting_model",
+    "fill_holes",
     "load_inpainter",
 ]

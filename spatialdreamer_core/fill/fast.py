@@ -11,109 +11,122 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from ..checks import InputError, check_range, check_type
 from ..contracts import check_call, working_dtype
 from ..dvg.eyes import Eye, eye_sign
-from ..dvg.outlines import find_seen
-from ..flow.consistency import compare_flows
+from .filler import RenderedFrame, fill_holes
 from .runs import find_runs
 from .search import BackgroundSearch, SeenFrame
 from .spatial import fill_from_background
 from .texture import TEXTURE, add_texture
-from .views import ViewFlow, ViewFrame, bring_flow
+from .views import ViewFlow
 
 LOOK_AHEAD = 3  # frames in which a hole's background is looked for
 
 
 class FastFill:
-    """Fills a stream of views, one frame at a time, with constant memory.
+    """The filler without weights.
+
+    Args:
+        texture: How much of the background's texture estimates take on, 0 (smooth) to 1.
+        overwrite: Whether the frames' own tensors are filled, which saves the time and memory of copies.
+        check: Whether frames are checked; whoever has made them may leave that out.
+
+    Raises:
+        InputError: If `texture` is out of range.
+    """
+
+    refines_holes = False  # what was seen is better than any estimate of it
+
+    def __init__(self, *, texture: float = TEXTURE, overwrite: bool = False, check: bool = True) -> None:
+        check_range("texture", texture, 0, 1)
+        self._texture = texture
+        self._overwrite = overwrite
+        self._checks = check
+
+    def open(self, *, eye: Eye, size: tuple[int, int]) -> FastFillStream:
+        """Begin a film, or an eye of it.
+
+        Raises:
+            InputError: If the eye is unknown.
+        """
+        return FastFillStream(eye=eye, texture=self._texture, overwrite=self._overwrite, check=self._checks)
+
+
+class FastFillStream:
+    """Fills a stream of rendered frames, each when the next three are there.
 
     Args:
         eye: The eye that the views were rendered for.
         texture: How much of the background's texture estimates take on, 0 (smooth) to 1.
-        overwrite: Whether the frames' own tensors are filled, which saves the time and memory of copies. It
-            is for whoever has made them: what they hold is not checked.
+        overwrite: See `FastFill`.
+        check: See `FastFill`.
 
     Raises:
         InputError: If the eye is unknown, or `texture` is out of range.
     """
 
-    def __init__(self, *, eye: Eye = "right", texture: float = TEXTURE, overwrite: bool = False) -> None:
+    def __init__(
+        self, *, eye: Eye = "right", texture: float = TEXTURE, overwrite: bool = False, check: bool = True
+    ) -> None:
         eye_sign(eye)
         check_range("texture", texture, 0, 1)
         self._eye: Eye = eye
         self._texture = texture
         self._overwrite = overwrite
+        self._checks = check
+        self._waiting: deque[RenderedFrame] = deque()
         self._memory: SeenFrame | None = None
 
-    def reset(self) -> None:
-        """Forget everything: a new scene begins."""
-        self._memory = None
-
-    def step(
-        self,
-        frame: ViewFrame,
-        *,
-        to_previous: ViewFlow | None = None,
-        following: Sequence[tuple[ViewFlow, ViewFrame]] = (),
-    ) -> Tensor:  # [3, H, W] in [0, 1]
-        """Fill one frame.
-
-        Args:
-            frame: The frame to fill. Without disparity other frames do not help.
-            to_previous: Flow towards the frame of the last call, or None to ignore it.
-            following: The next frames, not yet filled, in order, each with the flow towards it from the frame
-                before it.
-
-        Returns:
-            The view with its holes filled; all other pixels are the view's own.
+    def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
+        """Take a scene's next frame; return the one that is finished by it, if there is one.
 
         Raises:
             InputError: If a tensor breaks its rule (`contracts.TABLE`), or the size changes within a scene.
         """
-        if not self._overwrite:
-            self._check(frame, to_previous, following)
-        return self._fill(frame, to_previous, following)
+        if self._checks:
+            self._check(frame)
+        self._waiting.append(frame)
+        return [self._fill_next()] if len(self._waiting) > LOOK_AHEAD else []
 
-    def _check(
-        self,
-        frame: ViewFrame,
-        to_previous: ViewFlow | None,
-        following: Sequence[tuple[ViewFlow, ViewFrame]],
-    ) -> None:
-        """Check what `step` is given."""
-        flows = [*([] if to_previous is None else [to_previous]), *(towards for towards, _ in following)]
-        frames = [frame, *(later for _, later in following)]
-        for given in frames:
-            check_type("frame", given, ViewFrame)
-            check_call("FastFill.step", view=given.view, hole=given.hole, disparity=given.disparity)
-        for towards in flows:
-            check_type("flow", towards, ViewFlow)
-            check_call("FastFill.step: flow", flow=towards.flow, confidence=towards.confidence)
-        sizes = {tuple(given.view.shape[-2:]) for given in frames}
+    def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
+        """Return the scene's other frames; the next frame begins a new scene."""
+        frames = [self._fill_next() for _ in range(len(self._waiting))]
+        self._memory = None
+        return frames
+
+    def _check(self, frame: RenderedFrame) -> None:
+        """Check what `push` is given."""
+        check_type("frame", frame, RenderedFrame)
+        check_call("FastFill.push", warped=frame.warped, hole=frame.hole, disparity=frame.disparity)
+        for towards in (frame.to_previous, frame.to_next):
+            if towards is not None:
+                check_type("flow", towards, ViewFlow)
+                check_call("FastFill.push: flow", flow=towards.flow, confidence=towards.confidence)
+        sizes = {tuple(given.warped.shape[-2:]) for given in (frame, *self._waiting)}
         if self._memory is not None:
             sizes.add(tuple(self._memory.view.shape[-2:]))
         if len(sizes) > 1:
             raise InputError(
                 f"frames of a scene must have one size, got heights and widths {sorted(sizes)}; resize them, "
-                "or call reset() where another video begins"
+                "or call finish() where another video begins"
             )
 
+    def _fill_next(self) -> Tensor:  # [3, H, W] in [0, 1]
+        """Fill the frame that waits longest."""
+        frame = self._waiting.popleft()
+        return self._fill(frame, _following(frame, self._waiting))
+
     def _fill(
-        self,
-        frame: ViewFrame,
-        to_previous: ViewFlow | None,
-        following: Sequence[tuple[ViewFlow, ViewFrame]],
+        self, frame: RenderedFrame, following: Sequence[tuple[ViewFlow, RenderedFrame]]
     ) -> Tensor:  # [3, H, W] in [0, 1]
-        """Do as `step`, for what is known to be right."""
+        """Fill one frame."""
         hole = frame.hole[0] > 0.5
-        dtype, copied = working_dtype(frame.view), not self._overwrite
-        filled = frame.view.to(dtype, copy=copied)
+        dtype, copied = working_dtype(frame.warped), not self._overwrite
+        filled = frame.warped.to(dtype, copy=copied)
         disparity = None if frame.disparity is None else frame.disparity[0].to(dtype, copy=copied)
         runs = find_runs(hole, disparity, eye=self._eye)
         real = ~hole
@@ -124,8 +137,8 @@ class FastFill:
                 colour = add_texture(colour, filled, runs, strength=self._texture)
             if disparity is not None:
                 search = BackgroundSearch(runs, disparity, colour)
-                if to_previous is not None and self._memory is not None:
-                    search.look_back(self._memory, to_previous)
+                if frame.to_previous is not None and self._memory is not None:
+                    search.look_back(self._memory, frame.to_previous)
                 search.look_ahead(following)
                 colour = search.colour
                 real[runs.row, runs.column] = search.found
@@ -133,13 +146,27 @@ class FastFill:
         if disparity is not None:
             disparity[runs.row, runs.column] = runs.disparity.to(disparity.dtype)
             self._memory = SeenFrame(filled, disparity, real)
-        if filled.dtype == frame.view.dtype:
+        if filled.dtype == frame.warped.dtype:
             return filled
-        return frame.view.copy_(filled) if self._overwrite else filled.to(frame.view.dtype)
+        return frame.warped.copy_(filled) if self._overwrite else filled.to(frame.warped.dtype)
+
+
+def _following(
+    frame: RenderedFrame, later: Sequence[RenderedFrame] | deque[RenderedFrame]
+) -> list[tuple[ViewFlow, RenderedFrame]]:
+    """Pair each of the later frames with the flow towards it, up to where the flow ends."""
+    following = []
+    towards = frame.to_next
+    for other in later:
+        if towards is None:
+            break
+        following.append((towards, other))
+        towards = other.to_next
+    return following
 
 
 def fast_fill(
-    view: Tensor,  # [F, 3, H, W] in [0, 1]
+    warped: Tensor,  # [F, 3, H, W] in [0, 1]
     hole: Tensor,  # [F, 1, H, W], 1 = hole
     *,
     left: Tensor | None = None,  # [F, 3, H, W] in [0, 1]
@@ -152,7 +179,7 @@ def fast_fill(
     """Fill the holes of rendered views without any weights.
 
     Args:
-        view: The rendered view.
+        warped: The rendered view.
         hole: Its hole mask; values above 0.5 are holes.
         left: The source view. Every filler takes it; this one needs only its shape to be right.
         disparity: The disparity that rendered the view. Without it the background is assumed on the side that
@@ -165,92 +192,19 @@ def fast_fill(
         on_frame: Called with the number of finished frames; may raise to interrupt.
 
     Returns:
-        The filled view, of the type of `view`; outside of holes it equals `view`.
+        The filled view, of the type of `warped`; outside of holes it equals `warped`.
 
     Raises:
         InputError: If an argument breaks its rule (`contracts.TABLE`), the eye is unknown, or `texture` is
             out of range.
     """
-    filler = FastFill(eye=eye, texture=texture)
-    check_call("fast_fill", view=view, hole=hole, left=left, disparity=disparity)
-    if flow is not None:
-        _check_flow(flow, view)
-    filled = torch.empty_like(view)
-    window: deque[_Prepared] = deque()
-    for t in range(len(view)):
-        while len(window) <= LOOK_AHEAD and t + len(window) < len(view):
-            window.append(_prepare(view, hole, disparity, flow, t + len(window), eye))
-        current = window.popleft()
-        filled[t] = filler._fill(
-            current.frame,
-            current.to_previous,
-            chain(current.to_next, [(later.to_next, later.frame) for later in window]),
-        )
-        if on_frame is not None:
-            on_frame(t + 1)
-    return filled
-
-
-def _check_flow(flow: tuple[Tensor, Tensor], view: Tensor) -> None:
-    """Check that a clip's flow is a forward and a backward one of its length and size."""
-    expected = [len(view) - 1, 2, *view.shape[-2:]]
-    parts = flow if isinstance(flow, (tuple, list)) else [flow]
-    got = [list(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
-    if got != [expected, expected]:
-        raise InputError(
-            f"`flow` must hold one forward and one backward flow for each pair of neighbouring frames, "
-            f"shape {expected}, got {' and '.join(map(str, got))}; estimate it from the same frames"
-        )
-    check_call("fast_fill: flow", view=view, flow_forward=flow[0], flow_backward=flow[1])
-
-
-class _Prepared(NamedTuple):
-    """A frame of a clip with its motion."""
-
-    frame: ViewFrame
-    to_previous: ViewFlow | None
-    to_next: ViewFlow | None
-
-
-def _prepare(
-    view: Tensor,
-    hole: Tensor,
-    disparity: Tensor | None,
-    flow: tuple[Tensor, Tensor] | None,
-    t: int,
-    eye: Eye,
-) -> _Prepared:
-    """Gather what belongs to frame t of a clip."""
-    if disparity is None:
-        return _Prepared(ViewFrame(view[t], hole[t], None), None, None)
-    columns, seen = find_seen(disparity[t : t + 1], eye=eye)
-    frame = ViewFrame(view[t], hole[t], seen[0])
-    to_previous = to_next = None
-    if flow is not None:
-        forward, backward = flow
-        if t > 0:
-            there, back = backward[t - 1 : t], forward[t - 1 : t]
-            to_previous = bring_flow(there, compare_flows(there, back), columns)
-        if t + 1 < len(view):
-            there, back = forward[t : t + 1], backward[t : t + 1]
-            to_next = bring_flow(there, compare_flows(there, back), columns)
-    return _Prepared(frame, to_previous, to_next)
-
-
-def chain(
-    to_next: ViewFlow | None,
-    later: Sequence[tuple[ViewFlow | None, ViewFrame]],
-) -> list[tuple[ViewFlow, ViewFrame]]:
-    """Pair each of the following frames with the flow towards it, up to where the flow ends.
-
-    Args:
-        to_next: Flow from the current frame to the next one, or None where a scene ends.
-        later: The following frames, each after its own flow to the next one.
-    """
-    following = []
-    for flow_onwards, frame in later:
-        if to_next is None:
-            break
-        following.append((to_next, frame))
-        to_next = flow_onwards
-    return following
+    return fill_holes(
+        FastFill(texture=texture, check=False),  # `fill_holes` has done so
+        left=warped if left is None else left,
+        warped=warped,
+        hole=hole,
+        disparity=disparity,
+        flow=flow,
+        eye=eye,
+        on_frame=on_frame,
+    )

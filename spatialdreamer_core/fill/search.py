@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .filler import RenderedFrame
 from .motion import BackgroundMotion
 from .runs import HoleRuns
 from .spatial import sample_at
-from .views import ViewFlow, ViewFrame
+from .views import ViewFlow
 
 CARRIED_SHARE = 0.85  # of an earlier estimate in the new one
 RIM = 2  # px beside an outline or a hole, where colours of two surfaces may be mixed
@@ -44,7 +45,7 @@ class BackgroundSearch:
         self.colour = torch.where(valid, torch.where(real, earlier, blended), self.colour)
         self.found = valid & real
 
-    def look_ahead(self, following: Sequence[tuple[ViewFlow, ViewFrame]]) -> None:
+    def look_ahead(self, following: Sequence[tuple[ViewFlow, RenderedFrame]]) -> None:
         """Take what the next frames see, the nearest one's first."""
         motion = None
         for towards, frame in following:
@@ -52,7 +53,7 @@ class BackgroundSearch:
             if not len(missing) or frame.disparity is None:
                 return
             motion = motion or BackgroundMotion(self._runs, self._disparity, towards.flow.shape[-2:])
-            other = SeenFrame(frame.view, frame.disparity[0], frame.hole[0] < 0.5)
+            other = SeenFrame(frame.warped, frame.disparity[0], frame.hole[0] < 0.5)
             colour, valid, real = self._look_up(other, *motion.follow(towards), missing)
             seen = valid & real
             self.colour[:, missing[seen]] = colour[:, seen]

@@ -23,9 +23,11 @@ from torch.nn import functional as F
 
 from ..checks import InputError, check_range, check_types
 from ..contracts import check_call
+from ..dvg.eyes import Eye
 from ..memory import is_out_of_memory, release_cached_memory
 from ..weights.download import OnProgress
 from .composite import composite
+from .filler import RenderedFrame
 from .stable_diffusion_weights import fetch_inpainting_model, load_pipeline
 
 
@@ -53,28 +55,34 @@ class InpaintConfig:
 
 
 class Inpainter:
-    """Fills holes by a pipeline of diffusers; to be called like `fast_fill`.
+    """The filler by a pipeline of diffusers, each frame by itself; also to be called as a function.
 
     Args:
         pipeline: A `StableDiffusionInpaintPipeline`.
         config: How it fills.
     """
 
+    refines_holes = False  # nothing carries over from frame to frame that a steadier mask would help
+
     def __init__(self, pipeline: Any, config: InpaintConfig) -> None:
         self.config = config
         self.modules: tuple[nn.Module, ...] = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
         self._pipeline = pipeline
 
+    def open(self, *, eye: Eye, size: tuple[int, int]) -> InpaintStream:
+        """Begin a film, or an eye of it."""
+        return InpaintStream(self)
+
     @torch.no_grad()  # not inference_mode: training takes the result
     def __call__(
         self,
-        view: Tensor,  # [F, 3, H, W] in [0, 1]
+        warped: Tensor,  # [F, 3, H, W] in [0, 1]
         hole: Tensor,  # [F, 1, H, W], 1 = hole
     ) -> Tensor:  # [F, 3, H, W] in [0, 1]
         """Fill the holes of a rendered view.
 
         Args:
-            view: The rendered view; what it shows in its holes is ignored.
+            warped: The rendered view; what it shows in its holes is ignored.
             hole: Hole mask; values above 0.5 are holes.
 
         Returns:
@@ -83,11 +91,11 @@ class Inpainter:
         Raises:
             InputError: If a tensor breaks its rule (`contracts.TABLE`) or a frame does not fit into memory.
         """
-        check_call("Inpainter", view=view, hole=hole)
-        filled = view.clone()
+        check_call("Inpainter", warped=warped, hole=hole)
+        filled = warped.clone()
         for t in (hole > 0.5).flatten(1).any(dim=1).nonzero().flatten().tolist():
-            filled[t : t + 1] = self._inpaint(view[t : t + 1], hole[t : t + 1])
-        return composite(view, filled, hole)
+            filled[t : t + 1] = self._inpaint(warped[t : t + 1], hole[t : t + 1])
+        return composite(warped, filled, hole)
 
     def _inpaint(
         self,
@@ -124,6 +132,29 @@ class Inpainter:
             ) from error
         redrawn = redrawn[..., : small[0], : small[1]]
         return (redrawn if small == size else F.interpolate(redrawn, size, mode="bilinear")).to(view)
+
+
+class InpaintStream:
+    """Fills frame by frame.
+
+    Args:
+        inpainter: What fills a frame.
+    """
+
+    def __init__(self, inpainter: Inpainter) -> None:
+        self._inpainter = inpainter
+
+    def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
+        """Fill a frame.
+
+        Raises:
+            InputError: As the inpainter.
+        """
+        return [self._inpainter(frame.warped[None], frame.hole[None])[0]]
+
+    def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
+        """Return nothing: no frame waits."""
+        return []
 
 
 def load_inpainter(

@@ -1,4 +1,4 @@
-"""Rendered views and their motion, as the fill takes them."""
+"""Flow of a rendered view: that of the source view, brought to where its pixels went."""
 
 from __future__ import annotations
 
@@ -16,14 +16,6 @@ class ViewFlow(NamedTuple):
 
     flow: Tensor  # [2, h, w] px of its own size
     confidence: Tensor  # [1, h, w] in [0, 1]
-
-
-class ViewFrame(NamedTuple):
-    """A rendered view as the fill needs it."""
-
-    view: Tensor  # [3, H, W] in [0, 1]
-    hole: Tensor  # [1, H, W], 1 = hole
-    disparity: Tensor | None  # [1, H, W] px, in the rendered view
 
 
 def carry_flow(

@@ -5,6 +5,7 @@ from .bank import FeatureBank
 from .checkpoint import load_spatialdreamer, save_spatialdreamer
 from .config import SD_CLEAN_TIMESTEP, SVD_CLEAN_TIMESTEP, SpatialDreamerConfig
 from .deviation import STEREO_LOSS_WEIGHT, added_time_ids, deviation_strength, stereo_aware_loss
+from .filler import SpatialDreamerFiller
 from .network import SpatialDreamer, Work
 from .reference import Reference, encode_reference
 from .refiner import build_bank, dead_parameters, make_refiner
@@ -21,6 +22,7 @@ __all__ = [
     "SamplerConfig",
     "SpatialDreamer",
     "SpatialDreamerConfig",
+    "SpatialDreamerFiller",
     "TemporalInteraction",
     "Work",
     "added_time_ids",

@@ -47,6 +47,7 @@ def sample(
     hole: Tensor,  # [F, 1, H, W], 1 = hole
     config: SamplerConfig = SamplerConfig(),  # noqa: B008 (frozen)
     *,
+    first_frame: int = 0,
     on_step: OnStep | None = None,
     on_frame: Callable[[int], None] | None = None,
     on_wait: Callable[[], None] | None = None,
@@ -62,6 +63,7 @@ def sample(
             already, by `fast_fill` say.
         hole: Hole mask; values above 0.5 are holes.
         config: How to sample.
+        first_frame: Index of the first frame in its film, by which noise is drawn.
         on_step: Called after each step with the steps done, those in all and the clean estimate [F, 4, h, w];
             may raise to interrupt.
         on_frame: Called with the frames done before and after the steps, as they pass the VAE; may raise.
@@ -76,7 +78,10 @@ def sample(
             small or the model gives NaN.
     """
     callbacks = _Callbacks(on_step, on_frame, on_wait, on_notice)
-    return _sample(model, reference, warped, hole, config, callbacks, keep_whole=False).filled
+    views = _sample(
+        model, reference, warped, hole, config, callbacks, first_frame=first_frame, keep_whole=False
+    )
+    return views.filled
 
 
 def sample_views(
@@ -118,6 +123,7 @@ def _sample(
     callbacks: _Callbacks,
     *,
     keep_whole: bool,
+    first_frame: int = 0,
 ) -> SampledViews:
     """Sample; without `keep_whole` the whole view is the filled one, and takes no memory."""
     # 1. Check what came, and be done where nothing is to be filled.
@@ -133,7 +139,7 @@ def _sample(
     if config.motion_bucket is not None:
         settings = replace(settings, motion_bucket=config.motion_bucket)
     view, condition, mask = encode_view(
-        model, reference, warped, hole, settings, config.seed, callbacks.on_frame
+        model, reference, warped, hole, settings, config.seed, first_frame, callbacks.on_frame
     )
 
     # 3. Stereo deviation strength (Eq. 4): that of the rendered view in each window, times the slider.
@@ -177,7 +183,8 @@ def _sample(
         return _denoiser(model, reference, region, condition, mask, ids, config, reinject)
 
     def noise_of(region: Region) -> Tensor:
-        noise = frame_noise(config.seed, region.frames, height=height, width=width, stream=LATENT_NOISE)
+        frames = (first_frame + frame for frame in region.frames)
+        noise = frame_noise(config.seed, frames, height=height, width=width, stream=LATENT_NOISE)
         return region.cut_frame(noise).to(model.device)
 
     model.announce(
@@ -214,7 +221,7 @@ def measure_deviation(
 ) -> float:
     """Return the stereo deviation strength (Eq. 4) of a rendered view as one window; `sample` scales it."""
     _check_clip(model, reference, warped, hole)
-    view, _, mask = encode_view(model, reference, warped, hole, model.config, 0, None)
+    view, _, mask = encode_view(model, reference, warped, hole, model.config, 0, 0, None)
     return _measure(reference, view, mask, range(len(warped)))
 
 

@@ -37,6 +37,7 @@ def encode_view(
     hole: Tensor,
     settings: SpatialDreamerConfig,
     seed: int,
+    first_frame: int,
     on_frame: Callable[[int], None] | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the view's latents, scaled, those of the conditioning, unscaled, and the pooled hole mask."""
@@ -54,7 +55,7 @@ def encode_view(
             pictures = torch.where(holes > 0.5, 0.5, pictures)
         augmentation = frame_noise(
             seed,
-            range(first, first + len(pictures)),
+            range(first_frame + first, first_frame + first + len(pictures)),
             height=height * FACTOR,
             width=width * FACTOR,
             channels=3,

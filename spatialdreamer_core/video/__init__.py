@@ -1,11 +1,9 @@
-"""Films and photos: a streaming reader, a writer whose files are whole or absent, the whole conversion."""
+"""Films and photos as files: a streaming reader, a writer whose files are whole or absent, sound, colour."""
 
 from .clip_file import MAX_FRAME_RATE, MIN_FRAME_RATE, exact_rate, write_clip
-from .clock import StageClock
 from .color import ColorInfo, to_8_bit
 from .completeness import IncompleteInput
-from .config import BORDERS, CODECS, EYES, MAX_BORDER_WIDTH, MAX_SECONDS, ConvertConfig
-from .convert import check_conversion, convert
+from .encoders import CODECS, PRESETS
 from .naming import FORMAT_SUFFIXES, output_path_for
 from .output import OutputFile, check_output_path, partial_path_for, write_error
 from .photo import read_photo, write_photo
@@ -18,30 +16,23 @@ from .stereo_source import check_one_view
 from .writer import VIDEO_CONTAINERS, VideoWriter
 
 __all__ = [
-    "BORDERS",
     "CODECS",
-    "EYES",
     "FORMAT_SUFFIXES",
-    "MAX_BORDER_WIDTH",
     "MAX_FRAME_RATE",
-    "MAX_SECONDS",
     "MIN_FRAME_RATE",
     "PHOTO_SUFFIXES",
+    "PRESETS",
     "PREVIEW_SECONDS",
     "VIDEO_CONTAINERS",
     "ColorInfo",
-    "ConvertConfig",
     "IncompleteInput",
     "OutputFile",
     "Sound",
-    "StageClock",
     "VideoFrame",
     "VideoInfo",
     "VideoWriter",
-    "check_conversion",
     "check_one_view",
     "check_output_path",
-    "convert",
     "exact_rate",
     "is_photo",
     "output_path_for",

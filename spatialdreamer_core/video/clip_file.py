@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..checks import check_range, check_video
 from ..stereo import check_packed, pixel_aspect
-from .config import ConvertConfig
+from .encoders import check_encoding, choose_encoder
 from .sound import Sound, encode_sound
 from .stereo_source import output_tags
 from .writer import VideoWriter
@@ -47,7 +47,7 @@ def write_clip(
         format: How the frames hold two views, one of `stereo.FORMATS`; None: they hold one. The half formats'
             pixels are twice as wide, or high, as they are high, or wide.
         sound: The sound; what outlasts the frames is left out.
-        codec: The encoder, see `ConvertConfig`.
+        codec: The encoder, one of `CODECS`, see `choose_encoder`.
         crf: Quality, 0 (lossless) to 51 (worst).
         preset: Speed of the encoder.
         pixel_format: Pixel format of the encoded video; None is 4:2:0.
@@ -62,8 +62,7 @@ def write_clip(
     Raises:
         InputError: For frames, sound, a setting or a file that cannot be used.
     """
-    config = ConvertConfig(format=format or ConvertConfig.format, codec=codec, crf=crf, preset=preset)
-    config.check()
+    check_encoding(codec=codec, crf=crf, preset=preset)
     rate = exact_rate(frame_rate)
     check_video("frames", frames, channels=3)
     height, width = frames.shape[-2:]
@@ -82,7 +81,7 @@ def write_clip(
             height=height,
             frame_rate=rate,
             time_base=1 / rate,
-            codec=config.encoder(width, height),
+            codec=choose_encoder(width, height, codec=codec),
             crf=crf,
             preset=preset,
             pixel_format=pixel_format,

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 
 from .color import ColorInfo, to_8_bit
-from .config import MAX_H264_SIDE
+from .encoders import MAX_H264_SIDE
 from .probe import open_video, probe
 from .reader import read_frames
 from .writer import VideoWriter

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from ..checks import InputError, check_choice
 from ..memory import is_out_of_memory, out_of_memory_error
 from .color import ColorConverter, ColorInfo
-from .config import MIN_HEVC_WIDTH
+from .encoders import MIN_HEVC_WIDTH
 from .output import OutputFile, write_error
 from .probe import VideoInfo
 from .stream_copy import EXTRAS, SOUND, StreamCopy

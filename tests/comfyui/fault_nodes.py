@@ -19,7 +19,7 @@ _ORIGINAL: list = []
 
 def stage_clock() -> type:
     """Find the pack's class through which all stages pass."""
-    name = next(name for name in sys.modules if name.endswith("spatialdreamer_core.video.clock"))
+    name = next(name for name in sys.modules if name.endswith("spatialdreamer_core.pipeline.clock"))
     return sys.modules[name].StageClock
 
 
@@ -152,7 +152,7 @@ class ShortOfMemory:
         return float("nan")
 
     def set(self, image, short: bool):
-        core = stage_clock().__module__.removesuffix(".video.clock")
+        core = stage_clock().__module__.removesuffix(".pipeline.clock")
         module = importlib.import_module(f"{core}.spatialdreamer.reference")
         module._FREE_SHARE = 0.0 if short else 0.5
         return (image,)

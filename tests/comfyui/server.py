@@ -31,6 +31,7 @@ NODE_IDS = (
     "SpatialDreamerDVGForwardWarp",
     "SpatialDreamerDepthEstimator",
     "SpatialDreamerFastFill",
+    "SpatialDreamerFiller",
     "SpatialDreamerImageToStereo",
     "SpatialDreamerLoadDemoClip",
     "SpatialDreamerLoadDepth",

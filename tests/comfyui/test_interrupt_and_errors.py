@@ -69,7 +69,7 @@ def test_interrupting_a_conversion_leaves_no_file_and_the_next_one_works(comfy_s
 @pytest.mark.parametrize("frame", [7, *(pytest.param(frame, marks=pytest.mark.slow) for frame in (0, 1, 11))])
 def test_a_stage_that_fails_leaves_nothing_and_the_next_conversion_works(comfy_server, tmp_path, frame):
     clip = comfy_server.upload(write_clip(tmp_path / "twelve.mp4", frames=12, width=96, height=64))
-    for stage in ("decode", "flow", "depth", "disparity", "warp", "refine", "fill", "pack", "encode"):
+    for stage in ("decode", "flow", "depth", "disparity", "warp", "fill", "pack", "encode"):
         prompt = convert_prompt(clip, video=["3", 0], filename_prefix="failed/film")
         prompt["3"] = {
             "class_type": "TestsFailAt",

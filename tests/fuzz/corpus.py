@@ -23,7 +23,7 @@ import mutations
 import numpy as np
 from PIL import Image
 
-from spatialdreamer_core.video import ConvertConfig, convert
+from spatialdreamer_core.pipeline import ConvertConfig, convert
 
 SIZE = (48, 32)  # width, height
 FRAMES = 4

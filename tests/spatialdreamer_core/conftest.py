@@ -15,6 +15,8 @@ import torch
 from spatialdreamer_core.flow import FLOW_MODEL_KIND, FLOW_MODELS, raft_weights
 from spatialdreamer_core.weights import folders
 
+from .small_videos import frame_number, make_video, packets, turned  # noqa: F401
+
 
 @pytest.fixture
 def own_models(tmp_path, monkeypatch) -> Path:

@@ -13,7 +13,7 @@ from spatialdreamer_core.checks import (
     check_types,
     check_video,
 )
-from spatialdreamer_core.video import ConvertConfig
+from spatialdreamer_core.pipeline import ConvertConfig
 
 
 def test_range_error_states_rule_value_and_unit():

@@ -14,7 +14,7 @@ from spatialdreamer_core import depth, dvg, fill, flow, metrics, stereo
 from spatialdreamer_core.checks import FLOATS, InputError
 from spatialdreamer_core.contracts import TABLE
 from spatialdreamer_core.depth import DepthShaping, SceneRange
-from spatialdreamer_core.fill import FastFill, InpaintConfig, Inpainter, ViewFlow, ViewFrame
+from spatialdreamer_core.fill import FastFill, InpaintConfig, Inpainter, RenderedFrame, ViewFlow
 from spatialdreamer_core.metrics import views
 from spatialdreamer_core.stereo import FloatingWindow, FloatingWindowTracker
 
@@ -51,21 +51,24 @@ def of_svd(name):
     return call
 
 
-def inpaint(view, hole):
+def inpaint(warped, hole):
     pipeline = SimpleNamespace(unet=None, vae=None, text_encoder=None)  # not needed where nothing is missing
-    return Inpainter(pipeline, InpaintConfig())(view, hole)
+    return Inpainter(pipeline, InpaintConfig())(warped, hole)
 
 
-def step_along(flow, confidence):
-    view, hole, seen = (part[0] for part in make("F 3 H W", "F 1 H W", "F 1 H W"))
-    filler = FastFill()
-    filler.step(ViewFrame(view, hole, seen))
-    return filler.step(ViewFrame(view, hole, seen), to_previous=ViewFlow(flow, confidence))
+def push(frame):
+    stream = FastFill().open(eye="right", size=(HEIGHT, WIDTH))
+    return [*stream.push(frame), *stream.push(frame), *stream.finish()][-1]
 
 
-def fill_along(view, flow_forward, flow_backward):
+def push_along(flow, confidence):
+    warped, hole, seen = (part[0] for part in make("F 3 H W", "F 1 H W", "F 1 H W"))
+    return push(RenderedFrame(warped, warped, hole, seen, ViewFlow(flow, confidence)))
+
+
+def fill_along(warped, flow_forward, flow_backward):
     hole = (torch.arange(WIDTH) % 5 < 2).float().expand(FRAMES, 1, HEIGHT, WIDTH)
-    return fill.fast_fill(view, hole, disparity=hole * 2, flow=(flow_forward, flow_backward))
+    return fill.fast_fill(warped, hole, disparity=hole * 2, flow=(flow_forward, flow_backward))
 
 
 def add_bars(**bars):
@@ -107,9 +110,10 @@ CALLS: dict[str, Any] = {
     ),
     "composite": lambda **given: fill.composite(**given, dilate=1, feather=2),
     "composite: in holes": composite_in_holes,
-    "fast_fill: flow": fill_along,
-    "FastFill.step": lambda view, hole, disparity: FastFill().step(ViewFrame(view, hole, disparity)),
-    "FastFill.step: flow": step_along,
+    "fill_holes": lambda **given: fill.fill_holes(FastFill(), **given),
+    "fill_holes: flow": fill_along,
+    "FastFill.push": lambda warped, hole, disparity: push(RenderedFrame(warped, warped, hole, disparity)),
+    "FastFill.push: flow": push_along,
     "Inpainter": inpaint,
     "pack": lambda **given: stereo.pack(**given, format="half_sbs"),
     "FloatingWindowTracker.step": lambda disparity: FloatingWindowTracker().step(disparity),
@@ -124,9 +128,9 @@ CALLS: dict[str, Any] = {
     "embed_images": embed_images,
 }
 SLOW = ("estimate_depth", "embed_images", "estimate_flow", "render_pair")
-CHECKED_BY_THEMSELVES = {  # with a model, or frame by frame
+CHECKED_BY_THEMSELVES = {  # with a model, frame by frame, or by `fill_holes`
     *("sample", "measure_deviation", "encode_reference", "build_bank", "encode_frames", "decode_latents"),
-    *("stabilise_depth", "added_time_ids", "measure_scenes", "chain", "load_depth"),
+    *("stabilise_depth", "added_time_ids", "measure_scenes", "fast_fill", "load_depth"),
 }
 
 
@@ -245,7 +249,7 @@ def test_half_precision_of_one_argument_is_float32_rounded(key):
 
 KEEP_THE_TYPE = (
     *("forward_warp", "ease_borders", "dilate_hole", "soft_hole_mask", "refine_hole_mask", "gather_columns"),
-    *("composite", "fast_fill", "fast_fill: flow", "FastFill.step", "pack", "anaglyph"),
+    *("composite", "fill_holes", "fill_holes: flow", "FastFill.push", "pack", "anaglyph"),
     *("apply_floating_window", "sample_at_flow", "resize_flow", "flow_confidence", "pool_mask"),
 )
 
@@ -289,7 +293,7 @@ def test_how_a_tensor_is_made_does_not_matter(key):
 @pytest.mark.parametrize("key", [key for key in TABLE if key not in ("crop_to", *SLOW)])
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 1, 9), (2, 7, 1), (1, 2, 2)])
 def test_least_sizes(key, sizes):
-    fixed = ("FastFill.step: flow", "apply_floating_window: bars", "composite: in holes", "fast_fill: flow")
+    fixed = ("FastFill.push: flow", "apply_floating_window: bars", "composite: in holes", "fill_holes: flow")
     if key in fixed:
         sizes = (FRAMES, HEIGHT, WIDTH)
     for result in tensors_of(call(key, arguments_of(key, sizes=Sizes(*sizes)))):
@@ -349,7 +353,7 @@ def test_what_breaks_a_rule_is_named(key):
             with pytest.raises(InputError) as caught:
                 call(key, given)
             assert "\n" not in str(caught.value)
-            bare = "flow" if key == "fast_fill: flow" and name != "view" else name.split(".")[0]
+            bare = "flow" if key == "fill_holes: flow" and name != "warped" else name.split(".")[0]
             assert f"`{bare}" in str(caught.value), (name, way)
 
 
@@ -459,7 +463,7 @@ DIFFERENTIABLE = {
     "forward_warp": ("image",),
     "gather_columns": ("values",),
     "composite": ("warped", "filled"),
-    "fast_fill": ("view",),
+    "fill_holes": ("warped",),
     "anaglyph": ("left", "right"),
     "apply_floating_window": ("left", "right"),
     "ease_borders": ("disparity",),

@@ -14,9 +14,10 @@ from spatialdreamer_core.depth import DepthSurvey, ModelStream, load_model
 from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.flow import open_flow
 from spatialdreamer_core.metrics import make_clip
-from spatialdreamer_core.video import ConvertConfig, StageClock, VideoWriter, convert, probe, read_frames
-from spatialdreamer_core.video.stages import analyse, estimate
-from spatialdreamer_core.video.survey import survey_depth
+from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
+from spatialdreamer_core.pipeline.first_pass import survey_depth
+from spatialdreamer_core.pipeline.stages import analyse, estimate
+from spatialdreamer_core.video import VideoWriter, probe, read_frames
 
 SCENE_FRAMES = 30
 

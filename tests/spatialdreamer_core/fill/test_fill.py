@@ -3,7 +3,7 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.dvg import forward_warp
-from spatialdreamer_core.fill import FastFill, ViewFrame, composite, fast_fill
+from spatialdreamer_core.fill import FastFill, RenderedFrame, composite, fast_fill
 
 HEIGHT, WIDTH = 40, 96
 
@@ -146,25 +146,31 @@ def test_foreground_motion_does_not_bring_foreground_into_the_hole():
     assert float(filled[:, :1][hole > 0].max()) < 0.2
 
 
-def test_reset_forgets():
+def fill_scene(stream, frames):
+    return [*(done for frame in frames for done in stream.push(frame)), *stream.finish()]
+
+
+def test_a_scene_knows_nothing_of_the_one_before():
     image, disparity, _, _ = moving_box(2, step=4)
-    view, hole = forward_warp(image, disparity)
-    frames = [ViewFrame(view[t], hole[t], None) for t in range(2)]
-    filler = FastFill()
-    filler.step(frames[0])
-    filler.reset()
-    assert torch.equal(filler.step(frames[1]), FastFill().step(frames[1]))
+    warped, hole = forward_warp(image, disparity)
+    frames = [RenderedFrame(image[t], warped[t], hole[t], disparity[t]) for t in range(2)]
+    stream = FastFill().open(eye="right", size=(HEIGHT, WIDTH))
+    fill_scene(stream, frames[:1])
+    (again,) = fill_scene(stream, frames[1:])
+    (alone,) = fill_scene(FastFill().open(eye="right", size=(HEIGHT, WIDTH)), frames[1:])
+    assert torch.equal(again, alone)
 
 
 def test_overwriting_gives_the_same_in_the_frames_own_tensors():
     image, disparity, _, _ = moving_box(2, step=4)
-    view, hole = forward_warp(image, disparity)
-    given = [ViewFrame(view[t].clone(), hole[t], disparity[t].clone()) for t in range(2)]
-    copying, overwriting = FastFill(), FastFill(overwrite=True)
-    for t, frame in enumerate(given):
-        expected = copying.step(ViewFrame(view[t], hole[t], disparity[t]))
-        assert torch.equal(overwriting.step(frame), expected)
-        assert torch.equal(frame.view, expected)
+    warped, hole = forward_warp(image, disparity)
+    frames = [RenderedFrame(image[t], warped[t], hole[t], disparity[t]) for t in range(2)]
+    own = [f._replace(warped=f.warped.clone(), disparity=f.disparity.clone()) for f in frames]
+    expected = fill_scene(FastFill().open(eye="right", size=(HEIGHT, WIDTH)), frames)
+    got = fill_scene(FastFill(overwrite=True).open(eye="right", size=(HEIGHT, WIDTH)), own)
+    for frame, here, there in zip(own, got, expected, strict=True):
+        assert torch.equal(here, there)
+        assert torch.equal(frame.warped, there)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (143, 175)])

@@ -323,7 +323,7 @@ def test_settings_out_of_range(settings, message):
 
 def test_shapes_that_do_not_fit(inpainter):
     view, hole = views_of()
-    with pytest.raises(InputError, match="`hole` must have as many frames as `view`"):
+    with pytest.raises(InputError, match="`hole` must have as many frames as `warped`"):
         inpainter(view, hole[:2])
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.video import ConvertConfig, Sound, write_clip
+from spatialdreamer_core.pipeline import ConvertConfig
+from spatialdreamer_core.video import Sound, write_clip
 from spatialdreamer_core.video.clip_file import exact_rate
 
 

@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spatialdreamer_core.video import (
-    ColorInfo,
-    ConvertConfig,
-    VideoWriter,
-    convert,
-    probe,
-    read_frames,
-    to_8_bit,
-)
+from spatialdreamer_core.pipeline import ConvertConfig, convert
+from spatialdreamer_core.video import ColorInfo, VideoWriter, probe, read_frames, to_8_bit
 
 PATCH = 16
 COLORS = np.random.default_rng(0).integers(20, 236, (4, 6, 3)).astype(np.uint8)

@@ -12,7 +12,8 @@ import pytest
 
 from spatialdreamer_core import cli
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.video import ConvertConfig, convert, read_frames
+from spatialdreamer_core.pipeline import ConvertConfig, convert
+from spatialdreamer_core.video import read_frames
 from spatialdreamer_core.video.completeness import IncompleteInput, check_whole, is_whole
 
 FRAMES = 50

@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from spatialdreamer_core.video import ConvertConfig, convert, probe, read_frames
+from spatialdreamer_core.pipeline import ConvertConfig, convert
+from spatialdreamer_core.video import probe, read_frames
 from spatialdreamer_core.video.deinterlace import Deinterlacer
 from spatialdreamer_core.video.reader import count_frames
 

@@ -12,22 +12,14 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.pipeline import ConvertConfig, convert
+from spatialdreamer_core.pipeline.chain import _pack_images
+from spatialdreamer_core.pipeline.preview import to_image
+from spatialdreamer_core.pipeline.stages import to_tensor
 from spatialdreamer_core.stereo import FORMATS, pack
-from spatialdreamer_core.video import (
-    ColorInfo,
-    ConvertConfig,
-    VideoWriter,
-    convert,
-    probe,
-    read_frames,
-    read_photo,
-    to_8_bit,
-)
-from spatialdreamer_core.video.chain import _pack_images
+from spatialdreamer_core.video import ColorInfo, VideoWriter, probe, read_frames, read_photo, to_8_bit
 from spatialdreamer_core.video.color import ColorConverter
 from spatialdreamer_core.video.hdr import HdrMetadata
-from spatialdreamer_core.video.preview import to_image
-from spatialdreamer_core.video.stages import to_tensor
 from spatialdreamer_core.video.writer import _choose_pixel_format
 
 HDR10 = HdrMetadata((34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450), (10_000_000, 1), (1000, 400))

@@ -14,15 +14,8 @@ import pytest
 from PIL import Image
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.video import (
-    ConvertConfig,
-    OutputFile,
-    check_output_path,
-    convert,
-    output,
-    partial_path_for,
-    write_photo,
-)
+from spatialdreamer_core.pipeline import ConvertConfig, convert
+from spatialdreamer_core.video import OutputFile, check_output_path, output, partial_path_for, write_photo
 
 SUFFIXES = (".mp4", ".mkv")
 BUILTIN = ConvertConfig(depth="builtin")

@@ -11,7 +11,8 @@ import pytest
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.cli import main
-from spatialdreamer_core.video import FORMAT_SUFFIXES, ConvertConfig, check_one_view, convert, probe
+from spatialdreamer_core.pipeline import ConvertConfig, convert
+from spatialdreamer_core.video import FORMAT_SUFFIXES, check_one_view, probe
 
 QUICK = ConvertConfig(depth="builtin", preset="ultrafast")
 

@@ -13,7 +13,8 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
-from spatialdreamer_core.video import ConvertConfig, VideoWriter, convert, probe, read_frames
+from spatialdreamer_core.pipeline import ConvertConfig, convert
+from spatialdreamer_core.video import VideoWriter, probe, read_frames
 
 HEADER = b"""[Script Info]
 ScriptType: v4.00+

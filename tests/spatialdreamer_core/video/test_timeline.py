@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from spatialdreamer_core.video import ConvertConfig, VideoWriter, convert, probe, read_frames
+from spatialdreamer_core.pipeline import ConvertConfig, convert
+from spatialdreamer_core.video import VideoWriter, probe, read_frames
 from spatialdreamer_core.video.reader import count_frames
 from spatialdreamer_core.video.timeline import Timeline
 

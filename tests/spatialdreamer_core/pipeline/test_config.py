@@ -5,7 +5,8 @@ from fractions import Fraction
 import pytest
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.video import ConvertConfig, VideoWriter, convert
+from spatialdreamer_core.pipeline import ConvertConfig, convert
+from spatialdreamer_core.video import VideoWriter
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.cli import main
-from spatialdreamer_core.video import ConvertConfig, StageClock, convert, preview
+from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert, preview
 
-STAGES = ("decode", "flow", "depth", "disparity", "warp", "refine", "fill", "pack", "encode")
+STAGES = ("decode", "flow", "depth", "disparity", "warp", "fill", "pack", "encode")
 FRAMES = 10
 
 
@@ -174,7 +174,7 @@ def test_conversions_side_by_side_leave_torchs_threads_as_they_were(make_video, 
 
 CLOSED_SERVER = """
 import sys, threading
-from spatialdreamer_core.video import ConvertConfig, convert
+from spatialdreamer_core.pipeline import ConvertConfig, convert
 
 begun = threading.Event()
 work = lambda: convert(*sys.argv[1:], ConvertConfig(depth="builtin"), on_progress=lambda *_: begun.set())

@@ -19,18 +19,13 @@ from ..dvg.borders import MAX_BORDER_WIDTH
 from ..dvg.disparity import MAX_DIVERGENCE
 from ..flow import FLOW_METHODS
 from ..stereo import FORMATS
+from ..video.encoders import check_encoding, choose_encoder
 
 EYES = ("right", "left", "both")
 BORDERS = ("none", "ease", "floating_window")
 DEINTERLACING = ("auto", "off")
 BLACK_BARS = ("auto", "off")
-CODECS = ("auto", "libx264", "libx265")
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 MAX_SECONDS = 10_000_000.0  # latest start or end; no film is longer
-MAX_H264_SIDE = 4096  # px; many players refuse wider or higher H.264
-_MAX_H264_BLOCKS = 36_864  # of 16x16 px: the largest picture of level 5.2, 4096x2304
-MIN_HEVC_WIDTH = 64  # px; libx265 writes beyond its memory at 34 to 48 px of 10 bits
-_MIN_HEVC_HEIGHT = 16  # px, of libx265
 
 
 @dataclass(frozen=True)
@@ -87,10 +82,8 @@ class ConvertConfig:
         check_choice("flow", self.flow, FLOW_METHODS)
         self.shaping().check()
         check_choice("black_bars", self.black_bars, BLACK_BARS)
-        check_choice("codec", self.codec, CODECS)
         check_choice("deinterlace", self.deinterlace, DEINTERLACING)
-        check_choice("preset", self.preset, PRESETS)
-        check_range("crf", self.crf, 0, 51)
+        check_encoding(codec=self.codec, crf=self.crf, preset=self.preset)
         for name, value in (("start", self.start), ("end", self.end)):
             if value is not None:
                 check_range(name, value, 0.0, MAX_SECONDS, "seconds")
@@ -115,20 +108,11 @@ class ConvertConfig:
         )
 
     def encoder(self, width: int, height: int, *, bits: int = 8) -> str:
-        """Return the encoder for a packed video.
-
-        "auto" takes H.264 where players take it: 8 bits, no side above 4096 px, and no more pixels than level
-        5.2 allows (36,864 blocks of 16x16 px: 4096x2304, or 3072x3072). HEVC takes the rest, unless it is
-        narrower or lower than libx265 can take.
+        """Return the encoder for a packed video, see `choose_encoder`.
 
         Args:
             width: Width of the packed video in pixels.
             height: Its height.
             bits: Bits of a component in the source.
         """
-        if self.codec != "auto":
-            return self.codec
-        blocks = -(-width // 16) * -(-height // 16)
-        fits = max(width, height) <= MAX_H264_SIDE and blocks <= _MAX_H264_BLOCKS
-        tiny = width < MIN_HEVC_WIDTH or height < _MIN_HEVC_HEIGHT
-        return "libx264" if (fits and bits <= 8) or tiny else "libx265"
+        return choose_encoder(width, height, codec=self.codec, bits=bits)

@@ -9,7 +9,7 @@ window would end.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,15 +25,15 @@ from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..dvg.hole_masks import add_neighbours
 from ..dvg.zbuffer import find_columns
-from ..fill import LOOK_AHEAD, FastFill, ViewFlow, ViewFrame, chain
+from ..fill import CheckedStream, Filler, RenderedFrame, ViewFlow
 from ..fill.views import bring_flow
 from ..flow import FlowEstimator, Motion
 from ..flow.consistency import compare_flows
 from ..stereo import FloatingWindow
+from ..video.color import to_8_bit
+from ..video.reader import VideoFrame
 from .clock import StageClock
-from .color import to_8_bit
 from .pictures import SceneDetector
-from .reader import VideoFrame
 
 _AS_IT_IS = DepthShaping()
 
@@ -70,26 +70,14 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class View:
-    """The rendered view of one eye."""
-
-    eye: Eye
-    image: Tensor  # [3, H, W] in [0, 1]
-    hole: Tensor  # [1, H, W], 1 = hole
-    disparity: Tensor  # [1, H, W] px, in the rendered view
-    to_previous: ViewFlow | None
-    to_next: ViewFlow | None
-    refined_hole: Tensor | None = None  # [1, H, W], the hole and what the frame before could not see there
-
-
-@dataclass(frozen=True)
 class Rendered:
     """An analysed frame with its depth and the views rendered from it."""
 
     analysed: Analysed
     image: Tensor  # [3, H, W] in [0, 1]
     depth: Tensor  # [1, H, W] in [0, 1]
-    views: tuple[View, ...]
+    eyes: tuple[Eye, ...]
+    views: tuple[RenderedFrame, ...]  # one an eye
     window: FloatingWindow | None = None  # of this frame
 
 
@@ -170,7 +158,7 @@ def render(frames: Iterator[Placed], *, eyes: tuple[Eye, ...], clock: StageClock
     for frame in frames:
         with clock("warp"):
             views = tuple(_render_view(frame, eye) for eye in eyes)
-        yield Rendered(frame.analysed, frame.image, frame.depth, views, frame.window)
+        yield Rendered(frame.analysed, frame.image, frame.depth, eyes, views, frame.window)
 
 
 def _as_video(plane: np.ndarray, device: torch.device) -> Tensor:
@@ -187,13 +175,13 @@ def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
     return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(highest)
 
 
-def _render_view(frame: Placed, eye: Eye) -> View:
+def _render_view(frame: Placed, eye: Eye) -> RenderedFrame:
     """Warp one frame to one eye's view, and bring its disparity and motion there."""
-    view, hole, seen = warp_frames(frame.image[None], frame.disparity, eye=eye)
+    warped, hole, seen = warp_frames(frame.image[None], frame.disparity, eye=eye)
     columns = find_columns(frame.small_disparity, eye=eye)
     motions = (frame.analysed.to_previous, frame.analysed.to_next)
     to_previous, to_next = (_carry(motion, columns) for motion in motions)
-    return View(eye, view[0], hole[0], seen[0], to_previous, to_next)
+    return RenderedFrame(frame.image, warped[0], hole[0], seen[0], to_previous, to_next)
 
 
 def _carry(motion: Motion | None, columns: Tensor) -> ViewFlow | None:
@@ -204,63 +192,49 @@ def _carry(motion: Motion | None, columns: Tensor) -> ViewFlow | None:
 
 
 def refine(frames: Iterator[Rendered], *, clock: StageClock) -> Iterator[Rendered]:
-    """Add the refined hole masks: with what the frame before shows along the flow (half of Eq. 2).
+    """Add to the hole masks what the frame before shows along the flow (half of Eq. 2).
 
-    They are for fillers that redraw regions. Fast fill takes the holes as the warp left them: what was seen
-    is better than any estimate of it.
+    It is for fillers that redraw regions (`Filler.refines_holes`).
     """
     previous: Rendered | None = None
     for current in frames:
-        yield _refine_frame(previous, current, clock)
+        with clock("refine"):
+            refined = replace(current, views=tuple(_refine(previous, current)))
+        yield refined
         previous = current
 
 
-def _refine_frame(previous: Rendered | None, current: Rendered, clock: StageClock) -> Rendered:
-    """Refine the masks of one frame's views."""
-    with clock("refine"):
-        views = []
-        for i, view in enumerate(current.views):
-            neighbours = []
-            if previous is not None and view.to_previous is not None:
-                towards = view.to_previous
-                mask = previous.views[i].hole[None]
-                neighbours.append((mask, towards.flow[None], towards.confidence[None]))
-            refined = add_neighbours(view.hole[None], neighbours)
-            views.append(replace(view, refined_hole=refined[0]))
-        return replace(current, views=tuple(views))
+def _refine(previous: Rendered | None, current: Rendered) -> Iterator[RenderedFrame]:
+    """Refine the masks of one frame's views, by the unrefined ones of the frame before."""
+    for i, view in enumerate(current.views):
+        neighbours = []
+        if previous is not None and view.to_previous is not None:
+            towards = view.to_previous
+            neighbours.append((previous.views[i].hole[None], towards.flow[None], towards.confidence[None]))
+        yield view._replace(hole=add_neighbours(view.hole[None], neighbours)[0])
 
 
-def fill(frames: Iterator[Rendered], *, clock: StageClock) -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
-    """Fill each view's holes in place; yields the frame with its filled views, [3, H, W] in [0, 1] each."""
-    fillers: list[FastFill] = []
-    window: deque[Rendered] = deque()
+def fill(
+    frames: Iterator[Rendered], *, filler: Filler, clock: StageClock
+) -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
+    """Fill each view's holes; yields the frame with its filled views, [3, H, W] in [0, 1] each."""
+    streams: list[CheckedStream] = []
+    waiting: deque[Rendered] = deque()
+    finished: list[deque[Tensor]] = [deque() for _ in range(2)]  # of each eye
+
+    def take(results: Iterator[list[Tensor]]) -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
+        with clock("fill"):
+            for done, frames in zip(finished, results, strict=False):
+                done.extend(frames)
+        while waiting and all(finished[: len(streams)]):
+            yield waiting.popleft(), tuple(done.popleft() for done in finished[: len(streams)])
+
+    size = None
     for frame in frames:
-        window.append(frame)
-        if len(window) > LOOK_AHEAD:
-            current = window.popleft()
-            yield current, _fill_frame(fillers, current, window, clock)
-    while window:
-        current = window.popleft()
-        yield current, _fill_frame(fillers, current, window, clock)
-
-
-def _fill_frame(
-    fillers: list[FastFill], current: Rendered, later: Iterable[Rendered], clock: StageClock
-) -> tuple[Tensor, ...]:
-    """Fill the views of one frame, given the frames after it."""
-    with clock("fill"):
-        if not fillers:
-            fillers.extend(FastFill(eye=view.eye, overwrite=True) for view in current.views)
-        filled = []
-        for i, (filler, view) in enumerate(zip(fillers, current.views, strict=True)):
-            if current.analysed.starts_scene:
-                filler.reset()
-            later_views = [frame.views[i] for frame in later]
-            following = chain(view.to_next, [(other.to_next, _view_frame(other)) for other in later_views])
-            filled.append(filler.step(_view_frame(view), to_previous=view.to_previous, following=following))
-        return tuple(filled)
-
-
-def _view_frame(view: View) -> ViewFrame:
-    """Give a view as the fill takes it."""
-    return ViewFrame(view.image, view.hole, view.disparity)
+        if frame.analysed.starts_scene:
+            yield from take(stream.finish() for stream in streams)
+            if size != (size := (frame.image.shape[-2], frame.image.shape[-1])):  # black bars come and go
+                streams = [CheckedStream(filler, eye=eye, size=size) for eye in frame.eyes]
+        waiting.append(frame)
+        yield from take(stream.push(view) for stream, view in zip(streams, frame.views, strict=True))
+    yield from take(stream.finish() for stream in streams)

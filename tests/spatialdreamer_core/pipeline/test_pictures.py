@@ -19,13 +19,14 @@ from spatialdreamer_core.cli import main
 from spatialdreamer_core.depth import BuiltinStream, DepthFile, estimate_depth
 from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
-from spatialdreamer_core.fill import fast_fill
+from spatialdreamer_core.fill import FastFill, fast_fill
 from spatialdreamer_core.flow import open_flow
-from spatialdreamer_core.video import ConvertConfig, StageClock, VideoFrame, convert
-from spatialdreamer_core.video.given_depth import survey_given_depth
-from spatialdreamer_core.video.pictures import cut_pictures
-from spatialdreamer_core.video.stages import analyse, estimate, fill, place, refine, render
-from spatialdreamer_core.video.survey import survey_depth
+from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
+from spatialdreamer_core.pipeline.first_pass import survey_depth
+from spatialdreamer_core.pipeline.given_depth import survey_given_depth
+from spatialdreamer_core.pipeline.pictures import cut_pictures
+from spatialdreamer_core.pipeline.stages import analyse, estimate, fill, place, render
+from spatialdreamer_core.video import VideoFrame
 
 HEIGHT, WIDTH = 96, 160
 BOXES = {
@@ -78,7 +79,7 @@ def rendered(frames):
     views = render(placed, eyes=("right",), clock=clock)
     return [
         (frame.depth.numpy().copy(), view[0].numpy().copy())
-        for frame, view in fill(refine(views, clock=clock), clock=clock)
+        for frame, view in fill(views, filler=FastFill(), clock=clock)
     ]
 
 

@@ -15,16 +15,17 @@ from torch import Tensor
 
 from ..depth import BuiltinStream, DepthStream
 from ..dvg.eyes import Eye
+from ..fill import Filler
 from ..flow import FlowEstimator
 from ..stereo import apply_floating_window, pack
+from ..video.color import ColorInfo
+from ..video.reader import VideoFrame
 from .borders import treat_borders
 from .clock import StageClock
-from .color import ColorInfo
 from .config import ConvertConfig
 from .pictures import cut_pictures
 from .prefetch import StageThreads
 from .preview import MiddleSheet, to_image
-from .reader import VideoFrame
 from .stages import Rendered, analyse, estimate, fill, place, refine, render, to_tensor
 
 _JOINED = ("full_sbs", "full_tb", "cross_eyed")  # formats that leave the views' pixels as they are
@@ -38,6 +39,7 @@ def packed_frames(
     device: torch.device,
     estimator: DepthStream,
     flow: FlowEstimator,
+    filler: Filler,
     sheet: MiddleSheet,
     clock: StageClock,
 ) -> Generator[tuple[int, np.ndarray], None, None]:
@@ -49,6 +51,7 @@ def packed_frames(
         device: Where views are rendered.
         estimator: Gives the film's depth.
         flow: Estimates its flow.
+        filler: Fills the holes of its views.
         sheet: Takes the frame of which the contact sheet is made.
         clock: Adds up the time that each stage takes.
     """
@@ -77,7 +80,9 @@ def packed_frames(
             placed, border=config.border, width_percent=config.border_width, eyes=len(eyes), clock=clock
         )
         rendered = threads.prefetch(render(bordered, eyes=eyes, clock=clock), ahead=1)
-        filled = fill(refine(rendered, clock=clock), clock=clock)
+        if filler.refines_holes:
+            rendered = refine(rendered, clock=clock)
+        filled = fill(rendered, filler=filler, clock=clock)
         yield from threads.prefetch(_pack_all(filled, config, sheet, clock))
 
 

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from spatialdreamer_core.depth import RowUpsampler, upsample_depth
+from spatialdreamer_core.pipeline import ConvertConfig, convert, large_photo
 from spatialdreamer_core.stereo import FORMATS, pack
-from spatialdreamer_core.video import ConvertConfig, convert, large_photo, read_photo, write_photo
+from spatialdreamer_core.video import read_photo, write_photo
 
 
 def picture(height=520, width=200, *, deep=False):

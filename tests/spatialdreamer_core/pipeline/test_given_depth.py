@@ -11,8 +11,9 @@ from PIL import Image
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.cli import main
 from spatialdreamer_core.depth import DepthFile
-from spatialdreamer_core.video import ConvertConfig, StageClock, convert, read_frames
-from spatialdreamer_core.video.given_depth import survey_given_depth
+from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
+from spatialdreamer_core.pipeline.given_depth import survey_given_depth
+from spatialdreamer_core.video import read_frames
 
 SIZE = (96, 64)
 FRAMES = 10
@@ -143,7 +144,7 @@ def test_depth_of_another_size_is_used_as_fine_as_the_film(converted, depth_npz,
 def test_fine_depth_is_not_reduced_to_working_size(make_video, tmp_path):
     """A line of one pixel, in a film wider than the working size, keeps its depth."""
     from spatialdreamer_core.flow import open_flow
-    from spatialdreamer_core.video.stages import analyse, estimate, place
+    from spatialdreamer_core.pipeline.stages import analyse, estimate, place
 
     size = (1280, 72)
     clip = make_video(frames=1, size=size, pixel_format="yuv444p", picture=lambda _: black(size))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from ..depth import DepthModel, DepthSurvey, SurveyedScene, working_frame
+from ..video.reader import VideoFrame
 from .clock import StageClock
 from .pictures import SceneDetector
 from .prefetch import prefetch
-from .reader import VideoFrame
 
 
 def survey_depth(

@@ -12,10 +12,11 @@ from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import BuiltinStream
 from spatialdreamer_core.dvg import ease_borders
 from spatialdreamer_core.flow import open_flow
+from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
+from spatialdreamer_core.pipeline.borders import treat_borders
+from spatialdreamer_core.pipeline.stages import analyse, estimate, place
 from spatialdreamer_core.stereo import floating_window
-from spatialdreamer_core.video import ConvertConfig, StageClock, convert, read_frames
-from spatialdreamer_core.video.borders import treat_borders
-from spatialdreamer_core.video.stages import analyse, estimate, place
+from spatialdreamer_core.video import read_frames
 
 WIDTH, HEIGHT = 160, 96
 CUT = 4  # the frame with which the second scene begins

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ..checks import one_line
 from ..stereo import anaglyph
-from .color import to_8_bit
-from .output import OutputFile
-from .photo import WRITABLE_PHOTO_SUFFIXES, save_photo
-from .reader import VideoFrame
+from ..video.color import to_8_bit
+from ..video.output import OutputFile
+from ..video.photo import WRITABLE_PHOTO_SUFFIXES, save_photo
+from ..video.reader import VideoFrame
 from .stages import Rendered, to_tensor
 
 _LOGGER = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class MiddleSheet:
             return
         (left, right, rendered), self._latest = self._latest, None
         frame, view = rendered.analysed.frame, rendered.views[-1]
-        warped = view.image * (view.hole < 0.5)  # it has been filled in place
+        warped = view.warped * (view.hole < 0.5)  # it has been filled in place
         try:
             pictures = left, right, _in_frame(to_image(warped, left.dtype), frame)
             left_tensor, right_tensor, warped = (

@@ -17,14 +17,14 @@ from ..depth import (
     ModelStream,
     open_estimator,
 )
+from ..video.completeness import IncompleteInput
+from ..video.photo import read_photo_as_film
+from ..video.reader import VideoFrame, count_frames, read_frames, until_broken
 from .clock import StageClock
-from .completeness import IncompleteInput
 from .config import ConvertConfig
+from .first_pass import survey_depth
 from .given_depth import survey_given_depth
-from .photo import read_photo_as_film
 from .pictures import cut_pictures
-from .reader import VideoFrame, count_frames, read_frames, until_broken
-from .survey import survey_depth
 
 DepthSource = DepthFile | DepthModel | None  # None is the builtin estimator
 

@@ -24,10 +24,12 @@ from spatialdreamer_core.depth import (
     shape_depth,
 )
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
+from spatialdreamer_core.fill import FastFill
 from spatialdreamer_core.flow import estimate_flow, open_flow
+from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
+from spatialdreamer_core.pipeline.prefetch import prefetch
 from spatialdreamer_core.stereo import FORMATS, packed_size
-from spatialdreamer_core.video import ConvertConfig, StageClock, convert, output_path_for, probe, read_frames
-from spatialdreamer_core.video.prefetch import prefetch
+from spatialdreamer_core.video import output_path_for, probe, read_frames
 
 
 def moving_square(index, size=(160, 96)):
@@ -106,7 +108,7 @@ def test_the_eye_decides_which_side_is_the_source(clip, tmp_path):
 
 def test_streaming_equals_the_functions(clip, tmp_path):
     """The first stages of the stream give what the public functions give on the whole clip."""
-    from spatialdreamer_core.video.stages import analyse, estimate, fill, place, refine, render
+    from spatialdreamer_core.pipeline.stages import analyse, estimate, fill, place, refine, render
 
     frames = list(read_frames(clip))
     clock = StageClock()
@@ -125,20 +127,19 @@ def test_streaming_equals_the_functions(clip, tmp_path):
     depth = estimate_depth(video, estimator="builtin")
     view, hole = forward_warp(video, depth_to_disparity(depth, divergence=4.0))
     assert torch.allclose(torch.stack([item.depth for item in rendered]), depth, atol=1e-5)
-    assert torch.allclose(torch.stack([item.views[0].image for item in rendered]), view, atol=1e-3)
+    assert torch.allclose(torch.stack([item.views[0].warped for item in rendered]), view, atol=1e-3)
     masked = list(refine(iter(rendered), clock=clock))
-    assert all(item.views[0].hole is view.views[0].hole for item, view in zip(masked, rendered, strict=True))
-    refined = torch.stack([item.views[0].refined_hole for item in masked])
+    refined = torch.stack([item.views[0].hole for item in masked])
     assert (refined >= hole).all()
     assert torch.equal(refined[0], hole[0]), "no frame before the first one"
-    filled = torch.stack([views[0].clone() for _, views in fill(iter(masked), clock=StageClock())])
+    filled = torch.stack([views[0] for _, views in fill(iter(rendered), filler=FastFill(), clock=clock)])
     seen = hole < 0.5
     assert torch.allclose(filled * seen, view * seen, atol=1e-3), "fast fill keeps what was seen"
-    assert set(clock.seconds) == {"flow", "depth", "disparity", "warp", "refine"}
+    assert set(clock.seconds) == {"flow", "depth", "disparity", "warp", "refine", "fill"}
 
 
 def test_a_film_takes_its_flow_from_raft(make_video, install_raft, tmp_path):
-    from spatialdreamer_core.video.stages import analyse
+    from spatialdreamer_core.pipeline.stages import analyse
 
     install_raft("raft_small")
     clip = make_video(frames=3, size=(160, 96), picture=moving_square)
@@ -155,7 +156,7 @@ def test_a_film_takes_its_flow_from_raft(make_video, install_raft, tmp_path):
 
 @pytest.mark.parametrize("guided", [False, True])
 def test_films_shape_depth_as_the_functions_do(clip, guided):
-    from spatialdreamer_core.video.stages import analyse, estimate, place
+    from spatialdreamer_core.pipeline.stages import analyse, estimate, place
 
     clock = StageClock()
     config = ConvertConfig(

@@ -17,25 +17,26 @@ import torch
 
 from ..checks import InputError
 from ..depth import DepthModel
+from ..fill import FastFill, Filler
 from ..flow import FlowEstimator, FlowModel, open_flow
 from ..stereo import packed_size, pixel_aspect
+from ..video.color import to_8_bit
+from ..video.completeness import IncompleteInput, check_whole
+from ..video.limits import require_film_memory
+from ..video.output import OutputFile, check_another_file
+from ..video.photo import WRITABLE_PHOTO_SUFFIXES, check_photo_target, read_photo, save_photo
+from ..video.photo_kind import FILM, is_photo, photo_kind
+from ..video.probe import VideoInfo, probe
+from ..video.reader import VideoFrame, has_frames, read_frames, until_broken
+from ..video.stereo_source import check_one_view, output_tags
+from ..video.writer import VideoWriter
 from .chain import packed_frames
 from .clock import StageClock
-from .color import to_8_bit
-from .completeness import IncompleteInput, check_whole
 from .config import ConvertConfig
 from .depth_source import DepthSource, choose_depth, open_depth
 from .large_photo import convert_in_strips, needs_strips
-from .limits import require_film_memory
-from .output import OutputFile, check_another_file
-from .photo import WRITABLE_PHOTO_SUFFIXES, check_photo_target, read_photo, save_photo
-from .photo_kind import FILM, is_photo, photo_kind
 from .pictures import cut_pictures
 from .preview import MiddleSheet
-from .probe import VideoInfo, probe
-from .reader import VideoFrame, has_frames, read_frames, until_broken
-from .stereo_source import check_one_view, output_tags
-from .writer import VideoWriter
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def convert(
     output_path: Path | str,
     config: ConvertConfig | None = None,
     *,
+    filler: Filler | None = None,
     depth_model: DepthModel | None = None,
     flow_model: FlowModel | None = None,
     on_progress: Progress | None = None,
@@ -65,6 +67,7 @@ def convert(
         output_path: Where the result goes; the suffix chooses the container (.mp4, .mkv, .mov) or photo
             format.
         config: The settings.
+        filler: What fills the holes; None is fast fill, which needs no weights.
         depth_model: A model from `load_model` to be used instead of what `config.depth` names.
         flow_model: A model from `load_flow_model` to be used instead of what `config.flow` names.
         on_progress: Called after each frame with the frames done, their total if it is known, and now and
@@ -91,6 +94,7 @@ def convert(
     input_path, output_path = Path(input_path), Path(output_path)
     config = config or ConvertConfig()
     check_conversion(input_path, output_path, config, preview_path=preview_path)
+    filler = filler or FastFill(overwrite=True, check=False)
     clock = clock or StageClock()
     on_progress = on_progress or (lambda done, total, packed: None)
     device = choose_device(config.device)
@@ -108,7 +112,9 @@ def convert(
         with sheet, output:
             source = choose_depth(config, depth_model, device)
             flow = open_flow(flow_model or config.flow, device=device)
-            _convert_photo(input_path, output, config, device, source, flow, on_progress, sheet, clock)
+            _convert_photo(
+                input_path, output, config, device, source, flow, filler, on_progress, sheet, clock
+            )
         if on_saved is not None:
             on_saved(output.path)
         return 1
@@ -141,7 +147,7 @@ def convert(
                 source, input_path, config, photo=False, total=total, on_survey=on_survey, clock=clock
             ) as estimator,
             closing(_read_film(input_path, config, faults)) as frames,
-            closing(packed_frames(frames, config, device, estimator, flow, sheet, clock)) as pictures,
+            closing(packed_frames(frames, config, device, estimator, flow, filler, sheet, clock)) as pictures,
         ):
             for pts, packed in pictures:
                 with clock("encode"):
@@ -229,6 +235,7 @@ def _convert_photo(
     device: torch.device,
     source: DepthSource,
     flow: FlowEstimator,
+    filler: Filler,
     on_progress: Progress,
     sheet: MiddleSheet,
     clock: StageClock,
@@ -246,13 +253,16 @@ def _convert_photo(
                 next(cut_pictures(frames, black_bars=config.black_bars, clock=clock, report=True)),
                 config,
                 estimator=estimator,
+                filler=filler,
                 device=device,
                 clock=clock,
                 with_sheet=sheet.is_wanted,
             )
             sheet.give(picture)
         else:
-            with closing(packed_frames(frames, config, device, estimator, flow, sheet, clock)) as pictures:
+            with closing(
+                packed_frames(frames, config, device, estimator, flow, filler, sheet, clock)
+            ) as pictures:
                 packed = next(picture for _, picture in pictures)
         with clock("encode"):
             save_photo(output.partial, packed, suffix=output.path.suffix)

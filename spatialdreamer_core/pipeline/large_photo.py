@@ -21,12 +21,13 @@ from ..bars import Surround
 from ..depth import BuiltinStream, DepthShaping, DepthStream, RowUpsampler, shape_depth, working_frame
 from ..dvg import depth_to_disparity
 from ..dvg.eyes import Eye
+from ..fill import Filler
 from ..stereo import FloatingWindow, FloatingWindowTracker, apply_floating_window, pack, packed_size
+from ..video.reader import VideoFrame
 from .borders import treat_borders
 from .clock import StageClock
 from .config import ConvertConfig
 from .preview import preview_sheet, to_image
-from .reader import VideoFrame
 from .stages import Analysed, Estimated, Rendered, estimate, fill, place, render, to_tensor
 
 _LARGE_PIXELS = 1 << 23  # of a photo; larger ones are converted in strips
@@ -48,6 +49,7 @@ def convert_in_strips(
     config: ConvertConfig,
     *,
     estimator: DepthStream,
+    filler: Filler,
     device: torch.device,
     clock: StageClock,
     with_sheet: bool = False,
@@ -58,6 +60,7 @@ def convert_in_strips(
         frame: The photo, cut out of its black bars if it has some.
         config: The settings.
         estimator: Gives the photo's depth.
+        filler: Fills the holes of its views.
         device: Where views are rendered.
         clock: Adds up the time that each stage takes.
         with_sheet: Whether to make a contact sheet, which shows a reduced copy.
@@ -67,12 +70,13 @@ def convert_in_strips(
     """
     analysed = Analysed(frame, working_frame(frame.image), True, None, None)
     depth = next(estimate(iter([analysed]), estimator=estimator, clock=clock)).depth
-    photo = _LargePhoto(frame.image, depth, config, isinstance(estimator, BuiltinStream), device, clock)
+    builtin = isinstance(estimator, BuiltinStream)
+    photo = _LargePhoto(frame.image, depth, config, builtin, filler, device, clock)
     sheet = None
     if with_sheet:
         rendered, left, right = photo.reduced()
         view = rendered.views[-1]
-        warped = view.image * (view.hole < 0.5)  # it has been filled in place
+        warped = view.warped * (view.hole < 0.5)  # it has been filled in place
         sheet = preview_sheet(left, right, depth=rendered.depth, hole=view.hole, warped=warped)
     return photo.packed(frame.surround), sheet
 
@@ -86,6 +90,7 @@ class _LargePhoto:
         depth: [h, w] float32 in [0, 1], not larger than the photo.
         config: The settings.
         builtin: Whether depth is the builtin estimator's.
+        filler: Fills the holes of its views.
         device: Where views are rendered.
         clock: Adds up the time that each stage takes.
     """
@@ -94,6 +99,7 @@ class _LargePhoto:
     depth: np.ndarray
     config: ConvertConfig
     builtin: bool
+    filler: Filler
     device: torch.device
     clock: StageClock
 
@@ -174,7 +180,8 @@ class _LargePhoto:
             eyes=len(eyes),
             clock=self.clock,
         )
-        return next(fill(render(bordered, eyes=eyes, clock=self.clock), clock=self.clock))
+        rendered = render(bordered, eyes=eyes, clock=self.clock)
+        return next(fill(rendered, filler=self.filler, clock=self.clock))
 
     def _window(self) -> FloatingWindow | None:
         """Find the floating window on the depth at working size."""

@@ -15,8 +15,8 @@ import numpy as np
 
 from ..bars import PictureBox, PictureFinder, Surround
 from ..flow import CutDetector
+from ..video.reader import VideoFrame
 from .clock import StageClock
-from .reader import VideoFrame
 
 _LOGGER = logging.getLogger(__name__)
 

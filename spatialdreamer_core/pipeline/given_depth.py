@@ -17,10 +17,10 @@ from torch import Tensor
 from ..bars import crop_map
 from ..checks import InputError
 from ..depth import DepthFile, FileDepth, SceneRange, SceneRangeMeter, check_film_size, working_frame
+from ..video.reader import VideoFrame
 from .clock import StageClock
 from .pictures import SceneDetector
 from .prefetch import prefetch
-from .reader import VideoFrame
 
 
 def survey_given_depth(

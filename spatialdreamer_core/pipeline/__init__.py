@@ -1,0 +1,24 @@
+"""The whole job: a film or photo in, a stereoscopic one out, through every stage, in constant memory.
+
+The only place that knows all stages. `config` holds the settings, `convert` goes from file to file, `chain`
+runs the stages of `stages` side by side, `first_pass` looks at a film before a depth model's second pass.
+"""
+
+from .clock import StageClock
+from .config import BORDERS, EYES, MAX_BORDER_WIDTH, MAX_SECONDS, ConvertConfig
+from .convert import check_conversion, choose_device, convert
+from .fillers import FILLERS, FillerConfig
+
+__all__ = [
+    "BORDERS",
+    "EYES",
+    "FILLERS",
+    "MAX_BORDER_WIDTH",
+    "MAX_SECONDS",
+    "ConvertConfig",
+    "FillerConfig",
+    "StageClock",
+    "check_conversion",
+    "choose_device",
+    "convert",
+]

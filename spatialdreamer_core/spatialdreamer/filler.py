@@ -1,0 +1,156 @@
+"""SpatialDreamer as a filler: films of any length, window by window inside each scene, in constant memory.
+
+A window is diffused as soon as its frames are there. The last finished frames are carried into the next
+window as pictures without holes, so that it continues what they show: the first `overlap` of it, or more
+where a scene ends before the window is full, since SVD knows windows of one length. Noise is drawn by a
+frame's index in the film.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ..dvg.eyes import Eye
+from ..fill import CheckedStream, FastFill, Filler, RenderedFrame
+from ..sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
+from ..svd import trained_frames
+from ..svd.sampling import OnStep
+from .network import SpatialDreamer
+from .reference import encode_reference
+from .sampler import sample
+
+
+@dataclass(frozen=True)
+class SpatialDreamerFiller:
+    """Fills holes by `sample`.
+
+    Attributes:
+        model: The model.
+        config: How to sample. `windows` has no meaning: a stream diffuses them in turn.
+        max_side: Longer side at which frames are diffused, px, see `encode_reference`.
+        first: What fills the holes before the model sees them, which an untrained one needs; None leaves them
+            black, as a trained one knows them.
+        on_step: Called after each step, see `sample`; may raise to interrupt.
+        on_wait: Called now and then within a step; may raise to interrupt.
+
+    Raises:
+        InputError: If an option is out of range.
+    """
+
+    model: SpatialDreamer
+    config: SamplerConfig = field(default_factory=SamplerConfig)
+    max_side: int = DEFAULT_MAX_SIDE
+    first: Filler | None = field(default_factory=FastFill)
+    on_step: OnStep | None = None
+    on_wait: Callable[[], None] | None = None
+
+    refines_holes = True
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        self.config.check()
+
+    def open(self, *, eye: Eye, size: tuple[int, int]) -> SpatialDreamerStream:
+        """Begin a film, or an eye of it."""
+        first = None if self.first is None else CheckedStream(self.first, eye=eye, size=size)
+        return SpatialDreamerStream(self, first)
+
+
+@dataclass
+class _Frame:
+    """A frame on its way."""
+
+    left: Tensor  # [3, H, W]
+    picture: Tensor  # [3, H, W], the rendered view, perhaps filled before, or the finished frame
+    hole: Tensor  # [1, H, W]
+
+
+class SpatialDreamerStream:
+    """Fills the frames of one view, scene by scene.
+
+    Args:
+        filler: Model and options.
+        first: The stream that fills frames before, or None.
+    """
+
+    def __init__(self, filler: SpatialDreamerFiller, first: CheckedStream | None) -> None:
+        self._filler = filler
+        self._first = first
+        self._window = filler.config.window or trained_frames(filler.model.svd.unet)
+        self._overlap = min(filler.config.overlap, self._window - 1)
+        self._rendered: deque[RenderedFrame] = deque()  # frames that wait for the first filling
+        self._new: list[_Frame] = []  # frames that wait for their window
+        self._finished: deque[_Frame] = deque(maxlen=max(1, self._window - 1))  # of this scene
+        self._count = 0  # frames of the film that have been finished
+
+    def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
+        """Take a scene's next frame; return the window that is finished by it, if there is one.
+
+        Raises:
+            InputError: As `sample`.
+        """
+        if self._first is None:
+            return self._take([_Frame(frame.left, frame.warped, frame.hole)])
+        self._rendered.append(frame)
+        return self._take(self._join(self._first.push(frame)))
+
+    def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
+        """Return the scene's other frames; the next frame begins a new scene.
+
+        Raises:
+            InputError: As `sample`.
+        """
+        results = [] if self._first is None else self._take(self._join(self._first.finish()))
+        if self._new:
+            results += self._diffuse()
+        self._finished.clear()
+        return results
+
+    def _join(self, filled: list[Tensor]) -> list[_Frame]:
+        """Join frames that have been filled before to what they were rendered with."""
+        frames = []
+        for picture in filled:
+            rendered = self._rendered.popleft()
+            frames.append(_Frame(rendered.left, picture, rendered.hole))
+        return frames
+
+    def _take(self, frames: list[_Frame]) -> list[Tensor]:
+        """Add frames to the window, and diffuse it whenever it is full."""
+        results = []
+        for frame in frames:
+            self._new.append(frame)
+            carried = min(len(self._finished), self._overlap)
+            if carried + len(self._new) == self._window:
+                results += self._diffuse()
+        return results
+
+    def _diffuse(self) -> list[Tensor]:
+        """Diffuse the new frames after the last finished ones; return them finished."""
+        filler, count = self._filler, len(self._new)
+        carried = list(self._finished)[max(0, len(self._finished) - (self._window - count)) :]
+        frames = carried + self._new
+        left, picture, hole = (
+            torch.stack([getattr(frame, name) for frame in frames]) for name in ("left", "picture", "hole")
+        )
+        if bool((hole > 0.5).any()):
+            picture = sample(
+                filler.model,
+                encode_reference(filler.model, left, max_side=filler.max_side),
+                picture,
+                hole,
+                replace(filler.config, window=len(frames), overlap=0),
+                first_frame=self._count - len(carried),
+                on_step=filler.on_step,
+                on_wait=filler.on_wait,
+            )
+        result = picture[len(carried) :]
+        for frame, finished in zip(self._new, result, strict=True):
+            self._finished.append(_Frame(frame.left, finished, torch.zeros_like(frame.hole)))
+        self._new = []
+        self._count += count
+        return list(result)

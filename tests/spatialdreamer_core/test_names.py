@@ -1,0 +1,33 @@
+"""The names of `import spatialdreamer_core as sd`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import spatialdreamer_core as sd
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_each_name_is_there_and_no_other():
+    assert sorted(name for names in sd._HOMES.values() for name in names) == sd.__all__
+    for name in sd.__all__:
+        assert getattr(sd, name).__name__ == name
+        assert name in dir(sd)
+    with pytest.raises(AttributeError, match="no attribute 'convrt'"):
+        sd.convrt  # noqa: B018 (reading it is the test)
+
+
+def test_importing_loads_nothing_and_using_no_diffusion():
+    script = (
+        "import sys, spatialdreamer_core as sd; assert 'torch' not in sys.modules;"
+        "print(sd.convert, sd.Filler, sd.fill_holes);"
+        "assert not {'diffusers', 'transformers', 'torchvision'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+def test_types_are_marked_as_given():
+    assert (Path(sd.__file__).parent / "py.typed").is_file()
