@@ -160,8 +160,8 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 metadata=workflow_tags(cls),
                 on_saved=saved.append,
             )
-        lines = [warning, None if prepared is None else prepared.text]
-        return saved_output(cls, saved[0], subfolder, lines=filter(None, lines))
+        advice = None if prepared is None else prepared.text
+        return saved_output(cls, saved[0], subfolder, warning=warning, advice=advice)
 
 
 def _part_inputs() -> list[io.Float.Input]:

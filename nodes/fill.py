@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..spatialdreamer_core.checks import check_range
 from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
 from ..spatialdreamer_core.fill import TEXTURE, composite, fast_fill
 from .layout import frames_to_image, image_to_frames, mask_to_frames
@@ -62,6 +63,13 @@ class SpatialDreamerFastFill(io.ComfyNode):
                 io.Image.Output("filled", display_name="filled", tooltip="The view without holes."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, texture: float | None = None) -> bool:
+        """Refuse when it is queued what cannot run."""
+        if texture is not None:
+            check_range("texture", texture, 0, 1)
+        return True
 
     @classmethod
     def execute(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from comfy_api.latest import Input
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.depth import check_equal_channels, is_size_of_film
 from ..spatialdreamer_core.video import Sound
+
+if TYPE_CHECKING:
+    from comfy_api.latest import Input
 
 
 def image_to_frames(

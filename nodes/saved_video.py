@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -60,7 +59,12 @@ def workflow_tags(node: type[io.ComfyNode]) -> dict[str, str] | None:
 
 
 def saved_output(
-    node: type[io.ComfyNode], path: Path, subfolder: str, *, lines: Iterable[str] = ()
+    node: type[io.ComfyNode],
+    path: Path,
+    subfolder: str,
+    *,
+    warning: str | None = None,
+    advice: str | None = None,
 ) -> io.NodeOutput:
     """Hand on a saved video and its path; show it on the node, or a preview that browsers play, and its name.
 
@@ -68,7 +72,8 @@ def saved_output(
         node: The node's class, whose schema has `io.Hidden.unique_id`.
         path: The video.
         subfolder: Its folder inside the output folder.
-        lines: What is written above the name.
+        warning: What is written above the name.
+        advice: What is written below it.
     """
     shown = [ui.SavedResult(path.name, subfolder, io.FolderType.output)]
     text = f"saved as {os.path.join(subfolder, path.name)}"
@@ -78,7 +83,9 @@ def saved_output(
         text += (
             f"\nshown here: a small copy, {PREVIEW_SECONDS:g} s at most, as not every browser plays the file"
         )
-    shows = ui.PreviewVideo(shown).as_dict() | show_text(node.hidden.unique_id, *lines, text)
+    shows = ui.PreviewVideo(shown).as_dict() | show_text(
+        node.hidden.unique_id, *filter(None, (warning, text, advice))
+    )
     return io.NodeOutput(InputImpl.VideoFromFile(str(path)), str(path), ui=shows)
 
 

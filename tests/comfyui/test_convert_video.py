@@ -175,7 +175,7 @@ def test_a_stereo_pair_as_input_is_told(comfy_server, short, short_file, tmp_pat
         comfy_server.upload(tmp_path / "film_LR.mp4"), end=0.1, filename_prefix="pair/film"
     )
     outputs = comfy_server.run(named)
-    warning, saved = outputs["2"]["text"][0].splitlines()
+    warning, saved, _ = outputs["2"]["text"][0].splitlines()  # below: which depth ran
     assert warning.startswith("film_LR.mp4 is named like a stereo pair")
     assert saved.startswith("saved as pair/")
     (video,) = output_videos(outputs)
