@@ -10,7 +10,8 @@ import { api } from "../../../scripts/api.js"
 import { applyTextReplacements } from "../../../scripts/utils.js"
 import { removeWidgets } from "./node_text.js"
 
-const NODES = ["SpatialDreamerConvertVideo", "SpatialDreamerSaveStereoVideo"]
+const SHOWS_LIVE_PICTURES = "SpatialDreamerConvertVideo"
+const NODES = [SHOWS_LIVE_PICTURES, "SpatialDreamerSaveStereoVideo"]
 const PICTURE_WIDGETS = ["$$canvas-image-preview", "$$comfy_animation_preview"]
 const VIDEO_WIDGET = "video-preview"
 
@@ -70,9 +71,12 @@ app.registerExtension({
     if (!NODES.includes(node.comfyClass)) return
     const prefix = node.widgets?.find((/** @type {any} */ widget) => widget.name === "filename_prefix")
     if (prefix) prefix.serializeValue = () => applyTextReplacements(app, prefix.value)
+    // Nodes 2.0 of 0.3.75 takes what a node without a VIDEO input saved for a picture.
+    if (node.comfyClass !== SHOWS_LIVE_PICTURES) node.previewMediaType = "video"
     const onExecuted = node.onExecuted
     node.onExecuted = function (/** @type {any[]} */ ...results) {
       dropPicture(this)
+      this.previewMediaType = "video"
       return onExecuted?.apply(this, results)
     }
   },
