@@ -68,3 +68,17 @@ def test_a_text_of_the_cache_is_shown_and_holds_no_code(frontend, renderer):
     text = shown_text(frontend, "A second line.")
     assert text.startswith('film <img src=x onerror="window.ran = true"> & more.')
     assert not frontend.page.evaluate("() => window.ran")
+
+
+def test_a_browser_without_h264_says_so(frontend, renderer):
+    frontend.page.evaluate(
+        """() => {
+          HTMLMediaElement.prototype.canPlayType = () => ''
+          app.graph.clear()
+          const node = LiteGraph.createNode('SpatialDreamerSaveStereoVideo')
+          app.graph.add(node)
+          node.onExecuted({text: ['saved as film.mp4']})
+        }"""
+    )
+    text = shown_text(frontend, "this browser plays no H.264")
+    assert text.startswith("saved as film.mp4\n")

@@ -14,6 +14,7 @@ const SHOWS_LIVE_PICTURES = "SpatialDreamerConvertVideo"
 const NODES = [SHOWS_LIVE_PICTURES, "SpatialDreamerSaveStereoVideo"]
 const PICTURE_WIDGETS = ["$$canvas-image-preview", "$$comfy_animation_preview"]
 const VIDEO_WIDGET = "video-preview"
+const H264 = 'video/mp4; codecs="avc1.640028"'
 
 /**
  * Remove what a node has in one of ComfyUI's stores; inside a subgraph the key ends in the node's id.
@@ -59,6 +60,15 @@ function dropVideo(node) {
   removeWidgets(node, [VIDEO_WIDGET])
 }
 
+/**
+ * Add to what a node says of its run why no video is seen, where that is the browser's doing.
+ * @param {any} output
+ */
+function explainMissingVideo(output) {
+  if (!output?.text || document.createElement("video").canPlayType(H264)) return output
+  return { ...output, text: [...output.text, "not shown here: this browser plays no H.264; open the file in a player"] }
+}
+
 app.registerExtension({
   name: "SpatialDreamer.SavedVideo",
   setup() {
@@ -77,7 +87,7 @@ app.registerExtension({
     node.onExecuted = function (/** @type {any[]} */ ...results) {
       dropPicture(this)
       this.previewMediaType = "video"
-      return onExecuted?.apply(this, results)
+      return onExecuted?.call(this, explainMissingVideo(results[0]), ...results.slice(1)) // the inner one shows the text
     }
   },
 })
