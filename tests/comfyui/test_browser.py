@@ -57,6 +57,10 @@ def test_open_a_template_run_it_and_see_the_result(
         frontend.page.get_by_text("nearest: ").first.wait_for(timeout=5_000)
     if workflow == QUICK:
         assert not frontend.shows_live_picture("SpatialDreamerConvertVideo")
+        frontend.set_widget("SpatialDreamerConvertVideo", "crf", {"litegraph": 28, "vue": 29}[renderer])
+        assert frontend.queue() is None  # live pictures take the video's place, and it theirs
+        frontend.wait_for_results()
+        assert not frontend.shows_live_picture("SpatialDreamerConvertVideo")
 
 
 def test_the_search_for_nodes_finds_ours(frontend):

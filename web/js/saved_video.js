@@ -69,6 +69,24 @@ function explainMissingVideo(output) {
   return { ...output, text: [...output.text, "not shown here: this browser plays no H.264; open the file in a player"] }
 }
 
+/**
+ * Keep out live pictures that have been loaded only after the video has come.
+ * @param {any} node
+ */
+function refuseLatePictures(node) {
+  /** @type {HTMLImageElement[] | undefined} */
+  let shown = node.imgs
+  Object.defineProperty(node, "imgs", {
+    configurable: true,
+    enumerable: true,
+    get: () => shown,
+    set(pictures) {
+      const live = pictures?.some((/** @type {any} */ picture) => picture.src?.startsWith("blob:"))
+      shown = live && node.previewMediaType === "video" ? undefined : pictures
+    },
+  })
+}
+
 app.registerExtension({
   name: "SpatialDreamer.SavedVideo",
   setup() {
@@ -83,6 +101,7 @@ app.registerExtension({
     if (prefix) prefix.serializeValue = () => applyTextReplacements(app, prefix.value)
     // Nodes 2.0 of 0.3.75 takes what a node without a VIDEO input saved for a picture.
     if (node.comfyClass !== SHOWS_LIVE_PICTURES) node.previewMediaType = "video"
+    refuseLatePictures(node)
     const onExecuted = node.onExecuted
     node.onExecuted = function (/** @type {any[]} */ ...results) {
       dropPicture(this)
