@@ -38,7 +38,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         codec, crf = encoding_inputs()
         return io.Schema(
             node_id="SpatialDreamerConvertVideo",
-            display_name="Video to Stereo 3D",
+            display_name="Video to Stereo 3D (SBS, VR)",
             category="SpatialDreamer",
             **found_by("convert video", "2d to 3d video", "half sbs", "vr180", "movie", "red cyan"),
             description="Converts a whole video to stereo 3D: depth, warp, hole filling, packing. Streams "

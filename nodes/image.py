@@ -36,7 +36,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerImageToStereo",
-            display_name="Image to Stereo 3D",
+            display_name="Image to Stereo 3D (SBS, VR)",
             category="SpatialDreamer",
             **found_by("2d to 3d image", "photo", "half sbs", "stereogram", "red cyan", "depth"),
             description="Converts a photo, or the frames of a clip, to stereo 3D: depth, warp, hole filling, "

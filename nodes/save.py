@@ -27,7 +27,7 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
         codec, crf = encoding_inputs()
         return io.Schema(
             node_id="SpatialDreamerSaveStereoVideo",
-            display_name="Save Stereo 3D Video",
+            display_name="Save Stereo 3D Video (SBS, VR)",
             category="SpatialDreamer",
             **found_by("save video", "export", "mp4", "half sbs", "vr180"),
             description="Saves packed stereo frames as a video, with sound, to the output folder under a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -49,6 +50,24 @@ class Frontend:
     def open_workflow(self, path: Path) -> None:
         """Load a workflow file into the canvas, as a drop of the file does."""
         self.page.evaluate("workflow => app.loadGraphData(workflow)", json.loads(path.read_text()))
+
+    def use_clip(self, file: str) -> None:
+        """Put Load Video with an uploaded file in the place of Load Demo Clip, as the templates say."""
+        self.page.evaluate(
+            """() => {
+              for (const demo of app.graph.nodes.filter(n => n.type === 'SpatialDreamerLoadDemoClip')) {
+                const loader = LiteGraph.createNode('LoadVideo')
+                loader.pos = [...demo.pos]
+                app.graph.add(loader)
+                for (const id of [...demo.outputs[0].links]) {
+                  const link = app.graph.links.get(id)
+                  loader.connect(0, app.graph.getNodeById(link.target_id), link.target_slot)
+                }
+                app.graph.remove(demo)
+              }
+            }"""
+        )
+        self.set_widget("LoadVideo", "file", file)
 
     def set_renderer(self, name: str) -> None:
         """Draw nodes by the canvas ("litegraph") or as elements of the page ("vue", Nodes 2.0)."""
@@ -117,6 +136,19 @@ class Frontend:
             })""",
             timeout,
         )
+
+    def search_nodes(self, words: str) -> list[str]:
+        """Type words into the search box for nodes and list the names that it offers first."""
+        self.page.evaluate("() => app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
+        self.page.get_by_role("combobox").first.wait_for(timeout=10_000)
+        self.page.keyboard.type(words)
+        options = self.page.get_by_role("option")
+        options.filter(has_text=re.compile(re.escape(words), re.IGNORECASE)).first.wait_for(timeout=10_000)
+        self.page.wait_for_timeout(500)  # the list follows the typing
+        names = [text.strip().splitlines()[0].strip() for text in options.all_inner_texts() if text.strip()]
+        self.page.keyboard.press("Escape")
+        self.page.get_by_role("option").first.wait_for(state="detached", timeout=10_000)
+        return names
 
     def add_node(self, node_type: str) -> bool:
         """Add a node to the canvas; return whether it could be made."""

@@ -171,12 +171,18 @@ class ComfyServer:
             "name"
         ]
 
-    def api_prompt(self, workflow: Path, video: str) -> dict:
-        """Convert a workflow file into a prompt and let its video loaders load an uploaded file."""
+    def api_prompt(self, workflow: Path, video: str | None) -> dict:
+        """Convert a workflow file into a prompt.
+
+        Args:
+            workflow: The file, as ComfyUI's page saves it.
+            video: An uploaded file that takes the place of the workflow's videos; None leaves them. Templates
+                begin with the pack's demo clip, which is too large for most tests.
+        """
         prompt = convert_ui_to_api(json.loads(workflow.read_text()), self.object_info())
         for node in prompt.values():
-            if node["class_type"] == "LoadVideo":
-                node["inputs"]["file"] = video
+            if video and node["class_type"] in ("LoadVideo", "SpatialDreamerLoadDemoClip"):
+                node |= {"class_type": "LoadVideo", "inputs": {"file": video}}
         return prompt
 
     def queue(self, prompt: dict, **settings: str) -> str:

@@ -43,7 +43,7 @@ def test_open_a_template_run_it_and_see_the_result(
     frontend.open_workflow(workflow)
     assert frontend.missing_nodes() == []
     assert frontend.overlapping_nodes() == []
-    frontend.set_widget("LoadVideo", "file", uploaded_clip)
+    frontend.use_clip(uploaded_clip)
     # A result from the cache shows no live pictures and no texts.
     frontend.set_widget("SpatialDreamerConvertVideo", "crf", {"litegraph": 18, "vue": 19}[renderer])
     divergence = {"litegraph": 2.5, "vue": 2.6}[renderer]
@@ -57,6 +57,23 @@ def test_open_a_template_run_it_and_see_the_result(
         frontend.page.get_by_text("nearest: ").first.wait_for(timeout=5_000)
     if workflow == QUICK:
         assert not frontend.shows_live_picture("SpatialDreamerConvertVideo")
+        frontend.set_widget("SpatialDreamerConvertVideo", "crf", {"litegraph": 28, "vue": 29}[renderer])
+        assert frontend.queue() is None  # live pictures take the video's place, and it theirs
+        frontend.wait_for_results()
+        assert not frontend.shows_live_picture("SpatialDreamerConvertVideo")
+
+
+def test_the_search_for_nodes_finds_ours(frontend):
+    """ComfyUI 0.3.75 searches the names alone, so these hold what people type."""
+    names = ("Video to Stereo 3D", "Image to Stereo 3D", "Save Stereo 3D Video")
+    whole = {f"{name} (SBS, VR)" for name in names}
+    for words, wanted in (
+        ("stereo", whole | {"Stereo 3D: SBS Packer", "Stereo 3D: Depth Estimator"}),
+        ("sbs", whole | {"Stereo 3D: SBS Packer"}),
+        ("vr", whole),
+        ("depth", {"Stereo 3D: Depth Estimator", "Stereo 3D: Load Depth"}),
+    ):
+        assert wanted <= set(frontend.search_nodes(words)), words
 
 
 def test_every_node_can_be_added_by_hand(frontend):
@@ -67,8 +84,8 @@ def test_every_node_can_be_added_by_hand(frontend):
 
 def test_the_name_of_the_file_takes_dates_and_values_of_widgets(frontend, uploaded_clip):
     frontend.open_workflow(QUICK)
-    frontend.set_widget("LoadVideo", "file", uploaded_clip)
-    prefix = "%date:yyyy%/%LoadVideo.file%-%Video to Stereo 3D.crf%"
+    frontend.use_clip(uploaded_clip)
+    prefix = "%date:yyyy%/%LoadVideo.file%-%Video to Stereo 3D (SBS, VR).crf%"
     frontend.set_widget("SpatialDreamerConvertVideo", "filename_prefix", prefix)
     prompt = frontend.page.evaluate("async () => (await app.graphToPrompt()).output")
     (node,) = (node for node in prompt.values() if node["class_type"] == "SpatialDreamerConvertVideo")
@@ -78,7 +95,7 @@ def test_the_name_of_the_file_takes_dates_and_values_of_widgets(frontend, upload
 def test_a_preview_is_shown_of_what_the_browser_cannot_play(frontend, renderer, comfy_server, tmp_path):
     file = comfy_server.upload(write_clip(tmp_path / f"{renderer}.mp4", frames=3, width=160, height=96))
     frontend.open_workflow(QUICK)
-    frontend.set_widget("LoadVideo", "file", file)
+    frontend.use_clip(file)
     frontend.set_widget("SpatialDreamerConvertVideo", "codec", "libx265")
     frontend.set_widget("SpatialDreamerConvertVideo", "filename_prefix", "shown/<b>film")
     assert frontend.queue() is None

@@ -68,3 +68,20 @@ def test_a_text_of_the_cache_is_shown_and_holds_no_code(frontend, renderer):
     text = shown_text(frontend, "A second line.")
     assert text.startswith('film <img src=x onerror="window.ran = true"> & more.')
     assert not frontend.page.evaluate("() => window.ran")
+
+
+def test_a_browser_without_h264_says_so(frontend, renderer):
+    frontend.page.evaluate(
+        """async () => {
+          HTMLMediaElement.prototype.canPlayType = () => ''
+          app.graph.clear()
+          const node = LiteGraph.createNode('SpatialDreamerSaveStereoVideo')
+          app.graph.add(node)
+          const text = 'saved as film.mp4' // the server sends it twice, the second time as a result
+          window.comfyAPI.api.api.dispatchCustomEvent('progress_text', {nodeId: String(node.id), text})
+          node.onExecuted({text: [text]})
+          await new Promise(resolve => setTimeout(resolve, 50))
+        }"""
+    )
+    text = shown_text(frontend, "this browser plays no H.264")
+    assert text.startswith("saved as film.mp4\n")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import av
 import numpy as np
 import pytest
 
 from .clips import psnr, read_video, write_clip
-from .server import REPOSITORY, output_videos
+from .server import REPOSITORY, ExecutionInterrupted, output_videos
 
 QUICK = REPOSITORY / "workflows" / "quick_stereo.json"
 STAGES = REPOSITORY / "workflows" / "dvg_stages.json"
@@ -40,6 +42,36 @@ def test_quick_stereo(comfy_server, clip, uploaded_clip, tmp_path):
         check_full_sbs(frames, source)
         with av.open(str(comfy_server.fetch(video, tmp_path))) as container:
             assert "SpatialDreamerConvertVideo" in container.metadata["prompt"], "can be dropped onto ComfyUI"
+
+
+@pytest.fixture
+def empty_input(comfy_server):
+    """The server's folder for uploads without any, as after an installation."""
+    folder = comfy_server.base / "input"
+    away = folder.rename(comfy_server.base / "input_of_other_tests")
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)  # ComfyUI makes folders in it
+    away.rename(folder)
+
+
+@pytest.mark.usefixtures("empty_input")
+def test_the_first_run_of_a_fresh_installation_starts(comfy_server):
+    prompt_id = comfy_server.queue(comfy_server.api_prompt(QUICK, None))
+    comfy_server.wait_until_running(prompt_id)
+    comfy_server.interrupt()
+    with pytest.raises(ExecutionInterrupted):
+        comfy_server.wait(prompt_id)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("empty_input")
+def test_the_first_run_of_a_fresh_installation_ends_in_a_video(comfy_server, tmp_path):
+    prompt = comfy_server.api_prompt(QUICK, None)
+    (video,) = output_videos(comfy_server.wait(comfy_server.queue(prompt), timeout=600))
+    frames, sound = read_video(comfy_server.fetch(video, tmp_path))
+    assert frames.shape == (132, 720, 2560, 3)
+    assert sound == pytest.approx(132 / 25, abs=0.1)
 
 
 def test_dvg_stages(comfy_server, clip, uploaded_clip, tmp_path):

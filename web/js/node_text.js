@@ -17,7 +17,9 @@ const MARGINS = 32 // px, beside the text together
 const FONT = "12px sans-serif"
 
 /** @type {WeakMap<object, HTMLElement>} */
-const texts = new WeakMap()
+const elements = new WeakMap()
+/** @type {WeakMap<object, string>} */
+const texts = new WeakMap() // the last of each node
 /** @type {CanvasRenderingContext2D | null} */
 let ruler = null
 
@@ -36,14 +38,13 @@ export function removeWidgets(node, names) {
 }
 
 /**
- * Write a text onto a node of ours; it replaces the last one.
+ * Write a node's last text onto it.
  * @param {any} node
- * @param {string} text
  */
-function showText(node, text) {
-  const element = texts.get(node)
+function showText(node) {
+  const element = elements.get(node)
   if (!element) return
-  element.textContent = text
+  element.textContent = texts.get(node) ?? ""
   removeWidgets(node, [COMFYUIS_WIDGET])
   const [width, height] = node.size
   node.setSize?.([width, Math.max(height, node.computeSize()[1])])
@@ -90,7 +91,9 @@ app.registerExtension({
   setup() {
     api.addEventListener("progress_text", (/** @type {any} */ { detail }) => {
       const node = findNode(detail.nodeId)
-      if (node) setTimeout(() => showText(node, decode(detail.text))) // after the page has made its widget
+      if (!node) return
+      texts.set(node, decode(detail.text))
+      setTimeout(() => showText(node)) // after the page has made its widget, maybe after the result has brought a text
     })
   },
   nodeCreated(/** @type {any} */ node) {
@@ -107,11 +110,14 @@ app.registerExtension({
     const height = () => heightOf(node, element.textContent ?? "")
     const options = { serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height }
     node.addDOMWidget(TEXT_WIDGET, "text_preview", element, options).serialize = false
-    texts.set(node, element)
+    elements.set(node, element)
     const onExecuted = node.onExecuted
     node.onExecuted = function (/** @type {any[]} */ ...results) {
       const text = results[0]?.text
-      if (Array.isArray(text) && text.length) showText(this, text.join("\n"))
+      if (Array.isArray(text) && text.length) {
+        texts.set(this, text.join("\n"))
+        showText(this)
+      }
       return onExecuted?.apply(this, results)
     }
   },

@@ -10,9 +10,11 @@ import { api } from "../../../scripts/api.js"
 import { applyTextReplacements } from "../../../scripts/utils.js"
 import { removeWidgets } from "./node_text.js"
 
-const NODES = ["SpatialDreamerConvertVideo", "SpatialDreamerSaveStereoVideo"]
+const SHOWS_LIVE_PICTURES = "SpatialDreamerConvertVideo"
+const NODES = [SHOWS_LIVE_PICTURES, "SpatialDreamerSaveStereoVideo"]
 const PICTURE_WIDGETS = ["$$canvas-image-preview", "$$comfy_animation_preview"]
 const VIDEO_WIDGET = "video-preview"
+const H264 = 'video/mp4; codecs="avc1.640028"'
 
 /**
  * Remove what a node has in one of ComfyUI's stores; inside a subgraph the key ends in the node's id.
@@ -58,6 +60,33 @@ function dropVideo(node) {
   removeWidgets(node, [VIDEO_WIDGET])
 }
 
+/**
+ * Add to what a node says of its run why no video is seen, where that is the browser's doing.
+ * @param {any} output
+ */
+function explainMissingVideo(output) {
+  if (!output?.text || document.createElement("video").canPlayType(H264)) return output
+  return { ...output, text: [...output.text, "not shown here: this browser plays no H.264; open the file in a player"] }
+}
+
+/**
+ * Keep out live pictures that have been loaded only after the video has come.
+ * @param {any} node
+ */
+function refuseLatePictures(node) {
+  /** @type {HTMLImageElement[] | undefined} */
+  let shown = node.imgs
+  Object.defineProperty(node, "imgs", {
+    configurable: true,
+    enumerable: true,
+    get: () => shown,
+    set(pictures) {
+      const live = pictures?.some((/** @type {any} */ picture) => picture.src?.startsWith("blob:"))
+      shown = live && node.previewMediaType === "video" ? undefined : pictures
+    },
+  })
+}
+
 app.registerExtension({
   name: "SpatialDreamer.SavedVideo",
   setup() {
@@ -70,10 +99,14 @@ app.registerExtension({
     if (!NODES.includes(node.comfyClass)) return
     const prefix = node.widgets?.find((/** @type {any} */ widget) => widget.name === "filename_prefix")
     if (prefix) prefix.serializeValue = () => applyTextReplacements(app, prefix.value)
+    // Nodes 2.0 of 0.3.75 takes what a node without a VIDEO input saved for a picture.
+    if (node.comfyClass !== SHOWS_LIVE_PICTURES) node.previewMediaType = "video"
+    refuseLatePictures(node)
     const onExecuted = node.onExecuted
     node.onExecuted = function (/** @type {any[]} */ ...results) {
       dropPicture(this)
-      return onExecuted?.apply(this, results)
+      this.previewMediaType = "video"
+      return onExecuted?.call(this, explainMissingVideo(results[0]), ...results.slice(1)) // the inner one shows the text
     }
   },
 })
