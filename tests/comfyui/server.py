@@ -267,6 +267,11 @@ def import_failure(log: str, folder_name: str) -> str:
     return before[before.rindex("Traceback") :] + failed + after.splitlines()[0]
 
 
+def texts_on(told: list[tuple[str, dict | bytes]], node: str) -> list[str]:
+    """List the texts that were written onto a node, of what `run_and_watch` was told."""
+    return [content["text"] for kind, content in told if kind == "text" and content["node"] == node]
+
+
 def output_videos(outputs: dict) -> list[dict]:
     """List the video files that a prompt saved; previews in ComfyUI's temporary folder do not count."""
     files = [file for node in outputs.values() for file in node.get("images", []) if file["type"] == "output"]

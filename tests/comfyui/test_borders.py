@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import struct
-
-import aiohttp
 import numpy as np
 import pytest
 from PIL import Image
 
 from .clips import read_video, write_clip
-from .server import ExecutionFailed, output_videos
+from .server import ExecutionFailed, output_videos, texts_on
 
 SIZE = (200, 64)
-TEXT_EVENT = 3  # ComfyUI's BinaryEventTypes.TEXT
 
 
 def picture(color: int, size: tuple[int, int] = SIZE, frames: int = 1) -> dict:
@@ -47,24 +42,9 @@ def fetched_picture(server, prompt: dict, folder) -> np.ndarray:
 
 def text_on_node(server, prompt: dict, node: str) -> str:
     """Run a prompt and return the text that the server writes onto a node."""
-
-    async def listen() -> str:
-        address = f"{server.url.replace('http', 'ws')}/ws"
-        async with (
-            asyncio.timeout(60),
-            aiohttp.ClientSession() as session,
-            session.ws_connect(address) as socket,
-        ):
-            server.queue(prompt)
-            while True:
-                message = await socket.receive()
-                if message.type != aiohttp.WSMsgType.BINARY:
-                    continue
-                event, length = struct.unpack(">II", message.data[:8])
-                if event == TEXT_EVENT and message.data[8 : 8 + length].decode() == node:
-                    return message.data[8 + length :].decode()
-
-    return asyncio.run(listen())
+    _, told = server.run_and_watch(prompt)
+    (text,) = texts_on(told, node)
+    return text
 
 
 def test_the_warp_node_says_how_far_the_scene_reaches(comfy_server):

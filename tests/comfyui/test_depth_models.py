@@ -14,7 +14,7 @@ from PIL import Image
 
 from .clips import read_video
 from .hub import open_hub
-from .server import REPOSITORY, ExecutionFailed, output_videos
+from .server import REPOSITORY, ExecutionFailed, output_videos, texts_on
 
 COLOURS = itertools.count(0x123456)  # a result from the cache would tell nothing
 
@@ -152,10 +152,6 @@ def default_folder(comfy_server):
     assert not folder.exists()
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def texts_on(told, node: str) -> list[str]:
-    return [data["text"] for kind, data in told if kind == "text" and data["node"] == node]
 
 
 def test_auto_downloads_its_model_with_a_progress_bar_and_uses_it(
