@@ -12,6 +12,7 @@ from ..spatialdreamer_core.flow import (
     load_flow_model,
     prepare_flow,
 )
+from ..spatialdreamer_core.weights.files import file_stamp
 from .models import (
     Fingerprints,
     KeptModel,
@@ -70,5 +71,4 @@ def _state_of(name: str) -> tuple[str, int, int] | None:
     file = find_flow_model(name).find()
     if file is None:
         return None
-    state = file.stat()
-    return str(file), state.st_mtime_ns, state.st_size
+    return str(file), *file_stamp(file)

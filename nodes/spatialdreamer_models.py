@@ -10,7 +10,7 @@ import torch
 from comfy import model_management
 
 from ..spatialdreamer_core.checks import InputError, check_choice
-from ..spatialdreamer_core.weights.files import read_json
+from ..spatialdreamer_core.weights.files import file_stamp, read_json
 from ..spatialdreamer_core.weights.stable_diffusion import is_stable_diffusion_2
 from .models import register_model_folders
 from .placed_model import PlacedModel
@@ -158,13 +158,12 @@ def _refiners() -> dict[str, Path]:
 
 def _is_stable_diffusion_2(path: Path) -> bool:
     """Tell whether a file or folder looks like a Stable Diffusion 2.1; a file is read once as it stands."""
-    stamp = path.stat() if path.is_file() else None
-    return _look_up(path, stamp.st_mtime, stamp.st_size) if stamp else is_stable_diffusion_2(path)
+    return _look_up(path, file_stamp(path)) if path.is_file() else is_stable_diffusion_2(path)
 
 
 @lru_cache(maxsize=4096)
-def _look_up(path: Path, changed: float, size: int) -> bool:
-    """Tell whether a file that was changed then looks like a Stable Diffusion 2.1."""
+def _look_up(path: Path, stamp: tuple[int, int]) -> bool:
+    """Tell whether a file of that stamp looks like a Stable Diffusion 2.1."""
     return is_stable_diffusion_2(path)
 
 

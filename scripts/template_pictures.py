@@ -16,7 +16,7 @@ from torch import Tensor
 
 from spatialdreamer_core.depth import estimate_depth
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
-from spatialdreamer_core.fill import composite, fast_fill
+from spatialdreamer_core.fill import fast_fill
 from spatialdreamer_core.flow import estimate_flow
 from spatialdreamer_core.stereo import pack
 
@@ -33,8 +33,7 @@ def main() -> None:
     depth = estimate_depth(frames, flow_forward=flow[0], flow_backward=flow[1])
     disparity = depth_to_disparity(depth, divergence=4, convergence=0.5)
     warped, hole = forward_warp(frames, disparity, eye="right")
-    filled = fast_fill(warped, hole, left=frames, disparity=disparity, flow=flow)
-    right = composite(warped, filled, hole)
+    right = fast_fill(warped, hole, left=frames, disparity=disparity, flow=flow)
     holes = torch.where(hole > 0, torch.tensor(HOLES).view(1, 3, 1, 1) / 255, warped)
     video, anaglyph = picture(frames), picture(pack(frames, right, format="anaglyph"))
     holes, views = picture(holes), picture(pack(frames, right, format="full_sbs"))

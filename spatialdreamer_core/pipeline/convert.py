@@ -17,7 +17,7 @@ import torch
 
 from ..checks import InputError
 from ..depth import DepthModel
-from ..fill import FastFill, Filler
+from ..fill import Filler
 from ..flow import FlowEstimator, FlowModel, open_flow
 from ..stereo import packed_size, pixel_aspect
 from ..video.color import to_8_bit
@@ -34,6 +34,7 @@ from .chain import packed_frames
 from .clock import StageClock
 from .config import ConvertConfig
 from .depth_source import DepthSource, choose_depth, open_depth
+from .fillers import FillerConfig
 from .large_photo import convert_in_strips, needs_strips
 from .pictures import cut_pictures
 from .preview import MiddleSheet
@@ -94,10 +95,10 @@ def convert(
     input_path, output_path = Path(input_path), Path(output_path)
     config = config or ConvertConfig()
     check_conversion(input_path, output_path, config, preview_path=preview_path)
-    filler = filler or FastFill(overwrite=True, check=False)
     clock = clock or StageClock()
     on_progress = on_progress or (lambda done, total, packed: None)
     device = choose_device(config.device)
+    filler = filler or FillerConfig().load(device=device)
     info = None if _is_photo(input_path, output_path) else _check_film(input_path, config)
     warning = check_one_view(input_path, stated=None if info is None else info.stereo)
     if warning is not None:

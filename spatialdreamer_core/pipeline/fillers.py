@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 
@@ -64,7 +65,7 @@ class FillerConfig:
                 check_range("max_side", self.max_side, MIN_SIDE, MAX_SIDE, "px")
             self._sampler().check()
         if self.filler == "stable_diffusion":
-            self._inpainting().check()
+            InpaintConfig(**self._given_of(InpaintConfig)).check()
 
     def load(
         self,
@@ -87,9 +88,8 @@ class FillerConfig:
         """
         self.check()
         if self.filler == "stable_diffusion":
-            return load_inpainter(
-                config=self._inpainting(), device=device, download=download, on_progress=on_progress
-            )
+            config = InpaintConfig(**self._given_of(InpaintConfig))
+            return load_inpainter(config=config, device=device, download=download, on_progress=on_progress)
         if self.filler == "spatialdreamer":
             return self._load_spatialdreamer(device, on_wait)
         return FastFill(overwrite=True, check=False)
@@ -115,13 +115,10 @@ class FillerConfig:
 
     def _sampler(self) -> SamplerConfig:
         """Return the sampler's options: an untrained model redraws what fast fill has filled."""
-        given = self._given("steps", "seed", "strength", "window", "overlap")
-        return SamplerConfig(**({"strength": 0.4} if self.weights is None else {}) | given)
+        untrained = {"strength": 0.4} if self.weights is None else {}
+        return SamplerConfig(**untrained | self._given_of(SamplerConfig))
 
-    def _inpainting(self) -> InpaintConfig:
-        """Return the options of Stable Diffusion inpainting."""
-        return InpaintConfig(**self._given("steps", "seed", "prompt"))
-
-    def _given(self, *names: str) -> dict:
-        """Return the options among some that are given."""
+    def _given_of(self, config: type[SamplerConfig | InpaintConfig]) -> dict[str, Any]:
+        """Return the options of a filler's settings that are given."""
+        names = {field.name for field in fields(config)} & {field.name for field in fields(self)}
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}

@@ -218,16 +218,17 @@ def fill(
     frames: Iterator[Rendered], *, filler: Filler, clock: StageClock
 ) -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
     """Fill each view's holes; yields the frame with its filled views, [3, H, W] in [0, 1] each."""
-    streams: list[CheckedStream] = []
+    streams: list[CheckedStream] = []  # one an eye
+    finished: list[deque[Tensor]] = []  # of each stream
     waiting: deque[Rendered] = deque()
-    finished: list[deque[Tensor]] = [deque() for _ in range(2)]  # of each eye
 
     def take(results: Iterator[list[Tensor]]) -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
+        """Collect what the streams have finished; yield the frames of which each eye's view is there."""
         with clock("fill"):
-            for done, frames in zip(finished, results, strict=False):
+            for done, frames in zip(finished, results, strict=True):
                 done.extend(frames)
-        while waiting and all(finished[: len(streams)]):
-            yield waiting.popleft(), tuple(done.popleft() for done in finished[: len(streams)])
+        while finished and all(finished):
+            yield waiting.popleft(), tuple(done.popleft() for done in finished)
 
     size = None
     for frame in frames:
@@ -235,6 +236,7 @@ def fill(
             yield from take(stream.finish() for stream in streams)
             if size != (size := (frame.image.shape[-2], frame.image.shape[-1])):  # black bars come and go
                 streams = [CheckedStream(filler, eye=eye, size=size) for eye in frame.eyes]
+                finished = [deque() for _ in streams]
         waiting.append(frame)
         yield from take(stream.push(view) for stream, view in zip(streams, frame.views, strict=True))
     yield from take(stream.finish() for stream in streams)

@@ -68,6 +68,12 @@ class Header:
             )
 
 
+def file_stamp(file: Path) -> tuple[int, int]:
+    """Return what changes when a file is replaced: when it was changed last, in ns, and its size in bytes."""
+    state = file.stat()
+    return state.st_mtime_ns, state.st_size
+
+
 def read_header(file: Path) -> Header:
     """Read the header of a safetensors file and check that its tensors fill the file, end to end.
 

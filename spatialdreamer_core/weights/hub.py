@@ -19,6 +19,7 @@ from urllib.parse import quote
 from ..checks import InputError
 from .connection import PATIENCE, DownloadError, fetch_text, host_of, plain
 from .download import OnProgress, check_writable, download
+from .files import file_stamp
 from .folders import download_folder, hub_cache, model_folders
 
 
@@ -32,9 +33,8 @@ class Snapshot:
 
     @property
     def stamps(self) -> tuple[tuple[int, int], ...]:
-        """What changes when one of its files is replaced: when each was changed last, and its size."""
-        states = (os.stat(self.folder / file) for file in self.files)
-        return tuple((state.st_mtime_ns, state.st_size) for state in states)
+        """What changes when one of its files is replaced, see `file_stamp`."""
+        return tuple(file_stamp(self.folder / file) for file in self.files)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spatialdreamer_core.depth.reliability import agreement_there_and_back, texture_of
+from spatialdreamer_core.depth.parallax import agreement_there_and_back, texture_of
 
 
 def test_texture_is_where_there_is_detail():
