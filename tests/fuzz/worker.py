@@ -17,6 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
+_THREAD_SECONDS = 5.0  # transformers' loading threads are told to end, not waited for
 _ADDRESS_SPACE = 24 << 30  # bytes; what would bring the machine down fails in the process that asks for it
 
 
@@ -69,10 +70,13 @@ def main(kind_name: str, first: int, count: int, folder: Path) -> None:
         left = sorted(path.name for path in (work / "out").iterdir())
         if left and result["outcome"] != "done" and (len(left) > 1 or ".partial" in left[0]):
             result.update(outcome="raw", text=f"left {left}; {result.get('text', '')}")
+        seconds = time.monotonic() - start
+        while threading.active_count() > threads and time.monotonic() - start < seconds + _THREAD_SECONDS:
+            time.sleep(0.01)
         if threading.active_count() > threads:
             result.update(outcome="raw", text=f"{threading.active_count() - threads} threads were left")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({**result, "seconds": time.monotonic() - start, "peak": peak}), file=out)
+        print(json.dumps({**result, "seconds": seconds, "peak": peak}), file=out)
 
 
 if __name__ == "__main__":
