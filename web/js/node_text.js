@@ -80,7 +80,7 @@ function decode(html) {
  * Return our node on the canvas with an id of a prompt, which inside a subgraph is a path of ids.
  * @param {unknown} id
  */
-function findNode(id) {
+export function findNode(id) {
   const last = String(id).split(":").pop()
   const node = app.canvas?.graph?.getNodeById(last)
   return node?.comfyClass?.startsWith(PREFIX) ? node : null

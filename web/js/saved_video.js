@@ -8,7 +8,7 @@
 import { app } from "../../../scripts/app.js"
 import { api } from "../../../scripts/api.js"
 import { applyTextReplacements } from "../../../scripts/utils.js"
-import { removeWidgets } from "./node_text.js"
+import { findNode, removeWidgets } from "./node_text.js"
 
 const SHOWS_LIVE_PICTURES = "SpatialDreamerConvertVideo"
 const NODES = [SHOWS_LIVE_PICTURES, "SpatialDreamerSaveStereoVideo"]
@@ -91,7 +91,7 @@ app.registerExtension({
   name: "SpatialDreamer.SavedVideo",
   setup() {
     api.addEventListener("b_preview_with_metadata", (/** @type {any} */ { detail }) => {
-      const node = app.graph.getNodeById(detail.displayNodeId)
+      const node = findNode(detail.displayNodeId)
       if (NODES.includes(node?.comfyClass) && node.videoContainer) dropVideo(node)
     })
   },
