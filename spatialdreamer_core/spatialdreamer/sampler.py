@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError, check_finite, check_video
-from ..sampler_config import SamplerConfig
 from ..svd import (
     FACTOR,
     SCALING,
@@ -35,6 +34,7 @@ from ..svd.schedule import clean_estimate, karras_sigmas, noise_time, scale_inpu
 from .deviation import added_time_ids, deviation_strength
 from .network import SpatialDreamer
 from .reference import Reference
+from .sampler_config import SamplerConfig
 from .views import LATENT_NOISE, SampledViews, decode_into, encode_view
 
 _LOGGER = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from ..fill import composite
-from ..sampler_config import SamplerConfig
 from ..svd import FACTOR, SCALING, decode_latents, encode_frames, pool_mask
 from ..svd.noise import frame_noise
 from .config import SpatialDreamerConfig
 from .network import SpatialDreamer
 from .reference import Reference
+from .sampler_config import SamplerConfig
 
 LATENT_NOISE, _PICTURE_NOISE = 0, 1  # independent streams of one seed
 _CHUNK = 8  # frames on their way to and from the VAE

@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..checks import check_range
-from ..sampler_config import MAX_SIDE, MIN_SIDE
 from .model import FACTOR
 from .padding import crop_to, pad_to_multiple
+
+MIN_SIDE = 64  # px, the longer side at which a clip is diffused
+MAX_SIDE = 4096
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+MAX_WINDOW = 128  # frames
+
 
 @dataclass(frozen=True)
 class Region:

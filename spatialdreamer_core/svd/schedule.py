@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..checks import check_range
-from ..sampler_config import MAX_STEPS
 
+MAX_STEPS = 200
 SIGMA_MIN = 0.002  # as published in SVD's scheduler
 SIGMA_MAX = 700.0
 _RHO = 7.0  # of Karras' spacing

@@ -16,8 +16,8 @@ from diffusers.models.resnet import ResnetBlock2D, TemporalResnetBlock
 from torch import Tensor
 
 from ..checks import InputError
-from ..sampler_config import MAX_WINDOW
 from .model import FACTOR
+from .regions import MAX_WINDOW
 
 PLAIN_FRAMES, XT_FRAMES = 14, 25  # that SVD and SVD-XT were trained on
 HEAD_WIDTH = 64  # channels of an attention head
