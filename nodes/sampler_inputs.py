@@ -22,8 +22,8 @@ from ..spatialdreamer_core.spatialdreamer.sampler_config import (
     SamplerConfig,
 )
 from ..spatialdreamer_core.svd.canvas import MAX_SIDE, MIN_SIDE
-from ..spatialdreamer_core.svd.regions import MAX_WINDOW
 from ..spatialdreamer_core.svd.schedule import MAX_STEPS
+from ..spatialdreamer_core.svd.windows import MAX_WINDOW
 from .presentation import ADVANCED
 
 _DEFAULT = SamplerConfig()

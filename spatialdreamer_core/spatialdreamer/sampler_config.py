@@ -7,8 +7,8 @@ from typing import Literal
 
 from ..checks import InputError, check_choice, check_range, check_types
 from ..dvg import MAX_DILATION, MAX_FEATHER
-from ..svd.regions import MAX_WINDOW
 from ..svd.schedule import MAX_STEPS
+from ..svd.windows import MAX_WINDOW
 
 MAX_DEVIATION = 3.0
 MIN_STRENGTH = 0.05  # one of 20 steps

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from ..lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from .checkpoint.load import choose_dtype, load_svd
+    from .checkpoint.save import save_sgm
     from .image_encoder import embed_images
-    from .loading import choose_dtype, load_svd
     from .memory import bank_memory, estimate_decoding_memory, estimate_encoding_memory, estimate_memory
-    from .model import FACTOR, SCALING, SVDModel
+    from .model import LATENT_FACTOR, SCALING, SVDModel
     from .padding import pool_mask
-    from .saving import save_sgm
     from .unet import build_unet, time_id_count, trained_area, trained_frames, widen_unet
     from .vae import decode_latents, encode_frames
 
 __all__ = [
-    "FACTOR",
+    "LATENT_FACTOR",
     "SCALING",
     "SVDModel",
     "bank_memory",
@@ -40,11 +40,11 @@ __all__ = [
 ]
 _HOMES = {
     "image_encoder": ("embed_images",),
-    "loading": ("choose_dtype", "load_svd"),
+    "checkpoint.load": ("choose_dtype", "load_svd"),
     "memory": ("bank_memory", "estimate_decoding_memory", "estimate_encoding_memory", "estimate_memory"),
-    "model": ("FACTOR", "SCALING", "SVDModel"),
+    "model": ("LATENT_FACTOR", "SCALING", "SVDModel"),
     "padding": ("pool_mask",),
-    "saving": ("save_sgm",),
+    "checkpoint.save": ("save_sgm",),
     "unet": ("build_unet", "time_id_count", "trained_area", "trained_frames", "widen_unet"),
     "vae": ("decode_latents", "encode_frames"),
 }
