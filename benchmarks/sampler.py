@@ -26,7 +26,7 @@ from spatialdreamer_core.spatialdreamer.bank import FeatureBank
 from spatialdreamer_core.spatialdreamer.config import SpatialDreamerConfig
 from spatialdreamer_core.spatialdreamer.refiner import build_bank, build_refiner, install_writers
 from spatialdreamer_core.spatialdreamer.til import TemporalInteraction
-from spatialdreamer_core.svd import FACTOR, build_unet, estimate_memory
+from spatialdreamer_core.svd import LATENT_FACTOR, build_unet, estimate_memory
 from spatialdreamer_core.svd.schedule import (
     clean_estimate,
     euler_step,
@@ -76,7 +76,7 @@ class Bench:
     @torch.inference_mode()
     def measure(self, frames: int, height: int, width: int, repeat: int) -> dict[str, float]:
         """Measure one size."""
-        size = (height // FACTOR, width // FACTOR)
+        size = (height // LATENT_FACTOR, width // LATENT_FACTOR)
         left = torch.randn(frames, 4, *size, device=self.device)
         embeddings = torch.randn(frames, 1, 1024, device=self.device)
         times: dict[str, list[float]] = {}

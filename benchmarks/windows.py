@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.report import format_table, write_result
-from spatialdreamer_core.svd.noise import frame_noise
-from spatialdreamer_core.svd.regions import Region
-from spatialdreamer_core.svd.sampling import Denoise, Plan, diffuse_in_turn, diffuse_together
-from spatialdreamer_core.svd.schedule import karras_sigmas
+from spatialdreamer_core.svd.sampling import Denoise, diffuse_in_turn, diffuse_together
+from spatialdreamer_core.svd.schedule import frame_noise, karras_sigmas
+from spatialdreamer_core.svd.windows import Plan, Region
 
 _LENGTH = 41  # frames
 _STEPS = 25

@@ -12,7 +12,8 @@ from comfy_api.latest import io
 from ..spatialdreamer_core.checks import check_range
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.fill import FastFill, FillStream
-from ..spatialdreamer_core.sampler_config import DEFAULT_MAX_SIDE, MAX_SIDE, MIN_SIDE, SamplerConfig
+from ..spatialdreamer_core.spatialdreamer.sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
+from ..spatialdreamer_core.svd.canvas import MAX_SIDE, MIN_SIDE
 from .placed_model import PlacedModel
 from .presentation import found_by
 from .sampler_inputs import check_sampler_values, make_sampler_config, max_side_input, sampler_inputs

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
-from ..spatialdreamer_core.sampler_config import (
+from ..spatialdreamer_core.spatialdreamer.sampler_config import (
     DEFAULT_MAX_SIDE,
     FAST_STEPS,
     MAX_DEVIATION,
@@ -15,16 +15,15 @@ from ..spatialdreamer_core.sampler_config import (
     MAX_GUIDANCE,
     MAX_MOTION,
     MAX_SEED,
-    MAX_SIDE,
-    MAX_STEPS,
     MAX_TILE,
-    MAX_WINDOW,
-    MIN_SIDE,
     MIN_STRENGTH,
     READING,
     WINDOW_ORDERS,
     SamplerConfig,
 )
+from ..spatialdreamer_core.svd.canvas import MAX_SIDE, MIN_SIDE
+from ..spatialdreamer_core.svd.schedule import MAX_STEPS
+from ..spatialdreamer_core.svd.windows import MAX_WINDOW
 from .presentation import ADVANCED
 
 _DEFAULT = SamplerConfig()

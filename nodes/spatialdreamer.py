@@ -8,7 +8,7 @@ from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..spatialdreamer_core.sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
+from ..spatialdreamer_core.spatialdreamer.sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
 from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .placed_model import PlacedModel, PlacedReference
 from .presentation import ADVANCED, found_by, show_text

@@ -10,8 +10,9 @@ a filler by video diffusion, and need diffusers and transformers. The names belo
 first used. Nothing here imports ComfyUI. Conventions: docs/conventions.md.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from .lazy_names import lazy_names
 
 __version__ = "0.1.0"
 
@@ -50,15 +51,4 @@ _HOMES = {
     "stereo": ("pack",),
 }
 
-
-def __getattr__(name: str) -> object:
-    """Load a name of `__all__` from its package (PEP 562)."""
-    for package, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f".{package}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """List what there is, loaded or not."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -88,7 +88,7 @@ def test_the_nodes_load_without_the_libraries_that_only_models_need():
             for node in tree.body
             if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module is not None
         }
-    assert "spatialdreamer_core.sampler_config" in modules
+    assert "spatialdreamer_core.spatialdreamer.sampler_config" in modules
     program = "; ".join(
         [
             "import sys",

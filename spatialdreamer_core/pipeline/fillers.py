@@ -14,7 +14,8 @@ import torch
 
 from ..checks import InputError, check_choice, check_range, check_types
 from ..fill import FastFill, Filler, InpaintConfig, load_inpainter
-from ..sampler_config import DEFAULT_MAX_SIDE, MAX_SIDE, MIN_SIDE, SamplerConfig
+from ..spatialdreamer.sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
+from ..svd.canvas import MAX_SIDE, MIN_SIDE
 from ..weights.download import OnProgress
 
 _TAKES = {

@@ -24,12 +24,12 @@ from ..checks import InputError
 from ..parsing import parsing
 from ..svd import SVDModel, widen_unet
 from ..weights.files import parse_json, read_header, read_json, read_tensors
+from ..weights.loading import load_strictly
 from .attention import install_writers
 from .config import SpatialDreamerConfig
 from .network import SpatialDreamer, assemble
 from .refiner import build_refiner
 from .til import TemporalInteraction
-from .weight_files import load_strictly
 
 _CONFIG = "config.json"
 _METADATA = "spatialdreamer"  # what the settings are called in a file's metadata

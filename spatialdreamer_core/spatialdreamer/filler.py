@@ -17,12 +17,12 @@ from torch import Tensor
 
 from ..dvg.eyes import Eye
 from ..fill import CheckedStream, FastFill, Filler, RenderedFrame
-from ..sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
 from ..svd import trained_frames
 from ..svd.sampling import OnStep
 from .network import SpatialDreamer
 from .reference import encode_reference
 from .sampler import sample
+from .sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
 
 
 @dataclass(frozen=True)

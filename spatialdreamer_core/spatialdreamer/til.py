@@ -97,7 +97,7 @@ class TemporalInteraction(nn.Module):
 
         Pairs of frames at the same offset are attended to at once. A neighbour that stands for several beyond
         the clip's end is attended to once, with their weights summed, so no pair is computed twice.
-        `til_reference.mix_frames_reference` is the readable twin.
+        `mix_frames_reference` is the readable twin.
 
         Args:
             site: Name of the attention that the features belong to.
@@ -135,6 +135,35 @@ def pair_weights(
         for offset in (-step, step):
             weights.index_put_((rows, (rows + offset).clamp(0, frames - 1)), share, accumulate=True)
     return weights
+
+
+def mix_frames_reference(
+    projections: SiteInteraction,
+    features: Tensor,  # [F, N, C]
+    *,
+    neighbours: int,
+    weight: float,
+) -> Tensor:  # [F, N, C]
+    """Mix the frames of a clip as Eq. 3 is written, one pair after the other: the readable twin of TIL.
+
+    Args:
+        projections: Those of the features' site.
+        features: What RefinerNet wrote there.
+        neighbours: N_r, even.
+        weight: λ.
+    """
+    query, key, value = projections.project(features)
+    last = features.shape[0] - 1
+    offsets = [*range(-neighbours // 2, 0), *range(1, neighbours // 2 + 1)]
+    mixed = []
+    for r in range(last + 1):
+        total = weight * F.scaled_dot_product_attention(query[r], key[r], value[r])
+        for offset in offsets:
+            i = min(max(r + offset, 0), last)
+            attention = F.scaled_dot_product_attention(query[r], key[i], value[i])
+            total = total + (1 - weight) / neighbours * attention
+        mixed.append(total)
+    return projections.output(torch.stack(mixed))
 
 
 def _key(site: str) -> str:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from ..fill import composite
-from ..sampler_config import SamplerConfig
-from ..svd import FACTOR, SCALING, decode_latents, encode_frames, pool_mask
-from ..svd.noise import frame_noise
+from ..svd import LATENT_FACTOR, SCALING, decode_latents, encode_frames, pool_mask
+from ..svd.schedule import frame_noise
 from .config import SpatialDreamerConfig
 from .network import SpatialDreamer
 from .reference import Reference
+from .sampler_config import SamplerConfig
 
 LATENT_NOISE, _PICTURE_NOISE = 0, 1  # independent streams of one seed
 _CHUNK = 8  # frames on their way to and from the VAE
@@ -56,8 +56,8 @@ def encode_view(
         augmentation = frame_noise(
             seed,
             range(first_frame + first, first_frame + first + len(pictures)),
-            height=height * FACTOR,
-            width=width * FACTOR,
+            height=height * LATENT_FACTOR,
+            width=width * LATENT_FACTOR,
             channels=3,
             stream=_PICTURE_NOISE,
         )

@@ -1,22 +1,29 @@
-"""Stable Video Diffusion, the base model: checkpoints, UNet, VAE, image tower, windows, sampling."""
+"""Stable Video Diffusion, the base model: checkpoints, UNet, VAE, image tower, windows, sampling.
 
-from .image_encoder import embed_images
-from .loading import choose_dtype, load_svd
-from .memory import bank_memory, estimate_decoding_memory, estimate_encoding_memory, estimate_memory
-from .model import FACTOR, SCALING, SVDModel
-from .padding import crop_to, pad_to_multiple, pool_mask
-from .saving import save_sgm
-from .unet import build_unet, time_id_count, trained_area, trained_frames, widen_unet
-from .vae import decode_latents, encode_frames
+The names below are loaded when they are first used: the networks need diffusers and transformers.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from .checkpoint.load import choose_dtype, load_svd
+    from .checkpoint.save import save_sgm
+    from .image_encoder import embed_images
+    from .memory import bank_memory, estimate_decoding_memory, estimate_encoding_memory, estimate_memory
+    from .model import LATENT_FACTOR, SCALING, SVDModel
+    from .padding import pool_mask
+    from .unet import build_unet, time_id_count, trained_area, trained_frames, widen_unet
+    from .vae import decode_latents, encode_frames
 
 __all__ = [
-    "FACTOR",
+    "LATENT_FACTOR",
     "SCALING",
     "SVDModel",
     "bank_memory",
     "build_unet",
     "choose_dtype",
-    "crop_to",
     "decode_latents",
     "embed_images",
     "encode_frames",
@@ -24,7 +31,6 @@ __all__ = [
     "estimate_encoding_memory",
     "estimate_memory",
     "load_svd",
-    "pad_to_multiple",
     "pool_mask",
     "save_sgm",
     "time_id_count",
@@ -32,3 +38,14 @@ __all__ = [
     "trained_frames",
     "widen_unet",
 ]
+_HOMES = {
+    "image_encoder": ("embed_images",),
+    "checkpoint.load": ("choose_dtype", "load_svd"),
+    "memory": ("bank_memory", "estimate_decoding_memory", "estimate_encoding_memory", "estimate_memory"),
+    "model": ("LATENT_FACTOR", "SCALING", "SVDModel"),
+    "padding": ("pool_mask",),
+    "checkpoint.save": ("save_sgm",),
+    "unet": ("build_unet", "time_id_count", "trained_area", "trained_frames", "widen_unet"),
+    "vae": ("decode_latents", "encode_frames"),
+}
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..checks import check_range
-from ..sampler_config import MAX_SIDE, MIN_SIDE
-from .model import FACTOR
+from .model import LATENT_FACTOR
 from .padding import crop_to, pad_to_multiple
+
+MIN_SIDE = 64  # px, the longer side at which a clip is diffused
+MAX_SIDE = 4096
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Canvas:
     def latent_size(self) -> tuple[int, int]:
         """Height and width of the canvas in latents."""
         height, width = (-(-side // 64) * 64 for side in (self.fitted_height, self.fitted_width))
-        return height // FACTOR, width // FACTOR
+        return height // LATENT_FACTOR, width // LATENT_FACTOR
 
     def fit(
         self,
@@ -58,7 +60,7 @@ class Canvas:
         latents: Tensor,  # [..., h, w], of the canvas
     ) -> Tensor:  # a view
         """Return the latents that show the picture, without those of the padding."""
-        height, width = (-(-side // FACTOR) for side in (self.fitted_height, self.fitted_width))
+        height, width = (-(-side // LATENT_FACTOR) for side in (self.fitted_height, self.fitted_width))
         return latents[..., :height, :width]
 
     def fit_mask(

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .model import FACTOR
+from .model import LATENT_FACTOR
 
 
 def estimate_memory(
@@ -116,4 +116,4 @@ def _layers(config: Mapping[str, Any], level: int) -> int:
 
 def _latents(side: int) -> int:
     """Return how many latents cover a side of so many pixels."""
-    return -(-side // FACTOR)
+    return -(-side // LATENT_FACTOR)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from transformers import CLIPVisionModelWithProjection
 
 SCALING = 0.18215  # latents = SCALING · what the VAE's encoder gives ("unscaled")
-FACTOR = 8  # px of a latent, each side
+LATENT_FACTOR = 8  # px of a latent, each side
 
 
 @dataclass

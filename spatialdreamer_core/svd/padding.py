@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ..checks import InputError, check_range
 from ..contracts import check_call, working_dtype
-from .model import FACTOR
+from .model import LATENT_FACTOR
 
 
 def pad_to_multiple(
@@ -67,7 +67,7 @@ def crop_to(
 
 def pool_mask(
     mask: Tensor,  # [F, 1, H, W], 1 = hole
-    factor: int = FACTOR,
+    factor: int = LATENT_FACTOR,
 ) -> Tensor:  # [F, 1, ceil(H / factor), ceil(W / factor)]
     """Bring a hole mask to the latents' size: a latent that holds any part of a hole is a hole.
 

@@ -15,9 +15,7 @@ disagree on.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise, product
 
@@ -26,65 +24,14 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..memory import attempt
-from .regions import Region, next_span, ramp, spans_in_turn
 from .schedule import euler_step
-from .spans import blend_weights
+from .windows import Plan, Region, blend_weights, next_span, ramp
 
 Denoise = Callable[[Tensor, float], Tensor]  # (noisy [F, C, h, w], sigma) -> its clean estimate
 OpenRegion = Callable[[Region], Denoise]  # the denoiser of a region; only the last one opened is used
 OnStep = Callable[[int, int, Tensor], None]  # (steps done, steps in all, clean estimate [F, C, h, w])
 
-_LEAST_TILE = 32  # latents; smaller tiles show the model too little of a picture
-
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much is diffused at a time."""
-
-    window: int  # frames
-    overlap: int  # frames shared with the window before
-    tile: int = 0  # latents, side of a square tile; 0: the whole picture
-
-    @property
-    def tile_overlap(self) -> int:
-        """Latents that a tile shares with the ones before it: a quarter of its side."""
-        return self.tile // 4
-
-    def sides(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width of a region of a picture."""
-        return min(self.tile or height, height), min(self.tile or width, width)
-
-    def cut(self, frames: int, height: int, width: int) -> tuple[list[range], list[range], list[range]]:
-        """Cut frames, rows and columns into spans; each three of them make a region."""
-        rows, columns = (
-            list(spans_in_turn(side, self.tile or side, self.tile_overlap)) for side in (height, width)
-        )
-        return list(spans_in_turn(frames, self.window, self.overlap)), rows, columns
-
-    def regions(self, frames: int, height: int, width: int) -> list[Region]:
-        """List the regions of a clip."""
-        return [Region(*spans) for spans in product(*self.cut(frames, height, width))]
-
-    def count(self, frames: int, height: int, width: int) -> int:
-        """Count the regions of a clip."""
-        return math.prod(map(len, self.cut(frames, height, width)))
-
-    def smaller(self, frames: int, height: int, width: int) -> Plan | None:
-        """Return a plan that takes about half of the memory: half the window, then half the tile; or None."""
-        window = min(self.window, frames)
-        if window > 4:
-            return replace(self, window=window // 2, overlap=min(self.overlap, window // 4))
-        tile = max(self.sides(height, width)) // 2 // 8 * 8  # 64 px, what the UNet takes
-        if tile >= _LEAST_TILE:
-            return replace(self, tile=tile)
-        return None
-
-    def __str__(self) -> str:
-        """Describe the plan for the log."""
-        tile = f"tiles of {self.tile * 8} px" if self.tile else "whole pictures"
-        return f"windows of {self.window} frames, {tile}"
 
 
 def diffuse_in_turn(

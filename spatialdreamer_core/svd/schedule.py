@@ -1,4 +1,4 @@
-"""Noise levels and Euler steps of the EDM formulation, as SVD is sampled (Karras et al., arXiv 2206.00364).
+"""Noise levels, noise and Euler steps of EDM (Karras et al., arXiv 2206.00364), as SVD is sampled.
 
 SVD predicts v of a sample z + σ·n with data of standard deviation 1. Its clean estimate is
 ẑ0 = c_skip·x + c_out·UNet(c_in·x, ln σ / 4, …), with c_skip = 1/(σ²+1), c_out = -σ/√(σ²+1), c_in = 1/√(σ²+1).
@@ -7,13 +7,15 @@ SVD predicts v of a sample z + σ·n with data of standard deviation 1. Its clea
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..checks import check_range
-from ..sampler_config import MAX_STEPS
 
+MAX_STEPS = 200
 SIGMA_MIN = 0.002  # as published in SVD's scheduler
 SIGMA_MAX = 700.0
 _RHO = 7.0  # of Karras' spacing
@@ -67,3 +69,31 @@ def clean_estimate(
 def euler_step(noisy: Tensor, clean: Tensor, sigma: float, next_sigma: float) -> Tensor:
     """Go from one noise level to the next along the line through the clean estimate."""
     return clean + (noisy - clean) * (next_sigma / sigma)
+
+
+def frame_noise(
+    seed: int,
+    frames: Iterable[int],
+    *,
+    height: int,
+    width: int,
+    channels: int = 4,
+    stream: int = 0,
+) -> Tensor:  # [F, C, h, w] float32 on the CPU
+    """Draw normal noise for some frames of a clip.
+
+    Args:
+        seed: Seed of the run, 0 or larger.
+        frames: Absolute indices of the frames; a frame's noise depends on nothing but its index.
+        height: Of the noise.
+        width: Of the noise.
+        channels: Of the noise.
+        stream: Number of an independent noise of the same seed, such as for the conditioning.
+    """
+    noise = []
+    for frame in frames:
+        # torch's generator uses 32 bits of a seed, so numpy mixes the three numbers into as many.
+        mixed = int(np.random.SeedSequence((seed, stream, frame)).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(mixed)
+        noise.append(torch.randn(channels, height, width, generator=generator))
+    return torch.stack(noise)

@@ -16,8 +16,8 @@ from diffusers.models.resnet import ResnetBlock2D, TemporalResnetBlock
 from torch import Tensor
 
 from ..checks import InputError
-from ..sampler_config import MAX_WINDOW
-from .model import FACTOR
+from .model import LATENT_FACTOR
+from .windows import MAX_WINDOW
 
 PLAIN_FRAMES, XT_FRAMES = 14, 25  # that SVD and SVD-XT were trained on
 HEAD_WIDTH = 64  # channels of an attention head
@@ -60,7 +60,7 @@ def trained_area(unet: UNetSpatioTemporalConditionModel) -> int:
     sides = (size, size) if isinstance(size, int) else tuple(size or ())
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         return 0
-    return FACTOR**2 * sides[0] * sides[1]
+    return LATENT_FACTOR**2 * sides[0] * sides[1]
 
 
 def check_unet(unet: UNetSpatioTemporalConditionModel, source: Path) -> None:

@@ -23,10 +23,10 @@ from torch.func import functional_call
 from ..checks import InputError, check_finite, check_video
 from ..memory import free_memory
 from .memory import estimate_decoding_memory, estimate_encoding_memory
-from .model import FACTOR, SCALING
+from .model import LATENT_FACTOR, SCALING
 from .padding import pad_to_multiple
-from .spans import blend_weights, cut_spans
-from .vae_tiles import Portion, cut_tiles, run_within_memory
+from .vae_tiles import Portion, run_within_memory
+from .windows import blend_weights, cut_spans, cut_tiles
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLTemporalDecoder
@@ -105,13 +105,15 @@ def decode_latents(
     check_finite("latents", latents, "sample in bfloat16 or float32, or with less guidance")
     dtype = next(vae.decoder.parameters()).dtype
     estimate = partial(estimate_decoding_memory, vae.config, frames=1, dtype=dtype)
-    shape = (*latents.shape[:2], *(FACTOR * side for side in latents.shape[2:]))
+    shape = (*latents.shape[:2], *(LATENT_FACTOR * side for side in latents.shape[2:]))
     portion = _first_portion(vae, estimate, shape, chunk, tile, most=_MOST_DECODED)
 
     def run(portion: Portion) -> Tensor:
         return _decode(vae, latents, portion, on_frame)
 
-    return run_within_memory(run, portion, longer_side=max(latents.shape[-2:]) * FACTOR, task="decoding")
+    return run_within_memory(
+        run, portion, longer_side=max(latents.shape[-2:]) * LATENT_FACTOR, task="decoding"
+    )
 
 
 def _first_portion(
@@ -143,15 +145,15 @@ def _encode(
     on_frame: Callable[[int], None] | None,
 ) -> Tensor:
     """Encode frames in such portions."""
-    height, width = (-(-side // FACTOR) for side in frames.shape[-2:])
+    height, width = (-(-side // LATENT_FACTOR) for side in frames.shape[-2:])
     latents = torch.zeros(len(frames), vae.config.latent_channels, height, width)
-    tiles = cut_tiles(height, width, tile=portion.tile // FACTOR)
+    tiles = cut_tiles(height, width, tile=portion.tile // LATENT_FACTOR)
     encoder, to_moments = _in_float32(vae.encoder), _in_float32(vae.quant_conv)
     device, done = vae.quant_conv.weight.device, 0
     for start in range(0, len(frames), portion.chunk):
-        pictures = pad_to_multiple(frames[start : start + portion.chunk], FACTOR)
+        pictures = pad_to_multiple(frames[start : start + portion.chunk], LATENT_FACTOR)
         for tile in tiles:
-            rows, columns = tile.scaled(FACTOR)
+            rows, columns = tile.scaled(LATENT_FACTOR)
             moments = to_moments(encoder(pictures[..., rows, columns].to(device, torch.float32) * 2 - 1))
             part = moments.chunk(2, dim=1)[0].cpu()  # the mean, which is a normal distribution's mode
             check_finite("encoded frames", part, "use frames in [0, 1] and an intact VAE")
@@ -170,15 +172,17 @@ def _decode(
     on_frame: Callable[[int], None] | None,
 ) -> Tensor:
     """Decode latents in such portions."""
-    height, width = (side * FACTOR for side in latents.shape[-2:])
+    height, width = (side * LATENT_FACTOR for side in latents.shape[-2:])
     frames = torch.zeros(len(latents), vae.config.out_channels, height, width)
-    tiles = cut_tiles(height, width, tile=portion.tile, step=FACTOR)
+    tiles = cut_tiles(height, width, tile=portion.tile, step=LATENT_FACTOR)
     chunks = cut_spans(len(latents), size=portion.chunk, overlap=_OVERLAP)
     done = 0
     for chunk, weights in zip(chunks, blend_weights(chunks), strict=True):
         for tile in tiles:
             rows, columns = tile.scaled(1)
-            y, x = (slice(side.start // FACTOR, side.stop // FACTOR) for side in (rows, columns))
+            y, x = (
+                slice(side.start // LATENT_FACTOR, side.stop // LATENT_FACTOR) for side in (rows, columns)
+            )
             part = _decode_part(vae, latents[chunk.start : chunk.stop, :, y, x])
             part.mul_(weights[:, None, None, None]).mul_(tile.weights)
             frames[chunk.start : chunk.stop, :, rows, columns] += part

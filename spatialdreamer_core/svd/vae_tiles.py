@@ -16,11 +16,9 @@ from torch import Tensor
 
 from ..checks import InputError, check_types
 from ..memory import attempt
-from .spans import blend_weights, cut_spans
 
 TILE_STEP = 64  # px; tiles' sides are multiples of it
 SMALLEST_TILE = 128  # px, that is fallen back to; smaller ones hold too little of a picture
-_TILE_OVERLAP = 4  # a tile shares one part in so many of its side with its neighbour
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -60,39 +58,6 @@ class Portion:
         return f"{self.chunk} frame(s) at once in {pictures}"
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A part of a picture, and how much it counts where it lies over others."""
-
-    rows: range  # of the picture at the size that the weights have
-    columns: range
-    weights: Tensor  # [len(rows), len(columns)], in [0, 1]
-
-    def scaled(self, factor: int) -> tuple[slice, slice]:
-        """Return rows and columns of a picture that is this many times larger."""
-        return (
-            slice(self.rows.start * factor, self.rows.stop * factor),
-            slice(self.columns.start * factor, self.columns.stop * factor),
-        )
-
-
-def cut_tiles(height: int, width: int, *, tile: int, step: int = 1) -> list[Tile]:
-    """Cut a picture into overlapping tiles whose weights sum to 1 everywhere.
-
-    Args:
-        height: Of the picture.
-        width: Of the picture.
-        tile: Side of a tile; 0 for the whole picture, which a tile that is as large gives too.
-        step: Tiles begin and end at multiples of it; it divides all the sizes.
-    """
-    rows, columns = (_cut_side(side // step, tile // step, step) for side in (height, width))
-    return [
-        Tile(y, x, row_weights[:, None] * column_weights)
-        for y, row_weights in rows
-        for x, column_weights in columns
-    ]
-
-
 def run_within_memory(
     run: Callable[[Portion], Tensor],
     portion: Portion,
@@ -126,10 +91,3 @@ def run_within_memory(
             )
         _LOGGER.warning("%s ran out of memory with %s: trying %s", task, portion, smaller)
         portion = smaller
-
-
-def _cut_side(length: int, size: int, step: int) -> list[tuple[range, Tensor]]:
-    """Cut a side, given in steps, and return spans and weights in full."""
-    spans = cut_spans(length, size=size or length, overlap=size // _TILE_OVERLAP)
-    spans = [range(span.start * step, span.stop * step) for span in spans]
-    return list(zip(spans, blend_weights(spans), strict=True))

@@ -18,7 +18,7 @@ import torch
 from ..checks import InputError
 from ..parsing import parsing
 from .files import Header, read_header, read_json
-from .filling import Place, Table, check_tensors, fill
+from .loading import Place, Table, check_tensors, load_into
 from .networks import build_network, check_config, check_types, load_transformers_network
 
 _LIBRARIES = (None, "diffusers", "transformers", "stable_diffusion")  # whose classes a folder may name
@@ -109,7 +109,7 @@ def load_parts(folder: Path, index: Mapping[str, Any], *, channels: int, address
     vae = _build(classes["vae"], folder / "vae", try_vae, address)
     text_encoder = _load_text_encoder(classes["text_encoder"], folder / "text_encoder")
     networks = {
-        name: fill(*network, torch.float32, torch.device("cpu"))
+        name: load_into(*network, torch.float32, torch.device("cpu"))
         for name, network in (("unet", unet), ("vae", vae))
     }
     return {**networks, "text_encoder": text_encoder, "tokenizer": tokenizer, "scheduler": scheduler}
@@ -118,7 +118,7 @@ def load_parts(folder: Path, index: Mapping[str, Any], *, channels: int, address
 def _build(
     network_class: Any, folder: Path, trial: Callable[[Any], None], address: str
 ) -> tuple[Any, Table, Header]:
-    """Build a network of diffusers without memory, and check that its weights fit; what `fill` takes."""
+    """Build a network of diffusers without memory, and check that its weights fit; what `load_into` takes."""
     file = folder / "config.json"
     config, header = read_json(file), _find_header(folder, "diffusion_pytorch_model")
 

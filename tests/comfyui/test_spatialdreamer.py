@@ -383,7 +383,7 @@ def test_noise_is_by_default_what_the_network_was_trained_with(comfy_server, svd
 def stable_diffusions(comfy_server, tiny_svd):
     """Put a Stable Diffusion 2.1 into ComfyUI's folders in each of the forms in which it is published."""
     diffusers = pytest.importorskip("diffusers")
-    sgm_keys = importlib.import_module("spatialdreamer_core.svd.sgm_keys")
+    sgm_keys = importlib.import_module("spatialdreamer_core.svd.checkpoint.sgm_keys")
     save_file = pytest.importorskip("safetensors.torch").save_file
     unet = diffusers.UNet2DConditionModel(
         block_out_channels=tiny_svd.WIDTHS,

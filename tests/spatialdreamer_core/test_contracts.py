@@ -43,10 +43,11 @@ def embed_images(frames):
 def of_svd(name):
     def call(**arguments):
         pytest.importorskip("diffusers")
-        from spatialdreamer_core import spatialdreamer, svd
+        from spatialdreamer_core.spatialdreamer import deviation
+        from spatialdreamer_core.svd import padding
 
         options = {"crop_to": {"height": 2, "width": 3}}.get(name, {})
-        return getattr(svd if hasattr(svd, name) else spatialdreamer, name)(**arguments, **options)
+        return getattr(padding if hasattr(padding, name) else deviation, name)(**arguments, **options)
 
     return call
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,21 @@ def test_each_name_is_there_and_no_other():
         sd.convrt  # noqa: B018 (reading it is the test)
 
 
+@pytest.mark.parametrize("name", ["svd", "spatialdreamer"])
+def test_the_packages_that_need_diffusers_have_their_names_too(name):
+    pytest.importorskip("diffusers")
+    package = import_module(f"spatialdreamer_core.{name}")
+    assert {name for names in package._HOMES.values() for name in names} == set(package.__all__)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
+
+
 def test_importing_loads_nothing_and_using_no_diffusion():
     script = (
         "import sys, spatialdreamer_core as sd; assert 'torch' not in sys.modules;"
         "print(sd.convert, sd.Filler, sd.fill_holes);"
+        "from spatialdreamer_core.spatialdreamer import SamplerConfig; SamplerConfig().check();"
         "assert not {'diffusers', 'transformers', 'torchvision'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

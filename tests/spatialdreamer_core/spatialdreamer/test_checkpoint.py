@@ -7,12 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.spatialdreamer import (
-    SpatialDreamer,
-    build_bank,
-    load_spatialdreamer,
-    save_spatialdreamer,
-)
+from spatialdreamer_core.spatialdreamer import SpatialDreamer, load_spatialdreamer, save_spatialdreamer
+from spatialdreamer_core.spatialdreamer.refiner import build_bank
 
 FORMS = ("weights", "weights.safetensors")  # a folder, a file
 

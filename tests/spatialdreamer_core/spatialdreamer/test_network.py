@@ -1,8 +1,9 @@
 import torch
 from safetensors.torch import save_file
 
-from spatialdreamer_core.spatialdreamer import SD_CLEAN_TIMESTEP, SVD_CLEAN_TIMESTEP, SpatialDreamer
+from spatialdreamer_core.spatialdreamer import SpatialDreamer
 from spatialdreamer_core.spatialdreamer.attention import ReaderProcessor
+from spatialdreamer_core.spatialdreamer.config import SD_CLEAN_TIMESTEP, SVD_CLEAN_TIMESTEP
 from spatialdreamer_core.spatialdreamer.refiner import build_bank, make_refiner
 
 

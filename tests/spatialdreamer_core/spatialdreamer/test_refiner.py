@@ -6,9 +6,8 @@ from safetensors.torch import load_file, save_file
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.spatialdreamer.attention import spatial_sites
 from spatialdreamer_core.spatialdreamer.config import SVD_CLEAN_TIMESTEP
-from spatialdreamer_core.spatialdreamer.refiner import build_bank, dead_parameters, make_refiner
-from spatialdreamer_core.spatialdreamer.weight_files import find_weights
-from spatialdreamer_core.svd.sgm_keys import to_stored, unet_table
+from spatialdreamer_core.spatialdreamer.refiner import build_bank, dead_parameters, find_weights, make_refiner
+from spatialdreamer_core.svd.checkpoint.sgm_keys import to_stored, unet_table
 from spatialdreamer_core.weights.stable_diffusion import is_stable_diffusion_2
 
 FRAMES = 3

@@ -26,7 +26,7 @@ from spatialdreamer_core.spatialdreamer import (
 )
 from spatialdreamer_core.spatialdreamer import reference as reference_module
 from spatialdreamer_core.svd import SCALING, bank_memory, encode_frames, pool_mask
-from spatialdreamer_core.svd.regions import Region
+from spatialdreamer_core.svd.windows import Region
 
 FAST = SamplerConfig(steps=2, feather=0)
 FRAMES, HEIGHT, WIDTH = 5, 50, 60  # neither is a multiple of 64

@@ -5,8 +5,12 @@ from torch import nn
 from spatialdreamer_core.spatialdreamer.attention import spatial_sites
 from spatialdreamer_core.spatialdreamer.config import SVD_CLEAN_TIMESTEP, SpatialDreamerConfig
 from spatialdreamer_core.spatialdreamer.refiner import build_bank, make_refiner
-from spatialdreamer_core.spatialdreamer.til import SiteInteraction, TemporalInteraction, pair_weights
-from spatialdreamer_core.spatialdreamer.til_reference import mix_frames_reference
+from spatialdreamer_core.spatialdreamer.til import (
+    SiteInteraction,
+    TemporalInteraction,
+    mix_frames_reference,
+    pair_weights,
+)
 
 SITE = "site"
 

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.svd import crop_to, pad_to_multiple, pool_mask
+from spatialdreamer_core.svd.padding import crop_to, pad_to_multiple, pool_mask
 
 
 def test_padding_repeats_the_last_column_and_row():

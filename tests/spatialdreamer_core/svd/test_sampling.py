@@ -13,10 +13,9 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.svd.noise import frame_noise
-from spatialdreamer_core.svd.regions import Region, next_span, ramp, spans_in_turn
-from spatialdreamer_core.svd.sampling import Plan, diffuse_in_turn, diffuse_together
-from spatialdreamer_core.svd.schedule import karras_sigmas
+from spatialdreamer_core.svd.sampling import diffuse_in_turn, diffuse_together
+from spatialdreamer_core.svd.schedule import frame_noise, karras_sigmas
+from spatialdreamer_core.svd.windows import Plan, Region, next_span, ramp, spans_in_turn
 
 BOTH = pytest.mark.parametrize("diffuse", [diffuse_in_turn, diffuse_together])
 SHAPE = (11, 4, 16, 24)

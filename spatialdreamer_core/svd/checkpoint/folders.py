@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from diffusers import UNetSpatioTemporalConditionModel
 
-from ..checks import InputError
-from ..weights.files import read_header, read_json
-from ..weights.filling import Place, check_tensors, fill
-from .building import ADDRESS, build_image_encoder, build_svd_unet, build_svd_vae
+from ...checks import InputError
+from ...weights.files import read_header, read_json
+from ...weights.loading import Place, check_tensors, load_into
+from .networks import ADDRESS, build_image_encoder, build_svd_unet, build_svd_vae
 
 _PIPELINE = "StableVideoDiffusionPipeline"
 _DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
@@ -95,7 +95,7 @@ def _load(
     network = build(config, header, file=file)
     table = {name: Place(name) for name in network.state_dict()}
     check_tensors(header, [(network, table)], unused=_UNUSED, what=f"a {class_name}", address=ADDRESS)
-    return fill(network, table, header, dtype, device)
+    return load_into(network, table, header, dtype, device)
 
 
 def _find_weights(folder: Path, stem: str, dtype: torch.dtype) -> Path:

@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from spatialdreamer_core.svd.spans import blend_weights, cut_spans
+from spatialdreamer_core.svd.windows import blend_weights, cut_spans
 
 
 def test_worked_example():

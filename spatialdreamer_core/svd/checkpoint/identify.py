@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .sgm_keys import IMAGE_ENCODER, UNET, VAE
-from .shapes import Shapes
+from .sgm_shapes import Shapes
 
 SVD = "Stable Video Diffusion"  # a whole one, widened or not
 # The first kind of which some tensor's name holds the text; special cases come before general ones.
@@ -32,7 +32,7 @@ _SV3D_CLASSES = {256: "SV3D_u", 1280: "SV3D_p"}
 _CONTEXTS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x"}  # widths of a prompt's tokens
 
 
-def describe_kind(shapes: Shapes) -> str:
+def identify(shapes: Shapes) -> str:
     """Say what kind of model the tensors of a file look like.
 
     Args:

@@ -1,4 +1,4 @@
-"""Giving networks that were built without memory the tensors of a safetensors file.
+"""Giving networks that were built without memory their tensors, most of them from a safetensors file.
 
 A table maps every tensor of a network to its place in the file. Tensors are read one by one and converted on
 their way, so that loading needs little more memory than the network. Nothing is left mapped: the file may be
@@ -8,7 +8,7 @@ replaced afterwards.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,9 @@ def check_tensors(
     header.check_floats(set(wanted))
 
 
-def fill(network: nn.Module, table: Table, header: Header, dtype: torch.dtype, device: torch.device) -> Any:
+def load_into(
+    network: nn.Module, table: Table, header: Header, dtype: torch.dtype, device: torch.device
+) -> Any:
     """Give a network without memory the weights of a checked file, in evaluation mode and without gradients.
 
     Tensors that are not in the table are left for the caller to set.
@@ -114,3 +116,29 @@ def fill(network: nn.Module, table: Table, header: Header, dtype: torch.dtype, d
             owner = network.get_submodule(name.rpartition(".")[0])
             owner.position_ids = torch.arange(buffer.shape[-1], device=device).expand(buffer.shape)
     return network.eval().requires_grad_(False)
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, name: str, source: str) -> None:
+    """Give a module the weights of a state, which it keeps as they are.
+
+    Args:
+        module: Takes the tensors as its parameters; it may be on the meta device.
+        state: Tensors by parameter name.
+        name: What the module is, for messages.
+        source: Where the state comes from, for messages.
+
+    Raises:
+        InputError: If a tensor is missing, unexpected or of another shape.
+    """
+    wanted, got = (
+        {key: tuple(value.shape) for key, value in tensors.items()}
+        for tensors in (module.state_dict(), state)
+    )
+    problems = compare_shapes(wanted, got)
+    told = [f"{len(keys)} {what}, e.g. {keys[0]}" for what, keys in problems.items() if keys]
+    if told:
+        raise InputError(
+            f"the weights of {name} must be exactly the tensors it has, but in {source} are "
+            f"{'; '.join(told)}; give the file that belongs to this model"
+        )
+    module.load_state_dict(dict(state), assign=True)

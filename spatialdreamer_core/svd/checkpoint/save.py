@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .model import SVDModel
+from ..model import SVDModel
 from .sgm_keys import image_encoder_table, to_stored, unet_table, vae_table
 
 

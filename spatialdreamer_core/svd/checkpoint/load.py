@@ -12,16 +12,16 @@ from typing import Any
 
 import torch
 
-from ..checks import InputError
-from ..parsing import parsing
-from ..weights.files import Header, read_header
-from ..weights.filling import Table, check_tensors, fill
-from .building import ADDRESS, build_image_encoder, build_svd_unet, build_svd_vae
+from ...checks import InputError
+from ...parsing import parsing
+from ...weights.files import Header, read_header
+from ...weights.loading import Table, check_tensors, load_into
+from ..model import SVDModel
 from .folders import load_folder, load_unet_folder
-from .kinds import SVD, describe_kind
-from .model import SVDModel
+from .identify import SVD, identify
+from .networks import ADDRESS, build_image_encoder, build_svd_unet, build_svd_vae
 from .sgm_keys import IMAGE_ENCODER, UNET, VAE, image_encoder_table, unet_table, vae_table
-from .shapes import (
+from .sgm_shapes import (
     has_transformers_tower,
     infer_image_encoder_config,
     infer_unet_config,
@@ -84,7 +84,7 @@ def _load_file(file: Path, dtype: torch.dtype, device: torch.device, *, with_une
     """Load the networks of a single file by name, with or without the UNet."""
     header = read_header(file)
     shapes = header.shapes
-    kind = describe_kind(shapes)
+    kind = identify(shapes)
     if kind != SVD:
         raise InputError(
             f"{file} must be a Stable Video Diffusion checkpoint with UNet, autoencoder and image encoder, "
@@ -93,7 +93,7 @@ def _load_file(file: Path, dtype: torch.dtype, device: torch.device, *, with_une
     networks = _build_networks(header, with_unet=with_unet)
     unused = _UNUSED if with_unet else rf"{_UNUSED}|{re.escape(UNET)}"
     check_tensors(header, networks.values(), unused=unused, what="Stable Video Diffusion", address=ADDRESS)
-    filled = {name: fill(*network, header, dtype, device) for name, network in networks.items()}
+    filled = {name: load_into(*network, header, dtype, device) for name, network in networks.items()}
     if f"{VAE}{_QUANT_CONV}weight" not in shapes:
         torch.nn.init.dirac_(filled["vae"].quant_conv.weight)
         filled["vae"].quant_conv.bias.zero_()

@@ -18,9 +18,9 @@ from spatialdreamer_core.svd import (
     trained_frames,
     widen_unet,
 )
-from spatialdreamer_core.svd.shapes import published_frames
+from spatialdreamer_core.svd.checkpoint.sgm_shapes import published_frames
 
-from ..tiny_svd import make_unet, save_checkpoint
+from ...tiny_svd import make_unet, save_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.svd import build_unet, time_id_count
-from spatialdreamer_core.svd.sgm_keys import (
+from spatialdreamer_core.svd.checkpoint.sgm_keys import (
     IMAGE_ENCODER,
     UNET,
     VAE,
@@ -17,9 +17,13 @@ from spatialdreamer_core.svd.sgm_keys import (
     unet_table,
     vae_table,
 )
-from spatialdreamer_core.svd.shapes import infer_image_encoder_config, infer_unet_config, infer_vae_config
+from spatialdreamer_core.svd.checkpoint.sgm_shapes import (
+    infer_image_encoder_config,
+    infer_unet_config,
+    infer_vae_config,
+)
 
-from ..tiny_svd import make_image_encoder, make_unet, make_vae
+from ...tiny_svd import make_image_encoder, make_unet, make_vae
 
 PUBLISHED_UNET = {  # unet/config.json of stabilityai/stable-video-diffusion-img2vid-xt
     "addition_time_embed_dim": 256,

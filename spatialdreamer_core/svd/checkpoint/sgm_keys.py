@@ -18,7 +18,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ..weights.filling import Place, Table
+from ...weights.loading import Place, Table
 
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."

@@ -12,10 +12,10 @@ from typing import Any
 
 from transformers import CLIPVisionConfig
 
-from ..checks import InputError
-from .model import SCALING
+from ...checks import InputError
+from ..model import SCALING
+from ..unet import HEAD_WIDTH, PLAIN_FRAMES, TIME_ID_WIDTH, XT_FRAMES
 from .sgm_keys import IMAGE_ENCODER, UNET, VAE
-from .unet import HEAD_WIDTH, PLAIN_FRAMES, TIME_ID_WIDTH, XT_FRAMES
 
 Shapes = Mapping[str, tuple[int, ...]]  # by the tensors' names in the file
 

@@ -1,22 +1,19 @@
-"""The options of SpatialDreamer's sampler with their ranges.
-
-They stand outside the packages that sample, so that importing them needs neither diffusers nor transformers.
-"""
+"""The options of SpatialDreamer's sampler with their ranges; importing them loads no diffusion library."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from .checks import InputError, check_choice, check_range, check_types
-from .dvg import MAX_DILATION, MAX_FEATHER
+from ..checks import InputError, check_choice, check_range, check_types
+from ..dvg import MAX_DILATION, MAX_FEATHER
+from ..svd.schedule import MAX_STEPS
+from ..svd.windows import MAX_WINDOW
 
-MAX_STEPS = 200
 MAX_DEVIATION = 3.0
 MIN_STRENGTH = 0.05  # one of 20 steps
 MAX_GUIDANCE = 10.0
 MAX_SEED = 2**64 - 1
-MAX_WINDOW = 128  # frames
 MIN_TILE = 256  # px
 MAX_TILE = 4096
 WINDOW_ORDERS = ("together", "in_turn")
@@ -25,9 +22,7 @@ MIN_FPS = 1.0  # frames/s
 MAX_FPS = 240.0
 MAX_MOTION = 255
 FAST_STEPS = 8
-MIN_SIDE = 64  # px, the longer side at which a clip is diffused
-MAX_SIDE = 4096
-DEFAULT_MAX_SIDE = 1024  # of what SVD was trained on
+DEFAULT_MAX_SIDE = 1024  # px, the longer side of what SVD was trained on
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from safetensors.torch import save_file
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.svd import load_svd
-from spatialdreamer_core.svd.kinds import SVD, describe_kind
+from spatialdreamer_core.svd.checkpoint.identify import SVD, identify
 
 UNET = "model.diffusion_model."
 VIDEO = {f"{UNET}input_blocks.1.0.time_stack.in_layers.0.weight": (320,)}
@@ -74,8 +74,8 @@ CASES = [
 
 @pytest.mark.parametrize(("shapes", "kind"), CASES, ids=[kind for _, kind in CASES])
 def test_kinds(shapes, kind):
-    assert describe_kind(shapes).startswith(kind)
-    assert (describe_kind(shapes) == SVD) == (kind == SVD)
+    assert identify(shapes).startswith(kind)
+    assert (identify(shapes) == SVD) == (kind == SVD)
 
 
 def test_the_error_names_the_kind_and_what_to_do(tmp_path):

@@ -11,10 +11,10 @@ from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionM
 from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from ..weights.files import Header
-from ..weights.networks import build_network, check_types
-from .model import FACTOR
-from .unet import build_unet, check_unet, time_id_count
+from ...weights.files import Header
+from ...weights.networks import build_network, check_types
+from ..model import LATENT_FACTOR
+from ..unet import build_unet, check_unet, time_id_count
 
 ADDRESS = "https://huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt"  # of the published model
 _SIDE = 8  # latents; what three halvings leave one of
@@ -62,7 +62,7 @@ def build_svd_vae(config: Mapping[str, Any], header: Header, *, file: Path) -> A
         return AutoencoderKLTemporalDecoder.from_config(config)
 
     def run(vae: AutoencoderKLTemporalDecoder) -> None:
-        pixels = FACTOR * _SIDE
+        pixels = LATENT_FACTOR * _SIDE
         latents = vae.encode(torch.zeros(2, 3, pixels, pixels)).latent_dist.mode()
         _check_shape(latents, (2, 4, _SIDE, _SIDE))
         _check_shape(vae.decode(latents, num_frames=2).sample, (2, 3, pixels, pixels))
