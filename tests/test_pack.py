@@ -17,7 +17,7 @@ from .comfyui.server import NODE_IDS, REPOSITORY, WORKFLOWS, packaged_files
 
 COMFYUI_HAS = (
     "torch torchvision torchaudio numpy pillow safetensors transformers av scipy tqdm psutil aiohttp"
-    " filelock"  # which torch needs
+    " huggingface-hub"  # which transformers needs
 )
 COMFYUI_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "nodes", "server"}
 WIDGETS = {"COMBO", "FLOAT", "INT", "BOOLEAN", "STRING"}

@@ -11,10 +11,10 @@ import time
 from dataclasses import dataclass
 
 from ..checks import InputError, check_choice, check_flag
-from ..weights import download_folder
-from ..weights.connection import DownloadError
+from ..weights import place_for
 from ..weights.download import OnProgress
 from ..weights.hub import downloads_are_off
+from ..weights.remote import DownloadError
 from .catalogue import AUTO, BUILTIN, estimator_names, prepare_estimator
 from .loading import fetch_model, model_available, model_installed, package_installed
 from .models import DEFAULT_MODEL, DEFAULT_SIZE, MODEL_KIND, MODELS, find_model
@@ -115,7 +115,7 @@ def describe_choice(choice: EstimatorChoice, *, how: str, folder: str | None = N
         return f"depth: {find_model(choice.name).title}."
     said = "depth: builtin, preview grade."
     what = f"{model.title}, {DEFAULT_SIZE}, {model.licence}"
-    by_hand = f"put {model.address} into {folder or download_folder(MODEL_KIND)}"
+    by_hand = f"put {model.address} into {folder or place_for(MODEL_KIND)}"
     if choice.obstacle is None:
         if model_available(model):
             return f"{said} For better depth choose auto: {model.title} is installed."

@@ -20,11 +20,11 @@ from ..checks import InputError, check_choice, one_line
 from ..memory import is_out_of_memory
 from ..parsing import parsing
 from ..weights import fetch_snapshot
-from ..weights.connection import PATIENCE
 from ..weights.download import OnProgress
 from ..weights.files import read_header, read_json
 from ..weights.networks import load_transformers_network
 from ..weights.pipelines import load_parts, read_index
+from ..weights.remote import PATIENCE
 from .inverse import to_inverse_depth
 from .models import MODEL_KIND, MODELS, ModelSpec, find_model
 from .preprocess import Preprocessing, prepare, read_preprocessing, restore

@@ -21,7 +21,7 @@ from torch import nn
 
 from ..checks import InputError, check_choice, check_flag, one_line
 from ..weights import download as download_file
-from ..weights import download_folder, model_folders, torch_cache
+from ..weights import download_folder, model_folders, place_for, torch_cache
 from ..weights.download import OnProgress, partial_file
 from ..weights.files import read_header, read_tensors
 
@@ -113,8 +113,8 @@ def fetch_flow_model(name: str, *, download: bool = False, on_progress: OnProgre
     file = spec.find()
     if file is not None:
         return file
-    target = download_folder(FLOW_MODEL_KIND) / spec.file
     if download:
+        target = download_folder(FLOW_MODEL_KIND) / spec.file
         _LOGGER.info("downloading %s (%s) from %s", spec.title, spec.licence, spec.address)
         return download_file(
             spec.address,
@@ -123,15 +123,16 @@ def fetch_flow_model(name: str, *, download: bool = False, on_progress: OnProgre
             limit=_LARGEST_FILE,
             on_progress=on_progress,
         )
-    if partial_file(target).is_file():
-        state = f"of which only a part has come ({partial_file(target)})"
+    partial = partial_file(model_folders(FLOW_MODEL_KIND)[0] / spec.file)
+    if partial.is_file():
+        state = f"of which only a part has come ({partial})"
     else:
         searched = ", ".join(map(str, [*model_folders(FLOW_MODEL_KIND), torch_cache()]))
         state = f"which are in none of {searched}"
     raise InputError(
         f"flow method {name} ({spec.title}) needs its weights {spec.file}, {state}; "
         f"download them (--download, download=True, or the node's `download`), or put the file from "
-        f"{spec.address} into {target.parent}"
+        f"{spec.address} into {place_for(FLOW_MODEL_KIND)}"
     )
 
 

@@ -25,8 +25,8 @@ from pathlib import Path
 from types import TracebackType
 
 from ..checks import InputError
+from ..locking import FileLock
 from ..memory import is_out_of_memory, out_of_memory_error
-from .locking import FileLock
 
 _LOGGER = logging.getLogger(__name__)
 

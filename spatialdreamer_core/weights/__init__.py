@@ -3,7 +3,7 @@
 from .download import OnProgress, download
 from .estimator_info import EstimatorInfo
 from .fetch import fetch_snapshot
-from .folders import add_model_folder, download_folder, hub_cache, model_folders, torch_cache
+from .folders import add_model_folder, download_folder, hub_cache, model_folders, place_for, torch_cache
 from .hub import Snapshot, download_snapshot, find_snapshot, repository_address
 from .layout import stable_diffusion_files
 
@@ -19,6 +19,7 @@ __all__ = [
     "find_snapshot",
     "hub_cache",
     "model_folders",
+    "place_for",
     "repository_address",
     "stable_diffusion_files",
     "torch_cache",

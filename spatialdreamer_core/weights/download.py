@@ -1,52 +1,84 @@
 """Download one file: resumed where it was cut, checked, and put in place only when whole.
 
 The bytes go to `<target>.part` beside the target, by one process or thread at a time. A partial file is kept
-when the connection breaks and is continued by the next call, if the server still has the same file; it is
-removed when its size or checksum is wrong.
-
-This is not left to huggingface_hub, which downloads each file anew after a cut, checks no checksum, finds a
-wrong size when all of it is on the disk, follows redirects from https to http, and cannot be interrupted by a
-callback where it uses its own storage protocol. RAFT's weights come from elsewhere anyway.
+when the connection breaks or the caller interrupts, and is continued by the next call, if the server still
+has the same file; it is removed when its size or checksum is wrong.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import http.client
 import logging
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-
-from filelock import FileLock, Timeout
 
 from ..checks import InputError
-from .connection import (
-    CHUNK,
+from ..locking import FileLock
+from .remote import (
     PATIENCE,
     DownloadError,
+    Remote,
     check_scheme,
     describe_failure,
     host_of,
-    open_address,
+    look_up,
     plain,
+    reason_of,
+    receive,
+    status_of,
 )
 
 _LOGGER = logging.getLogger(__name__)
 _SLOWEST = 20_000  # bytes/s on average; what is slower is given up and can be continued
 _GRACE = 300  # s that any download may take
 _LIMIT = 1 << 37  # bytes of a file whose size is not known
+_CHUNK = 1 << 20  # bytes read at a time from the disk
 _POLL = 0.5  # s between two looks at whether another download of the file has ended
-_RANGE_NOT_SATISFIABLE = 416
 
 OnProgress = Callable[[int, "int | None"], None]
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What is known of a file's checksum."""
+
+    digits: str  # hexadecimal
+    git: bool = False  # SHA-1 of the file as a blob of git; else SHA-256
+    whole: bool = True  # whether that is all of it, and not how it begins
+
+    @staticmethod
+    def of_etag(etag: str | None) -> Checksum | None:
+        """Return the checksum that the hub gives as a file's etag, if it is one."""
+        if etag is None or not re.fullmatch("[0-9a-f]{40}([0-9a-f]{24})?", etag):
+            return None
+        return Checksum(etag, git=len(etag) == 40)
+
+    @property
+    def name(self) -> str:
+        """The name of its kind."""
+        return "git checksum" if self.git else "SHA-256 checksum"
+
+    def measure(self, file: Path) -> str:
+        """Return the checksum of this kind that a file has."""
+        digest = hashlib.sha1(usedforsecurity=False) if self.git else hashlib.sha256()
+        if self.git:
+            digest.update(b"blob %d\0" % file.stat().st_size)
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def fits(self, found: str) -> bool:
+        """Tell whether a whole checksum is the one that is known."""
+        return found[: None if self.whole else len(self.digits)] == self.digits.lower()
 
 
 def download(
@@ -81,16 +113,52 @@ def download(
         DownloadError: If the server cannot be reached, refuses or is too slow, or the connection breaks.
     """
     check_scheme(url)
-    target = Path(target)
-    checksum = sha256 or sha256_prefix
-    work = _Download(url, target, size, limit, checksum, sha256 is not None, patience, on_progress)
+    digits = sha256 or sha256_prefix
+    checksum = None if digits is None else Checksum(digits, whole=sha256 is not None)
+    bring(
+        lambda: look_up(url, patience=patience),
+        Path(target),
+        address=plain(url),
+        checksum=checksum,
+        size=size,
+        limit=limit,
+        on_progress=on_progress,
+    )
+    return Path(target)
+
+
+def bring(
+    ask: Callable[[], Remote],
+    target: Path,
+    *,
+    address: str,
+    checksum: Checksum | None,
+    size: int | None,
+    limit: int = _LIMIT,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Bring a file to its place, see `download`.
+
+    Args:
+        ask: Looks the file up on its server; called when bytes of it are needed.
+        target: Where it goes.
+        address: Where it comes from, for messages.
+        checksum: What is known of its checksum.
+        size: Its bytes, if they are known.
+        limit: Bytes that a file of unknown size may have.
+        on_progress: See `download`.
+
+    Raises:
+        InputError: See `download`.
+        DownloadError: See `download`.
+    """
+    work = _Download(ask, target, address, checksum, size, limit, on_progress)
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         before = _stamp(target)
     with _alone(target, lambda: work.report(_size_of(work.partial), size)) as waited:
         if not (waited and _stamp(target) not in (None, before)):  # another one has just brought it
             work.run()
-    return target
 
 
 def check_writable(folder: Path, name: str) -> None:
@@ -116,31 +184,42 @@ def partial_file(target: Path) -> Path:
     return target.with_name(target.name + ".part")
 
 
-class _Download:
-    """One try to bring a file, whose partial file nobody else touches."""
+def unreachable(what: str, address: str, error: Exception, remedy: str) -> DownloadError:
+    """Describe a server that gives nothing.
 
-    def __init__(
-        self,
-        url: str,
-        target: Path,
-        size: int | None,
-        limit: int,
-        checksum: str | None,
-        whole: bool,
-        patience: float,
-        on_progress: OnProgress | None,
-    ) -> None:
-        self.url, self.target, self.size, self.limit = url, target, size, limit
-        self.checksum, self.whole = checksum, whole  # the checksum, and whether it is more than a beginning
-        self.patience = patience
-        self.partial = partial_file(target)
-        self._validator = target.with_name(target.name + ".part.etag")  # tells whether it is the same file
-        self._on_progress = on_progress
+    Args:
+        what: What was wanted.
+        address: What was asked for.
+        error: What a request raised.
+        remedy: What the user can do but check the connection.
+    """
+    failure = describe_failure(error)
+    return DownloadError(
+        f"cannot download {what}: {address} {failure}; check the connection, or {remedy}",
+        f"{host_of(address)} {failure}",
+    )
+
+
+@dataclass
+class _Download:
+    """One try to bring a file, whose partial file nobody else touches; see `bring`."""
+
+    ask: Callable[[], Remote]
+    target: Path
+    address: str
+    checksum: Checksum | None
+    size: int | None
+    limit: int
+    on_progress: OnProgress | None
+
+    def __post_init__(self) -> None:
+        self.partial = partial_file(self.target)
+        self._etag = self.target.with_name(self.target.name + ".part.etag")  # of the file that is coming
 
     def report(self, done: int, total: int | None) -> None:
         """Tell the caller how far it is."""
-        if self._on_progress is not None:
-            self._on_progress(done, total)
+        if self.on_progress is not None:
+            self.on_progress(done, total)
 
     def run(self) -> None:
         """Bring the file."""
@@ -158,72 +237,76 @@ class _Download:
         self._check_content()
         with _writing(self.target):
             os.replace(self.partial, self.target)
-            self._validator.unlink(missing_ok=True)
+            self._etag.unlink(missing_ok=True)
 
     def _fetch(self, offset: int) -> None:
-        """Stream the file, from an offset on if the server can, to the partial one."""
-        validator = self._validator.read_text(encoding="latin-1") if self._validator.is_file() else None
-        if offset and validator is None and self.checksum is None:
-            offset = 0  # nothing would tell that the file has changed meanwhile
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        if offset and validator:
-            headers["If-Range"] = validator
+        """Receive the file, from an offset on if the server can, in the partial one."""
         try:
-            response = open_address(self.url, headers, patience=self.patience)
-        except HTTPError as error:
-            if error.code == _RANGE_NOT_SATISFIABLE and offset:
+            remote = self.ask()
+        except InputError:
+            raise
+        except Exception as error:
+            raise self._unreachable(error) from error
+        total = self.size if remote.size is None else remote.size
+        if (self.size is not None and total != self.size) or (total or 0) > self.limit:
+            raise self._wrong_size(total)
+        offset = self._start_at(offset, remote, total)
+        if total is not None:
+            self._check_space(total - offset)
+        if total is None or offset < total:
+            self._receive(remote, offset, total)
+
+    def _start_at(self, offset: int, remote: Remote, total: int | None) -> int:
+        """Return from where on the file is needed; what came of another file is removed."""
+        with _writing(self.target):
+            known = self._etag.read_text(encoding="latin-1") if self._etag.is_file() else None
+            # Nothing but the etag or the checksum tells that the file has changed meanwhile.
+            same = self.checksum is not None if known is None else known == remote.etag
+            if offset and (not same or total is None or offset > total):
                 self._drop()
-                return self._fetch(0)
-            raise self._unreachable(error) from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._unreachable(error) from error
-        with response:
-            resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT and re.match(
-                rf"bytes {offset}-", response.headers.get("Content-Range", "")
-            )
-            done = offset if resumed else 0
-            total = self.size if response.length is None else done + response.length
-            if (self.size is not None and total != self.size) or (total or 0) > self.limit:
-                raise self._wrong_size(total)
-            if total is not None and self.size is None:
-                self._check_space(total - done)
-            with _writing(self.target):
-                if not resumed:
-                    self._drop()
-                    if validator := _read_validator(response.headers):
-                        self._validator.write_text(validator, encoding="latin-1")
-                stream = self.partial.open("ab")
-            with stream:
-                done = self._copy(response, stream, done, total)
+                offset = 0
+            if remote.etag is not None:
+                self._etag.write_text(remote.etag, encoding="latin-1", errors="replace")
+        return offset
+
+    def _receive(self, remote: Remote, offset: int, total: int | None) -> None:
+        """Append what the server sends to the partial file."""
+        most = self.limit if total is None else total
+        deadline = time.monotonic() + _GRACE + (most if total is None else total - offset) / _SLOWEST
+        done = offset
+        with _writing(self.target):
+            stream = self.partial.open("ab")
+        with stream, closing(receive(remote, offset)) as pieces:
+            while (piece := self._next(pieces)) is not _END:
+                if isinstance(piece, int):
+                    with _writing(self.target):
+                        stream.truncate(piece)
+                    done = piece
+                elif piece is not None:
+                    done += len(piece)
+                    if done > most:
+                        stream.close()
+                        raise self._wrong_size(done)
+                    with _writing(self.target):
+                        stream.write(piece)
+                self.report(done, total)
+                if time.monotonic() > deadline:
+                    raise self._cut(f"was slower than {_SLOWEST // 1000} kB/s")
         if total is not None and done < total:
             raise self._cut(f"ended after {done} of {total} bytes")
-        return None
 
-    def _copy(self, response: Any, stream: Any, done: int, total: int | None) -> int:
-        """Copy what comes to the partial file; returns how many bytes it has."""
-        most = self.limit if total is None else total
-        deadline = time.monotonic() + _GRACE + (most if total is None else total - done) / _SLOWEST
-        while chunk := self._read(response):
-            done += len(chunk)
-            if done > most:
-                raise self._wrong_size(done)
-            with _writing(self.target):
-                stream.write(chunk)
-            self.report(done, total)
-            if time.monotonic() > deadline:
-                raise self._cut(f"was slower than {_SLOWEST // 1000} kB/s")
-        return done
-
-    def _read(self, response: Any) -> bytes:
-        """Read the next bytes, as many as there are."""
+    def _next(self, pieces: Iterator[bytes | int | None]) -> Any:
+        """Return the next piece, or `_END`."""
         try:
-            return response.read1(CHUNK)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._cut(str(error) or type(error).__name__) from error
+            return next(pieces, _END)
+        except Exception as error:
+            if status_of(error) is not None:
+                raise self._unreachable(error) from error
+            raise self._cut(reason_of(error)) from error
 
     def _drop(self) -> None:
         """Remove what has come."""
-        for file in (self.partial, self._validator):
+        for file in (self.partial, self._etag):
             file.unlink(missing_ok=True)
 
     def _check_space(self, needed: int) -> None:
@@ -243,18 +326,14 @@ class _Download:
             raise self._wrong_size(found_size)
         if self.checksum is None:
             return
-        checksum = self.checksum.lower()
-        digest = hashlib.sha256()
-        with _writing(self.target), self.partial.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
-        found = digest.hexdigest()
-        if found[: None if self.whole else len(checksum)] != checksum:
+        with _writing(self.target):
+            found = self.checksum.measure(self.partial)
+        if not self.checksum.fits(found):
             self._drop()
             raise InputError(
-                f"{self.target.name} must have the SHA-256 checksum {checksum}{'' if self.whole else '...'}, "
-                f"got {found} from {plain(self.url)}; the file was removed, try again or download it from "
-                f"elsewhere to {self.target.parent}"
+                f"{self.target.name} must have the {self.checksum.name} {self.checksum.digits.lower()}"
+                f"{'' if self.checksum.whole else '...'}, got {found} from {self.address}; the file was "
+                f"removed, try again or download it from elsewhere to {self.target.parent}"
             )
 
     def _wrong_size(self, found: int | None) -> InputError:
@@ -262,32 +341,25 @@ class _Download:
         self._drop()
         wanted = f"at most {self.limit}" if self.size is None else str(self.size)
         return InputError(
-            f"{self.target.name} must have {wanted} bytes, got {found} from {plain(self.url)}; "
+            f"{self.target.name} must have {wanted} bytes, got {found} from {self.address}; "
             "the file was removed, try again"
         )
 
-    def _unreachable(self, error: Exception) -> InputError:
+    def _unreachable(self, error: Exception) -> DownloadError:
         """Describe a server that gives nothing."""
-        failure = describe_failure(error)
-        return DownloadError(
-            f"cannot download {self.target.name}: {plain(self.url)} {failure}; "
-            f"check the connection, or download the file elsewhere and put it into {self.target.parent}",
-            f"{host_of(self.url)} {failure}",
-        )
+        remedy = f"download the file elsewhere and put it into {self.target.parent}"
+        return unreachable(self.target.name, self.address, error, remedy)
 
-    def _cut(self, reason: str) -> InputError:
+    def _cut(self, reason: str) -> DownloadError:
         """Describe a connection that broke."""
         return DownloadError(
-            f"the download of {plain(self.url)} was cut ({reason}); what came is kept as {self.partial}: try "
+            f"the download of {self.address} was cut ({reason}); what came is kept as {self.partial}: try "
             "again to continue it",
-            f"the connection to {host_of(self.url)} was cut ({reason})",
+            f"the connection to {host_of(self.address)} was cut ({reason})",
         )
 
 
-def _read_validator(headers: Any) -> str | None:
-    """Return what tells one content of an address from a later one: a strong ETag, or when it was changed."""
-    tag = headers.get("ETag", "")
-    return tag if tag.startswith('"') else headers.get("Last-Modified")
+_END = object()  # of a file
 
 
 @contextmanager
@@ -298,29 +370,20 @@ def _alone(target: Path, look: Callable[[], None]) -> Iterator[bool]:
         target: The file.
         look: Called while waiting; may raise to interrupt.
     """
-    path = target.with_name(f".{target.name}.lock")
-    lock, waited = FileLock(path), False
+    lock, waited = FileLock(target.with_name(f".{target.name}.lock")), False
     while True:
-        try:
-            with _writing(target):
-                lock.acquire(timeout=_POLL if waited else 0)
-            break
-        except Timeout:
-            if not waited:
-                _LOGGER.info("another download of %s is running: waiting for it", target)
-            waited = True
-            look()
+        with _writing(target):
+            if lock.acquire():
+                break
+        if not waited:
+            _LOGGER.info("another download of %s is running: waiting for it", target)
+        waited = True
+        look()
+        time.sleep(_POLL)
     try:
         yield waited
     finally:
-        if os.name != "nt":  # there an open file cannot be removed; releasing does it
-            path.unlink(missing_ok=True)
         lock.release()
-        if os.name == "nt":
-            try:
-                path.unlink(missing_ok=True)
-            except OSError:
-                pass  # another one has taken it
 
 
 @contextmanager
@@ -328,8 +391,6 @@ def _writing(target: Path) -> Iterator[None]:
     """Describe a folder that takes no file."""
     try:
         yield
-    except Timeout:
-        raise
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise InputError(

@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 
 from ..checks import InputError, check_flag
-from .connection import PATIENCE
 from .download import OnProgress
-from .folders import download_folder, hub_cache, model_folders
+from .folders import hub_cache, model_folders, place_for
 from .hub import Snapshot, download_snapshot, repository_address
+from .remote import PATIENCE
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def fetch_snapshot(
         )
     remedy = (
         f"download it ({switches}), or put the files from {address} into "
-        f"{download_folder(kind) / repository.split('/')[-1]}"
+        f"{place_for(kind, repository.split('/')[-1])}"
     )
     if found is not None:
         raise InputError(

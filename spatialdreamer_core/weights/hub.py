@@ -1,26 +1,35 @@
 """Models as Hugging Face's hub publishes them: a repository's files in one folder.
 
 A repository `owner/name` is found in `<folder>/name` of each folder of its kind, and in the cache of Hugging
-Face's own tools. Downloads go to the first folder; the hub's listing gives sizes and, for all large files,
-SHA-256 checksums. `HF_ENDPOINT` and `HF_HUB_OFFLINE` are honoured as there.
+Face's own tools. Downloads go to the first folder; the hub's headers give each file's size and checksum.
+`HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN` and a saved login are honoured as there.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 from ..checks import InputError
-from .connection import PATIENCE, DownloadError, fetch_text, host_of, plain
-from .download import OnProgress, check_writable, download
+from .download import Checksum, OnProgress, bring, check_writable, unreachable
 from .files import file_stamp
 from .folders import download_folder, hub_cache, model_folders
+from .remote import (
+    PATIENCE,
+    DownloadError,
+    Remote,
+    check_scheme,
+    host_of,
+    import_hub,
+    look_up,
+    plain,
+    status_of,
+)
+
+_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # by which users forbid downloads
 
 
 @dataclass(frozen=True)
@@ -35,14 +44,6 @@ class Snapshot:
     def stamps(self) -> tuple[tuple[int, int], ...]:
         """What changes when one of its files is replaced, see `file_stamp`."""
         return tuple(file_stamp(self.folder / file) for file in self.files)
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """A file as the hub lists it."""
-
-    size: int  # bytes
-    sha256: str | None  # of large files
 
 
 def repository_address(repository: str) -> str:
@@ -102,53 +103,49 @@ def download_snapshot(
     folder = download_folder(kind) / repository.split("/")[-1]
     page = repository_address(repository)
     if downloads_are_off():
-        raise InputError(
-            f"downloads are switched off by HF_HUB_OFFLINE; unset it, or put {', '.join(files)} from {page} "
-            f"into {folder}"
-        )
+        raise _switched_off(files, page, folder)
+    check_scheme(_endpoint())
     check_writable(folder, files[0])
-    when_gone = ""
-    if revision != "main":
-        when_gone = (
-            f"; revision {revision}, which was checked, may be gone: {page}/tree/main has the present files"
-        )
-    wanted = f"{', '.join(files)} to {folder}"
-    listed = _list_files(repository, revision, wanted=wanted, when_gone=when_gone, patience=patience)
-    absent = [file for file in files if file not in listed]
-    if absent:
+    place = _Place(repository, revision, folder, tuple(files), patience)
+    found = {file: place.look_up(file) for file in files}
+    remotes = [remote for remote in found.values() if remote is not None]
+    if len(remotes) < len(files):
+        absent = ", ".join(file for file in files if found[file] is None)
         raise InputError(
-            f"{page} must hold {', '.join(files)} at revision {revision}, but lacks {', '.join(absent)}; "
+            f"{page} must hold {', '.join(files)} at revision {revision}, but lacks {absent}; "
             "update SpatialDreamer"
         )
-    total = sum(listed[file].size for file in files)
-    before = 0
-    for file in files:
-        entry = listed[file]
+    sizes = [remote.size or 0 for remote in remotes]
+    for index, (file, remote) in enumerate(zip(files, remotes, strict=True)):
+        before, total = sum(sizes[:index]), sum(sizes)
         target = folder / file
-        if not (target.is_file() and target.stat().st_size == entry.size):
-            url = f"{_endpoint()}/{repository}/resolve/{quote(revision, safe='')}/{quote(file)}"
-            download(
-                url,
-                target,
-                sha256=entry.sha256,
-                size=entry.size,
-                patience=patience,
-                on_progress=None if on_progress is None else _offset(on_progress, before, total),
-            )
-        before += entry.size
+        if not (target.is_file() and target.stat().st_size == remote.size):
+            _bring(remote, target, None if on_progress is None else _offset(on_progress, before, total))
         if on_progress is not None:
-            on_progress(before, total)
+            on_progress(before + sizes[index], total)
     return folder
 
 
 def downloads_are_off() -> bool:
     """Tell whether downloads from the hub are switched off, as Hugging Face's own tools understand it."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in _SWITCHES)
 
 
 def _endpoint() -> str:
     """Return the hub's address."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def _bring(remote: Remote, target: Path, on_progress: OnProgress | None) -> None:
+    """Bring a file that the hub has been asked about."""
+    bring(
+        lambda: remote,
+        target,
+        address=remote.url,
+        checksum=Checksum.of_etag(remote.etag),
+        size=remote.size,
+        on_progress=on_progress,
+    )
 
 
 def _offset(on_progress: OnProgress, before: int, total: int) -> OnProgress:
@@ -175,26 +172,72 @@ def _candidates(kind: str, repository: str, revision: str) -> list[Path]:
     return [folder for folder in (*folders, *snapshots) if os.path.isdir(folder)]  # never raises
 
 
-def _list_files(
-    repository: str, revision: str, *, wanted: str, when_gone: str, patience: float
-) -> dict[str, _Listed]:
-    """Ask the hub for a repository's files."""
-    url = f"{_endpoint()}/api/models/{repository}/tree/{quote(revision, safe='')}?recursive=true"
-    text = fetch_text(url, wanted=wanted, when_gone=when_gone, patience=patience)
-    try:
-        return {entry["path"]: _read_entry(entry) for entry in json.loads(text) if entry["type"] == "file"}
-    except Exception as error:
-        raise DownloadError(
-            f"{plain(url)} must answer with a list of files, got {text[:60]!r}; a proxy may be in the way",
-            f"{host_of(url)} answered with something else, as a proxy may",
-        ) from error
+@dataclass(frozen=True)
+class _Place:
+    """A repository at one revision, and the folder that files of it go to."""
+
+    repository: str
+    revision: str
+    folder: Path
+    files: tuple[str, ...]
+    patience: float  # s that the hub has for an answer
+
+    def look_up(self, file: str) -> Remote | None:
+        """Ask the hub for a file's size and checksum; None if the repository has no such file."""
+        hub = import_hub()
+        url = hub.hf_hub_url(self.repository, file, revision=self.revision, endpoint=_endpoint())
+        try:
+            remote = look_up(url, token=True, patience=self.patience)
+        except hub.errors.EntryNotFoundError:
+            return None
+        except hub.errors.OfflineModeIsEnabled:  # it was so when huggingface_hub was imported
+            raise _switched_off(self.files, repository_address(self.repository), self.folder) from None
+        except InputError:
+            raise
+        except Exception as error:
+            raise self._refusal(
+                plain(url), error, gated=isinstance(error, hub.errors.GatedRepoError)
+            ) from error
+        pinned = self.revision if re.fullmatch("[0-9a-f]{40}", self.revision) else remote.commit
+        if remote.commit is None or remote.etag is None or remote.size is None or remote.commit != pinned:
+            raise DownloadError(
+                f"{remote.url} must answer with size, checksum and revision of a file, got none or others; a "
+                "proxy or a login page may be in the way: open the address in a browser, or put the files "
+                f"into {self.folder} by hand",
+                f"{host_of(remote.url)} answered with something else, as a proxy may",
+            )
+        return remote
+
+    def _refusal(self, address: str, error: Exception, *, gated: bool) -> DownloadError:
+        """Describe that the hub cannot be reached or refuses, and what the user can do about it."""
+        page, status, remedy = (
+            repository_address(self.repository),
+            status_of(error),
+            "put the files there by hand",
+        )
+        has_token = import_hub().get_token() is not None
+        if gated or status in (401, 403):
+            rule = "is gated: its terms must be accepted" if gated else "is private, or there is none"
+            given = "the token that was given has no access" if has_token else "no token was given"
+            accept = "accept them on that page with the token's account and " if gated else ""
+            return DownloadError(
+                f"cannot download {', '.join(self.files)} to {self.folder}: {page} {rule}, and {given} "
+                f"({host_of(address)} answered {status}); {accept}give a token in HF_TOKEN or by "
+                f"`hf auth login`, or {remedy}",
+                f"{page} {rule}, and {given}",
+            )
+        if status == 404 and self.revision != "main":
+            remedy += (
+                f"; revision {self.revision}, which was checked, may be gone: {page}/tree/main has the "
+                "present files"
+            )
+        return unreachable(f"{', '.join(self.files)} to {self.folder}", address, error, remedy)
 
 
-def _read_entry(entry: dict[str, Any]) -> _Listed:
-    """Read a file's entry of a listing."""
-    size, checksum = entry["size"], (entry.get("lfs") or {}).get("oid")
-    if type(size) is not int or size < 0:
-        raise ValueError(f"{size} is no size")
-    if checksum is not None and not re.fullmatch("[0-9a-f]{64}", checksum):
-        raise ValueError(f"{checksum} is no checksum")
-    return _Listed(size, checksum)
+def _switched_off(files: Sequence[str], page: str, folder: Path) -> InputError:
+    """Describe that the user has forbidden downloads."""
+    switch = next((name for name in _SWITCHES if os.environ.get(name)), _SWITCHES[0])
+    return InputError(
+        f"downloads are switched off by {switch}; unset it, or put {', '.join(files)} from {page} into "
+        f"{folder}"
+    )

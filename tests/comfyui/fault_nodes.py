@@ -114,6 +114,10 @@ class Environment:
         os.environ.pop(name, None)
         if value:
             os.environ[name] = value
+        if (
+            name == "HF_HUB_OFFLINE" and "huggingface_hub" in sys.modules
+        ):  # which reads it once, at its import
+            sys.modules["huggingface_hub"].constants.HF_HUB_OFFLINE = bool(value)
         return {"ui": {"set": [value]}}
 
 

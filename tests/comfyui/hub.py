@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.server
-import json
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,20 +11,27 @@ from pathlib import Path
 
 @contextmanager
 def open_hub(folder: Path):
-    """Serve a folder's files as any repository at any revision; gives its address and the paths asked for."""
+    """Serve a folder's files as any repository at any revision; gives its address and the paths fetched."""
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.answer()
+
         def do_GET(self):
             asked.append(self.path)
-            if self.path.startswith("/api/models/"):
-                content = json.dumps([_entry(file) for file in sorted(folder.iterdir())]).encode()
-            else:
-                content = (folder / self.path.rsplit("/", 1)[-1]).read_bytes()
+            self.wfile.write(self.answer())
+
+        def answer(self) -> bytes:
+            """Send the headers of a file and return its content."""
+            revision, name = self.path.split("/resolve/")[1].split("/", 1)
+            content = (folder / name).read_bytes()
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
+            self.send_header("X-Repo-Commit", revision)
+            self.send_header("ETag", f'"{_checksum(name, content)}"')
             self.end_headers()
-            self.wfile.write(content)
+            return content
 
         def log_message(self, *_):
             pass
@@ -39,9 +45,7 @@ def open_hub(folder: Path):
         server.server_close()
 
 
-def _entry(file: Path) -> dict:
-    content = file.read_bytes()
-    entry = {"type": "file", "path": file.name, "size": len(content)}
-    if file.suffix == ".safetensors":
-        entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest()}
-    return entry
+def _checksum(name: str, content: bytes) -> str:
+    if name.endswith(".safetensors"):
+        return hashlib.sha256(content).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -36,7 +36,7 @@ def test_importing_loads_nothing_and_using_no_diffusion():
         "import sys, spatialdreamer_core as sd; assert 'torch' not in sys.modules;"
         "print(sd.convert, sd.Filler, sd.fill_holes);"
         "from spatialdreamer_core.spatialdreamer import SamplerConfig; SamplerConfig().check();"
-        "assert not {'diffusers', 'transformers', 'torchvision'} & set(sys.modules)"
+        "assert not {'diffusers', 'transformers', 'torchvision', 'huggingface_hub'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 

@@ -1,7 +1,6 @@
 """What `auto` runs where its model cannot be had, what is said about it, and when that is looked at again."""
 
 import importlib
-import json
 import socket
 import time
 
@@ -23,13 +22,18 @@ from spatialdreamer_core.depth.models import find_model
 SPEC = find_model(DEFAULT_MODEL)
 
 
+def path_of(name):
+    """Return where the hub has a file of the default model."""
+    return f"/{SPEC.repository}/resolve/{SPEC.revision}/{name}"
+
+
 @pytest.fixture(autouse=True)
 def _nothing_failed_before(monkeypatch):
     monkeypatch.setattr(choosing, "_failure", None)
 
 
 @pytest.fixture
-def online(monkeypatch):
+def online(monkeypatch, huggingface_hub):
     """Return a function that lets an address be that of the hub."""
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setenv("no_proxy", "*")
@@ -56,13 +60,11 @@ def test_a_published_model_is_brought_for_auto(install, file_server, online):
     content = {file.name: file.read_bytes() for file in folder.iterdir()}
     for file in folder.iterdir():
         file.unlink()
-    listing = [{"type": "file", "path": name, "size": len(data)} for name, data in content.items()]
-    file_server.files[f"/api/models/{SPEC.repository}/tree/{SPEC.revision}"] = json.dumps(listing).encode()
     for name, data in content.items():
-        file_server.files[f"/{SPEC.repository}/resolve/{SPEC.revision}/{name}"] = data
+        file_server.files[path_of(name)] = data
     online(file_server.url)
     assert choose_estimator("auto").name == "builtin"
-    assert file_server.requests == []
+    assert file_server.heads == []
     seen = []
     choice = choose_estimator("auto", download=True, on_progress=lambda *progress: seen.append(progress))
     assert choice == EstimatorChoice(DEFAULT_MODEL)
@@ -115,8 +117,8 @@ def test_what_failed_at_once_is_tried_at_once(online, file_server):
     for _ in range(2):
         choice = choose_estimator("auto", download=True)
         assert choice.obstacle == f"could not be downloaded: {host} answered 404 Not Found"
-    assert len(file_server.requests) == 2
-    file_server.files[f"/api/models/{SPEC.repository}/tree/{SPEC.revision}"] = b"<html>Log in first</html>"
+    assert len(file_server.heads) == 2
+    file_server.refusals[path_of("config.json")] = (200, {}, b"<html>Log in first</html>")
     choice = choose_estimator("auto", download=True)
     assert choice.obstacle.endswith(f"{host} answered with something else, as a proxy may")
 
@@ -141,7 +143,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_hub_is_asked(
     assert f"{models_folder}" in choice.obstacle
     assert "must be writable for config.json: " in choice.obstacle
     assert choice.obstacle.endswith(" is no folder")
-    assert file_server.requests == []
+    assert file_server.heads == []
     with pytest.raises(InputError, match=r"must be writable for config\.json"):
         choose_estimator(DEFAULT_MODEL, download=True)
 
@@ -153,13 +155,14 @@ def test_a_read_only_folder_is_told_before_the_hub_is_asked(models_folder, onlin
     monkeypatch.setattr(downloading.os, "access", lambda path, mode: False)  # root may write everywhere
     choice = choose_estimator("auto", download=True)
     assert f"must be writable for config.json: {models_folder} is read-only" in choice.obstacle
-    assert file_server.requests == []
+    assert file_server.heads == []
 
 
 def test_a_disk_without_room_is_told(models_folder, online, file_server):
     online(file_server.url)
-    listing = [{"type": "file", "path": name, "size": 10**15} for name in SPEC.files]
-    file_server.files[f"/api/models/{SPEC.repository}/tree/{SPEC.revision}"] = json.dumps(listing).encode()
+    for name in SPEC.files:
+        file_server.files[path_of(name)] = b""
+        file_server.sizes[path_of(name)] = 10**15
     obstacle = choose_estimator("auto", download=True).obstacle
     folder = models_folder / "Depth-Anything-V2-Small-hf"
     assert obstacle.startswith(f"could not be downloaded: config.json needs 1000000.00 GB more in {folder}")
@@ -173,7 +176,7 @@ def test_a_missing_package_is_told_before_anything_is_downloaded(online, file_se
         "depth: builtin, preview grade. Depth Anything V2 Small needs the Python package transformers. "
         "For better depth: pip install transformers."
     )
-    assert file_server.requests == []
+    assert file_server.heads == []
 
 
 def test_half_a_model_is_told(install):

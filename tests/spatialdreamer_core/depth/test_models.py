@@ -103,8 +103,6 @@ def test_the_pinned_commit_is_what_is_asked_for(install, file_server, monkeypatc
     monkeypatch.setenv("HF_ENDPOINT", file_server.url)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     spec = find_model("midas")
-    listing = [{"type": "file", "path": name, "size": len(data)} for name, data in content.items()]
-    file_server.files[f"/api/models/{spec.repository}/tree/{spec.revision}"] = json.dumps(listing).encode()
     for name, data in content.items():
         file_server.files[f"/{spec.repository}/resolve/{spec.revision}/{name}"] = data
     assert loading.fetch_model("midas", download=True) == source

@@ -201,11 +201,6 @@ def test_it_is_downloaded_when_asked_for(published, own_models, file_server, mon
     repository, revision = stable_diffusion_weights.REPOSITORY, stable_diffusion_weights.REVISION
     files = [file for file in published.rglob("*") if file.is_file()]
     names = [file.relative_to(published).as_posix() for file in files]
-    listing = [
-        {"type": "file", "path": name, "size": file.stat().st_size}
-        for name, file in zip(names, files, strict=True)
-    ]
-    file_server.files[f"/api/models/{repository}/tree/{revision}"] = json.dumps(listing).encode()
     for name, file in zip(names, files, strict=True):
         file_server.files[f"/{repository}/resolve/{revision}/{name}"] = file.read_bytes()
     folder = fetch_inpainting_model(download=True)
