@@ -156,8 +156,8 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                 "`divergence` or move `convergence`"
             )
         show_text(cls.hidden.unique_id, comfort.describe(), warnings=warnings)
-        view, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
-        return io.NodeOutput(frames_to_image(view), frames_to_mask(hole), Disparity(disparity, eye))
+        warped, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
+        return io.NodeOutput(frames_to_image(warped), frames_to_mask(hole), Disparity(disparity, eye))
 
 
 class SpatialDreamerRefineHoleMask(io.ComfyNode):

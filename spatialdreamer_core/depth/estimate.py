@@ -20,12 +20,12 @@ from .alignment import typical_range
 from .builtin import BuiltinDepth
 from .catalogue import AUTO, open_estimator
 from .edges import snap_edges, steepen_edges
+from .first_pass import START_FRAMES
 from .guided_filter import guided_upsample
 from .inference import infer_clip
 from .loading import DepthModel
 from .scene_range import apply_scene_ranges, measure_scenes
 from .stabilise import DEFAULT_STRENGTH, MAX_STRENGTH, DepthStabiliser, stabilise_depth
-from .survey import START_FRAMES
 
 _CHUNK = 4  # frames that are stabilised at once, which bounds the memory for their flow
 _WORKING_SIDE = 640  # pixels, the longer side of the frames that flow and films' depth are estimated on

@@ -27,7 +27,7 @@ from ..checks import InputError, check_choice
 from ..contracts import check_call, working_dtype
 from ..flow.consistency import compare_flows
 from .eyes import Eye
-from .marked import marked_pixels
+from .nonzero_pixels import nonzero_pixels
 from .zbuffer import find_columns, take_columns
 
 NEIGHBOURS = ("previous", "eq2")
@@ -149,13 +149,13 @@ def _found_along_flow(
     flow_height, flow_width = flow.shape[-2:]
     flow = flow.detach().to(working_dtype(flow))  # half precision does not tell neighbouring columns apart
     marked = mask[0, 0] > 0.5
-    row, column = marked_pixels(marked)
+    row, column = nonzero_pixels(marked)
     coarse = torch.zeros(flow_height, flow_width, dtype=torch.bool, device=mask.device)
     coarse[row * flow_height // height, column * flow_width // width] = True
     coarse = _grow(coarse)
     x = torch.arange(flow_width, device=mask.device) + flow[0, 0]
     y = torch.arange(flow_height, device=mask.device)[:, None] + flow[0, 1]
-    cell_row, cell_column = marked_pixels(_look_up(coarse, x, y) & (confidence[0, 0] > 0.5))
+    cell_row, cell_column = nonzero_pixels(_look_up(coarse, x, y) & (confidence[0, 0] > 0.5))
 
     row, column, cell = _pixels_of(cell_row, cell_column, (height, width), (flow_height, flow_width))
     dx, dy = flow[0, :, cell_row[cell], cell_column[cell]]

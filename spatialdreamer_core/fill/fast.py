@@ -18,7 +18,7 @@ from ..checks import InputError, check_range, check_type
 from ..contracts import check_call, working_dtype
 from ..dvg.eyes import Eye, eye_sign
 from .filler import RenderedFrame, fill_holes
-from .runs import find_runs
+from .hole_runs import find_runs
 from .search import BackgroundSearch, SeenFrame
 from .spatial import fill_from_background
 from .texture import TEXTURE, add_texture
@@ -108,7 +108,7 @@ class FastFillStream:
                 check_call("FastFill.push: flow", flow=towards.flow, confidence=towards.confidence)
         sizes = {tuple(given.warped.shape[-2:]) for given in (frame, *self._waiting)}
         if self._memory is not None:
-            sizes.add(tuple(self._memory.view.shape[-2:]))
+            sizes.add(tuple(self._memory.colour.shape[-2:]))
         if len(sizes) > 1:
             raise InputError(
                 f"frames of a scene must have one size, got heights and widths {sorted(sizes)}; resize them, "

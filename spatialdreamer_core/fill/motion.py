@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .runs import HoleRuns
+from .hole_runs import HoleRuns
 from .views import ViewFlow
 
 _SIDEWAYS = (6, 12, 18, 24, 32)  # px of the flow's size, from the hole's end into the background

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from .filler import RenderedFrame
+from .hole_runs import HoleRuns
 from .motion import BackgroundMotion
-from .runs import HoleRuns
 from .spatial import sample_at
 from .views import ViewFlow
 
@@ -22,7 +22,7 @@ STILL = 0.1  # px; smaller motion counts as none, so that carried pixels are not
 class SeenFrame(NamedTuple):
     """A frame in which background is looked for."""
 
-    view: Tensor  # [3, H, W]
+    colour: Tensor  # [3, H, W]
     disparity: Tensor  # [H, W] px
     real: Tensor  # [H, W] bool: a real pixel, neither a hole nor an estimate
 
@@ -90,4 +90,4 @@ class BackgroundSearch:
             for corner_row in (row.floor().long(), row.ceil().long()):
                 for corner_column in (beside.floor().long(), beside.ceil().long()):
                     real &= other.real[corner_row, corner_column]
-        return sample_at(other.view, x, y), valid, real
+        return sample_at(other.colour, x, y), valid, real

@@ -10,7 +10,7 @@ from spatialdreamer_core.dvg import (
     refine_one_mask,
     source_columns,
 )
-from spatialdreamer_core.dvg.marked import marked_pixels
+from spatialdreamer_core.dvg.nonzero_pixels import nonzero_pixels
 
 
 def test_source_columns_by_hand():
@@ -24,10 +24,10 @@ def test_source_columns_by_hand():
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (0, 4)])
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_marked_pixels_are_those_of_nonzero(size, share):
+def test_nonzero_pixels_are_those_of_nonzero(size, share):
     mask = torch.rand(size, generator=torch.Generator().manual_seed(0)) < share
     for given in (mask, torch.zeros(2, *size, 2, dtype=torch.bool)[1, ..., 0] | mask):
-        for found, expected in zip(marked_pixels(given), given.nonzero(as_tuple=True), strict=True):
+        for found, expected in zip(nonzero_pixels(given), given.nonzero(as_tuple=True), strict=True):
             assert torch.equal(found, expected)
 
 
