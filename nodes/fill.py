@@ -8,10 +8,11 @@ from torch import Tensor
 from ..spatialdreamer_core.checks import check_range
 from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
 from ..spatialdreamer_core.fill import TEXTURE, composite, fast_fill
+from ..spatialdreamer_core.flow import Flow
 from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .presentation import ADVANCED, found_by
 from .progress import frame_progress
-from .sockets import Disparity, DisparityType, Flow, FlowType
+from .sockets import Disparity, DisparityType, FlowType
 
 
 class SpatialDreamerFastFill(io.ComfyNode):

@@ -93,8 +93,7 @@ class ModelStream:
         """
         depth = infer_picture(self._model, frame)[0]
         if self._stabilises:
-            motion = () if to_previous is None else (to_previous.flow[0], to_previous.confidence[0])
-            depth = self._stabiliser.step(depth, *motion)
+            depth = self._stabiliser.step(depth, to_previous)
         return self._range.normalise(depth)[0].numpy()
 
 
@@ -120,4 +119,4 @@ class ModelPhoto:
 
 def _vectors(motion: Motion | None) -> np.ndarray | None:
     """Give the flow as [h, w, 2], as the builtin estimator takes it."""
-    return None if motion is None else np.ascontiguousarray(motion.flow[0].permute(1, 2, 0).cpu().numpy())
+    return None if motion is None else np.ascontiguousarray(motion.flow.permute(1, 2, 0).cpu().numpy())

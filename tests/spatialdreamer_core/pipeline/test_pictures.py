@@ -20,7 +20,7 @@ from spatialdreamer_core.depth import BuiltinStream, DepthFile, estimate_depth
 from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
 from spatialdreamer_core.fill import FastFill, fast_fill
-from spatialdreamer_core.flow import open_flow
+from spatialdreamer_core.flow import Flow, open_flow
 from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
 from spatialdreamer_core.pipeline.first_pass import measure_film
 from spatialdreamer_core.pipeline.given_depth import measure_given_depth
@@ -262,7 +262,8 @@ def test_flow_that_is_given_is_cut_likewise():
     frames = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     flow = torch.zeros(4, 2, HEIGHT, WIDTH)
     flow[:, :, :14] = flow[:, :, 82:] = 1e3
-    depth = estimate_depth(frames, estimator="builtin", flow_forward=flow, flow_backward=flow)
+    depth = estimate_depth(frames, estimator="builtin", flow=Flow.between(flow, flow))
     still = torch.zeros(4, 2, *LETTERBOX.size)
-    alone = estimate_depth(frames[:, :, 14:82], estimator="builtin", flow_forward=still, flow_backward=still)
+    still = Flow.between(still, still)
+    alone = estimate_depth(frames[:, :, 14:82], estimator="builtin", flow=still)
     assert torch.equal(depth[:, :, 14:82], alone)
