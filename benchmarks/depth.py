@@ -32,7 +32,7 @@ from spatialdreamer_core.depth import (
     working_size,
 )
 from spatialdreamer_core.depth.cues import position_cue
-from spatialdreamer_core.flow import dis_flow, estimate_flow, sample_at_flow
+from spatialdreamer_core.flow import Flow, dis_flow, estimate_flow, sample_at_flow
 from spatialdreamer_core.metrics import CLIPS, MOTION_CLIPS, make_clip
 from spatialdreamer_core.metrics.scene_flow import scene_flow
 
@@ -142,28 +142,28 @@ def measure_stability() -> dict[str, float]:
     for name, scene in CLIPS.items():
         clip = make_clip(name)
         truth = clip.inverse_depth
-        forward, backward, visible = scene_flow(scene, clip)
+        exact, visible = scene_flow(scene, clip)
         dis = estimate_flow(clip.frames)
         generator = torch.Generator().manual_seed(0)
         jitter = add_jitter(truth, generator)
         flicker = jitter + _FLICKER * torch.randn(jitter.shape, generator=generator)
         videos = {
             "jitter": jitter,
-            "exact": stabilise_depth(jitter, forward, backward),
-            "dis": stabilise_depth(jitter, *dis),
+            "exact": stabilise_depth(jitter, exact),
+            "dis": stabilise_depth(jitter, dis),
             "flicker": flicker,
-            "flicker_dis": stabilise_depth(flicker, *dis),
+            "flicker_dis": stabilise_depth(flicker, dis),
         }
-        errors = {key: temporal_error(video, truth, backward, visible) for key, video in videos.items()}
+        errors = {key: temporal_error(video, truth, exact.backward, visible) for key, video in videos.items()}
         gains = {key: errors["jitter"] / errors[key] for key in ("exact", "dis")}
         gains["flicker"] = errors["flicker"] / errors["flicker_dis"]
-        steady = float((stabilise_depth(truth, *dis) - truth).abs().mean())
+        steady = float((stabilise_depth(truth, dis) - truth).abs().mean())
         metrics.update({f"temporal_error_{key}/{name}": error for key, error in errors.items()})
         metrics.update({f"temporal_gain_{key}/{name}": gain for key, gain in gains.items()})
         metrics[f"identity_change/{name}"] = steady
         rows.append([name, errors["jitter"], *gains.values(), steady])
         ranges = measure_scenes(videos["dis"])
-        chunks = apply_scene_ranges(stabilise_in_chunks(jitter, *dis), ranges)
+        chunks = apply_scene_ranges(stabilise_in_chunks(jitter, dis), ranges)
         whole = apply_scene_ranges(videos["dis"], ranges)
         chunk_difference = max(chunk_difference, float((chunks - whole).abs().max()))
     header = ("clip", "jitter", "gain, exact flow", "gain, DIS", "gain, DIS, flicker", "identity change")
@@ -185,15 +185,15 @@ def measure_strengths() -> dict[str, float]:
     for name in _STRENGTH_CLIPS:
         clip = make_clip(name)
         truth = clip.inverse_depth
-        _, backward, visible = scene_flow(CLIPS[name], clip)
+        exact, visible = scene_flow(CLIPS[name], clip)
         flow = estimate_flow(clip.frames)
         generator = torch.Generator().manual_seed(0)
         flicker = add_jitter(truth, generator)
         flicker = flicker + _FLICKER * torch.randn(flicker.shape, generator=generator)
-        before = temporal_error(flicker, truth, backward, visible)
+        before = temporal_error(flicker, truth, exact.backward, visible)
         for strength in _STRENGTHS:
-            stable = stabilise_depth(flicker, *flow, strength=strength)
-            gains[strength].append(before / temporal_error(stable, truth, backward, visible))
+            stable = stabilise_depth(flicker, flow, strength=strength)
+            gains[strength].append(before / temporal_error(stable, truth, exact.backward, visible))
             errors[strength].append(float(fitted_error(stable, truth).abs().mean()))
     metrics: dict[str, float] = {}
     rows: list[list[object]] = []
@@ -213,8 +213,8 @@ def approach_lag(strength: float) -> float:
     y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
     near = ((2 * x - 1) / 0.25).square() + ((2 * y - 1) / 0.66).square() < 1
     depth = torch.cat([torch.where(near, 0.5 + 0.005 * t, ground) for t in range(16)])
-    flow = torch.zeros(15, 2, height, width)
-    behind = depth - stabilise_depth(depth, flow, flow, strength=strength)
+    still = torch.zeros(15, 2, height, width)
+    behind = depth - stabilise_depth(depth, Flow.between(still, still), strength=strength)
     return float(behind[-1, 0][near].mean())
 
 
@@ -242,15 +242,18 @@ def fitted_error(depth: Tensor, truth: Tensor) -> Tensor:  # [F, 1, H, W]
     return ((x * y).sum() / (x * x).sum() * x - y).float()
 
 
-def stabilise_in_chunks(depth: Tensor, forward: Tensor, backward: Tensor) -> Tensor:  # [F, 1, H, W]
+def stabilise_in_chunks(depth: Tensor, flow: Flow) -> Tensor:  # [F, 1, H, W]
     """Stabilise five frames at a time, the state carried on."""
     state = DepthStabiliser()
-    starts = range(0, len(depth), 5)
-    entries = [slice(max(start - 1, 0), start + 4) for start in starts]
+    everywhere = slice(None)
     return torch.cat(
         [
-            stabilise_depth(depth[start : start + 5], forward[e], backward[e], stabiliser=state)
-            for start, e in zip(starts, entries, strict=True)
+            stabilise_depth(
+                depth[start : start + 5],
+                flow.cut(max(start - 1, 0), start + 5, everywhere, everywhere),
+                stabiliser=state,
+            )
+            for start in range(0, len(depth), 5)
         ]
     )
 
@@ -264,7 +267,7 @@ def measure_particle() -> dict[str, float]:
         depth = clip.inverse_depth.clone()
         if particle:
             depth[7, :, 60:84, 100:124] = 4 * depth.max()  # 1 % of the frame
-        stable = stabilise_depth(depth, *flow)
+        stable = stabilise_depth(depth, flow)
         normalised.append(apply_scene_ranges(stable, measure_scenes(stable)))
     change = 100 * (normalised[1] - normalised[0]).abs()
     change[7] = 0

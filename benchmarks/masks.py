@@ -34,7 +34,7 @@ from spatialdreamer_core.dvg import (
 )
 from spatialdreamer_core.dvg.eyes import Eye, eye_sign
 from spatialdreamer_core.dvg.reference import splat_rows_reference
-from spatialdreamer_core.flow import estimate_flow, find_cuts, flow_confidence, sample_at_flow
+from spatialdreamer_core.flow import Flow, estimate_flow, find_cuts, sample_at_flow
 from spatialdreamer_core.metrics.clips import CLIPS as SCENES
 from spatialdreamer_core.metrics.clips import make_clip
 from spatialdreamer_core.metrics.scene_flow import scene_flow
@@ -100,7 +100,7 @@ def measure_synthetic() -> dict[str, float]:
             unrefined.append(iou(hole, clip.other_hole))
             flow = estimate_flow(clip.frames)
             scene = replace(SCENES[name], size=SIZE, frames=FRAMES)
-            true_flow = scene_flow(scene, clip)[:2]
+            true_flow, _ = scene_flow(scene, clip)
             masks = refine(hole, true_flow, clip.disparity, eye)
             stabilities["true_flow"].append(measure_stability(masks, true_flow, clip.disparity, eye))
             masks = refine(hole, flow, clip.disparity, eye)
@@ -151,13 +151,12 @@ def measure_scene(frames: Tensor) -> Stability:
     return measure_stability(refine(hole, flow, disparity, "right"), flow, disparity, "right")
 
 
-def refine(hole: Tensor, flow: tuple[Tensor, Tensor], disparity: Tensor, eye: Eye) -> dict[str, Tensor]:
+def refine(hole: Tensor, flow: Flow, disparity: Tensor, eye: Eye) -> dict[str, Tensor]:
     """Refine a clip's masks in each way of `VARIANTS`; twice looks two frames back."""
     previous, both = (
         partial(
             refine_hole_mask,
-            flow_forward=flow[0],
-            flow_backward=flow[1],
+            flow=flow,
             disparity=disparity,
             eye=eye,
             neighbours=neighbours,
@@ -168,14 +167,11 @@ def refine(hole: Tensor, flow: tuple[Tensor, Tensor], disparity: Tensor, eye: Ey
     return dict(zip(VARIANTS, (hole, both(hole), once, previous(once)), strict=True))
 
 
-def measure_stability(
-    masks: dict[str, Tensor], flow: tuple[Tensor, Tensor], disparity: Tensor, eye: Eye
-) -> Stability:
+def measure_stability(masks: dict[str, Tensor], flow: Flow, disparity: Tensor, eye: Eye) -> Stability:
     """Add up |m_t - m_{t-1} carried by the flow| on confident pixels, and the masked area."""
-    flow_forward, flow_backward = flow
-    confidence = flow_confidence(flow_backward, flow_forward)
     columns = source_columns(disparity[1:], eye=eye)
-    towards, trusted = gather_columns(flow_backward, columns), gather_columns(confidence, columns) > 0.5
+    towards = gather_columns(flow.backward, columns)
+    trusted = gather_columns(flow.backward_confidence, columns) > 0.5
     flicker = {}
     for variant, mask in masks.items():
         carried = sample_at_flow(mask[:-1], towards, mode="nearest", outside="zeros")

@@ -22,7 +22,7 @@ from .depth_models import depth_download_input, depth_fingerprint, depth_stabili
 from .flow_models import flow_fingerprint, prepare_flow_model
 from .output_name import check_prefix
 from .presentation import ADVANCED, found_by, show_text
-from .progress import survey_progress, video_progress
+from .progress import first_pass_progress, video_progress
 from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of, shaping_inputs
 from .sockets import FillerType
@@ -156,7 +156,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 depth_model=None if prepared is None else prepared.model,
                 flow_model=None if flow is None else flow.model,
                 on_progress=video_progress(),
-                on_survey=survey_progress(cls.hidden.unique_id),
+                on_first_pass=first_pass_progress(cls.hidden.unique_id),
                 metadata=workflow_tags(cls),
                 on_saved=saved.append,
             )

@@ -12,12 +12,13 @@ from ..spatialdreamer_core.depth import (
     estimator_names,
     list_estimators,
 )
+from ..spatialdreamer_core.flow import Flow
 from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
 from .layout import frames_to_image, image_to_frames
 from .presentation import found_by
 from .progress import frame_progress
 from .shaping import check_option, check_values
-from .sockets import Flow, FlowType
+from .sockets import FlowType
 
 
 class SpatialDreamerDepthEstimator(io.ComfyNode):
@@ -85,8 +86,7 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
         depth = estimate_depth(
             frames,
             estimator=prepared.model or BUILTIN,
-            flow_forward=flow and flow.forward,
-            flow_backward=flow and flow.backward,
+            flow=flow,
             stability=depth_stability,
             on_frame=frame_progress(len(frames)),
         )

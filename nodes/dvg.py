@@ -22,12 +22,13 @@ from ..spatialdreamer_core.dvg import (
     refine_hole_mask,
 )
 from ..spatialdreamer_core.dvg.eyes import Eye
+from ..spatialdreamer_core.flow import Flow
 from ..spatialdreamer_core.stereo import COMFORT_LIMIT, measure_comfort
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
 from .presentation import ADVANCED, found_by, show_text
 from .progress import frame_progress
 from .shaping import check_option, check_values, shaping_inputs
-from .sockets import Disparity, DisparityType, Flow, FlowType
+from .sockets import Disparity, DisparityType, FlowType
 
 _EYES = get_args(Eye)
 
@@ -156,8 +157,8 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                 "`divergence` or move `convergence`"
             )
         show_text(cls.hidden.unique_id, comfort.describe(), warnings=warnings)
-        view, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
-        return io.NodeOutput(frames_to_image(view), frames_to_mask(hole), Disparity(disparity, eye))
+        warped, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
+        return io.NodeOutput(frames_to_image(warped), frames_to_mask(hole), Disparity(disparity, eye))
 
 
 class SpatialDreamerRefineHoleMask(io.ComfyNode):
@@ -222,8 +223,7 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
         """Refine the mask."""
         refined = refine_hole_mask(
             mask_to_frames("hole", hole, like=disparity.pixels),
-            flow.forward,
-            flow.backward,
+            flow,
             disparity=disparity.pixels,
             eye=disparity.eye,
             neighbours=neighbours,

@@ -8,10 +8,11 @@ from torch import Tensor
 from ..spatialdreamer_core.checks import check_range
 from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
 from ..spatialdreamer_core.fill import TEXTURE, composite, fast_fill
+from ..spatialdreamer_core.flow import Flow
 from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .presentation import ADVANCED, found_by
 from .progress import frame_progress
-from .sockets import Disparity, DisparityType, Flow, FlowType
+from .sockets import Disparity, DisparityType, FlowType
 
 
 class SpatialDreamerFastFill(io.ComfyNode):
@@ -83,17 +84,17 @@ class SpatialDreamerFastFill(io.ComfyNode):
     ) -> io.NodeOutput:
         """Fill the holes."""
         source = image_to_frames("left", left)
-        view = image_to_frames("warped", warped)
-        mask = mask_to_frames("hole", hole, like=view)
+        rendered = image_to_frames("warped", warped)
+        mask = mask_to_frames("hole", hole, like=rendered)
         filled = fast_fill(
-            view,
+            rendered,
             mask,
             left=source,
             disparity=disparity and disparity.pixels,
             flow=flow,
             eye=disparity.eye if disparity else "right",
             texture=texture,
-            on_frame=frame_progress(len(view)),
+            on_frame=frame_progress(len(rendered)),
         )
         return io.NodeOutput(frames_to_image(filled))
 
@@ -143,11 +144,11 @@ class SpatialDreamerComposite(io.ComfyNode):
         cls, warped: Tensor, filled: Tensor, hole: Tensor, dilate: int, feather: int = 0
     ) -> io.NodeOutput:
         """Composite the two views."""
-        view = image_to_frames("warped", warped)
+        rendered = image_to_frames("warped", warped)
         image = composite(
-            view,
+            rendered,
             image_to_frames("filled", filled),
-            mask_to_frames("hole", hole, like=view),
+            mask_to_frames("hole", hole, like=rendered),
             dilate=dilate,
             feather=feather,
         )

@@ -6,17 +6,17 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..spatialdreamer_core.flow import FLOW_METHODS, estimate_flow, flow_confidence, list_flow_methods
+from ..spatialdreamer_core.flow import FLOW_METHODS, estimate_flow, list_flow_methods
 from .flow_models import flow_download_input, flow_fingerprint, prepare_flow_model
 from .layout import frames_to_mask, image_to_frames
 from .presentation import found_by
 from .progress import frame_progress
 from .shaping import check_option
-from .sockets import Flow, FlowType
+from .sockets import FlowType
 
 
 class SpatialDreamerOpticalFlow(io.ComfyNode):
-    """Node around `spatialdreamer_core.flow.estimate_flow` and `flow_confidence`."""
+    """Node around `spatialdreamer_core.flow.estimate_flow`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -68,9 +68,8 @@ class SpatialDreamerOpticalFlow(io.ComfyNode):
         frames = image_to_frames("image", image)
         kept = prepare_flow_model(method, download=download)
         estimator = method if kept is None else kept.model
-        flow = Flow(*estimate_flow(frames, method=estimator, on_frame=frame_progress(len(frames) - 1)))
-        confidence = flow_confidence(flow.forward, flow.backward)
-        confidence = F.pad(confidence, (0, 0, 0, 0, 0, 0, 0, 1), value=1.0)
+        flow = estimate_flow(frames, method=estimator, on_frame=frame_progress(len(frames) - 1))
+        confidence = F.pad(flow.forward_confidence, (0, 0, 0, 0, 0, 0, 0, 1), value=1.0)
         return io.NodeOutput(flow, frames_to_mask(confidence))
 
 

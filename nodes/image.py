@@ -16,7 +16,7 @@ from ..spatialdreamer_core.depth import (
 from ..spatialdreamer_core.dvg import depth_to_disparity, forward_warp
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.fill import fast_fill
-from ..spatialdreamer_core.flow import estimate_flow
+from ..spatialdreamer_core.flow import Flow, estimate_flow
 from ..spatialdreamer_core.stereo import pack
 from .conversion import check_is_linked, flow_method_input, view_inputs
 from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
@@ -25,7 +25,6 @@ from .layout import frames_to_image, image_to_depth, image_to_frames
 from .presentation import found_by
 from .progress import frame_progress
 from .shaping import check_values, settings_of, shaping_inputs
-from .sockets import Flow
 
 
 class SpatialDreamerImageToStereo(io.ComfyNode):
@@ -89,7 +88,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
         if len(frames) > 1:
             kept = prepare_flow_model(config.flow, download=download)
             method = config.flow if kept is None else kept.model
-            flow = Flow(*estimate_flow(frames, method=method, on_frame=frame_progress(len(frames) - 1)))
+            flow = estimate_flow(frames, method=method, on_frame=frame_progress(len(frames) - 1))
         builtin = False
         if given is None:
             prepared = prepare_model(config.depth, download=download, node_id=cls.hidden.unique_id)
@@ -98,8 +97,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
             given = estimate_depth(
                 frames,
                 estimator=model or BUILTIN,
-                flow_forward=flow and flow.forward,
-                flow_backward=flow and flow.backward,
+                flow=flow,
                 stability=config.depth_stability,
                 on_frame=frame_progress(len(frames)),
             )

@@ -30,17 +30,17 @@ def frame_progress(total: int) -> Callable[[int], None]:
     return on_frame
 
 
-def survey_progress(node_id: str) -> Callable[[int, int | None], None]:
-    """Make the `on_survey` callback of `convert`: as `frame_progress`, and says on the node what goes on."""
+def first_pass_progress(node_id: str) -> Callable[[int, int | None], None]:
+    """Make the `on_first_pass` callback of `convert`: as `frame_progress`, and a line on the node."""
     bar = ProgressBar(1)
 
-    def on_survey(done: int, total: int | None) -> None:
+    def on_first_pass(done: int, total: int | None) -> None:
         throw_exception_if_processing_interrupted()
         if done == 1:
             show_text(node_id, "measuring the depth range of each scene")
         bar.update_absolute(done, total or done + 1)
 
-    return on_survey
+    return on_first_pass
 
 
 def video_progress() -> Callable[[int, int | None, np.ndarray | None], None]:

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 DisparityType = io.Custom("SPATIALDREAMER_DISPARITY")
-FlowType = io.Custom("SPATIALDREAMER_FLOW")
+FlowType = io.Custom("SPATIALDREAMER_FLOW")  # a `spatialdreamer_core.flow.Flow`
 FillerType = io.Custom("SPATIALDREAMER_FILLER")  # a `spatialdreamer_core.fill.Filler`
 ModelType = io.Custom("SPATIALDREAMER_MODEL")  # a `PlacedModel`
 ReferenceType = io.Custom("SPATIALDREAMER_REFERENCE")  # a `PlacedReference`
@@ -19,10 +19,3 @@ class Disparity(NamedTuple):
 
     pixels: Tensor  # [F, 1, H, W], pixels, larger is nearer
     eye: Literal["right", "left"]
-
-
-class Flow(NamedTuple):
-    """Optical flow of a clip in both directions."""
-
-    forward: Tensor  # [F-1, 2, H, W], pixels, from frame t to t+1
-    backward: Tensor  # [F-1, 2, H, W], pixels, from frame t+1 to t

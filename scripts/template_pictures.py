@@ -30,7 +30,7 @@ def main() -> None:
     """Convert a part of the clip and draw the three pictures."""
     frames = read_frames(ROOT / "assets" / "bigbuckbunny.mp4")
     flow = estimate_flow(frames)
-    depth = estimate_depth(frames, flow_forward=flow[0], flow_backward=flow[1])
+    depth = estimate_depth(frames, flow=flow)
     disparity = depth_to_disparity(depth, divergence=4, convergence=0.5)
     warped, hole = forward_warp(frames, disparity, eye="right")
     right = fast_fill(warped, hole, left=frames, disparity=disparity, flow=flow)

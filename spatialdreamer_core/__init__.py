@@ -18,10 +18,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .depth import estimate_depth
-    from .dvg import depth_to_disparity, forward_warp, refine_hole_mask, render_pair
-    from .fill import FastFill, Filler, fast_fill, fill_holes
+    from .dvg import depth_to_disparity, forward_warp, refine_hole_mask
+    from .fill import FastFill, Filler, fast_fill, fill_holes, render_pair
     from .fill.composite import composite
-    from .flow import estimate_flow
+    from .flow import Flow, estimate_flow
     from .pipeline import ConvertConfig
     from .pipeline.convert import convert
     from .stereo import pack
@@ -30,6 +30,7 @@ __all__ = [
     "ConvertConfig",
     "FastFill",
     "Filler",
+    "Flow",
     "composite",
     "convert",
     "depth_to_disparity",
@@ -44,9 +45,9 @@ __all__ = [
 ]
 _HOMES = {
     "depth": ("estimate_depth",),
-    "dvg": ("depth_to_disparity", "forward_warp", "refine_hole_mask", "render_pair"),
-    "fill": ("FastFill", "Filler", "composite", "fast_fill", "fill_holes"),
-    "flow": ("estimate_flow",),
+    "dvg": ("depth_to_disparity", "forward_warp", "refine_hole_mask"),
+    "fill": ("FastFill", "Filler", "composite", "fast_fill", "fill_holes", "render_pair"),
+    "flow": ("Flow", "estimate_flow"),
     "pipeline": ("ConvertConfig", "convert"),
     "stereo": ("pack",),
 }

@@ -396,7 +396,7 @@ def _convert(options: argparse.Namespace, signals: Signals) -> int:
 
     with ProgressBar(quiet=options.quiet) as bar:
 
-        def on_survey(done: int, total: int | None) -> None:
+        def on_first_pass(done: int, total: int | None) -> None:
             signals.check()
             bar.show("measuring depth range", done, total)
 
@@ -410,7 +410,7 @@ def _convert(options: argparse.Namespace, signals: Signals) -> int:
             config,
             filler=filler,
             on_progress=on_progress,
-            on_survey=on_survey,
+            on_first_pass=on_first_pass,
             preview_path=options.preview,
             overwrite=options.overwrite,
             on_saved=on_saved,

@@ -69,7 +69,8 @@ def _flow(shape: str = "F-1 2 H W") -> Takes:
 
 
 def _confidence(shape: str) -> Takes:
-    return Takes(shape, "in [0, 1]", "use flow_confidence on the same flow", -1e-3, 1 + 1e-3)
+    misfit = "must be" if shape.startswith("F-1") else ""
+    return Takes(shape, "in [0, 1]", "use flow_confidence on the same flow", -1e-3, 1 + 1e-3, misfit=misfit)
 
 
 def _optional(rule: Takes) -> Takes:
@@ -94,19 +95,19 @@ TABLE: dict[str, dict[str, Takes]] = {
     "refine_hole_mask": {
         "hole": _hole(),
         "disparity": _disparity(),
-        "flow_forward": _flow(),
-        "flow_backward": _flow(),
     },
     "refine_one_mask": {"hole": _hole("1 1 H W")},
     "refine_one_mask: a neighbour": {
         "hole": replace(_hole("1 1 H W"), finite=False),
         "mask": _hole("1 1 H W"),
-        "flow": _flow("1 2 h w"),
-        "confidence": _confidence("1 1 h w"),
+    },
+    "carry_motion": {
+        "motion.flow": _flow("2 H W"),
+        "motion.confidence": _confidence("1 H W"),
+        "columns": replace(_COLUMNS, shape="1 1 H W"),
     },
     "dilate_hole": {"hole": _hole()},
     "soft_hole_mask": {"hole": _hole()},
-    "render_pair": {"image": _picture(), "depth": _depth()},
     # fill
     "composite": {
         "warped": _picture(),
@@ -120,23 +121,13 @@ TABLE: dict[str, dict[str, Takes]] = {
         "left": _picture(),
         "disparity": _optional(_disparity()),
     },
-    "fill_holes: flow": {
-        "warped": replace(_picture(), finite=False),
-        "flow_forward": _flow(),
-        "flow_backward": _flow(),
-    },
     "FastFill.push": {
         "warped": _picture("3 H W"),
         "hole": _hole("1 H W"),
         "disparity": _optional(_disparity("1 H W")),
     },
-    "FastFill.push: flow": {"flow": _flow("2 h w"), "confidence": _confidence("1 h w")},
-    "carry_flow": {
-        "flow": _flow("1 2 H W"),
-        "confidence": _confidence("1 1 H W"),
-        "columns": replace(_COLUMNS, shape="1 1 H W"),
-    },
     "Inpainter": {"warped": _picture(), "hole": _hole()},
+    "render_pair": {"frames": _picture(), "depth": _depth()},
     # stereo
     "pack": {"left": _VIEW, "right": _VIEW},
     "anaglyph": {"left": _picture(), "right": _picture()},
@@ -146,6 +137,15 @@ TABLE: dict[str, dict[str, Takes]] = {
     "apply_floating_window": {"left": _picture(), "right": _picture()},
     "apply_floating_window: bars": {"window.left": _disparity("N"), "window.right": _disparity("N")},
     # flow
+    "Flow": {
+        "frames": replace(_ANYTHING, finite=False),
+        "flow.forward": _flow(),
+        "flow.backward": _flow(),
+        "flow.forward_confidence": _confidence("F-1 1 H W"),
+        "flow.backward_confidence": _confidence("F-1 1 H W"),
+    },
+    "Flow.between": {"forward": _flow("N 2 H W"), "backward": _flow("N 2 H W")},
+    "Motion": {"motion.flow": _flow("2 h w"), "motion.confidence": _confidence("1 h w")},
     "estimate_flow": {"frames": _picture()},
     "find_cuts": {"frames": _picture()},
     "to_rgb": {"frame": replace(_picture("3 H W"), bytes_too=True)},
@@ -153,10 +153,11 @@ TABLE: dict[str, dict[str, Takes]] = {
     "sample_at_flow": {"values": replace(_ANYTHING, shape="N C H W"), "flow": _flow("N 2 H W")},
     "resize_flow": {"flow": _flow("N 2 H W")},
     # depth
-    "estimate_depth": {
-        "frames": _picture(),
-        "flow_forward": replace(_flow(), optional=True, misfit="must be"),
-        "flow_backward": replace(_flow(), optional=True, misfit="must be"),
+    "estimate_depth": {"frames": _picture()},
+    "DepthStabiliser.step": {
+        "depth": Takes("1 H W", remedy="repair the depth, or check the estimator that made it"),
+        "motion.flow": _flow("2 H W"),
+        "motion.confidence": _confidence("1 H W"),
     },
     "guide_depth": {"frames": _picture(), "depth": _depth("F 1 h w")},
     "shape_depth": {"depth": _depth()},

@@ -24,6 +24,7 @@ from .files import (
     is_size_of_film,
     load_depth,
 )
+from .first_pass import DepthFirstPass, MeasuredScene
 from .loading import DepthModel, PackageError, load_model
 from .models import DEFAULT_MODEL, DEFAULT_SIZE, MODEL_KIND, MODELS, ModelSpec
 from .row_upsampling import RowUpsampler
@@ -37,7 +38,6 @@ from .shaping import (
 )
 from .stabilise import DEFAULT_STRENGTH, MAX_STRENGTH, DepthStabiliser, stabilise_depth
 from .stream import BuiltinStream, DepthStream, ModelPhoto, ModelStream
-from .survey import DepthSurvey, SurveyedScene
 
 __all__ = [
     "AUTO",
@@ -57,14 +57,15 @@ __all__ = [
     "BuiltinStream",
     "CueWeights",
     "DepthFile",
+    "DepthFirstPass",
     "DepthModel",
     "DepthShaping",
     "DepthStabiliser",
     "DepthStream",
-    "DepthSurvey",
     "EstimatorChoice",
     "EstimatorInfo",
     "FileDepth",
+    "MeasuredScene",
     "ModelPhoto",
     "ModelSpec",
     "ModelStream",
@@ -72,7 +73,6 @@ __all__ = [
     "RowUpsampler",
     "SceneRange",
     "SceneRangeMeter",
-    "SurveyedScene",
     "apply_scene_ranges",
     "check_equal_channels",
     "check_film_size",

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 
 from ..flow import fit_size
+from .background_plate import BackgroundPlate
 from .cues import CueWeights, combine_cues, fill_enclosed
 from .edges import clean_edges, contrast_of, steepen_edges
 from .guided_filter import ColourGuide, apply_coefficients
 from .parallax import Parallax, ParallaxEstimator
 from .pixels import correlation, largest_channel, look_up, rise
-from .plate import BackgroundPlate
 from .regions import Regions, find_regions
 
 _ANALYSIS_SIDE = 320  # pixels; cues and motion are worked out at this size
@@ -54,7 +54,7 @@ class BuiltinDepth:
         self._prior: np.ndarray | None = None
         self._image: np.ndarray | None = None
         self._to_this: np.ndarray | None = None  # [h, w, 2], flow from the previous frame to the next one
-        self._plate = BackgroundPlate()
+        self._background_plate = BackgroundPlate()
         self._scale = 0.0  # pixels, the range of parallax
         self._camera = 0.0  # 0 = the camera stands or turns, objects move; 1 = the camera moves along
         self._say = 0.0  # 0 to 1, how far the camera's parallax is believed
@@ -165,7 +165,7 @@ class BuiltinDepth:
             speed = np.maximum(speed, self._fresh * (1 + self._camera * (parallax.reliable - 1)))
         self._evidence = self._evidence + speed * (measured - self._evidence)
         assert self._image is not None
-        seen = self._plate.step(self._image, parallax, self._evidence)
+        seen = self._background_plate.step(self._image, parallax, self._evidence)
         self._evidence = self._evidence * (1 - 0.4 * (1 - self._camera) * seen)
         sure = np.maximum(active * parallax.certain, seen)
         sure = sure + self._camera * (parallax.reliable - sure)

@@ -15,19 +15,19 @@ from torch.nn import functional as F
 from ..bars import PictureBox, find_pictures
 from ..checks import InputError, check_finite, check_picture, check_range, check_size
 from ..contracts import check_call
-from ..flow import CutDetector, dis_flow, estimate_flow, find_cuts, fit_size, resize_flow, to_rgb
+from ..flow import Flow, Motion, estimate_flow, find_cuts, fit_size, open_flow, to_rgb
+from ..flow.motion import check_flow
 from .alignment import typical_range
-from .builtin import BuiltinDepth
 from .catalogue import AUTO, open_estimator
 from .edges import snap_edges, steepen_edges
+from .first_pass import START_FRAMES
 from .guided_filter import guided_upsample
 from .inference import infer_clip
 from .loading import DepthModel
 from .scene_range import apply_scene_ranges, measure_scenes
-from .stabilise import DEFAULT_STRENGTH, MAX_STRENGTH, DepthStabiliser, stabilise_depth
-from .survey import START_FRAMES
+from .stabilise import DEFAULT_STRENGTH, MAX_STRENGTH, DepthStabiliser
+from .stream import BuiltinStream
 
-_CHUNK = 4  # frames that are stabilised at once, which bounds the memory for their flow
 _WORKING_SIDE = 640  # pixels, the longer side of the frames that flow and films' depth are estimated on
 _SCREEN, _NEAREST = 0.5, 1.0  # inverse depth of bars above and below, and beside
 GUIDE_RADIUS, GUIDE_EPSILON = 4, 1e-3  # pixels of the working size, and variance of colours in [0, 1]
@@ -67,8 +67,7 @@ def estimate_depth(
     frames: Tensor,  # [F, 3, H, W] in [0, 1]
     *,
     estimator: str | DepthModel = AUTO,
-    flow_forward: Tensor | None = None,  # [F-1, 2, H, W]
-    flow_backward: Tensor | None = None,  # [F-1, 2, H, W]
+    flow: Flow | None = None,  # of the F frames
     stability: float = DEFAULT_STRENGTH,
     on_frame: Callable[[int], None] | None = None,
     device: torch.device | str | None = None,
@@ -78,7 +77,8 @@ def estimate_depth(
 
     A model estimates each frame by itself; its output is stabilised along the flow (`stabilise_depth`) and
     normalised over each scene. That holds for models that give metres too: their scale varies from frame to
-    frame like any other's, and what does not vary is left as it is.
+    frame like any other's, and what does not vary is left as it is. The clip runs in batches at full size,
+    which is faster and finer than the film's `ModelStream`.
 
     Black bars (see `find_pictures`) are left out of all that. Bars beside the picture get the depth 1: where
     nothing comes before them, a warp keeps their edges straight. Bars above and below get 0.5, and what is
@@ -87,8 +87,7 @@ def estimate_depth(
     Args:
         frames: The video.
         estimator: A name from `estimator_names`, or a model from `load_model`.
-        flow_forward: Flow from each frame to the next, as `estimate_flow` gives it; None computes it.
-        flow_backward: Flow from each frame to the previous one; given together with `flow_forward`.
+        flow: The frames' flow, as `estimate_flow` gives it; None estimates it.
         stability: How much a model's depth is steadied over time, 0 to 0.95: the strength of
             `DepthStabiliser`; 0 leaves each frame as the model gives it. `builtin` is steady by itself.
         on_frame: Called with the number of finished frames; may raise to interrupt.
@@ -100,14 +99,12 @@ def estimate_depth(
 
     Raises:
         InputError: If a tensor breaks its rule (`contracts.TABLE`), the estimator is unknown, `stability` is
-            out of range, only one flow is given, or a model cannot be loaded.
+            out of range, or a model cannot be loaded.
     """
-    check_call("estimate_depth", frames=frames, flow_forward=flow_forward, flow_backward=flow_backward)
+    check_call("estimate_depth", frames=frames)
+    if flow is not None:
+        check_flow(flow, like=frames)
     check_range("stability", stability, 0.0, MAX_STRENGTH)
-    if (flow_forward is None) != (flow_backward is None):
-        raise InputError(
-            "flow_forward and flow_backward must be given together, got one; give both or neither"
-        )
     if isinstance(estimator, str):
         place = frames.device if device is None else device
         model = open_estimator(estimator, device=place, download=download)
@@ -118,18 +115,15 @@ def estimate_depth(
             )
         model = estimator
     on_frame = on_frame or (lambda done: None)
-    flow = None if flow_forward is None or flow_backward is None else (flow_forward, flow_backward)
     parts: list[Tensor] = []
     first = 0
     for box, run in groupby(find_pictures(frames)):
         end = first + len(list(run))
         rows, columns = box.slices
-        motion = None
-        if flow is not None:  # it ends where the picture takes another place
-            forward, backward = (f[first : end - 1, :, rows, columns] for f in flow)
-            motion = (forward, backward)
+        # Flow ends where the picture takes another place.
+        part = None if flow is None else flow.cut(first, end, rows, columns)
         report = partial(_report, on_frame, first)
-        depth = _estimate(frames[first:end, :, rows, columns], model, motion, stability, report)
+        depth = _estimate(frames[first:end, :, rows, columns], model, part, stability, report)
         parts.append(_in_bars(depth, box, (frames.shape[-2], frames.shape[-1])))
         first = end
     depth = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -144,7 +138,7 @@ def _report(on_frame: Callable[[int], None], before: int, done: int) -> None:
 def _estimate(
     frames: Tensor,
     model: DepthModel | None,
-    flow: tuple[Tensor, Tensor] | None,
+    flow: Flow | None,
     stability: float,
     on_frame: Callable[[int], None],
 ) -> Tensor:  # [F, 1, H, W] on the CPU
@@ -175,66 +169,63 @@ def _in_bars(
 def _stabilise(
     depth: Tensor,  # [F, 1, H, W] on the CPU
     frames: Tensor,
-    flow: tuple[Tensor, Tensor] | None,
+    flow: Flow | None,
     cuts: list[int],
     strength: float,
     on_frame: Callable[[int], None],
 ) -> Tensor:  # [F, 1, H, W] on the CPU
-    """Stabilise a clip's depth scene by scene, a few frames at a time; flow is estimated if there is none."""
+    """Stabilise a clip's depth scene by scene; flow is estimated if there is none."""
     stable = torch.empty_like(depth)
     stabiliser = DepthStabiliser(strength=strength)
     for first, end in pairwise((0, *cuts, len(depth))):
         scene = depth[first:end]
         stabiliser.reset(typical_range(frame[None] for frame in scene[:START_FRAMES]))
-        for start in range(first, end, _CHUNK):
-            stop = min(start + _CHUNK, end)
-            before = max(first, start - 1)  # the flow from the frame before leads into the chunk
-            if flow is None:
-                to_next, to_previous = _working_flow(frames[before:stop])
+        for t in range(first, end):
+            if t == first:
+                motion = None
+            elif flow is None:
+                motion = _working_flow(frames[t - 1 : t + 1]).to_previous(1)
             else:
-                to_next, to_previous = (f[before : stop - 1].to(depth) for f in flow)
-            stable[start:stop] = stabilise_depth(
-                depth[start:stop], to_next, to_previous, stabiliser=stabiliser
-            )
+                motion = flow.to_previous(t)
+            stable[t] = stabiliser.step(depth[t], motion)
             on_frame(len(depth))
     return stable
 
 
-def _working_flow(frames: Tensor) -> tuple[Tensor, Tensor]:  # two of [F-1, 2, H, W] on the CPU
-    """Estimate the flow between neighbouring frames at working size, and give it at theirs."""
+def _working_flow(frames: Tensor) -> Flow:
+    """Estimate the flow between neighbouring frames at working size, and give it at theirs, on the CPU."""
     size = (frames.shape[-2], frames.shape[-1])
     small = F.interpolate(frames.detach().float().cpu(), working_size(*size), mode="area")
-    forward, backward = estimate_flow(small, method="dis_fast")
-    return resize_flow(forward, size), resize_flow(backward, size)
+    return estimate_flow(small, method="dis_fast").resized(size)
 
 
-def _estimate_builtin(
-    frames: Tensor, flow: tuple[Tensor, Tensor] | None, on_frame: Callable[[int], None]
-) -> Tensor:
-    """Estimate a clip's depth with the builtin estimator, from cut to cut."""
-    size = working_size(*frames.shape[-2:])
-    depth = torch.empty(len(frames), 1, *frames.shape[-2:])
-    detector, builtin = CutDetector(), BuiltinDepth()
-    image = to_rgb(frames[0])
-    small, to_previous = _shrink(image, size), None
-    detector.step(image)
+def _estimate_builtin(frames: Tensor, flow: Flow | None, on_frame: Callable[[int], None]) -> Tensor:
+    """Estimate a clip's depth with the builtin estimator: a loop over its stream, from cut to cut."""
+    height, width = frames.shape[-2:]
+    size, estimator = working_size(height, width), open_flow("dis_fast")
+    depth = torch.empty(len(frames), 1, height, width)
+    stream, starts = BuiltinStream(), {0, *find_cuts(frames)}
+    small, to_previous = _shrink(to_rgb(frames[0]), size), None
+    prepared = estimator.prepare(_as_planes(small))
     for t in range(len(frames)):
+        if t in starts:
+            stream.reset()
         to_next = next_to_previous = None
         if t + 1 < len(frames):
-            next_image = to_rgb(frames[t + 1])
-            next_small = _shrink(next_image, size)
-            next_is_cut = detector.step(next_image)
-            if not next_is_cut:
-                if flow is not None:
-                    to_next, next_to_previous = (_shrink_flow(f[t], size) for f in flow)
+            next_small = _shrink(to_rgb(frames[t + 1]), size)
+            next_prepared = estimator.prepare(_as_planes(next_small))
+            if t + 1 not in starts:
+                if flow is None:
+                    pair = estimator.between(prepared, next_prepared)
+                    to_next, next_to_previous = pair.to_next(0), pair.to_previous(1)
                 else:
-                    to_next, next_to_previous = _flow_pair(small, next_small)
-        depth_small = builtin.step(small, to_next, to_previous)
-        depth[t, 0] = torch.from_numpy(upsample_depth(depth_small, image.shape[:2]))
+                    to_next, next_to_previous = (
+                        _shrink_motion(motion, size) for motion in (flow.to_next(t), flow.to_previous(t + 1))
+                    )
+        depth_small = stream.step(small, to_next, to_previous)
+        depth[t, 0] = torch.from_numpy(upsample_depth(depth_small, (height, width)))
         if t + 1 < len(frames):
-            if next_is_cut:
-                builtin.reset()
-            image, small, to_previous = next_image, next_small, next_to_previous
+            small, prepared, to_previous = next_small, next_prepared, next_to_previous
         on_frame(t + 1)
     return depth
 
@@ -317,14 +308,18 @@ def _shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
 
-def _shrink_flow(flow: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Bring a flow field [2, H, W] to the working size: [h, w, 2], in its pixels."""
-    vectors = np.ascontiguousarray(flow.detach().float().cpu().permute(1, 2, 0).numpy())
-    factors = np.array([size[1] / flow.shape[2], size[0] / flow.shape[1]], np.float32)
-    return cv2.resize(vectors, (size[1], size[0]), interpolation=cv2.INTER_AREA) * factors
+def _shrink_motion(motion: Motion | None, size: tuple[int, int]) -> Motion | None:
+    """Bring a motion to the working size and its pixels."""
+    if motion is None:
+        return None
+    height, width = motion.flow.shape[-2:]
+    planes = torch.cat([motion.flow, motion.confidence.to(motion.flow.dtype)]).detach().float().cpu()
+    small = _shrink(np.ascontiguousarray(planes.permute(1, 2, 0).numpy()), size)
+    small *= np.array([size[1] / width, size[0] / height, 1], np.float32)
+    shrunk = torch.from_numpy(small).permute(2, 0, 1)
+    return Motion(shrunk[:2], shrunk[2:])
 
 
-def _flow_pair(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Estimate the flow between two frames [h, w, 3] uint8, there and back."""
-    grey, grey_next = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (first, second))
-    return dis_flow(grey, grey_next, preset="fast"), dis_flow(grey_next, grey, preset="fast")
+def _as_planes(image: np.ndarray) -> Tensor:  # [h, w, 3] -> [3, h, w]
+    """Give a picture the layout of frames."""
+    return torch.from_numpy(image).permute(2, 0, 1)

@@ -4,7 +4,7 @@
 
 Low and high are percentiles over all pixels of the scene's frames, so that neither a particle that passes
 close to the camera nor one wrong pixel moves everything else. A clip at hand is measured whole
-(`measure_scenes`), a film by a first pass over some of its frames (`survey`).
+(`measure_scenes`), a film by a first pass over some of its frames (`first_pass.py`).
 
 The sketch is a histogram over the leading bits of each value's float32 pattern, whose integers sort like the
 values. Its bins are `2 ** -9` of a value's distance from the first frame's median, whatever the unit, and its

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError, check_cuts, check_finite, check_range, check_tensor, check_type, check_video
-from ..flow import flow_confidence
+from ..contracts import check_call
+from ..flow import Flow, Motion
+from ..flow.motion import check_flow, check_motion
 from ..flow.sampling import look_up
 from .alignment import SCALE_LIMIT, fit_scale_shift, frame_range
 from .scene_range import DEPTH_REMEDY
@@ -68,28 +70,26 @@ class DepthStabiliser:
     def step(
         self,
         depth: Tensor,  # [1, H, W] or [H, W], any unit, larger = nearer
-        flow_to_previous: Tensor | None = None,  # [2, H, W]
-        confidence: Tensor | None = None,  # [1, H, W] or [H, W] in [0, 1]
+        to_previous: Motion | None = None,
     ) -> Tensor:  # as `depth`, float32
         """Take the next frame's inverse depth; return it stabilised.
 
         Args:
             depth: As the estimator gives it.
-            flow_to_previous: Flow from this frame to the previous one, pixels; needed for every frame but the
-                first after `reset`.
-            confidence: Where the flow can be trusted, as `flow_confidence` gives it; None trusts it
-                everywhere.
+            to_previous: The motion from this frame to the previous one; needed for every frame but the first
+                after `reset`.
 
         Returns:
             Inverse depth in the unit of the scene's first frame.
 
         Raises:
-            InputError: If a shape is wrong, a value is not finite or the flow is missing.
+            InputError: If a shape is wrong, a value is not finite or the motion is missing.
         """
         current = _as_batch(depth)
         if self._previous is None:
             return self._begin(current).reshape(depth.shape).clone()
-        flow, trust = self._check_flow(current, flow_to_previous, confidence)
+        motion = self._check_motion(current, to_previous)
+        flow, trust = motion.flow[None].to(current).detach(), motion.confidence[None].to(current).detach()
         carried, foreign = look_up(self._previous, flow).split(1, dim=1)
         carried = self._take_drift_back(carried)
         scale, shift = fit_scale_shift(current, carried, trust, scale_otherwise=self._scale)
@@ -123,10 +123,8 @@ class DepthStabiliser:
         self._remember(stable, torch.zeros_like(stable), range_in, range_out)
         return stable
 
-    def _check_flow(
-        self, current: Tensor, flow: Tensor | None, confidence: Tensor | None
-    ) -> tuple[Tensor, Tensor]:  # [1, 2, H, W], [1, 1, H, W]
-        """Check what tells where the pixels were, and bring it to the depth's device."""
+    def _check_motion(self, current: Tensor, motion: Motion | None) -> Motion:
+        """Check what tells where the pixels were."""
         assert self._previous is not None
         size = list(current.shape[-2:])
         if list(self._previous.shape[-2:]) != size:
@@ -134,28 +132,20 @@ class DepthStabiliser:
                 f"`depth` must keep its size within a scene, {list(self._previous.shape[-2:])}, got {size}; "
                 "resize it, or call reset() where another video begins"
             )
-        if flow is not None:
-            check_tensor("flow_to_previous", flow)
-        if flow is None or list(flow.shape) != [2, *size]:
-            got = "none" if flow is None else f"shape {list(flow.shape)}"
+        if motion is None:
             raise InputError(
-                f"`flow_to_previous` must be [2, H, W] = {[2, *size]} for every frame but a scene's first, "
-                f"got {got}; use estimate_flow, or call reset() at a cut"
+                "`to_previous` must be given for every frame but a scene's first, got none; use "
+                "estimate_flow, or call reset() at a cut"
             )
-        check_finite("flow_to_previous", flow, "check what estimated the flow")
-        if confidence is None:
-            trust = torch.ones_like(current)
-        elif not isinstance(confidence, Tensor):
-            raise InputError(f"`confidence` must be a tensor, got {type(confidence).__name__}")
-        elif list(confidence.shape[-2:]) == size and confidence.numel() == current.numel():
-            trust = confidence.reshape(current.shape).to(current)
-            check_finite("confidence", trust, "use flow_confidence on the same flow")
-        else:
-            raise InputError(
-                f"`confidence` must have the depth's size {size}, got shape {list(confidence.shape)}; "
-                "use flow_confidence on the same flow"
-            )
-        return flow[None].to(current), trust
+        check_motion("to_previous", motion)
+        motion = motion.to(current.device)
+        check_call(
+            "DepthStabiliser.step",
+            depth=current[0],
+            motion__flow=motion.flow,
+            motion__confidence=motion.confidence,
+        )
+        return motion
 
     def _take_drift_back(self, carried: Tensor) -> Tensor:
         """Pull the carried frame a little towards the running range of the input."""
@@ -185,8 +175,7 @@ class DepthStabiliser:
 
 def stabilise_depth(
     depth: Tensor,  # [F, 1, H, W], any unit, larger = nearer
-    flow_forward: Tensor,  # [F-1, 2, H, W]
-    flow_backward: Tensor,  # [F-1, 2, H, W]
+    flow: Flow,  # of the F frames
     *,
     cuts: Sequence[int] = (),
     strength: float = DEFAULT_STRENGTH,
@@ -197,13 +186,12 @@ def stabilise_depth(
 
     Args:
         depth: Inverse depth as a per-frame estimator gives it.
-        flow_forward: Flow from each frame to the next, as `estimate_flow` gives it.
-        flow_backward: Flow from each frame to the previous one.
+        flow: The frames' flow, as `estimate_flow` gives it.
         cuts: Frames with which a new scene begins; there the state is forgotten.
         strength: Share of the carried previous frame where the two frames agree, 0 to 0.95; 0 corrects scale
             and shift only.
         stabiliser: State to be continued, for a long video in chunks: its strength counts, and if it has seen
-            a frame before, the flows hold F entries, the first one between that frame and this chunk's first.
+            a frame before, the flow is that of F+1 frames, beginning with that one.
         on_frame: Called with the number of finished frames; may raise to interrupt.
 
     Returns:
@@ -218,28 +206,14 @@ def stabilise_depth(
     if stabiliser is not None:
         check_type("stabiliser", stabiliser, DepthStabiliser)
     state = DepthStabiliser(strength=strength) if stabiliser is None else stabiliser
-    lead = int(state.continues)  # flow entries that belong to the first frame
-    expected = [len(depth) - 1 + lead, 2, *depth.shape[-2:]]
-    for name, flow in (("flow_forward", flow_forward), ("flow_backward", flow_backward)):
-        check_tensor(name, flow)
-        if list(flow.shape) != expected:
-            rule = "[F, 2, H, W]" if lead else "[F-1, 2, H, W]"
-            raise InputError(
-                f"`{name}` must be {rule} = {expected} for this depth, got {list(flow.shape)}; "
-                "use estimate_flow on the same frames"
-            )
+    lead = int(state.continues)  # frames before the first one that the flow begins with
+    check_flow(flow, like=depth[:1].expand(len(depth) + lead, -1, -1, -1))
     starts = set(cuts)
     stable = torch.empty_like(depth, dtype=torch.float32)
     for t in range(len(depth)):
         if t in starts:
             state.reset()
-        if state.continues:
-            entry = slice(t - 1 + lead, t + lead)
-            to_previous, from_previous = flow_backward[entry], flow_forward[entry]
-            trust = flow_confidence(to_previous, from_previous)
-            stable[t] = state.step(depth[t], to_previous[0], trust[0])
-        else:
-            stable[t] = state.step(depth[t])
+        stable[t] = state.step(depth[t], flow.to_previous(t + lead) if state.continues else None)
         if on_frame is not None:
             on_frame(t + 1)
     return stable

@@ -9,11 +9,11 @@ import numpy as np
 
 from ..flow import Motion
 from .builtin import BuiltinDepth
+from .first_pass import MeasuredScene
 from .inference import infer_picture
 from .loading import DepthModel
 from .scene_range import measure_scenes
 from .stabilise import DEFAULT_STRENGTH, DepthStabiliser
-from .survey import SurveyedScene
 
 
 class DepthStream(Protocol):
@@ -58,7 +58,7 @@ class ModelStream:
 
     Args:
         model: The model, on the device where it is to run.
-        scenes: What `DepthSurvey` found out about the scenes of the same frames, in order.
+        scenes: What `DepthFirstPass` found out about the scenes of the same frames, in order.
         strength: Of `DepthStabiliser`, 0 to 0.95; 0 leaves each frame as the model gives it.
 
     Raises:
@@ -66,7 +66,7 @@ class ModelStream:
     """
 
     def __init__(
-        self, model: DepthModel, scenes: Iterable[SurveyedScene], *, strength: float = DEFAULT_STRENGTH
+        self, model: DepthModel, scenes: Iterable[MeasuredScene], *, strength: float = DEFAULT_STRENGTH
     ) -> None:
         self._model = model
         self._scenes = iter(scenes)
@@ -76,7 +76,7 @@ class ModelStream:
     def reset(self) -> None:
         """Go on to the next scene, see `DepthStream`."""
         scene = next(self._scenes, None)
-        assert scene is not None, "the survey must have seen the same frames"
+        assert scene is not None, "the first pass must have seen the same frames"
         self._range = scene.range
         self._stabiliser.reset(scene.start_range)
 
@@ -93,8 +93,7 @@ class ModelStream:
         """
         depth = infer_picture(self._model, frame)[0]
         if self._stabilises:
-            motion = () if to_previous is None else (to_previous.flow[0], to_previous.confidence[0])
-            depth = self._stabiliser.step(depth, *motion)
+            depth = self._stabiliser.step(depth, to_previous)
         return self._range.normalise(depth)[0].numpy()
 
 
@@ -120,4 +119,4 @@ class ModelPhoto:
 
 def _vectors(motion: Motion | None) -> np.ndarray | None:
     """Give the flow as [h, w, 2], as the builtin estimator takes it."""
-    return None if motion is None else np.ascontiguousarray(motion.flow[0].permute(1, 2, 0).cpu().numpy())
+    return None if motion is None else np.ascontiguousarray(motion.flow.permute(1, 2, 0).cpu().numpy())

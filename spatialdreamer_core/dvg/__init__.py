@@ -5,8 +5,7 @@ from .disparity import depth_to_disparity, looks_inverted
 from .forward import forward_warp, forward_warp_with_disparity
 from .hole_masks import NEIGHBOURS, current_neighbours, refine_hole_mask, refine_one_mask
 from .mask_edges import MAX_DILATION, MAX_FEATHER, dilate_hole, soft_hole_mask
-from .pair import RenderedPair, render_pair
-from .zbuffer import NO_SOURCE, gather_columns, source_columns
+from .zbuffer import NO_SOURCE, carry_motion, gather_columns, source_columns
 
 __all__ = [
     "MAX_BORDER_WIDTH",
@@ -14,7 +13,7 @@ __all__ = [
     "MAX_FEATHER",
     "NEIGHBOURS",
     "NO_SOURCE",
-    "RenderedPair",
+    "carry_motion",
     "current_neighbours",
     "depth_to_disparity",
     "dilate_hole",
@@ -25,7 +24,6 @@ __all__ = [
     "looks_inverted",
     "refine_hole_mask",
     "refine_one_mask",
-    "render_pair",
     "soft_hole_mask",
     "source_columns",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .marked import marked_pixels
+from .nonzero_pixels import nonzero_pixels
 
 MAX_CRACK = 2  # px
 JUMP = 0.75  # px; neighbours whose disparities differ by more belong to two surfaces
@@ -24,7 +24,7 @@ def bridge_cracks(
     """
     width = seen.shape[-1]
     known = ~gap[0]
-    row, column = marked_pixels(gap[0])
+    row, column = nonzero_pixels(gap[0])
     to_left = _distance_to_known(known, row, column, -1)
     to_right = _distance_to_known(known, row, column, 1)
     is_crack = to_left + to_right <= MAX_CRACK + 1

@@ -42,8 +42,8 @@ def forward_warp(
         InputError: If an argument breaks its rule (`contracts.TABLE`) or the eye is unknown.
     """
     check_call("forward_warp", image=image, disparity=disparity)
-    view, hole, _ = warp_frames(image, disparity, eye=eye, on_frame=on_frame)
-    return view, hole
+    warped, hole, _ = warp_frames(image, disparity, eye=eye, on_frame=on_frame)
+    return warped, hole
 
 
 def forward_warp_with_disparity(
@@ -79,17 +79,17 @@ def warp_frames(
     """
     sign = eye_sign(eye)
     dtype = working_dtype(image)
-    view = torch.empty_like(image)
+    warped = torch.empty_like(image)
     hole = image.new_empty(len(image), 1, *image.shape[-2:])
     seen = torch.empty_like(hole, dtype=disparity.dtype)
     for t in range(len(image)):
         for part in _strips(image):
             colour, moved = image[t, :, part].to(dtype), disparity[t, :, part].to(dtype)
             rows = warp_rows(colour, moved, sign=sign, widen=widen)
-            view[t, :, part], hole[t, :, part], seen[t, :, part] = rows
+            warped[t, :, part], hole[t, :, part], seen[t, :, part] = rows
         if on_frame is not None:
             on_frame(t + 1)
-    return view, hole, seen
+    return warped, hole, seen
 
 
 def _strips(image: Tensor) -> Iterator[slice]:

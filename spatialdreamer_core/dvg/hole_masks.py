@@ -25,10 +25,11 @@ from torch.nn import functional as F
 
 from ..checks import InputError, check_choice
 from ..contracts import check_call, working_dtype
-from ..flow.consistency import compare_flows
+from ..flow import Flow, Motion
+from ..flow.motion import check_flow, check_motion
 from .eyes import Eye
-from .marked import marked_pixels
-from .zbuffer import find_columns, take_columns
+from .nonzero_pixels import nonzero_pixels
+from .zbuffer import bring_motion, find_columns
 
 NEIGHBOURS = ("previous", "eq2")
 _OLDER_NAMES = {"both": "eq2"}  # of choices that saved workflows and scripts may hold
@@ -36,8 +37,7 @@ _OLDER_NAMES = {"both": "eq2"}  # of choices that saved workflows and scripts ma
 
 def refine_hole_mask(
     hole: Tensor,  # [F, 1, H, W], 1 = hole
-    flow_forward: Tensor,  # [F-1, 2, H, W] px
-    flow_backward: Tensor,  # [F-1, 2, H, W] px
+    flow: Flow,  # of the source view's F frames
     *,
     disparity: Tensor,  # [F, 1, H, W] px
     eye: Eye = "right",
@@ -47,8 +47,7 @@ def refine_hole_mask(
 
     Args:
         hole: Hole masks of the rendered view.
-        flow_forward: The source view's flow from each frame to the next.
-        flow_backward: The source view's flow from each next frame back.
+        flow: The source view's flow.
         disparity: The disparity that rendered the view.
         eye: The rendered eye.
         neighbours: Frames whose masks are added: t-1 alone, or t-1 and t+1 as in Eq. 2. "both", the older
@@ -61,30 +60,16 @@ def refine_hole_mask(
         InputError: If an argument breaks its rule (`contracts.TABLE`), or the eye or `neighbours` is unknown.
     """
     neighbours = current_neighbours(neighbours)
-    check_call(
-        "refine_hole_mask",
-        hole=hole,
-        disparity=disparity,
-        flow_forward=flow_forward,
-        flow_backward=flow_backward,
-    )
-    confidence_forward = compare_flows(flow_forward, flow_backward)
-    confidence_backward = compare_flows(flow_backward, flow_forward)
+    check_call("refine_hole_mask", hole=hole, disparity=disparity)
+    check_flow(flow, like=hole)
     refined = []
     for t in range(len(hole)):
+        others = [(t - 1, flow.to_previous(t))]
+        if neighbours == "eq2":
+            others.append((t + 1, flow.to_next(t)))
         columns = find_columns(disparity[t : t + 1], eye=eye)
-        others = []
-        if t > 0:
-            others.append(
-                (hole[t - 1 : t], flow_backward[t - 1 : t], confidence_backward[t - 1 : t]),
-            )
-        if t < len(hole) - 1 and neighbours == "eq2":
-            others.append(
-                (hole[t + 1 : t + 2], flow_forward[t : t + 1], confidence_forward[t : t + 1]),
-            )
         carried = [
-            (mask, take_columns(flow, columns), take_columns(confidence, columns))
-            for mask, flow, confidence in others
+            (hole[k : k + 1], bring_motion(motion, columns)) for k, motion in others if motion is not None
         ]
         refined.append(add_neighbours(hole[t : t + 1], carried))
     return torch.cat(refined)
@@ -103,11 +88,11 @@ def current_neighbours(neighbours: str) -> Literal["previous", "eq2"]:
 
 def refine_one_mask(
     hole: Tensor,  # [1, 1, H, W]
-    neighbours: list[tuple[Tensor, Tensor, Tensor]],  # masks [1, 1, H, W]; flow, confidence [1, 2 | 1, h, w]
+    neighbours: list[tuple[Tensor, Motion]],  # each one's mask [1, 1, H, W], and the motion towards it
 ) -> Tensor:  # [1, 1, H, W]
-    """Apply Eq. 2 to one frame, given the mask, the flow and the confidence towards each of its neighbours.
+    """Apply Eq. 2 to one frame, given its neighbours' masks and its motion towards each of them.
 
-    Flow and confidence are those of the rendered view (`gather_columns`); they may be smaller than the masks.
+    The motion is that of the rendered view (`carry_motion`); it may be smaller than the masks.
 
     Raises:
         InputError: If a tensor breaks its rule (`contracts.TABLE`).
@@ -116,49 +101,50 @@ def refine_one_mask(
     if not isinstance(neighbours, (tuple, list)):
         raise InputError(f"`neighbours` must be a list, got {type(neighbours).__name__}; give one, or []")
     for neighbour in neighbours:
-        if not isinstance(neighbour, (tuple, list)) or len(neighbour) != 3:
+        if not isinstance(neighbour, (tuple, list)) or len(neighbour) != 2:
             raise InputError(
-                "`neighbours` must hold (mask, flow, confidence) for each of them, got "
-                f"{type(neighbour).__name__}; give three tensors each"
+                "`neighbours` must hold (mask, motion) for each of them, got "
+                f"{type(neighbour).__name__}; give a tensor and a Motion each"
             )
-        mask, flow, confidence = neighbour
-        check_call("refine_one_mask: a neighbour", hole=hole, mask=mask, flow=flow, confidence=confidence)
+        mask, motion = neighbour
+        check_call("refine_one_mask: a neighbour", hole=hole, mask=mask)
+        check_motion("motion", motion)
     return add_neighbours(hole, neighbours)
 
 
-def add_neighbours(hole: Tensor, neighbours: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+def add_neighbours(hole: Tensor, neighbours: list[tuple[Tensor, Motion]]) -> Tensor:
     """Do as `refine_one_mask`, for what is known to be right."""
     refined = (hole > 0.5).to(hole.dtype)
-    for neighbour, flow, confidence in neighbours:
-        row, column = _found_along_flow(neighbour, flow, confidence)
+    for mask, motion in neighbours:
+        row, column = _found_along_flow(mask, motion)
         refined[0, 0, row, column] = 1
     return refined
 
 
 def _found_along_flow(
     mask: Tensor,  # [1, 1, H, W]
-    flow: Tensor,  # [1, 2, h, w] px of its own size
-    confidence: Tensor,  # [1, 1, h, w]
+    motion: Motion,  # [h, w], px of its own size
 ) -> tuple[Tensor, Tensor]:  # two of [N] int64
-    """Find the pixels, rows and columns, from which the confident flow leads to a marked pixel of the mask.
+    """Find the pixels, rows and columns, from which confident flow leads to a pixel of the mask.
 
     A look at the flow's own size, at a mask grown so that it misses nothing, leaves few pixels for a close
     look.
     """
     height, width = mask.shape[-2:]
-    flow_height, flow_width = flow.shape[-2:]
-    flow = flow.detach().to(working_dtype(flow))  # half precision does not tell neighbouring columns apart
+    flow_height, flow_width = motion.flow.shape[-2:]
+    # Half precision does not tell neighbouring columns apart.
+    flow = motion.flow.detach().to(working_dtype(motion.flow))
     marked = mask[0, 0] > 0.5
-    row, column = marked_pixels(marked)
+    row, column = nonzero_pixels(marked)
     coarse = torch.zeros(flow_height, flow_width, dtype=torch.bool, device=mask.device)
     coarse[row * flow_height // height, column * flow_width // width] = True
     coarse = _grow(coarse)
-    x = torch.arange(flow_width, device=mask.device) + flow[0, 0]
-    y = torch.arange(flow_height, device=mask.device)[:, None] + flow[0, 1]
-    cell_row, cell_column = marked_pixels(_look_up(coarse, x, y) & (confidence[0, 0] > 0.5))
+    x = torch.arange(flow_width, device=mask.device) + flow[0]
+    y = torch.arange(flow_height, device=mask.device)[:, None] + flow[1]
+    cell_row, cell_column = nonzero_pixels(_look_up(coarse, x, y) & (motion.confidence[0] > 0.5))
 
     row, column, cell = _pixels_of(cell_row, cell_column, (height, width), (flow_height, flow_width))
-    dx, dy = flow[0, :, cell_row[cell], cell_column[cell]]
+    dx, dy = flow[:, cell_row[cell], cell_column[cell]]
     found = _look_up(marked, column + dx * (width / flow_width), row + dy * (height / flow_height))
     return row[found], column[found]
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .cracks import JUMP, bridge_cracks
-from .marked import marked_pixels
+from .nonzero_pixels import nonzero_pixels
 from .outlines import LEAST_SHARE, Rim, find_outlines
 from .splat import LEAST_WEIGHT, MAX_EXPONENT, Landing, land, splat_rows
 
@@ -58,14 +58,14 @@ def warp_rows(
     about = _about_jumps(seen, gap)
     if at_rim is not None:
         about.view(-1)[at_rim] = True
-    row, column = marked_pixels(about[0])
+    row, column = nonzero_pixels(about[0])
     blended, surface, lands = _splat_at(colour, disparity, landing, row, column, rim)
     row, column = row[lands], column[lands]
     if colour.requires_grad:  # a view of a tensor without gradients cannot take values that have some
         seen = seen.clone()
     view[:, row, column], seen[0, row, column] = blended[:, lands], surface[lands]
     # 4. Holes.
-    row, column = marked_pixels(gap[0])
+    row, column = nonzero_pixels(gap[0])
     view[:, row, column], seen[:, row, column] = 0, 0
     return WarpedRows(view, gap, seen)
 
@@ -152,7 +152,7 @@ def _splat_at(
     slot[0, row, column + 1] = torch.arange(count, device=row.device)
     wanted = slot < count
     lands = (wanted[..., :-1] | wanted[..., 1:]).gather(-1, landing.first)
-    from_row, from_column = marked_pixels(lands[0])
+    from_row, from_column = nonzero_pixels(lands[0])
     first, fraction = (part[0, from_row, from_column] for part in landing)
     target = torch.cat([slot[0, from_row, first], slot[0, from_row, first + 1]])
     share = torch.cat([1 - fraction, fraction])

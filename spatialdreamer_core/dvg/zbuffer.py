@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from ..contracts import check_call, working_dtype
+from ..flow import Motion
+from ..flow.motion import check_motion
 from .eyes import Eye, eye_sign
 
 NO_SOURCE = -1
@@ -64,3 +66,27 @@ def take_columns(values: Tensor, columns: Tensor) -> Tensor:
     """Do as `gather_columns`, for columns that are known to be right."""
     gathered = values.gather(-1, columns.clamp(min=0).expand(-1, values.shape[1], -1, -1))
     return gathered * (columns != NO_SOURCE)
+
+
+def carry_motion(
+    motion: Motion,  # of the source view
+    columns: Tensor,  # [1, 1, H, W] int64, as `source_columns` gives
+) -> Motion:
+    """Bring one frame's motion from the source view into the rendered one; 0 where there is no source.
+
+    Raises:
+        InputError: If an argument breaks its rule (`contracts.TABLE`).
+    """
+    check_motion("motion", motion)
+    check_call(
+        "carry_motion", motion__flow=motion.flow, motion__confidence=motion.confidence, columns=columns
+    )
+    return bring_motion(motion, columns)
+
+
+def bring_motion(motion: Motion, columns: Tensor) -> Motion:
+    """Do as `carry_motion`, for what is known to be right; it goes to the columns' device."""
+    motion = motion.to(columns.device)
+    both = torch.cat([motion.flow, motion.confidence.to(motion.flow.dtype)])
+    carried = take_columns(both[None], columns)[0]
+    return Motion(carried[:2], carried[2:])

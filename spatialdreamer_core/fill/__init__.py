@@ -3,10 +3,10 @@
 from .composite import composite
 from .fast import FastFill, fast_fill
 from .filler import CheckedStream, Filler, FillStream, RenderedFrame, fill_holes
+from .pair import RenderedPair, render_pair
 from .stable_diffusion import InpaintConfig, Inpainter, load_inpainter
 from .stable_diffusion_weights import INPAINTING_KIND, fetch_inpainting_model
 from .texture import TEXTURE
-from .views import ViewFlow, carry_flow
 
 __all__ = [
     "INPAINTING_KIND",
@@ -18,11 +18,11 @@ __all__ = [
     "InpaintConfig",
     "Inpainter",
     "RenderedFrame",
-    "ViewFlow",
-    "carry_flow",
+    "RenderedPair",
     "composite",
     "fast_fill",
     "fetch_inpainting_model",
     "fill_holes",
     "load_inpainter",
+    "render_pair",
 ]

@@ -17,12 +17,13 @@ from torch import Tensor
 from ..checks import InputError, check_range, check_type
 from ..contracts import check_call, working_dtype
 from ..dvg.eyes import Eye, eye_sign
+from ..flow import Flow, Motion
+from ..flow.motion import check_motion
 from .filler import RenderedFrame, fill_holes
-from .runs import find_runs
+from .hole_runs import find_runs
 from .search import BackgroundSearch, SeenFrame
 from .spatial import fill_from_background
 from .texture import TEXTURE, add_texture
-from .views import ViewFlow
 
 LOOK_AHEAD = 3  # frames in which a hole's background is looked for
 
@@ -102,13 +103,12 @@ class FastFillStream:
         """Check what `push` is given."""
         check_type("frame", frame, RenderedFrame)
         check_call("FastFill.push", warped=frame.warped, hole=frame.hole, disparity=frame.disparity)
-        for towards in (frame.to_previous, frame.to_next):
-            if towards is not None:
-                check_type("flow", towards, ViewFlow)
-                check_call("FastFill.push: flow", flow=towards.flow, confidence=towards.confidence)
+        for name in ("to_previous", "to_next"):
+            if getattr(frame, name) is not None:
+                check_motion(name, getattr(frame, name))
         sizes = {tuple(given.warped.shape[-2:]) for given in (frame, *self._waiting)}
         if self._memory is not None:
-            sizes.add(tuple(self._memory.view.shape[-2:]))
+            sizes.add(tuple(self._memory.colour.shape[-2:]))
         if len(sizes) > 1:
             raise InputError(
                 f"frames of a scene must have one size, got heights and widths {sorted(sizes)}; resize them, "
@@ -121,7 +121,7 @@ class FastFillStream:
         return self._fill(frame, _following(frame, self._waiting))
 
     def _fill(
-        self, frame: RenderedFrame, following: Sequence[tuple[ViewFlow, RenderedFrame]]
+        self, frame: RenderedFrame, following: Sequence[tuple[Motion, RenderedFrame]]
     ) -> Tensor:  # [3, H, W] in [0, 1]
         """Fill one frame."""
         hole = frame.hole[0] > 0.5
@@ -153,7 +153,7 @@ class FastFillStream:
 
 def _following(
     frame: RenderedFrame, later: Sequence[RenderedFrame] | deque[RenderedFrame]
-) -> list[tuple[ViewFlow, RenderedFrame]]:
+) -> list[tuple[Motion, RenderedFrame]]:
     """Pair each of the later frames with the flow towards it, up to where the flow ends."""
     following = []
     towards = frame.to_next
@@ -171,7 +171,7 @@ def fast_fill(
     *,
     left: Tensor | None = None,  # [F, 3, H, W] in [0, 1]
     disparity: Tensor | None = None,  # [F, 1, H, W] px
-    flow: tuple[Tensor, Tensor] | None = None,  # two of [F-1, 2, H, W] px
+    flow: Flow | None = None,  # of the source view's F frames
     eye: Eye = "right",
     texture: float = TEXTURE,
     on_frame: Callable[[int], None] | None = None,
@@ -184,8 +184,8 @@ def fast_fill(
         left: The source view. Every filler takes it; this one needs only its shape to be right.
         disparity: The disparity that rendered the view. Without it the background is assumed on the side that
             the eye looks behind, and no foreground is kept from colouring the holes.
-        flow: The source view's forward and backward flow. With it, and with `disparity`, holes take true
-            pixels from neighbouring frames and do not flicker.
+        flow: The source view's flow. With it, and with `disparity`, holes take true pixels from neighbouring
+            frames and do not flicker.
         eye: The rendered eye.
         texture: How much of the background's texture takes part in what no frame shows: 0 (smooth, most like
             the truth on average) to 1 (as sharp as the background, and often elsewhere than the truth's).

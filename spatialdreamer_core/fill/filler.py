@@ -18,8 +18,9 @@ from ..checks import InputError
 from ..contracts import check_call
 from ..dvg.eyes import Eye, eye_sign
 from ..dvg.outlines import find_seen
-from ..flow.consistency import compare_flows
-from .views import ViewFlow, bring_flow
+from ..dvg.zbuffer import bring_motion
+from ..flow import Flow, Motion
+from ..flow.motion import check_flow
 
 
 class RenderedFrame(NamedTuple):
@@ -32,8 +33,8 @@ class RenderedFrame(NamedTuple):
     warped: Tensor  # [3, H, W] in [0, 1], the rendered view
     hole: Tensor  # [1, H, W], 1 = hole
     disparity: Tensor | None = None  # [1, H, W] px, in the rendered view
-    to_previous: ViewFlow | None = None  # None at the scene's first frame
-    to_next: ViewFlow | None = None  # None at the scene's last frame
+    to_previous: Motion | None = None  # None at the scene's first frame
+    to_next: Motion | None = None  # None at the scene's last frame
 
 
 class FillStream(Protocol):
@@ -67,7 +68,7 @@ def fill_holes(
     warped: Tensor,  # [F, 3, H, W] in [0, 1]
     hole: Tensor,  # [F, 1, H, W], 1 = hole
     disparity: Tensor | None = None,  # [F, 1, H, W] px
-    flow: tuple[Tensor, Tensor] | None = None,  # two of [F-1, 2, H, W] px
+    flow: Flow | None = None,  # of the source view's F frames
     eye: Eye = "right",
     on_frame: Callable[[int], None] | None = None,
 ) -> Tensor:  # [F, 3, H, W] in [0, 1]
@@ -79,7 +80,7 @@ def fill_holes(
         warped: The rendered view.
         hole: Its hole mask; values above 0.5 are holes.
         disparity: The disparity that rendered the view.
-        flow: The source view's forward and backward flow. Without disparity it has no meaning.
+        flow: The source view's flow. Without disparity it has no meaning.
         eye: The rendered eye.
         on_frame: Called with the number of finished frames; may raise to interrupt.
 
@@ -93,7 +94,7 @@ def fill_holes(
     eye_sign(eye)
     check_call("fill_holes", warped=warped, hole=hole, left=left, disparity=disparity)
     if flow is not None:
-        _check_flow(flow, warped)
+        check_flow(flow, like=warped)
     filled = torch.empty_like(warped)
     stream = CheckedStream(filler, eye=eye, size=(warped.shape[-2], warped.shape[-1]))
     done = 0
@@ -168,25 +169,12 @@ def _fill_all(stream: FillStream, frames: Iterator[RenderedFrame]) -> Iterator[T
     yield from stream.finish()
 
 
-def _check_flow(flow: tuple[Tensor, Tensor], warped: Tensor) -> None:
-    """Check that a clip's flow is a forward and a backward one of its length and size."""
-    expected = [len(warped) - 1, 2, *warped.shape[-2:]]
-    parts = flow if isinstance(flow, (tuple, list)) else [flow]
-    got = [list(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
-    if got != [expected, expected]:
-        raise InputError(
-            f"`flow` must hold one forward and one backward flow for each pair of neighbouring frames, "
-            f"shape {expected}, got {' and '.join(map(str, got))}; estimate it from the same frames"
-        )
-    check_call("fill_holes: flow", warped=warped, flow_forward=flow[0], flow_backward=flow[1])
-
-
 def _rendered_frames(
     left: Tensor,
     warped: Tensor,
     hole: Tensor,
     disparity: Tensor | None,
-    flow: tuple[Tensor, Tensor] | None,
+    flow: Flow | None,
     eye: Eye,
 ) -> Iterator[RenderedFrame]:
     """Give a clip's frames one by one, disparity and flow brought into the rendered view."""
@@ -196,14 +184,8 @@ def _rendered_frames(
             columns, carried = find_seen(disparity[t : t + 1], eye=eye)
             seen = carried[0]
             if flow is not None:
-                forward, backward = flow
-                if t > 0:
-                    to_previous = _bring(backward[t - 1 : t], forward[t - 1 : t], columns)
-                if t + 1 < len(warped):
-                    to_next = _bring(forward[t : t + 1], backward[t : t + 1], columns)
+                to_previous, to_next = (
+                    None if motion is None else bring_motion(motion, columns)
+                    for motion in (flow.to_previous(t), flow.to_next(t))
+                )
         yield RenderedFrame(left[t], warped[t], hole[t], seen, to_previous, to_next)
-
-
-def _bring(there: Tensor, back: Tensor, columns: Tensor) -> ViewFlow:
-    """Bring the source view's flow into the rendered one, with the confidence that its opposite gives it."""
-    return bring_flow(there, compare_flows(there, back), columns)

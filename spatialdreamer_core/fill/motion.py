@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .runs import HoleRuns
-from .views import ViewFlow
+from ..flow import Motion
+from .hole_runs import HoleRuns
 
 _SIDEWAYS = (6, 12, 18, 24, 32)  # px of the flow's size, from the hole's end into the background
 _UPWARDS = (-3, 0, 3)  # px of the flow's size
@@ -53,7 +53,7 @@ class BackgroundMotion:
         self._start = torch.stack([x, y]).to(disparity.dtype)  # [2, runs, points]
         self._now = self._start
 
-    def follow(self, towards: ViewFlow) -> tuple[Tensor, Tensor, Tensor]:  # two of [N] px, [N] bool
+    def follow(self, towards: Motion) -> tuple[Tensor, Tensor, Tensor]:  # two of [N] px, [N] bool
         """Go on to the next frame, along the flow that starts in the one that was reached last.
 
         Returns:

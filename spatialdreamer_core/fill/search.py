@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..flow import Motion
 from .filler import RenderedFrame
+from .hole_runs import HoleRuns
 from .motion import BackgroundMotion
-from .runs import HoleRuns
 from .spatial import sample_at
-from .views import ViewFlow
 
 CARRIED_SHARE = 0.85  # of an earlier estimate in the new one
 RIM = 2  # px beside an outline or a hole, where colours of two surfaces may be mixed
@@ -22,7 +22,7 @@ STILL = 0.1  # px; smaller motion counts as none, so that carried pixels are not
 class SeenFrame(NamedTuple):
     """A frame in which background is looked for."""
 
-    view: Tensor  # [3, H, W]
+    colour: Tensor  # [3, H, W]
     disparity: Tensor  # [H, W] px
     real: Tensor  # [H, W] bool: a real pixel, neither a hole nor an estimate
 
@@ -36,7 +36,7 @@ class BackgroundSearch:
         self._runs = runs
         self._disparity = disparity
 
-    def look_back(self, memory: SeenFrame, to_previous: ViewFlow) -> None:
+    def look_back(self, memory: SeenFrame, to_previous: Motion) -> None:
         """Take what an earlier frame saw, and blend estimates with the ones made there."""
         motion = BackgroundMotion(self._runs, self._disparity, to_previous.flow.shape[-2:])
         everything = torch.arange(len(self._runs.row), device=self.colour.device)
@@ -45,7 +45,7 @@ class BackgroundSearch:
         self.colour = torch.where(valid, torch.where(real, earlier, blended), self.colour)
         self.found = valid & real
 
-    def look_ahead(self, following: Sequence[tuple[ViewFlow, RenderedFrame]]) -> None:
+    def look_ahead(self, following: Sequence[tuple[Motion, RenderedFrame]]) -> None:
         """Take what the next frames see, the nearest one's first."""
         motion = None
         for towards, frame in following:
@@ -90,4 +90,4 @@ class BackgroundSearch:
             for corner_row in (row.floor().long(), row.ceil().long()):
                 for corner_column in (beside.floor().long(), beside.ceil().long()):
                     real &= other.real[corner_row, corner_column]
-        return sample_at(other.view, x, y), valid, real
+        return sample_at(other.colour, x, y), valid, real

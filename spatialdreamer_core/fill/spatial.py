@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..contracts import working_dtype
-from .runs import HoleRuns
+from .hole_runs import HoleRuns
 
 LEAST_SMOOTHING, MOST_SMOOTHING = 2.0, 8.0  # px, standard deviation along the column
 SMOOTHING_GROWTH = 0.25  # px more of it a px from the background

@@ -99,14 +99,14 @@ class Inpainter:
 
     def _inpaint(
         self,
-        view: Tensor,  # [1, 3, H, W]
+        warped: Tensor,  # [1, 3, H, W]
         hole: Tensor,  # [1, 1, H, W]
     ) -> Tensor:  # [1, 3, H, W]
         """Redraw a frame at the working size, and bring it back to its own."""
-        size = (view.shape[-2], view.shape[-1])
+        size = (warped.shape[-2], warped.shape[-1])
         small = _working_size(size, self.config.size)
         # Both poolings have the same cells; diffusers takes values below 0 for another range.
-        image = F.adaptive_avg_pool2d(view.float().clamp(0, 1), small)
+        image = F.adaptive_avg_pool2d(warped.float().clamp(0, 1), small)
         mask = F.adaptive_max_pool2d((hole > 0.5).float(), small)
         image, mask = _pad(image, mask, self._pipeline.vae_scale_factor)
         rows, columns = image.shape[-2:]
@@ -131,7 +131,7 @@ class Inpainter:
                 f"{rows}; use a smaller `size` than {self.config.size} px or smaller frames"
             ) from error
         redrawn = redrawn[..., : small[0], : small[1]]
-        return (redrawn if small == size else F.interpolate(redrawn, size, mode="bilinear")).to(view)
+        return (redrawn if small == size else F.interpolate(redrawn, size, mode="bilinear")).to(warped)
 
 
 class InpaintStream:
@@ -177,7 +177,7 @@ def load_inpainter(
         on_progress: Of the download, see `fetch_inpainting_model`.
 
     Returns:
-        What `render_pair` takes for `inpaint`.
+        The filler.
 
     Raises:
         InputError: If a setting is out of range, a package is missing, or files are missing, damaged or those

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .runs import HoleRuns
+from .hole_runs import HoleRuns
 from .spatial import mean_around
 
 TEXTURE = 0.5  # default strength

@@ -6,7 +6,7 @@ from .cuts import CutDetector, find_cuts
 from .dis import DIS_PRESETS, dis_flow
 from .estimate import estimate_flow
 from .estimator import FlowEstimator, open_flow
-from .motion import Motion
+from .motion import Flow, Motion
 from .pictures import to_rgb
 from .raft_weights import (
     FLOW_MODEL_KIND,
@@ -24,6 +24,7 @@ __all__ = [
     "FLOW_MODELS",
     "FLOW_MODEL_KIND",
     "CutDetector",
+    "Flow",
     "FlowEstimator",
     "FlowModel",
     "FlowModelSpec",

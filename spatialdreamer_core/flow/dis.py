@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError, check_choice, check_picture
+from .motion import Flow, join_flows
 from .pictures import to_bytes
 
 DIS_PRESETS = {
@@ -40,13 +41,13 @@ class DisFlow:
         """Convert a frame to grey."""
         return cv2.cvtColor(to_bytes(frame), cv2.COLOR_RGB2GRAY)
 
-    def between(self, first: np.ndarray, second: np.ndarray) -> tuple[Tensor, Tensor]:  # two of [1, 2, H, W]
+    def between(self, first: np.ndarray, second: np.ndarray) -> Flow:
         """Estimate the flow from the first frame to the second and back."""
         there, back = (
             torch.from_numpy(dis_flow(a, b, preset=self._preset)).permute(2, 0, 1)[None].contiguous()
             for a, b in ((first, second), (second, first))
         )
-        return there, back
+        return join_flows(there, back)
 
 
 def dis_flow(

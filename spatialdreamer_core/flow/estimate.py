@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..contracts import check_call
 from .estimator import open_flow
+from .motion import Flow
 from .raft_weights import FlowModel
 
 
@@ -19,7 +20,7 @@ def estimate_flow(
     on_frame: Callable[[int], None] | None = None,
     device: torch.device | str | None = None,
     download: bool = False,
-) -> tuple[Tensor, Tensor]:  # two of [F-1, 2, H, W]
+) -> Flow:
     """Estimate the optical flow between neighbouring frames, in both directions.
 
     Args:
@@ -30,9 +31,8 @@ def estimate_flow(
         download: Whether to download a model's weights if they are missing.
 
     Returns:
-        Forward flow, whose entry t follows frame t's pixels into frame t+1, and backward flow, whose entry t
-        follows frame t+1's pixels into frame t. (dx, dy) in pixels, float32, pixel centres at integers; one
-        frame gives tensors of length 0.
+        The flow of both directions and its confidence, float32, on the frames' device; that of one frame has
+        length 0.
 
     Raises:
         InputError: If the frames break their rule (`contracts.TABLE`), the method is unknown, or a model
@@ -40,13 +40,17 @@ def estimate_flow(
     """
     check_call("estimate_flow", frames=frames)
     estimator = open_flow(method, device=frames.device if device is None else device, download=download)
-    height, width = frames.shape[-2:]
-    forward = torch.empty(len(frames) - 1, 2, height, width)
-    backward = torch.empty_like(forward)
+    pairs, (height, width) = len(frames) - 1, frames.shape[-2:]
+    forward, backward = (torch.empty(pairs, 2, height, width) for _ in range(2))
+    forward_confidence, backward_confidence = (torch.empty(pairs, 1, height, width) for _ in range(2))
+    whole = Flow(forward, backward, forward_confidence, backward_confidence)
     following = estimator.prepare(frames[0])
-    for t in range(len(frames) - 1):
+    for t in range(pairs):
         current, following = following, estimator.prepare(frames[t + 1])
-        forward[t : t + 1], backward[t : t + 1] = estimator.between(current, following)
+        pair = estimator.between(current, following)
+        forward[t : t + 1], backward[t : t + 1] = pair.forward, pair.backward
+        forward_confidence[t : t + 1] = pair.forward_confidence
+        backward_confidence[t : t + 1] = pair.backward_confidence
         if on_frame is not None:
             on_frame(t + 1)
-    return forward.to(frames.device), backward.to(frames.device)
+    return whole.to(frames.device)

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..checks import check_choice, check_flag
 from .catalogue import FLOW_METHODS
 from .dis import DIS_PREFIX, DisFlow
+from .motion import Flow
 from .raft import RaftFlow
 from .raft_weights import FlowModel, load_flow_model
 
@@ -24,8 +25,8 @@ class FlowEstimator(Protocol):
         """Bring a frame into the form that `between` takes: once a frame, though it is in two pairs."""
         ...
 
-    def between(self, first: Any, second: Any) -> tuple[Tensor, Tensor]:  # two of [1, 2, H, W]
-        """Estimate the flow from the first frame to the second and back, (dx, dy) in pixels, on the CPU."""
+    def between(self, first: Any, second: Any) -> Flow:
+        """Estimate the flow from the first frame to the second and back: that of two frames, on the CPU."""
         ...
 
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ..checks import InputError
 from ..memory import is_out_of_memory, release_cached_memory
+from .motion import Flow, join_flows
 from .raft_weights import FlowModel
 from .sampling import fit_size, resize_flow
 
@@ -58,19 +59,19 @@ class RaftFlow:
         return _Frame(self._shrink(2 * image - 1, (height, width)), (height, width))
 
     @torch.no_grad()
-    def between(self, first: _Frame, second: _Frame) -> tuple[Tensor, Tensor]:  # two of [1, 2, H, W]
+    def between(self, first: _Frame, second: _Frame) -> Flow:
         """Estimate the flow from the first frame to the second and back, both at once.
 
         Raises:
             InputError: If not even the smallest working size fits into memory.
         """
         while True:
-            flows = self._try(first, second)
-            if flows is not None:
-                return flows
+            flow = self._try(first, second)
+            if flow is not None:
+                return flow
             self._halve(first.size)
 
-    def _try(self, first: _Frame, second: _Frame) -> tuple[Tensor, Tensor] | None:
+    def _try(self, first: _Frame, second: _Frame) -> Flow | None:
         """Estimate both flows; return None if the memory does not suffice."""
         try:
             a, b = (self._shrink(frame.image, frame.size) for frame in (first, second))
@@ -78,7 +79,7 @@ class RaftFlow:
             a, b = _pad(a), _pad(b)
             flow = self._model.module(torch.cat((a, b)), torch.cat((b, a)))[-1][..., :height, :width]
             there, back = resize_flow(flow, first.size).cpu().contiguous().split(1)
-            return there, back
+            return join_flows(there, back)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..flow import Flow
 from .synthetic import Scene, SceneClip, _pixel_grid, _pose, _trace
 
 
 def scene_flow(
     scene: Scene,
     clip: SceneClip,
-) -> tuple[Tensor, Tensor, Tensor]:  # two of [F-1, 2, H, W], one of [F-1, 1, H, W]
+) -> tuple[Flow, Tensor]:  # the flow, [F-1, 1, H, W]
     """Follow each pixel's point from frame to frame by the scene's own geometry.
 
     Args:
@@ -20,14 +21,14 @@ def scene_flow(
         clip: What `render_scene` made of it.
 
     Returns:
-        Forward and backward flow as `estimate_flow` orders them, pixels; and, for backward flow, 1 where the
-        point seen in frame t+1 is seen in frame t too, else 0. Where no layer is met the flow is that of
-        infinity and visibility 0.
+        The flow; and, for its backward half, 1 where the point seen in frame t+1 is seen in frame t too, else
+        0. Where no layer is met the flow is that of infinity and visibility 0.
     """
     pairs = range(len(clip.frames) - 1)
-    forward = [_follow(scene, clip, t, t + 1)[0] for t in pairs]
-    backward, visible = zip(*(_follow(scene, clip, t + 1, t) for t in pairs), strict=True)
-    return tuple(torch.from_numpy(np.stack(v)).float() for v in (forward, backward, visible))  # type: ignore[return-value]
+    ahead = [_follow(scene, clip, t, t + 1)[0] for t in pairs]
+    back, seen = zip(*(_follow(scene, clip, t + 1, t) for t in pairs), strict=True)
+    forward, backward, visible = (torch.from_numpy(np.stack(v)).float() for v in (ahead, back, seen))
+    return Flow.between(forward, backward), visible
 
 
 def _follow(scene: Scene, clip: SceneClip, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:

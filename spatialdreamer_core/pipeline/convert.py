@@ -54,7 +54,7 @@ def convert(
     depth_model: DepthModel | None = None,
     flow_model: FlowModel | None = None,
     on_progress: Progress | None = None,
-    on_survey: Callable[[int, int | None], None] | None = None,
+    on_first_pass: Callable[[int, int | None], None] | None = None,
     preview_path: Path | str | None = None,
     metadata: Mapping[str, str] | None = None,
     clock: StageClock | None = None,
@@ -74,7 +74,7 @@ def convert(
         on_progress: Called after each frame with the frames done, their total if it is known, and now and
             then the packed frame, [H, W, 3] uint8, deeper or HDR video as on a standard screen; may raise
             to interrupt, and then no output stays.
-        on_survey: Called after each frame of the first pass, which depth models and files need, with the
+        on_first_pass: Called after each frame of the first pass, which depth models and files need, with the
             frames done and their total if it is known; may raise to interrupt.
         preview_path: Where a contact sheet of the middle frame goes, or None. One that fails to be written
             after the work has begun is only left out.
@@ -145,7 +145,7 @@ def convert(
         flow = open_flow(flow_model or config.flow, device=device)
         with (
             open_depth(
-                source, input_path, config, photo=False, total=total, on_survey=on_survey, clock=clock
+                source, input_path, config, photo=False, total=total, on_first_pass=on_first_pass, clock=clock
             ) as estimator,
             closing(_read_film(input_path, config, faults)) as frames,
             closing(packed_frames(frames, config, device, estimator, flow, filler, sheet, clock)) as pictures,
@@ -243,7 +243,7 @@ def _convert_photo(
 ) -> None:
     """Convert a single picture: a film of one frame, or in strips."""
     with open_depth(
-        source, input_path, config, photo=True, total=1, on_survey=None, clock=clock
+        source, input_path, config, photo=True, total=1, on_first_pass=None, clock=clock
     ) as estimator:
         image = read_photo(input_path)
         check_photo_target(output.path, *packed_size(*image.shape[:2], format=config.format))

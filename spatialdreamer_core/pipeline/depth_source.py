@@ -22,8 +22,8 @@ from ..video.photo import read_photo_as_film
 from ..video.reader import VideoFrame, count_frames, read_frames, until_broken
 from .clock import StageClock
 from .config import ConvertConfig
-from .first_pass import survey_depth
-from .given_depth import survey_given_depth
+from .first_pass import measure_film
+from .given_depth import measure_given_depth
 from .pictures import cut_pictures
 
 DepthSource = DepthFile | DepthModel | None  # None is the builtin estimator
@@ -48,7 +48,7 @@ def open_depth(
     *,
     photo: bool,
     total: int | None,
-    on_survey: Callable[[int, int | None], None] | None,
+    on_first_pass: Callable[[int, int | None], None] | None,
     clock: StageClock,
 ) -> Iterator[DepthStream]:
     """Make a first pass over the film if its source of depth needs one, and give its depth as a stream.
@@ -59,8 +59,8 @@ def open_depth(
         config: The settings.
         photo: Whether the input is read as a photo.
         total: Number of frames to be converted, if it is known.
-        on_survey: Called after each frame of the first pass with the frames done and their total; may raise
-            to interrupt.
+        on_first_pass: Called after each frame of the first pass with the frames done and their total; may
+            raise to interrupt.
         clock: Adds up the time that each stage takes.
 
     Raises:
@@ -89,16 +89,16 @@ def open_depth(
         )
     frames = cut_pictures(frames, black_bars=config.black_bars, clock=clock)
     if not isinstance(source, DepthFile):
-        scenes = survey_depth(frames, model=source, total=total, on_progress=on_survey, clock=clock)
+        scenes = measure_film(frames, model=source, total=total, on_progress=on_first_pass, clock=clock)
         yield ModelStream(source, scenes, strength=config.depth_stability)
         return
-    depth = survey_given_depth(
+    depth = measure_given_depth(
         frames,
         source,
         skip=0 if photo or config.start is None else count_frames(input_path, before=config.start),
         reaches_end=lambda: config.end is None and not faults,
         total=total,
-        on_progress=on_survey,
+        on_progress=on_first_pass,
         clock=clock,
     )
     with closing(depth):

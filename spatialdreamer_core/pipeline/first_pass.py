@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
-from ..depth import DepthModel, DepthSurvey, SurveyedScene, working_frame
+from ..depth import DepthFirstPass, DepthModel, MeasuredScene, working_frame
 from ..video.reader import VideoFrame
 from .clock import StageClock
 from .pictures import SceneDetector
 from .prefetch import prefetch
 
 
-def survey_depth(
+def measure_film(
     frames: Iterator[VideoFrame],
     *,
     model: DepthModel,
     total: int | None,
     on_progress: Callable[[int, int | None], None] | None,
     clock: StageClock,
-) -> list[SurveyedScene]:
+) -> list[MeasuredScene]:
     """Measure the scenes of a film; cuts are found on the same pictures as in `analyse`.
 
     Args:
@@ -35,12 +35,12 @@ def survey_depth(
     Raises:
         InputError: If a frame does not fit into memory.
     """
-    scenes, survey = SceneDetector(), DepthSurvey(model)
+    scenes, first_pass = SceneDetector(), DepthFirstPass(model)
     with closing(prefetch(frames)) as decoded:
         for done, frame in enumerate(decoded, start=1):
-            with clock("survey"):
+            with clock("first_pass"):
                 small = working_frame(frame.image, levels=frame.levels)
-                survey.step(small, starts_scene=scenes.step(frame, small))
+                first_pass.step(small, starts_scene=scenes.step(frame, small))
             if on_progress is not None:
                 on_progress(done, total)
-    return survey.finish()
+    return first_pass.finish()

@@ -23,7 +23,7 @@ from .pictures import SceneDetector
 from .prefetch import prefetch
 
 
-def survey_given_depth(
+def measure_given_depth(
     frames: Iterator[VideoFrame],
     file: DepthFile,
     *,
@@ -52,7 +52,7 @@ def survey_given_depth(
     done = found = 0
     with closing(prefetch(frames)) as film, closing(file.frames(skip)) as depths:
         for done, frame in enumerate(film, start=1):
-            with clock("survey"):
+            with clock("first_pass"):
                 whole = frame.image if frame.surround is None else frame.surround.frame
                 height, width = whole.shape[:2]
                 if cuts.step(frame, working_frame(frame.image, levels=frame.levels)) or not meters:

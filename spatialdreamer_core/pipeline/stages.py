@@ -24,11 +24,9 @@ from ..dvg import depth_to_disparity
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..dvg.hole_masks import add_neighbours
-from ..dvg.zbuffer import find_columns
-from ..fill import CheckedStream, Filler, RenderedFrame, ViewFlow
-from ..fill.views import bring_flow
+from ..dvg.zbuffer import bring_motion, find_columns
+from ..fill import CheckedStream, Filler, RenderedFrame
 from ..flow import FlowEstimator, Motion
-from ..flow.consistency import compare_flows
 from ..stereo import FloatingWindow
 from ..video.color import to_8_bit
 from ..video.reader import VideoFrame
@@ -95,18 +93,14 @@ def analyse(frames: Iterator[VideoFrame], *, flow: FlowEstimator, clock: StageCl
             if current is not None:
                 to_next = None
                 if not starts_scene:
-                    to_next, to_previous = _motion(*flow.between(previous, prepared))
+                    pair = flow.between(previous, prepared)
+                    to_next, to_previous = pair.to_next(0), pair.to_previous(1)
                 current = replace(current, to_next=to_next)
         if current is not None:
             yield current
         current = Analysed(frame, small, starts_scene, to_previous, None)
     if current is not None:
         yield current
-
-
-def _motion(there: Tensor, back: Tensor) -> tuple[Motion, Motion]:
-    """Add to each of two opposite flows the confidence that the other one gives it."""
-    return Motion(there, compare_flows(there, back)), Motion(back, compare_flows(back, there))
 
 
 def estimate(frames: Iterator[Analysed], *, estimator: DepthStream, clock: StageClock) -> Iterator[Estimated]:
@@ -179,16 +173,11 @@ def _render_view(frame: Placed, eye: Eye) -> RenderedFrame:
     """Warp one frame to one eye's view, and bring its disparity and motion there."""
     warped, hole, seen = warp_frames(frame.image[None], frame.disparity, eye=eye)
     columns = find_columns(frame.small_disparity, eye=eye)
-    motions = (frame.analysed.to_previous, frame.analysed.to_next)
-    to_previous, to_next = (_carry(motion, columns) for motion in motions)
+    to_previous, to_next = (
+        None if motion is None else bring_motion(motion, columns)
+        for motion in (frame.analysed.to_previous, frame.analysed.to_next)
+    )
     return RenderedFrame(frame.image, warped[0], hole[0], seen[0], to_previous, to_next)
-
-
-def _carry(motion: Motion | None, columns: Tensor) -> ViewFlow | None:
-    """Bring the source view's motion into the rendered view."""
-    if motion is None:
-        return None
-    return bring_flow(motion.flow.to(columns.device), motion.confidence.to(columns.device), columns)
 
 
 def refine(frames: Iterator[Rendered], *, clock: StageClock) -> Iterator[Rendered]:
@@ -209,8 +198,7 @@ def _refine(previous: Rendered | None, current: Rendered) -> Iterator[RenderedFr
     for i, view in enumerate(current.views):
         neighbours = []
         if previous is not None and view.to_previous is not None:
-            towards = view.to_previous
-            neighbours.append((previous.views[i].hole[None], towards.flow[None], towards.confidence[None]))
+            neighbours.append((previous.views[i].hole[None], view.to_previous))
         yield view._replace(hole=add_neighbours(view.hole[None], neighbours)[0])
 
 

@@ -13,8 +13,10 @@ from torch import Tensor
 from spatialdreamer_core import depth, dvg, fill, flow, metrics, stereo
 from spatialdreamer_core.checks import FLOATS, InputError
 from spatialdreamer_core.contracts import TABLE
-from spatialdreamer_core.depth import DepthShaping, SceneRange
-from spatialdreamer_core.fill import FastFill, InpaintConfig, Inpainter, RenderedFrame, ViewFlow
+from spatialdreamer_core.depth import DepthShaping, DepthStabiliser, SceneRange
+from spatialdreamer_core.fill import FastFill, InpaintConfig, Inpainter, RenderedFrame
+from spatialdreamer_core.flow import Flow, Motion
+from spatialdreamer_core.flow.motion import check_flow
 from spatialdreamer_core.metrics import views
 from spatialdreamer_core.stereo import FloatingWindow, FloatingWindowTracker
 
@@ -62,14 +64,29 @@ def push(frame):
     return [*stream.push(frame), *stream.push(frame), *stream.finish()][-1]
 
 
-def push_along(flow, confidence):
+def motion_of(given):
+    return Motion(given["motion.flow"], given["motion.confidence"])
+
+
+def push_along(**given):
     warped, hole, seen = (part[0] for part in make("F 3 H W", "F 1 H W", "F 1 H W"))
-    return push(RenderedFrame(warped, warped, hole, seen, ViewFlow(flow, confidence)))
+    return push(RenderedFrame(warped, warped, hole, seen, motion_of(given)))
 
 
-def fill_along(warped, flow_forward, flow_backward):
-    hole = (torch.arange(WIDTH) % 5 < 2).float().expand(FRAMES, 1, HEIGHT, WIDTH)
-    return fill.fast_fill(warped, hole, disparity=hole * 2, flow=(flow_forward, flow_backward))
+def fill_along(frames, **given):
+    """Fill a clip along its flow."""
+    parts = ("forward", "backward", "forward_confidence", "backward_confidence")
+    whole = Flow(*(given[f"flow.{part}"] for part in parts))
+    check_flow(whole, like=frames)
+    hole = (torch.arange(frames.shape[-1]) % 5 < 2).float().expand(len(frames), 1, *frames.shape[-2:])
+    return fill.fast_fill(frames[:, :3], hole, disparity=hole * 2, flow=whole)
+
+
+def stabilise(depth, **given):
+    """Take a second frame like the first one."""
+    stabiliser = DepthStabiliser()
+    stabiliser.step(depth)
+    return stabiliser.step(depth, motion_of(given))
 
 
 def add_bars(**bars):
@@ -86,10 +103,17 @@ def composite_in_holes(filled):
     return fill.composite(warped, filled, torch.ones_like(hole))
 
 
-def estimate_depth(frames, flow_forward, flow_backward):
-    return depth.estimate_depth(
-        frames, estimator="builtin", flow_forward=flow_forward, flow_backward=flow_backward
-    )
+def still_flow(mask):
+    """The flow between as many frames, in which nothing moves."""
+    usable = isinstance(mask, Tensor) and mask.ndim == 4 and mask.numel()
+    mask = mask if usable else make("F 1 H W")[0]
+    return torch.zeros(max(0, len(mask) - 1), 2, *mask.shape[-2:])
+
+
+def still(mask):
+    """The motion of a frame in which nothing moves."""
+    size = mask.shape[-2:] if isinstance(mask, Tensor) and mask.ndim == 4 else (HEIGHT, WIDTH)
+    return Motion(torch.zeros(2, *size), torch.ones(1, *size))
 
 
 RANGES = [SceneRange(0.1, 0.9)]
@@ -104,17 +128,20 @@ CALLS: dict[str, Any] = {
     "dilate_hole": lambda hole: dvg.dilate_hole(hole, 2),
     "soft_hole_mask": lambda hole: dvg.soft_hole_mask(hole, feather=3),
     "ease_borders": lambda disparity: dvg.ease_borders(disparity, width_percent=20),
-    "render_pair": lambda image, depth: dvg.render_pair(image, depth, inpaint=fill.fast_fill),
     "refine_one_mask": lambda hole: dvg.refine_one_mask(hole, []),
-    "refine_one_mask: a neighbour": lambda hole, mask, flow, confidence: dvg.refine_one_mask(
-        hole, [(mask, flow, confidence)]
+    "refine_one_mask: a neighbour": lambda hole, mask: dvg.refine_one_mask(hole, [(mask, still(mask))]),
+    "refine_hole_mask": lambda hole, disparity: dvg.refine_hole_mask(
+        hole, Flow.between(*2 * [still_flow(hole)]), disparity=disparity
     ),
+    "carry_motion": lambda columns, **given: dvg.carry_motion(motion_of(given), columns),
     "composite": lambda **given: fill.composite(**given, dilate=1, feather=2),
     "composite: in holes": composite_in_holes,
     "fill_holes": lambda **given: fill.fill_holes(FastFill(), **given),
-    "fill_holes: flow": fill_along,
     "FastFill.push": lambda warped, hole, disparity: push(RenderedFrame(warped, warped, hole, disparity)),
-    "FastFill.push: flow": push_along,
+    "Flow": fill_along,
+    "Flow.between": Flow.between,
+    "Motion": push_along,
+    "DepthStabiliser.step": stabilise,
     "Inpainter": inpaint,
     "pack": lambda **given: stereo.pack(**given, format="half_sbs"),
     "FloatingWindowTracker.step": lambda disparity: FloatingWindowTracker().step(disparity),
@@ -124,7 +151,7 @@ CALLS: dict[str, Any] = {
     "apply_floating_window: bars": add_bars,
     "resize_flow": lambda flow_: flow.resize_flow(flow_, (4, 7)),
     "shape_depth": lambda depth_: depth.shape_depth(depth_, DepthShaping(1.5, 2.0, 0.9, 0.1, 2, 1)),
-    "estimate_depth": estimate_depth,
+    "estimate_depth": lambda frames: depth.estimate_depth(frames, estimator="builtin"),
     "apply_scene_ranges": lambda depth_: depth.apply_scene_ranges(depth_, RANGES),
     "embed_images": embed_images,
 }
@@ -250,7 +277,7 @@ def test_half_precision_of_one_argument_is_float32_rounded(key):
 
 KEEP_THE_TYPE = (
     *("forward_warp", "ease_borders", "dilate_hole", "soft_hole_mask", "refine_hole_mask", "gather_columns"),
-    *("composite", "fill_holes", "fill_holes: flow", "FastFill.push", "pack", "anaglyph"),
+    *("composite", "fill_holes", "Flow", "FastFill.push", "pack", "anaglyph"),
     *("apply_floating_window", "sample_at_flow", "resize_flow", "flow_confidence", "pool_mask"),
 )
 
@@ -294,7 +321,7 @@ def test_how_a_tensor_is_made_does_not_matter(key):
 @pytest.mark.parametrize("key", [key for key in TABLE if key not in ("crop_to", *SLOW)])
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 1, 9), (2, 7, 1), (1, 2, 2)])
 def test_least_sizes(key, sizes):
-    fixed = ("FastFill.push: flow", "apply_floating_window: bars", "composite: in holes", "fill_holes: flow")
+    fixed = ("Motion", "apply_floating_window: bars", "composite: in holes")
     if key in fixed:
         sizes = (FRAMES, HEIGHT, WIDTH)
     for result in tensors_of(call(key, arguments_of(key, sizes=Sizes(*sizes)))):
@@ -354,7 +381,7 @@ def test_what_breaks_a_rule_is_named(key):
             with pytest.raises(InputError) as caught:
                 call(key, given)
             assert "\n" not in str(caught.value)
-            bare = "flow" if key == "fill_holes: flow" and name != "warped" else name.split(".")[0]
+            bare = name.split(".")[0]
             assert f"`{bare}" in str(caught.value), (name, way)
 
 

@@ -14,7 +14,7 @@ from spatialdreamer_core.depth import (
     upsample_depth,
     working_size,
 )
-from spatialdreamer_core.flow import dis_flow, estimate_flow
+from spatialdreamer_core.flow import Flow, dis_flow, estimate_flow
 from spatialdreamer_core.metrics import make_clip
 
 
@@ -59,10 +59,10 @@ def test_a_clip_equals_its_frames_one_by_one(size):
 
 def test_flow_from_outside_is_used():
     frames = make_clip("walker", frames=3, size=(90, 160)).frames
-    forward, backward = estimate_flow(frames, method="dis_fast")
-    given = estimate_depth(frames, flow_forward=forward, flow_backward=backward)
+    flow = estimate_flow(frames, method="dis_fast")
+    given = estimate_depth(frames, flow=flow)
     assert torch.equal(given, estimate_depth(frames))
-    resting = estimate_depth(frames, flow_forward=0 * forward, flow_backward=0 * backward)
+    resting = estimate_depth(frames, flow=Flow.between(0 * flow.forward, 0 * flow.backward))
     assert not torch.equal(given, resting)
 
 
@@ -80,13 +80,13 @@ def test_progress_is_reported_and_may_interrupt():
 
 def test_wrong_input_is_named():
     frames = torch.rand(3, 3, 16, 16)
-    flow = torch.zeros(2, 2, 16, 16)
+    short = torch.zeros(1, 2, 16, 16)
     with pytest.raises(InputError, match="estimator must be one of builtin"):
         estimate_depth(frames, estimator="magic")
-    with pytest.raises(InputError, match="given together"):
-        estimate_depth(frames, flow_forward=flow)
-    with pytest.raises(InputError, match=r"`flow_forward` must be \[F-1, 2, H, W\] = \[2, 2, 16, 16\]"):
-        estimate_depth(frames, flow_forward=flow[:1], flow_backward=flow[:1])
+    with pytest.raises(InputError, match=r"`flow` must be a Flow, got tuple; make one by estimate_flow"):
+        estimate_depth(frames, flow=(short, short))
+    with pytest.raises(InputError, match=r"`flow.forward` must hold .* \[F-1, 2, H, W\] = \[2, 2, 16, 16\]"):
+        estimate_depth(frames, flow=Flow.between(short, short))
     with pytest.raises(InputError, match="video tensor"):
         estimate_depth(frames[0])
 

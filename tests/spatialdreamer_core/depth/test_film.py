@@ -10,12 +10,12 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.cli import main
-from spatialdreamer_core.depth import DepthSurvey, ModelStream, load_model
+from spatialdreamer_core.depth import DepthFirstPass, ModelStream, load_model
 from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.flow import open_flow
 from spatialdreamer_core.metrics import make_clip
 from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
-from spatialdreamer_core.pipeline.first_pass import survey_depth
+from spatialdreamer_core.pipeline.first_pass import measure_film
 from spatialdreamer_core.pipeline.stages import analyse, estimate
 from spatialdreamer_core.video import VideoWriter, probe, read_frames
 
@@ -63,7 +63,7 @@ def two_scenes(tmp_path_factory):
 def film_depth(path, model, strength):
     """Run both passes as `convert` does; return the frames' red channel and their depth, [F, h, w] each."""
     clock = StageClock()
-    scenes = survey_depth(read_frames(path), model=model, total=None, on_progress=None, clock=clock)
+    scenes = measure_film(read_frames(path), model=model, total=None, on_progress=None, clock=clock)
     assert len(scenes) == 2
     analysed = analyse(read_frames(path), flow=open_flow("dis_fast"), clock=clock)
     stream = ModelStream(model, scenes, strength=strength)
@@ -116,7 +116,7 @@ def test_a_whole_film_is_as_steady_as_with_a_steady_model(two_scenes, tmp_path):
 
 def test_the_first_pass_looks_at_few_frames_and_shows_where_it_is(two_scenes, tmp_path):
     model, seen = RedIsNear(jumps=False), []
-    convert(two_scenes, tmp_path / "out.mp4", depth_model=model, on_survey=lambda *now: seen.append(now))
+    convert(two_scenes, tmp_path / "out.mp4", depth_model=model, on_first_pass=lambda *now: seen.append(now))
     frames = 2 * SCENE_FRAMES
     assert seen == [(done, frames) for done in range(1, frames + 1)]
     assert model.pictures == frames + 2 * (8 + 1), "of each scene, frames 0 to 7 and 16"
@@ -126,7 +126,7 @@ def test_only_the_part_that_is_converted_is_measured(two_scenes, tmp_path):
     model, seen = RedIsNear(jumps=False), []
     part = ConvertConfig(start=0.2, end=0.4)
     output = tmp_path / "out.mp4"
-    convert(two_scenes, output, part, depth_model=model, on_survey=lambda *now: seen.append(now))
+    convert(two_scenes, output, part, depth_model=model, on_first_pass=lambda *now: seen.append(now))
     assert seen == [(done, 5) for done in range(1, 6)]
     assert model.pictures == 10
 
@@ -136,7 +136,7 @@ def test_the_first_pass_can_be_interrupted(two_scenes, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        convert(two_scenes, tmp_path / "out.mp4", depth_model=RedIsNear(jumps=False), on_survey=stop)
+        convert(two_scenes, tmp_path / "out.mp4", depth_model=RedIsNear(jumps=False), on_first_pass=stop)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -154,7 +154,7 @@ def test_the_command_shows_both_passes(install, film, tmp_path, capsys):
 def test_the_builtin_estimator_needs_no_first_pass(film, tmp_path):
     seen = []
     config = ConvertConfig(depth="builtin")
-    convert(film, tmp_path / "out.mp4", config, on_survey=lambda *now: seen.append(now))
+    convert(film, tmp_path / "out.mp4", config, on_first_pass=lambda *now: seen.append(now))
     assert seen == []
 
 
@@ -169,13 +169,13 @@ def test_a_photo_is_seen_once(tmp_path):
 
 
 def test_a_scene_keeps_its_unit_however_its_first_frames_jump():
-    """The survey's mean over the first frames is the unit; a single frame's would be off by up to a third."""
+    """The mean over the first frames is the unit; a single frame's would be off by up to a third."""
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 255, (48, 64, 3), np.uint8)
-    survey = DepthSurvey(RedIsNear(jumps=True))
+    first_pass = DepthFirstPass(RedIsNear(jumps=True))
     for _ in range(40):
-        survey.step(picture, starts_scene=False)
-    (scene,) = survey.finish()
+        first_pass.step(picture, starts_scene=False)
+    (scene,) = first_pass.finish()
     low, high = np.percentile(picture[..., 0] / 255, (2, 98))
     assert scene.start_range == pytest.approx((1.05 * low, 1.05 * high), abs=0.15)
     assert scene.range.low < scene.start_range[0]

@@ -26,7 +26,7 @@ from spatialdreamer_core.depth.cues import (
 from spatialdreamer_core.depth.edges import clean_edges, dilate_foreground, steepen_edges
 from spatialdreamer_core.depth.guided_filter import ColourGuide, guided_upsample
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
-from spatialdreamer_core.flow import dis_flow, estimate_flow, flow_confidence
+from spatialdreamer_core.flow import Flow, dis_flow, estimate_flow, flow_confidence
 
 SIZES = [(1, 1), (3, 40), (40, 1), (16, 16), (64, 96)]
 
@@ -124,8 +124,8 @@ def test_clips(name, size):
     assert_finite(depth, guide_depth(depth[1:2], frames[1:2]))
     assert 0 <= depth.min() <= depth.max() <= 1
     assert_finite(*forward_warp(frames, depth_to_disparity(depth), eye="right"))
-    forward, backward = estimate_flow(frames, method="dis_fast")
-    assert_finite(stabilise_depth(frames[:, :1], forward, backward))
+    flow = estimate_flow(frames, method="dis_fast")
+    assert_finite(stabilise_depth(frames[:, :1], flow))
 
 
 @every_picture
@@ -148,5 +148,5 @@ def test_ranges_and_fits_of_flat_depth(value):
     assert (scene.normalise(depth) == 0.5).all()
     for weight in (torch.ones_like(depth), torch.zeros_like(depth)):
         assert_finite(fit_scale_shift(depth, depth, weight), fit_scale_shift(depth, depth * 2, weight))
-    flow = torch.zeros(2, 2, 12, 20)
-    assert_finite(stabilise_depth(depth.expand(3, -1, -1, -1), flow, flow))
+    still = torch.zeros(2, 2, 12, 20)
+    assert_finite(stabilise_depth(depth.expand(3, -1, -1, -1), Flow.between(still, still)))

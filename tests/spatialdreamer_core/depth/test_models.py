@@ -29,7 +29,7 @@ from spatialdreamer_core.depth import (
 )
 from spatialdreamer_core.depth.inference import infer_clip, infer_picture
 from spatialdreamer_core.depth.models import find_model
-from spatialdreamer_core.flow import estimate_flow
+from spatialdreamer_core.flow import Flow, estimate_flow
 from spatialdreamer_core.metrics import make_clip
 
 ONE_OF_EACH_FAMILY = ("midas", DEFAULT_MODEL, "zoedepth", "depth_pro", "marigold")
@@ -305,9 +305,10 @@ def test_a_clip_is_stabilised_unless_its_stability_is_zero():
     assert (raw - truth).abs().mean() > 0.04
     assert (stable - truth).abs().mean() < 0.01
     flow = estimate_flow(frames)
-    given = estimate_depth(frames, estimator=steady, flow_forward=flow[0], flow_backward=flow[1])
+    given = estimate_depth(frames, estimator=steady, flow=flow)
     assert (given - truth).abs().mean() < 0.01
-    resting = estimate_depth(frames, estimator=steady, flow_forward=0 * flow[0], flow_backward=0 * flow[1])
+    still = Flow.between(0 * flow.forward, 0 * flow.backward)
+    resting = estimate_depth(frames, estimator=steady, flow=still)
     assert not torch.equal(given, resting)
     with pytest.raises(InputError, match=r"stability must be between 0 and 0\.95, got 1"):
         estimate_depth(frames, estimator=steady, stability=1.0)

@@ -10,7 +10,14 @@ from spatialdreamer_core.dvg import (
     refine_one_mask,
     source_columns,
 )
-from spatialdreamer_core.dvg.marked import marked_pixels
+from spatialdreamer_core.dvg.nonzero_pixels import nonzero_pixels
+from spatialdreamer_core.flow import Flow, Motion
+
+
+def resting(frames, size):
+    """The flow of a clip in which nothing moves."""
+    none = torch.zeros(frames - 1, 2, *size)
+    return Flow.between(none, none)
 
 
 def test_source_columns_by_hand():
@@ -24,10 +31,10 @@ def test_source_columns_by_hand():
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (0, 4)])
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_marked_pixels_are_those_of_nonzero(size, share):
+def test_nonzero_pixels_are_those_of_nonzero(size, share):
     mask = torch.rand(size, generator=torch.Generator().manual_seed(0)) < share
     for given in (mask, torch.zeros(2, *size, 2, dtype=torch.bool)[1, ..., 0] | mask):
-        for found, expected in zip(marked_pixels(given), given.nonzero(as_tuple=True), strict=True):
+        for found, expected in zip(nonzero_pixels(given), given.nonzero(as_tuple=True), strict=True):
             assert torch.equal(found, expected)
 
 
@@ -78,7 +85,8 @@ def test_equals_the_printed_equation():
     expected = reference(
         hole, forward, backward, flow_confidence(forward, backward), flow_confidence(backward, forward)
     )
-    result = refine_hole_mask(hole, forward, backward, disparity=torch.zeros_like(hole), neighbours="eq2")
+    flow = Flow.between(forward, backward)
+    result = refine_hole_mask(hole, flow, disparity=torch.zeros_like(hole), neighbours="eq2")
     assert torch.equal(result, expected)
     assert result.sum() > hole.sum()
 
@@ -86,22 +94,22 @@ def test_equals_the_printed_equation():
 def test_previous_leaves_the_next_frame_out():
     hole = torch.zeros(3, 1, 4, 6)
     hole[1, 0, 2, 3] = 1
-    still = torch.zeros(2, 2, 4, 6)
-    refined = refine_hole_mask(hole, still, still, disparity=hole * 0)
+    still = resting(3, (4, 6))
+    refined = refine_hole_mask(hole, still, disparity=hole * 0)
     assert refined[:, 0, 2, 3].tolist() == [0, 1, 1]
-    previous = refine_hole_mask(hole, still, still, disparity=hole * 0, neighbours="previous")
+    previous = refine_hole_mask(hole, still, disparity=hole * 0, neighbours="previous")
     assert torch.equal(refined, previous), "the default"
     for name in ("eq2", "both"):  # the latter is the older name
-        refined = refine_hole_mask(hole, still, still, disparity=hole * 0, neighbours=name)
+        refined = refine_hole_mask(hole, still, disparity=hole * 0, neighbours=name)
         assert refined[:, 0, 2, 3].tolist() == [1, 1, 1]
     with pytest.raises(InputError, match="neighbours must be one of previous, eq2, got 'next'"):
-        refine_hole_mask(hole, still, still, disparity=hole * 0, neighbours="next")
+        refine_hole_mask(hole, still, disparity=hole * 0, neighbours="next")
 
 
 def test_result_contains_the_given_mask_and_is_binary():
     hole = (torch.rand(3, 1, 20, 30) > 0.8).float()
     flow = torch.randn(2, 2, 20, 30)
-    refined = refine_hole_mask(hole, flow, -flow, disparity=torch.rand(3, 1, 20, 30) * 5)
+    refined = refine_hole_mask(hole, Flow.between(flow, -flow), disparity=torch.rand(3, 1, 20, 30) * 5)
     assert (refined >= hole).all()
     assert set(refined.unique().tolist()) <= {0.0, 1.0}
 
@@ -118,7 +126,8 @@ def test_flow_is_carried_into_the_rendered_view():
     back[0, 0, :, 43:59] = -3
     hole = torch.zeros(frames, 1, height, width)
     hole[1, ..., 37] = 1  # on the rendered box of frame 1, which covers columns 35 to 50
-    refined = refine_hole_mask(hole, flow, back, disparity=disparity, eye="right", neighbours="eq2")
+    flow = Flow.between(flow, back)
+    refined = refine_hole_mask(hole, flow, disparity=disparity, eye="right", neighbours="eq2")
     assert refined[0, 0, 5].nonzero().flatten().tolist() == [34]
 
 
@@ -126,17 +135,17 @@ def test_flow_may_be_smaller_than_the_mask():
     hole = torch.zeros(1, 1, 32, 64)
     neighbour = hole.clone()
     neighbour[0, 0, 10:14, 20:28] = 1
-    flow = torch.zeros(1, 2, 16, 32)
-    flow[:, 0] = 2  # 4 px of the mask
-    refined = refine_one_mask(hole, [(neighbour, flow, torch.ones(1, 1, 16, 32))])
+    flow = torch.zeros(2, 16, 32)
+    flow[0] = 2  # 4 px of the mask
+    refined = refine_one_mask(hole, [(neighbour, Motion(flow, torch.ones(1, 16, 32)))])
     assert torch.equal(refined[..., 10:14, 16:24], torch.ones(1, 1, 4, 8))
     assert int(refined.sum()) == 32
 
 
 def test_one_frame_is_unchanged():
     hole = (torch.rand(1, 1, 5, 6) > 0.5).float()
-    none = torch.zeros(0, 2, 5, 6)
-    assert torch.equal(refine_hole_mask(hole, none, none, disparity=torch.zeros_like(hole)), hole)
+    none = resting(1, (5, 6))
+    assert torch.equal(refine_hole_mask(hole, none, disparity=torch.zeros_like(hole)), hole)
 
 
 def test_a_mask_that_drops_out_for_one_frame_is_bridged():
@@ -145,13 +154,17 @@ def test_a_mask_that_drops_out_for_one_frame_is_bridged():
     disparity[0::2, ..., 20:35] = 6  # the depth of frame 1 misses the box
     _, hole = forward_warp(image, disparity)
     assert not hole[1].any()
-    still = torch.zeros(2, 2, 10, 60)
-    refined = refine_hole_mask(hole, still, still, disparity=disparity)
+    still = resting(3, (10, 60))
+    refined = refine_hole_mask(hole, still, disparity=disparity)
     assert torch.equal(refined[1], hole[0])
     assert torch.equal(refined[0], hole[0])
 
 
 def test_wrong_flow_length():
     hole = torch.zeros(3, 1, 5, 6)
-    with pytest.raises(InputError, match=r"`flow_forward` must hold one flow for each pair .*\[2, 2, 5, 6\]"):
-        refine_hole_mask(hole, torch.zeros(3, 2, 5, 6), torch.zeros(3, 2, 5, 6), disparity=hole)
+    with pytest.raises(InputError, match=r"`flow.forward` must hold one flow for each pair .*\[2, 2, 5, 6\]"):
+        refine_hole_mask(hole, resting(4, (5, 6)), disparity=hole)
+    with pytest.raises(InputError, match="`flow` must be a Flow, got Tensor; make one by estimate_flow"):
+        refine_hole_mask(hole, torch.zeros(2, 2, 5, 6), disparity=hole)
+    with pytest.raises(InputError, match="`flow` must be a Flow, got NoneType"):
+        refine_hole_mask(hole, None, disparity=hole)

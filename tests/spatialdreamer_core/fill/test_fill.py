@@ -4,6 +4,7 @@ import torch
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.dvg import forward_warp
 from spatialdreamer_core.fill import FastFill, RenderedFrame, composite, fast_fill
+from spatialdreamer_core.flow import Flow
 
 HEIGHT, WIDTH = 40, 96
 
@@ -30,7 +31,7 @@ def moving_box(frames, *, step=0, start=30, disparity=8.0):
             forward[t, 0, 8:32, box] = step
         if t > 0:
             backward[t - 1, 0, 8:32, box] = -step
-    return image, depth, (forward, backward), background
+    return image, depth, Flow.between(forward, backward), background
 
 
 def psnr(a, b):
@@ -83,7 +84,8 @@ def test_what_is_seen_two_frames_later_is_exact():
 
 def test_flow_blurred_at_the_edge_of_the_foreground_is_kept_out():
     image, disparity, flow, background = moving_box(6, step=-4, start=60)
-    blurred = tuple(torch.nn.functional.avg_pool2d(f, 5, 1, 2) for f in flow)
+    both = (flow.forward, flow.backward)
+    blurred = Flow.between(*(torch.nn.functional.avg_pool2d(f, 5, 1, 2) for f in both))
     view, hole = forward_warp(image, disparity)
     filled = fast_fill(view, hole, disparity=disparity, flow=blurred)
     inside = hole[1].expand(3, -1, -1) > 0
@@ -94,11 +96,13 @@ def test_flow_blurred_at_the_edge_of_the_foreground_is_kept_out():
 def test_nothing_is_taken_from_beyond_a_cut():
     image, disparity, flow, _ = moving_box(6, step=-4, start=60)
     image[3:] = 1 - image[3:]
-    for f in flow:
+    for f in (flow.forward, flow.backward):
         f[2] = 1e3  # leads out of the frame: no confidence, as across a cut
+    flow = Flow.between(flow.forward, flow.backward)
     view, hole = forward_warp(image, disparity)
     whole = fast_fill(view, hole, disparity=disparity, flow=flow)
-    alone = fast_fill(view[:3], hole[:3], disparity=disparity[:3], flow=tuple(f[:2] for f in flow))
+    part = flow.cut(0, 3, slice(None), slice(None))
+    alone = fast_fill(view[:3], hole[:3], disparity=disparity[:3], flow=part)
     assert torch.equal(whole[:3], alone)
 
 
@@ -107,7 +111,7 @@ def test_a_still_clip_does_not_flicker():
     image, disparity = image.repeat(5, 1, 1, 1), disparity.repeat(5, 1, 1, 1)
     still = torch.zeros(4, 2, HEIGHT, WIDTH)
     view, hole = forward_warp(image, disparity)
-    filled = fast_fill(view, hole, disparity=disparity, flow=(still, still))
+    filled = fast_fill(view, hole, disparity=disparity, flow=Flow.between(still, still))
     assert float((filled[1:] - filled[:-1]).abs().max()) < 1e-6
 
 
@@ -123,7 +127,7 @@ def test_estimates_change_slowly_under_noise():
     def flicker(video):
         return float((video[1:] - video[:-1])[inside].abs().mean())
 
-    steady = fast_fill(view, hole, disparity=disparity, flow=(still, still))
+    steady = fast_fill(view, hole, disparity=disparity, flow=Flow.between(still, still))
     assert flicker(steady) < 0.3 * flicker(fast_fill(view, hole, disparity=disparity))
 
 
@@ -135,7 +139,7 @@ def test_black_holes_of_the_next_frame_do_not_leak_in():
     view, hole = forward_warp(image, disparity)
     flow = torch.zeros(1, 2, height, width)
     flow[:, 0] = 3.5  # the background of half of the hole is seen in the next frame, beside its hole
-    filled = fast_fill(view, hole, disparity=disparity, flow=(flow, -flow))
+    filled = fast_fill(view, hole, disparity=disparity, flow=Flow.between(flow, -flow))
     assert float((filled - 0.8).abs().max()) < 1e-5
 
 
@@ -188,8 +192,10 @@ def test_any_size_without_holes_or_with_nothing_else(size, value):
 def test_wrong_flow_is_named():
     view, hole = torch.rand(3, 3, 8, 8), torch.zeros(3, 1, 8, 8)
     flow = torch.zeros(3, 2, 8, 8)
-    with pytest.raises(InputError, match=r"`flow` must hold one forward and one .* \[2, 2, 8, 8\]"):
-        fast_fill(view, hole, disparity=hole, flow=(flow, flow))
+    with pytest.raises(InputError, match=r"`flow.forward` must hold one flow for each .* \[2, 2, 8, 8\]"):
+        fast_fill(view, hole, disparity=hole, flow=Flow.between(flow, flow))
+    with pytest.raises(InputError, match=r"`flow` must be a Flow, got tuple; .*Flow.between\(forward, b"):
+        fast_fill(view, hole, disparity=hole, flow=(flow[:2], flow[:2]))
 
 
 def test_composite_equals_the_warp_outside_the_dilated_hole_bit_for_bit():

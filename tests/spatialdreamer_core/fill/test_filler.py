@@ -8,6 +8,7 @@ import torch
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.dvg import forward_warp
 from spatialdreamer_core.fill import CheckedStream, FastFill, RenderedFrame, fast_fill, fill_holes
+from spatialdreamer_core.flow import Flow
 
 SIZE = (12, 20)
 
@@ -57,7 +58,7 @@ def test_a_clip_is_a_loop_over_the_stream(clip, late):
 
 
 def test_fast_fill_is_one_of_them(clip):
-    flow = (torch.zeros(6, 2, *SIZE), torch.zeros(6, 2, *SIZE))
+    flow = Flow.between(torch.zeros(6, 2, *SIZE), torch.zeros(6, 2, *SIZE))
     expected = fast_fill(clip["warped"], clip["hole"], disparity=clip["disparity"], flow=flow)
     before = {name: value.clone() for name, value in clip.items()}
     assert torch.equal(fill_holes(FastFill(), **clip, flow=flow), expected)
@@ -89,5 +90,5 @@ def test_a_stream_takes_scene_after_scene(clip):
 def test_a_wrong_eye_and_flow_are_named(clip):
     with pytest.raises(InputError, match="eye"):
         fill_holes(FastFill(), **clip, eye="middle")
-    with pytest.raises(InputError, match="`flow` must hold one forward and one backward"):
+    with pytest.raises(InputError, match="`flow` must be a Flow, got Tensor; make one by estimate_flow"):
         fill_holes(FastFill(), **clip, flow=torch.zeros(6, 2, *SIZE))

@@ -1,6 +1,6 @@
 import torch
 
-from spatialdreamer_core.fill.runs import find_runs
+from spatialdreamer_core.fill.hole_runs import find_runs
 from spatialdreamer_core.fill.spatial import fill_from_background, mean_around
 
 

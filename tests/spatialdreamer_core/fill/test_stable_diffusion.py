@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.dvg import render_pair
 from spatialdreamer_core.fill import (
     INPAINTING_KIND,
     InpaintConfig,
     fetch_inpainting_model,
     load_inpainter,
+    render_pair,
     stable_diffusion_weights,
 )
 from spatialdreamer_core.weights import add_model_folder
@@ -151,8 +151,8 @@ def test_a_pair_is_rendered_with_it(inpainter, side):
     image = torch.full((2, 3, 32, 64), 0.4)
     depth = torch.zeros(2, 1, 32, 64)
     image[..., 24:40], depth[..., 24:40] = 0.9, 1.0
-    pair = render_pair(image, depth, side=side, inpaint=inpainter, divergence=10, convergence=0)
-    assert pair.view.shape == image.shape
+    pair = render_pair(image, depth, side=side, filler=inpainter, divergence=10, convergence=0)
+    assert pair.warped.shape == image.shape
     known = pair.hole.expand_as(image) < 0.5
     assert 0 < known.float().mean() < 1
     beside = slice(42, 60) if side == "left" else slice(4, 22)

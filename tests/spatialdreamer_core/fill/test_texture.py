@@ -4,7 +4,7 @@ import torch
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.dvg import forward_warp
 from spatialdreamer_core.fill import FastFill, fast_fill
-from spatialdreamer_core.fill.runs import find_runs
+from spatialdreamer_core.fill.hole_runs import find_runs
 from spatialdreamer_core.fill.texture import add_texture, mirrored_columns, mirrored_detail
 
 HEIGHT, WIDTH = 24, 64

@@ -31,7 +31,8 @@ def panning(frames: int, step: int) -> torch.Tensor:
 @pytest.mark.parametrize("method", ["dis_ultrafast", "dis_fast", "dis_medium"])
 @pytest.mark.parametrize("step", [3, -3])
 def test_flow_follows_a_pan(method, step):
-    forward, backward = estimate_flow(panning(3, step), method=method)
+    flow = estimate_flow(panning(3, step), method=method)
+    forward, backward = flow.forward, flow.backward
     assert forward.shape == backward.shape == (2, 2, 96, 160)
     inner = (slice(None), 0, slice(16, -16), slice(16, -16))
     assert (forward[inner] - step).abs().median() < 0.3
@@ -39,14 +40,16 @@ def test_flow_follows_a_pan(method, step):
 
 
 def test_one_frame_has_no_flow():
-    forward, backward = estimate_flow(textured(64, 64))
-    assert forward.shape == backward.shape == (0, 2, 64, 64)
-    assert flow_confidence(forward, backward).shape == (0, 1, 64, 64)
+    flow = estimate_flow(textured(64, 64))
+    assert flow.forward.shape == flow.backward.shape == (0, 2, 64, 64)
+    assert flow.forward_confidence.shape == flow.backward_confidence.shape == (0, 1, 64, 64)
+    assert flow_confidence(flow.forward, flow.backward).shape == (0, 1, 64, 64)
+    assert flow.to_next(0) is flow.to_previous(0) is None
 
 
 def test_tiny_frames_are_padded_inside():
-    forward, _ = estimate_flow(torch.rand(2, 3, 1, 1))
-    assert forward.shape == (1, 2, 1, 1)
+    flow = estimate_flow(torch.rand(2, 3, 1, 1))
+    assert flow.forward.shape == (1, 2, 1, 1)
 
 
 def test_flow_can_be_interrupted():

@@ -45,7 +45,8 @@ def test_flow_is_that_of_torchvision_where_nothing_is_padded(install_raft, name)
     install_raft(name)
     frames = frames_of(3)
     seen = []
-    forward, backward = estimate_flow(frames, method=name, on_frame=seen.append)
+    flow = estimate_flow(frames, method=name, on_frame=seen.append)
+    forward, backward = flow.forward, flow.backward
     assert forward.shape == backward.shape == (2, 2, 128, 136)
     assert forward.dtype == torch.float32
     assert seen == [1, 2]
@@ -67,7 +68,7 @@ def test_other_sizes_are_padded_by_their_border_and_cropped_back(install_raft, s
         for side, padded in zip(size, (128, 136 if size[1] > 128 else 128), strict=True)
     )
     padded = frames[:, :, rows][..., columns]
-    forward, _ = estimate_flow(frames, method="raft_small")
+    forward = estimate_flow(frames, method="raft_small").forward
     expected = reference("raft_small", *padded)[..., : size[0], : size[1]]
     torch.testing.assert_close(forward, expected, atol=1e-2, rtol=1e-3)
 
@@ -81,7 +82,8 @@ def test_the_correlations_of_the_last_pair_are_let_go(install_raft):
 
 def test_one_frame_has_no_flow(install_raft):
     install_raft("raft_small")
-    forward, backward = estimate_flow(frames_of(1), method="raft_small")
+    flow = estimate_flow(frames_of(1), method="raft_small")
+    forward, backward = flow.forward, flow.backward
     assert forward.shape == backward.shape == (0, 2, 128, 136)
 
 
@@ -89,17 +91,17 @@ def test_8_bit_frames_do_as_well(install_raft):
     install_raft("raft_small")
     flow = open_flow("raft_small")
     frames = (frames_of() * 255).round().byte()
-    there, back = flow.between(*map(flow.prepare, frames))
-    forward, backward = estimate_flow(frames / 255, method="raft_small")
-    torch.testing.assert_close(there, forward, atol=1e-2, rtol=1e-3)
-    torch.testing.assert_close(back, backward, atol=1e-2, rtol=1e-3)
+    pair = flow.between(*map(flow.prepare, frames))
+    clip = estimate_flow(frames / 255, method="raft_small")
+    torch.testing.assert_close(pair.forward, clip.forward, atol=1e-2, rtol=1e-3)
+    torch.testing.assert_close(pair.backward, clip.backward, atol=1e-2, rtol=1e-3)
 
 
 def test_large_frames_are_shrunk_for_the_estimate(install_raft, monkeypatch):
     install_raft("raft_small")
     monkeypatch.setattr(raft, "_WORKING_SIDE", 136)
     frames = frames_of(size=(256, 272))
-    forward, _ = estimate_flow(frames, method="raft_small")
+    forward = estimate_flow(frames, method="raft_small").forward
     assert forward.shape == (1, 2, 256, 272)
     small = torch.nn.functional.interpolate(frames, (128, 136), mode="bilinear", antialias=True)
     expected = resize_flow(reference("raft_small", *small), (256, 272))
@@ -124,7 +126,7 @@ def test_out_of_memory_halves_the_working_size_and_says_so(install_raft, caplog)
     model = load_flow_model("raft_small")
     tried = limit_memory(model, 200 * 200)
     with caplog.at_level(logging.INFO):
-        forward, _ = estimate_flow(frames_of(3, size=(256, 320)), method=model)
+        forward = estimate_flow(frames_of(3, size=(256, 320)), method=model).forward
     assert forward.shape == (2, 2, 256, 320)
     assert tried == [(256, 320), (128, 160), (128, 160)]
     assert "out of memory with raft_small at a longer side of 320 pixels: trying 160" in caplog.text
@@ -232,7 +234,7 @@ def test_a_download_is_resumed_checked_and_used(published_raft, own_models):
     assert seen[-1] == (len(content), len(content))
     assert spec.find() == own_models / "optical_flow" / spec.file
     count = len(server.requests)
-    assert estimate_flow(frames_of(), method="raft_small", download=True)[0].shape == (1, 2, 128, 136)
+    assert estimate_flow(frames_of(), method="raft_small", download=True).forward.shape == (1, 2, 128, 136)
     assert len(server.requests) == count, "nothing is fetched twice"
 
 
@@ -321,7 +323,7 @@ def test_a_missing_torchvision_is_named(install_raft, monkeypatch):
 def test_the_gpu_gives_what_the_cpu_gives(install_raft, name):
     install_raft(name)
     frames = frames_of(size=(130, 200))
-    on_gpu = estimate_flow(frames, method=name, device="cuda")
-    for gpu, cpu in zip(on_gpu, estimate_flow(frames, method=name), strict=True):
+    on_gpu, on_cpu = estimate_flow(frames, method=name, device="cuda"), estimate_flow(frames, method=name)
+    for gpu, cpu in ((on_gpu.forward, on_cpu.forward), (on_gpu.backward, on_cpu.backward)):
         assert gpu.device.type == "cpu"
         assert (gpu - cpu).abs().median() < 0.1

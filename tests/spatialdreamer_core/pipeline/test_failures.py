@@ -96,7 +96,7 @@ def test_the_error_itself_comes_out_of_the_library(nothing_stays, fail_at, stage
 
 def test_a_first_pass_that_fails_leaves_nothing(nothing_stays, fail_at):
     clip, folder = nothing_stays
-    fail_at("survey", 7, RuntimeError("broken"))
+    fail_at("first_pass", 7, RuntimeError("broken"))
     with pytest.raises(RuntimeError, match="broken"):
         convert(clip, folder / "out.mp4", ConvertConfig(depth_file=str(clip)))
 

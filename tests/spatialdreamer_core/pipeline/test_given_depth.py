@@ -12,7 +12,7 @@ from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.cli import main
 from spatialdreamer_core.depth import DepthFile
 from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
-from spatialdreamer_core.pipeline.given_depth import survey_given_depth
+from spatialdreamer_core.pipeline.given_depth import measure_given_depth
 from spatialdreamer_core.video import read_frames
 
 SIZE = (96, 64)
@@ -119,7 +119,7 @@ def test_each_scene_is_normalised_by_its_own_range(make_video, tmp_path):
     depth = moving_step(6)
     depth[3:] = 50 + 10 * depth[3:]
     np.save(tmp_path / "depth.npy", depth)
-    given = survey_given_depth(
+    given = measure_given_depth(
         read_frames(clip), DepthFile(tmp_path / "depth.npy"), total=6, on_progress=None, clock=StageClock()
     )
     frame = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
@@ -153,7 +153,7 @@ def test_fine_depth_is_not_reduced_to_working_size(make_video, tmp_path):
     np.save(tmp_path / "depth.npy", depth)
     clock = StageClock()
     file = DepthFile(tmp_path / "depth.npy", kind="normalised")
-    given = survey_given_depth(read_frames(clip), file, total=1, on_progress=None, clock=clock)
+    given = measure_given_depth(read_frames(clip), file, total=1, on_progress=None, clock=clock)
     analysed = analyse(read_frames(clip), flow=open_flow("dis_fast"), clock=clock)
     estimated = estimate(analysed, estimator=given, clock=clock)
     settings = {"eyes": 1, "divergence": 2.0, "convergence": 0.0, "device": torch.device("cpu")}
@@ -188,7 +188,7 @@ def test_progress_of_the_first_pass_may_interrupt(clip, depth_npz, tmp_path):
     folder = tmp_path / "out"
     config = ConvertConfig(depth_file=str(depth_npz))
     with pytest.raises(KeyboardInterrupt):
-        convert(clip, folder / "out.mp4", config, on_survey=interrupt)
+        convert(clip, folder / "out.mp4", config, on_first_pass=interrupt)
     assert seen == [(1, FRAMES), (2, FRAMES)]
     assert os.listdir(folder) == []
 

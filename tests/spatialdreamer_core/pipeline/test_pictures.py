@@ -20,10 +20,10 @@ from spatialdreamer_core.depth import BuiltinStream, DepthFile, estimate_depth
 from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
 from spatialdreamer_core.fill import FastFill, fast_fill
-from spatialdreamer_core.flow import open_flow
+from spatialdreamer_core.flow import Flow, open_flow
 from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
-from spatialdreamer_core.pipeline.first_pass import survey_depth
-from spatialdreamer_core.pipeline.given_depth import survey_given_depth
+from spatialdreamer_core.pipeline.first_pass import measure_film
+from spatialdreamer_core.pipeline.given_depth import measure_given_depth
 from spatialdreamer_core.pipeline.pictures import cut_pictures
 from spatialdreamer_core.pipeline.stages import analyse, estimate, fill, place, render
 from spatialdreamer_core.video import VideoFrame
@@ -142,13 +142,13 @@ def test_both_passes_of_a_model_see_the_same_pictures_and_scenes():
     order = [LETTERBOX] * 6 + [WHOLE] * 5 + [LETTERBOX] * 6
     images = [in_bars(i, box, level=16) for i, box in enumerate(order)]
     clock, model = StageClock(), RedIsNear()
-    scenes = survey_depth(cut(images), model=model, total=None, on_progress=None, clock=clock)
+    scenes = measure_film(cut(images), model=model, total=None, on_progress=None, clock=clock)
     starts = [f.starts_scene for f in analyse(cut(images), flow=open_flow("dis_fast"), clock=clock)]
     assert len(scenes) == sum(starts) == 3
     assert [t for t, start in enumerate(starts) if start] == [0, 6, 11]
     assert model.sizes == {LETTERBOX.size, (HEIGHT, WIDTH)}
     plain = [picture(i, LETTERBOX.size) for i in range(6)]
-    (alone,) = survey_depth(film(plain), model=model, total=None, on_progress=None, clock=clock)
+    (alone,) = measure_film(film(plain), model=model, total=None, on_progress=None, clock=clock)
     assert scenes[0] == alone
 
 
@@ -164,7 +164,7 @@ def test_what_a_depth_file_holds_in_the_bars_does_not_count(tmp_path, factor):
     np.save(tmp_path / "depth.npy", depth)
     clock = StageClock()
     options = {"total": None, "on_progress": None, "clock": clock}
-    stream = survey_given_depth(cut(images), DepthFile(tmp_path / "depth.npy"), **options)
+    stream = measure_given_depth(cut(images), DepthFile(tmp_path / "depth.npy"), **options)
     analysed = analyse(cut(images), flow=open_flow("dis_fast"), clock=clock)
     for frame in estimate(analysed, estimator=stream, clock=clock):
         assert frame.depth.shape == (64 // factor, size[1])
@@ -262,7 +262,8 @@ def test_flow_that_is_given_is_cut_likewise():
     frames = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     flow = torch.zeros(4, 2, HEIGHT, WIDTH)
     flow[:, :, :14] = flow[:, :, 82:] = 1e3
-    depth = estimate_depth(frames, estimator="builtin", flow_forward=flow, flow_backward=flow)
+    depth = estimate_depth(frames, estimator="builtin", flow=Flow.between(flow, flow))
     still = torch.zeros(4, 2, *LETTERBOX.size)
-    alone = estimate_depth(frames[:, :, 14:82], estimator="builtin", flow_forward=still, flow_backward=still)
+    still = Flow.between(still, still)
+    alone = estimate_depth(frames[:, :, 14:82], estimator="builtin", flow=still)
     assert torch.equal(depth[:, :, 14:82], alone)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..dvg.eyes import Eye
-from ..dvg.marked import marked_pixels
+from ..dvg.nonzero_pixels import nonzero_pixels
 
 FOREGROUND_REACH = 32  # px; farther from a hole, nothing is kept from colouring it
 
@@ -43,7 +43,7 @@ def find_runs(
     A row without a single known pixel gets its own column as source and counts as background.
     """
     width = hole.shape[-1]
-    row, column = marked_pixels(hole)
+    row, column = nonzero_pixels(hole)
     starts = _is_first(row, column)
     run = starts.cumsum(0) - 1
     first = starts.nonzero()[:, 0]
@@ -66,7 +66,7 @@ def find_runs(
         inside = (beside >= 0) & (beside < width)
         seen = _disparity_at(disparity, run_row[:, None], beside, width, eye)
         is_foreground = inside & (seen > limit[:, None])
-        at_run, at_step = marked_pixels(is_foreground)
+        at_run, at_step = nonzero_pixels(is_foreground)
         foreground[run_row[at_run], beside[at_run, at_step]] = True
         clear = torch.where(is_foreground, reach, width).amin(-1)  # what is farther away is not looked at
         beyond[i] = torch.minimum(beyond[i], clear)

@@ -4,11 +4,28 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.dvg import render_pair
-from spatialdreamer_core.dvg.pair import extend_background
-from spatialdreamer_core.fill import fast_fill
+from spatialdreamer_core.fill import FastFill, render_pair
+from spatialdreamer_core.fill.pair import extend_background
 from spatialdreamer_core.metrics.clips import make_clip
 from spatialdreamer_core.metrics.views import masked_psnr
+
+
+class Changes:
+    """A filler that makes of each frame what it is told."""
+
+    refines_holes = False
+
+    def __init__(self, change):
+        self.change = change
+
+    def open(self, *, eye, size):
+        return self
+
+    def push(self, frame):
+        return [self.change(frame)]
+
+    def finish(self):
+        return []
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +37,11 @@ def clip():
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_the_view_lies_on_the_truth_where_it_is_known(clip, side):
     depth = clip.inverse_depth.clamp(0, 1)
-    pair = render_pair(clip.frames, depth, side=side, inpaint=partial(fast_fill, eye=side), divergence=5)
+    pair = render_pair(clip.frames, depth, side=side, divergence=5)
     known = pair.hole < 0.5
     assert 0.02 < float(pair.hole.mean()) < 0.3
-    assert masked_psnr(pair.view, clip.frames, known) > 28
-    assert not pair.view[~known.expand_as(pair.view)].any()
+    assert masked_psnr(pair.warped, clip.frames, known) > 28
+    assert not pair.warped[~known.expand_as(pair.warped)].any()
     assert (pair.reference - clip.frames).abs().mean() > 0.01, "x2 is another view"
 
 
@@ -33,9 +50,7 @@ def test_holes_open_on_either_side_of_near_things(side, opens):
     image = torch.full((1, 3, 8, 64), 0.4)
     depth = torch.zeros(1, 1, 8, 64)
     image[..., 24:40], depth[..., 24:40] = 0.9, 1.0
-    pair = render_pair(
-        image, depth, side=side, inpaint=partial(fast_fill, eye=side), divergence=10, convergence=0
-    )
+    pair = render_pair(image, depth, side=side, divergence=10, convergence=0)
     columns = pair.hole[0, 0, 4].nonzero().flatten()
     columns = columns[(columns > 8) & (columns < 56)]
     expected = range(18, 24) if opens == "left" else range(40, 46)
@@ -48,9 +63,7 @@ def test_depth_is_carried_along_and_holes_show_the_background():
     depth = torch.zeros(1, 1, 8, 64)
     image[..., 24:40], depth[..., 24:40] = 0.9, 1.0
     for side, near in (("right", slice(18, 34)), ("left", slice(30, 46))):
-        pair = render_pair(
-            image, depth, side=side, inpaint=partial(fast_fill, eye=side), divergence=10, convergence=0
-        )
+        pair = render_pair(image, depth, side=side, divergence=10, convergence=0)
         expected = torch.zeros(64)
         expected[near] = 6.4  # px: all of the divergence, 10 % of the width
         error = (pair.reference_disparity[0, 0, 4] - expected).abs()
@@ -61,10 +74,7 @@ def test_depth_is_carried_along_and_holes_show_the_background():
 def test_the_holes_of_the_two_sides_lie_on_both_sides_of_an_object(clip):
     depth = clip.inverse_depth.clamp(0, 1)[:1]
     holes = {
-        side: render_pair(
-            clip.frames[:1], depth, side=side, inpaint=partial(fast_fill, eye=side), divergence=5
-        ).hole
-        for side in ("right", "left")
+        side: render_pair(clip.frames[:1], depth, side=side, divergence=5).hole for side in ("right", "left")
     }
     nearer_right = torch.nn.functional.pad(depth, (0, 12)).unfold(-1, 13, 1).amax(-1) > depth + 0.2
     nearer_left = torch.nn.functional.pad(depth, (12, 0)).unfold(-1, 13, 1).amax(-1) > depth + 0.2
@@ -74,7 +84,7 @@ def test_the_holes_of_the_two_sides_lie_on_both_sides_of_an_object(clip):
 
 def test_the_mask_has_what_neighbouring_frames_could_not_see(clip):
     depth = clip.inverse_depth.clamp(0, 1)
-    render = partial(render_pair, inpaint=partial(fast_fill, eye="right"), divergence=5)
+    render = partial(render_pair, divergence=5)
     alone = torch.cat([render(clip.frames[t : t + 1], depth[t : t + 1]).hole for t in range(3)])
     together = render(clip.frames, depth)
     assert (together.hole >= alone).all()
@@ -84,11 +94,22 @@ def test_the_mask_has_what_neighbouring_frames_could_not_see(clip):
 
 def test_both_sides_mirror_each_other(clip):
     depth = clip.inverse_depth.clamp(0, 1)[:1]
-    fill = lambda view, hole: view + 0.3 * hole  # noqa: E731
-    right = render_pair(clip.frames[:1], depth, side="right", inpaint=fill)
-    left = render_pair(clip.frames[:1].flip(-1), depth.flip(-1), side="left", inpaint=fill)
-    assert torch.allclose(left.view.flip(-1), right.view, atol=1e-4)
+    lighter = Changes(lambda frame: frame.warped + 0.3 * frame.hole)
+    right = render_pair(clip.frames[:1], depth, side="right", filler=lighter)
+    left = render_pair(clip.frames[:1].flip(-1), depth.flip(-1), side="left", filler=lighter)
+    assert torch.allclose(left.warped.flip(-1), right.warped, atol=1e-4)
     assert torch.equal(left.hole.flip(-1), right.hole)
+
+
+def test_any_filler_fills_the_other_view(clip):
+    depth = clip.inverse_depth.clamp(0, 1)[:1]
+    grey = Changes(lambda frame: torch.where(frame.hole > 0.5, 0.5, frame.warped))
+    pair = render_pair(clip.frames[:1], depth, filler=grey, divergence=5)
+    fast = render_pair(clip.frames[:1], depth, filler=FastFill(), divergence=5)
+    assert torch.equal(fast.reference, render_pair(clip.frames[:1], depth, divergence=5).reference), "default"
+    changed = (pair.reference != fast.reference).any(1)
+    assert (pair.reference[:, :, changed[0]] == 0.5).all()
+    assert changed.float().mean() > 0.01
 
 
 def test_background_is_the_farther_side():
@@ -106,13 +127,13 @@ def test_background_is_the_farther_side():
         ({"side": "both"}, "side must be one of right, left, got 'both'"),
         ({"depth": torch.full((1, 1, 4, 8), torch.nan)}, "`depth` must be finite"),
         ({"depth": torch.full((1, 1, 4, 8), 3.0)}, r"`depth` must be inverse depth in \[0, 1\]"),
-        ({"depth": torch.rand(1, 1, 4, 9)}, "must have the size of `image`"),
-        ({"depth": torch.rand(2, 1, 4, 8)}, "must have as many frames as `image`"),
-        ({"inpaint": lambda view, hole: view[..., 1:]}, "`inpaint` must have the size of `image`"),
-        ({"inpaint": lambda view, hole: view * torch.nan}, "`inpaint` must be finite"),
+        ({"depth": torch.rand(1, 1, 4, 9)}, "must have the size of `frames`"),
+        ({"depth": torch.rand(2, 1, 4, 8)}, "must have as many frames as `frames`"),
+        ({"filler": Changes(lambda f: f.warped[..., 1:])}, r"of the view's size, \(3, 4, 8\), but Changes"),
+        ({"filler": Changes(lambda f: f.warped * torch.nan)}, "`filler` must be finite"),
     ],
 )
 def test_errors(changes, message):
-    arguments = {"depth": torch.rand(1, 1, 4, 8), "inpaint": lambda view, hole: view, **changes}
+    arguments = {"depth": torch.rand(1, 1, 4, 8), **changes}
     with pytest.raises(InputError, match=message):
         render_pair(torch.rand(1, 3, 4, 8), arguments.pop("depth"), **arguments)

@@ -18,7 +18,7 @@ class BackgroundPlate:
     """Colours of the background as seen so far, moved with the camera; of fixed size."""
 
     def __init__(self) -> None:
-        self._plate: np.ndarray | None = None  # [h, w, 3]
+        self._colours: np.ndarray | None = None  # [h, w, 3]
         self._known: np.ndarray | None = None  # [h, w] in [0, 1]
 
     def step(
@@ -29,14 +29,14 @@ class BackgroundPlate:
     ) -> np.ndarray:  # [h, w] in [0, 1], 1 = background is seen
         """Tell where the background is seen, then learn from the frame."""
         resting = np.clip(1.5 - parallax.claimed / 0.4, 0, 1)
-        if self._plate is None or self._known is None:
-            self._plate, self._known = image.copy(), 0.3 * resting
+        if self._colours is None or self._known is None:
+            self._colours, self._known = image.copy(), 0.3 * resting
             return np.zeros_like(evidence)
         if float(np.abs(parallax.to_previous).max()) > 0.1:
-            self._plate = look_up(self._plate, parallax.to_previous)
+            self._colours = look_up(self._colours, parallax.to_previous)
             self._known = look_up(self._known, parallax.to_previous)
         difference = cv2.blur(
-            largest_channel(cv2.absdiff(image, self._plate)), (3, 3), borderType=cv2.BORDER_REFLECT
+            largest_channel(cv2.absdiff(image, self._colours)), (3, 3), borderType=cv2.BORDER_REFLECT
         )
         alike = np.clip(2 - difference / _ALIKE, 0, 1)
         moving = np.clip(parallax.amount / 0.6 - 0.5, 0, 1) * parallax.certain
@@ -45,6 +45,6 @@ class BackgroundPlate:
         seen = np.clip(2 * self._known - 0.5, 0, 1) * alike * (1 - moving)
         learn = resting * np.clip(1 - 3 * evidence * (1 - seen), 0, 1)
         rate = np.maximum(0.1, 1 - 2 * self._known) * learn
-        self._plate = self._plate + rate[..., None] * (image - self._plate)
+        self._colours = self._colours + rate[..., None] * (image - self._colours)
         self._known = np.minimum(1, self._known + 0.12 * learn)
         return seen

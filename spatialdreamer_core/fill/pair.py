@@ -7,21 +7,19 @@ on pixel on x1, the truth, so no surface is widened here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..checks import InputError, check_choice, check_finite, check_video
+from ..checks import check_choice, check_finite
 from ..contracts import check_call
+from ..dvg import depth_to_disparity, refine_hole_mask
+from ..dvg.eyes import Eye
+from ..dvg.forward import warp_frames
 from ..flow import estimate_flow
-from .disparity import depth_to_disparity
-from .eyes import Eye
-from .forward import warp_frames
-from .hole_masks import refine_hole_mask
-
-Inpaint = Callable[[Tensor, Tensor], Tensor]  # view [F, 3, H, W], hole [F, 1, H, W] -> view without holes
+from .fast import FastFill
+from .filler import Filler, fill_holes
 
 
 class RenderedPair(NamedTuple):
@@ -29,56 +27,50 @@ class RenderedPair(NamedTuple):
 
     reference: Tensor  # [F, 3, H, W] in [0, 1], x2: the other eye's view, its holes filled
     reference_disparity: Tensor  # [F, 1, H, W] px, of x2
-    view: Tensor  # [F, 3, H, W] in [0, 1], x2 rendered back to x1, black where masked
+    warped: Tensor  # [F, 3, H, W] in [0, 1], x2 rendered back to x1, black where masked
     hole: Tensor  # [F, 1, H, W], 1 = hole of that view, refined by Eq. 2
 
 
 def render_pair(
-    image: Tensor,  # [F, 3, H, W] in [0, 1]
+    frames: Tensor,  # [F, 3, H, W] in [0, 1]
     depth: Tensor,  # [F, 1, H, W] in [0, 1], 1 = near
     *,
-    inpaint: Inpaint,
     side: Eye = "right",
+    filler: Filler | None = None,
     divergence: float = 2.5,
     convergence: float = 0.5,
 ) -> RenderedPair:
     """Render a video to one side and back.
 
     Args:
-        image: x1, the truth for what is learned from the pair.
+        frames: x1, the truth for what is learned from the pair.
         depth: Its inverse depth.
-        inpaint: Fills the holes of the other eye's view: `fast_fill`, or Stable Diffusion as `load_inpainter`
-            gives it.
         side: Where x2 lies. Holes of the view open on the left of near things for "right", on their right for
             "left", so both should occur in training.
+        filler: Fills the holes of x2: any filler, such as `load_inpainter`'s; None is fast fill.
         divergence: Total disparity range in % of the width, 0 to 20.
         convergence: The depth that lies on the screen, 0 to 1.
 
     Raises:
-        InputError: If a tensor breaks its rule (`contracts.TABLE`), an option is out of range, or `inpaint`
-            gives anything but finite frames of the same size.
+        InputError: If a tensor breaks its rule (`contracts.TABLE`), an option is out of range, or the filler
+            breaks its contract or gives values that are not finite.
     """
     check_choice("side", side, ("right", "left"))
-    check_call("render_pair", image=image, depth=depth)
-    if not callable(inpaint):
-        raise InputError(
-            f"`inpaint` must be a function that fills holes, got {type(inpaint).__name__}; use fast_fill"
-        )
+    check_call("render_pair", frames=frames, depth=depth)
     # 1. x1 to the other side, with its disparity; a hole shows background.
     disparity = depth_to_disparity(depth, divergence=divergence, convergence=convergence)
-    warped, hole, seen = warp_frames(image, disparity, eye=side, widen=False)
-    reference = inpaint(warped, hole)
-    check_video("inpaint", reference, channels=3, like=image)
-    check_finite("inpaint", reference, "use another filler")
+    warped, hole, seen = warp_frames(frames, disparity, eye=side, widen=False)
+    reference = fill_holes(filler or FastFill(), left=frames, warped=warped, hole=hole, eye=side)
+    check_finite("filler", reference, "mend it or use another filler")
     reference_disparity = extend_background(seen, hole)
     # 2. x2 back to x1's place.
     back: Eye = "left" if side == "right" else "right"
-    view, hole, _ = warp_frames(reference, reference_disparity, eye=back, widen=False)
+    warped, hole, _ = warp_frames(reference, reference_disparity, eye=back, widen=False)
     # 3. The mask, with what neighbouring frames could not see either.
-    if len(image) > 1:
+    if len(frames) > 1:
         flow = estimate_flow(reference)
-        hole = refine_hole_mask(hole, *flow, disparity=reference_disparity, eye=back, neighbours="eq2")
-    return RenderedPair(reference, reference_disparity, view * (1 - hole), hole)
+        hole = refine_hole_mask(hole, flow, disparity=reference_disparity, eye=back, neighbours="eq2")
+    return RenderedPair(reference, reference_disparity, warped * (1 - hole), hole)
 
 
 def extend_background(

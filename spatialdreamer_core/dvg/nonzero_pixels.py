@@ -1,4 +1,4 @@
-"""The positions of marked pixels, for work that is done on few pixels of a frame."""
+"""The positions of a mask's pixels, for work on the few pixels of a frame that need it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 
-def marked_pixels(
+def nonzero_pixels(
     mask: Tensor,  # [H, W] bool
 ) -> tuple[Tensor, Tensor]:  # two of [N] int64
-    """Return rows and columns of the marked pixels, in row-major order.
+    """Return the rows and columns of the pixels that are True, in row-major order.
 
     The same as `mask.nonzero(as_tuple=True)`; on the CPU NumPy counts them in half of the time.
     """

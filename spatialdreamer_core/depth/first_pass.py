@@ -23,14 +23,14 @@ _EVERY = 16  # frames, one of which is looked at after those
 
 
 @dataclass(frozen=True)
-class SurveyedScene:
+class MeasuredScene:
     """What the first pass found out about a scene, in the model's own unit."""
 
     range: SceneRange
     start_range: tuple[float, float]  # what frames at the start of the scene have on average
 
 
-class DepthSurvey:
+class DepthFirstPass:
     """Takes a film's frames in order and measures its scenes; its memory does not grow with their length.
 
     Args:
@@ -39,7 +39,7 @@ class DepthSurvey:
 
     def __init__(self, model: DepthModel) -> None:
         self._model = model
-        self._scenes: list[SurveyedScene] = []
+        self._scenes: list[MeasuredScene] = []
         self._begin_scene()
 
     def step(
@@ -64,7 +64,7 @@ class DepthSurvey:
             self._meter.add(infer_picture(self._model, frame), weight=START_FRAMES)
         self._count += 1
 
-    def finish(self) -> list[SurveyedScene]:
+    def finish(self) -> list[MeasuredScene]:
         """Return the scenes, in order."""
         self._finish_scene()
         return self._scenes
@@ -78,4 +78,4 @@ class DepthSurvey:
     def _finish_scene(self) -> None:
         """Note what was found out about the current scene, if there is one."""
         if self._count:
-            self._scenes.append(SurveyedScene(self._meter.result(), typical_range(self._start)))
+            self._scenes.append(MeasuredScene(self._meter.result(), typical_range(self._start)))
