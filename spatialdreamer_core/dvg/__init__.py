@@ -4,14 +4,14 @@ from .borders import MAX_BORDER_WIDTH, ease_borders
 from .disparity import depth_to_disparity, looks_inverted
 from .forward import forward_warp, forward_warp_with_disparity
 from .hole_masks import NEIGHBOURS, current_neighbours, refine_hole_mask, refine_one_mask
-from .mask_edges import MAX_DILATION, MAX_FEATHER, dilate_hole, soft_hole_mask
+from .mask_edges import DILATION, FEATHER, dilate_hole, soft_hole_mask
 from .pair import RenderedPair, render_pair
 from .zbuffer import NO_SOURCE, gather_columns, source_columns
 
 __all__ = [
+    "DILATION",
+    "FEATHER",
     "MAX_BORDER_WIDTH",
-    "MAX_DILATION",
-    "MAX_FEATHER",
     "NEIGHBOURS",
     "NO_SOURCE",
     "RenderedPair",

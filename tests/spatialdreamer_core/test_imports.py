@@ -10,9 +10,20 @@ import spatialdreamer_core
 
 ROOT = Path(spatialdreamer_core.__file__).parent
 ORDER = (  # from what all stages stand on to what knows all of them
-    *("checks", "contracts", "memory", "parsing", "media", "bars", "process", "progress_bar"),
+    *(
+        "checks",
+        "options",
+        "arguments",
+        "contracts",
+        "memory",
+        "parsing",
+        "media",
+        "bars",
+        "process",
+        "progress_bar",
+    ),
     *("weights", "flow", "depth", "dvg", "sampler_config", "metrics", "fill", "svd", "spatialdreamer"),
-    *("stereo", "video", "pipeline", "__init__", "cli"),
+    *("stereo", "video", "pipeline", "__init__", "commands", "cli"),
 )
 FILLERS = ("svd", "spatialdreamer")
 
@@ -46,7 +57,7 @@ def test_no_arrow_points_to_a_later_stage():
 
 def test_only_the_pipeline_knows_more_than_one_filler():
     for start, targets in imports().items():
-        if start not in ("pipeline", "cli", "__init__", "spatialdreamer"):
+        if start not in ("pipeline", "commands", "cli", "__init__", "spatialdreamer"):
             assert not {"fill", *FILLERS} <= targets, start
     chain = (ROOT / "pipeline" / "chain.py", ROOT / "pipeline" / "stages.py")
     assert not any("FastFill" in file.read_text() for file in chain)
