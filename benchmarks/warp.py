@@ -23,6 +23,7 @@ from statistics import fmean
 import cv2
 import numpy as np
 import torch
+from spatialdreamer_core.dvg.pair import extend_background
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,7 +32,6 @@ from benchmarks.masks import EYES as BASELINES
 from benchmarks.report import format_table, write_result
 from spatialdreamer_core.dvg import dilate_hole, forward_warp
 from spatialdreamer_core.dvg.eyes import Eye
-from spatialdreamer_core.dvg.pair import extend_background
 from spatialdreamer_core.dvg.reference import splat_rows_reference
 from spatialdreamer_core.fill import fast_fill
 from spatialdreamer_core.metrics.clips import make_clip

@@ -5,76 +5,27 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..spatialdreamer_core.checks import InputError
-from ..spatialdreamer_core.depth import estimator_names
-from ..spatialdreamer_core.flow import FLOW_METHODS
-from ..spatialdreamer_core.pipeline import EYES, ConvertConfig
-from ..spatialdreamer_core.stereo import FORMATS
-from ..spatialdreamer_core.video import CODECS
-from .dvg import convergence_input, divergence_input
-from .presentation import ADVANCED
-from .stereo import FORMAT_TOOLTIP
-
-_DEFAULT = ConvertConfig()
+from ..spatialdreamer_core.options import options_of
+from ..spatialdreamer_core.pipeline import ConvertConfig
+from .widgets import Widget, widget
 
 
-def view_inputs() -> list[io.Combo.Input | io.Float.Input]:
+def view_inputs() -> list[Widget]:
     """Describe the widgets for the two views: how they are packed, and how they are made."""
-    return [
-        io.Combo.Input("format", options=list(FORMATS), default=_DEFAULT.format, tooltip=FORMAT_TOOLTIP),
-        divergence_input(),
-        convergence_input(),
-        io.Combo.Input(
-            "eye",
-            options=list(EYES),
-            default=_DEFAULT.eye,
-            tooltip="Which view is synthesised; the other one is the original. both: each is rendered with "
-            "half of the disparity.",
-        ),
-        io.Combo.Input(
-            "depth",
-            options=list(estimator_names()),
-            default=_DEFAULT.depth,
-            tooltip="Depth estimator, see the Depth Estimator node. auto: Depth Anything V2 Small if it is "
-            "installed or `download` brings it, else builtin, which needs no weights and is preview grade.",
-        ),
-    ]
+    options = options_of(ConvertConfig)
+    names = ("format", "divergence", "convergence", "eye", "depth")
+    return [widget(options[name], optional=False) for name in names]
 
 
-def flow_method_input() -> io.Combo.Input:
+def flow_method_input() -> Widget:
     """Describe the widget for the optical flow between neighbouring frames."""
-    return io.Combo.Input(
-        "flow",
-        options=list(FLOW_METHODS),
-        default=_DEFAULT.flow,
-        optional=True,
-        tooltip="Optical flow between neighbouring frames, along which depth and holes are steadied, from "
-        "fastest to most accurate. dis_…: on the CPU, no weights. raft_…: a network, see the Optical Flow "
-        "node; `download` gets its weights.",
-        **ADVANCED,
-    )
+    return widget(options_of(ConvertConfig)["flow"])
 
 
-def encoding_inputs() -> tuple[io.Combo.Input, io.Int.Input]:
+def encoding_inputs() -> tuple[Widget, Widget]:
     """Describe the widgets for the encoder and its quality."""
-    codec = io.Combo.Input(
-        "codec",
-        options=list(CODECS),
-        default=_DEFAULT.codec,
-        optional=True,
-        tooltip="Encoder. libx264: H.264, which plays everywhere up to 4096 px. libx265: HEVC, smaller files "
-        "and more pixels, but not every browser plays it. auto: libx264 for 8 bits up to 4096x2304, else "
-        "libx265.",
-        **ADVANCED,
-    )
-    crf = io.Int.Input(
-        "crf",
-        default=_DEFAULT.crf,
-        min=0,
-        max=51,
-        tooltip="Quality of the encoded video as constant rate factor, 0 to 51: lower is better and larger. "
-        "18 is visually lossless.",
-    )
-    return codec, crf
+    options = options_of(ConvertConfig)
+    return widget(options["codec"]), widget(options["crf"], optional=False)
 
 
 def prefix_input() -> io.String.Input:

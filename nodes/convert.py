@@ -14,19 +14,23 @@ from comfy_api.latest import Input, io
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.fill import Filler
 from ..spatialdreamer_core.memory import telling_of_memory
-from ..spatialdreamer_core.pipeline import BORDERS, MAX_BORDER_WIDTH, MAX_SECONDS, ConvertConfig, convert
+from ..spatialdreamer_core.options import options_of
+from ..spatialdreamer_core.pipeline import ConvertConfig, convert
 from ..spatialdreamer_core.video import check_one_view, probe
 from .conversion import check_is_linked, encoding_inputs, flow_method_input, prefix_input, view_inputs
-from .depth_file import depth_kind_input
 from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
 from .flow_models import flow_fingerprint, prepare_flow_model
 from .output_name import check_prefix
-from .presentation import ADVANCED, found_by, show_text
+from .presentation import found_by, show_text
 from .progress import first_pass_progress, video_progress
 from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of, shaping_inputs
 from .sockets import FillerType
 from .video_file import open_video_file
+from .widgets import widget
+
+_NOT_OFFERED = ("audio", "black_bars", "deinterlace", "depth_file", "device", "preset")
+"""Settings without a widget."""
 
 
 class SpatialDreamerConvertVideo(io.ComfyNode):
@@ -35,7 +39,6 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
-        codec, crf = encoding_inputs()
         return io.Schema(
             node_id="SpatialDreamerConvertVideo",
             display_name="Video to Stereo 3D (SBS, VR)",
@@ -44,58 +47,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             description="Converts a whole video to stereo 3D: depth, warp, hole filling, packing. Streams "
             "frame by frame, keeps the sound, saves to the output folder under a name that 3D players "
             "recognise.",
-            inputs=[
-                io.Video.Input("video", tooltip="The mono video, of any length."),
-                *view_inputs(),
-                crf,
-                prefix_input(),
-                depth_download_input(),
-                io.Combo.Input(
-                    "border",
-                    options=list(BORDERS),
-                    default=ConvertConfig.border,
-                    optional=True,
-                    tooltip="What to do about things that pop out of the screen and are cut by the picture's "
-                    "left or right edge. ease: they sink back to the screen towards the edge. "
-                    "floating_window: narrow black bars bring the edge forward.",
-                ),
-                *shaping_inputs(automatic_edges=True),
-                depth_stability_input(),
-                io.Video.Input(
-                    "depth_video",
-                    optional=True,
-                    tooltip="Depth of the same frames as a video, used instead of the estimator: any size of "
-                    "the same shape, as many frames. 10 bits and more keep their precision.",
-                ),
-                depth_kind_input("depth_kind", "the values of depth_video"),
-                io.Boolean.Input(
-                    "allow_incomplete",
-                    default=False,
-                    optional=True,
-                    tooltip="Converts a video that is cut short or damaged as far as it goes, instead of "
-                    "refusing it or ending with an error.",
-                    **ADVANCED,
-                ),
-                codec,
-                *_part_inputs(),
-                flow_method_input(),
-                io.Float.Input(
-                    "border_width",
-                    default=ConvertConfig.border_width,
-                    min=0.0,
-                    max=MAX_BORDER_WIDTH,
-                    step=0.5,
-                    optional=True,
-                    tooltip="Width of the border that `border: ease` flattens, in % of the width, 0 to 25.",
-                    **ADVANCED,
-                ),
-                FillerType.Input(
-                    "filler",
-                    optional=True,
-                    tooltip="What fills the holes: SpatialDreamer Filler's. Without it Fast Fill does, which "
-                    "needs no model.",
-                ),
-            ],
+            inputs=_inputs(),
             outputs=saved_outputs(),
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,
@@ -164,18 +116,42 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         return saved_output(cls, saved[0], subfolder, warning=warning, advice=advice)
 
 
-def _part_inputs() -> list[io.Float.Input]:
-    """Describe the widgets for the part of the video to convert."""
-    moments = (
-        ("start", "First moment to convert, in seconds of the video; 0: from the beginning."),
-        ("end", "First moment not to convert any more, in seconds of the video; 0: to the end."),
-    )
-    return [
-        io.Float.Input(
-            name, default=0.0, min=0.0, max=MAX_SECONDS, step=0.1, optional=True, tooltip=tooltip, **ADVANCED
-        )
-        for name, tooltip in moments
+def _inputs() -> list[io.Input]:
+    """Describe the inputs: the sockets, and the settings of a conversion as widgets."""
+    options = options_of(ConvertConfig)
+    codec, crf = encoding_inputs()
+    inputs: list[io.Input] = [
+        io.Video.Input("video", tooltip="The mono video, of any length."),
+        *view_inputs(),
+        crf,
+        prefix_input(),
+        depth_download_input(),
+        widget(options["border"]),
+        *shaping_inputs(automatic_edges=True),
+        depth_stability_input(),
+        io.Video.Input(
+            "depth_video",
+            optional=True,
+            tooltip="Depth of the same frames as a video, used instead of the estimator: any size of the "
+            "same shape, as many frames. 10 bits and more keep their precision.",
+        ),
+        widget(options["depth_kind"]),
+        widget(options["allow_incomplete"]),
+        codec,
+        widget(options["start"]),
+        widget(options["end"]),
+        flow_method_input(),
+        widget(options["border_width"]),
+        FillerType.Input(
+            "filler",
+            optional=True,
+            tooltip="What fills the holes: SpatialDreamer Filler's. Without it Fast Fill does, which needs "
+            "no model.",
+        ),
     ]
+    placed = {entry.id for entry in inputs}.union(_NOT_OFFERED)
+    # Saved workflows hold values by position: what is new comes last.
+    return inputs + [widget(option) for name, option in options.items() if name not in placed]
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -9,16 +12,21 @@ from ..spatialdreamer_core.depth import (
     BUILTIN,
     DEFAULT_STRENGTH,
     estimate_depth,
-    estimator_names,
     list_estimators,
 )
 from ..spatialdreamer_core.flow import Flow
+from ..spatialdreamer_core.options import option_of
+from ..spatialdreamer_core.pipeline import ConvertConfig
+from .conversion import check_is_linked
 from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
 from .layout import frames_to_image, image_to_frames
 from .presentation import found_by
 from .progress import frame_progress
-from .shaping import check_option, check_values
+from .shaping import check_values
 from .sockets import FlowType
+from .widgets import check_each, widget
+
+_ESTIMATOR = replace(option_of(ConvertConfig, "depth"), name="estimator")
 
 
 class SpatialDreamerDepthEstimator(io.ComfyNode):
@@ -36,12 +44,7 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
             "weights (preview grade). The depth map of any other depth node can take its place.",
             inputs=[
                 io.Image.Input("image", tooltip="The video's frames, in order, or one photo."),
-                io.Combo.Input(
-                    "estimator",
-                    options=[info.name for info in list_estimators()],
-                    default="auto",
-                    tooltip=_estimator_tooltip(),
-                ),
+                widget(_ESTIMATOR, optional=False, help=_estimator_tooltip()),
                 FlowType.Input(
                     "flow",
                     optional=True,
@@ -60,10 +63,11 @@ class SpatialDreamerDepthEstimator(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, estimator: str | None = None, depth_stability: float | None = None) -> bool:
+    def validate_inputs(cls, flow: Any = None, **widgets: Any) -> bool:
         """Refuse when it is queued what cannot run, see `check_values`."""
-        check_option("estimator", estimator, estimator_names())
-        check_values(depth_stability=depth_stability)
+        check_is_linked("flow", flow, "Optical Flow")
+        check_each([_ESTIMATOR], widgets)
+        check_values(**widgets)
         return True
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import folder_paths
 from comfy.model_management import throw_exception_if_processing_interrupted
@@ -10,10 +11,14 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.checks import InputError
-from ..spatialdreamer_core.depth import DEPTH_KINDS, DEPTH_SUFFIXES, load_depth
+from ..spatialdreamer_core.depth import DEPTH_SUFFIXES, load_depth
+from ..spatialdreamer_core.options import option_of
+from ..spatialdreamer_core.pipeline import ConvertConfig
 from .layout import frames_to_image, image_to_frames
 from .presentation import found_by
-from .shaping import check_option
+from .widgets import check_each, widget
+
+_KIND = replace(option_of(ConvertConfig, "depth_kind"), name="kind")
 
 
 class SpatialDreamerLoadDepth(io.ComfyNode):
@@ -35,7 +40,7 @@ class SpatialDreamerLoadDepth(io.ComfyNode):
                     options=_input_files(),
                     tooltip="A file in ComfyUI's input folder, or a subfolder of it with one file a frame.",
                 ),
-                depth_kind_input(),
+                widget(_KIND),
                 io.Image.Input(
                     "image",
                     optional=True,
@@ -53,7 +58,7 @@ class SpatialDreamerLoadDepth(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, kind: str | None = None) -> bool:
         """Refuse when it is queued what cannot run."""
-        check_option("kind", kind, DEPTH_KINDS)
+        check_each([_KIND], {"kind": kind})
         return True
 
     @classmethod
@@ -76,19 +81,6 @@ class SpatialDreamerLoadDepth(io.ComfyNode):
             on_frame=lambda _: throw_exception_if_processing_interrupted(),
         )
         return io.NodeOutput(frames_to_image(depth))
-
-
-def depth_kind_input(name: str = "kind", what: str = "the file's values") -> io.Combo.Input:
-    """Make the input that says what given depth means."""
-    return io.Combo.Input(
-        name,
-        options=list(DEPTH_KINDS),
-        default="inverse",
-        optional=True,
-        tooltip=f"What {what} mean. inverse: inverse depth or disparity, large is near. depth: large is far. "
-        "metres: distances. Each is brought to 0 to 1 per scene; normalised: it is inverse depth in 0 to 1 "
-        "already and stays as it is.",
-    )
 
 
 def _path_of(file: str) -> str:

@@ -12,8 +12,6 @@ from ..spatialdreamer_core.depth import (
     BUILTIN,
     DEFAULT_MODEL,
     DEFAULT_SIZE,
-    DEFAULT_STRENGTH,
-    MAX_STRENGTH,
     MODEL_KIND,
     MODELS,
     DepthModel,
@@ -24,6 +22,8 @@ from ..spatialdreamer_core.depth import (
     load_model,
     state_of_choice,
 )
+from ..spatialdreamer_core.options import option_of
+from ..spatialdreamer_core.pipeline import ConvertConfig
 from ..spatialdreamer_core.weights import OnProgress
 from .models import (
     Fingerprints,
@@ -33,7 +33,8 @@ from .models import (
     keep_model,
     register_model_folders,
 )
-from .presentation import ADVANCED, show_text
+from .presentation import show_text
+from .widgets import Widget, widget
 
 register_model_folders(MODEL_KIND, {".safetensors", ".json", ".txt"})
 _FINGERPRINTS = Fingerprints()
@@ -55,20 +56,9 @@ def depth_download_input() -> io.Boolean.Input:
     )
 
 
-def depth_stability_input() -> io.Float.Input:
+def depth_stability_input() -> Widget:
     """Make the widget that says how much a model's depth is steadied."""
-    return io.Float.Input(
-        "depth_stability",
-        default=DEFAULT_STRENGTH,
-        min=0.0,
-        max=MAX_STRENGTH,
-        step=0.05,
-        optional=True,
-        tooltip="How much the depth of a depth model is steadied over time, 0 to 0.95: the share that each "
-        "frame takes over from the one before, where they agree. 0 leaves each frame as the model gives it; "
-        "any other value also corrects jumps of the whole map. builtin is steady by itself.",
-        **ADVANCED,
-    )
+    return widget(option_of(ConvertConfig, "depth_stability"))
 
 
 @dataclass(frozen=True)

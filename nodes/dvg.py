@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from dataclasses import replace
+from typing import Any, get_args
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -10,8 +11,7 @@ from torch import Tensor
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.depth import EDGE_WIDTH, DepthShaping, guide_depth, shape_depth
 from ..spatialdreamer_core.dvg import (
-    MAX_BORDER_WIDTH,
-    MAX_DILATION,
+    DILATION,
     NEIGHBOURS,
     current_neighbours,
     depth_to_disparity,
@@ -23,14 +23,22 @@ from ..spatialdreamer_core.dvg import (
 )
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.flow import Flow
+from ..spatialdreamer_core.options import option_of
+from ..spatialdreamer_core.pipeline import ConvertConfig
 from ..spatialdreamer_core.stereo import COMFORT_LIMIT, measure_comfort
+from .conversion import check_is_linked
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
 from .presentation import ADVANCED, found_by, show_text
 from .progress import frame_progress
-from .shaping import check_option, check_values, shaping_inputs
+from .shaping import check_values, shaping_inputs
 from .sockets import Disparity, DisparityType, FlowType
+from .widgets import check_each, check_settings, widget
 
-_EYES = get_args(Eye)
+_EYE = replace(
+    option_of(ConvertConfig, "eye"),
+    choices=get_args(Eye),
+    help="Which eye's view is rendered; the source is taken as the other eye's.",
+)
 
 
 class SpatialDreamerDVGForwardWarp(io.ComfyNode):
@@ -58,25 +66,17 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                     default=False,
                     tooltip="Turn on if the depth map is dark where the scene is near (metric depth).",
                 ),
-                divergence_input(),
-                convergence_input(),
-                io.Combo.Input(
-                    "eye",
-                    options=list(_EYES),
-                    default="right",
-                    tooltip="Which eye's view is rendered; the source is taken as the other eye's.",
+                *(
+                    widget(option_of(ConvertConfig, name), optional=False)
+                    for name in ("divergence", "convergence")
                 ),
-                io.Float.Input(
-                    "border_width",
+                widget(_EYE, optional=False),
+                widget(
+                    option_of(ConvertConfig, "border_width"),
                     default=0.0,
-                    min=0.0,
-                    max=MAX_BORDER_WIDTH,
-                    step=0.5,
-                    optional=True,
-                    tooltip="Width of a border at the left and right edge, % of the picture's width, 0 (off) "
-                    "to 25. In it, what pops out of the screen sinks back to the screen towards the edge, so "
-                    "that the edge does not cut it. 5 is a good value.",
-                    **ADVANCED,
+                    help="Width of a border at the left and right edge in which what pops out of the "
+                    "screen sinks back to it towards the edge, so that the edge does not cut it; 0 is off. "
+                    "5 is a good value.",
                 ),
                 *shaping_inputs(),
             ],
@@ -95,28 +95,12 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(
-        cls,
-        divergence: float | None = None,
-        convergence: float | None = None,
-        border_width: float | None = None,
-        foreground_scale: float | None = None,
-        depth_gamma: float | None = None,
-        depth_near: float | None = None,
-        depth_far: float | None = None,
-        eye: str | None = None,
-    ) -> bool:
+    def validate_inputs(cls, depth: Any = None, **widgets: Any) -> bool:
         """Refuse when it is queued what cannot run, see `check_values`."""
-        check_option("eye", eye, _EYES)
-        check_values(
-            divergence=divergence,
-            convergence=convergence,
-            border_width=border_width,
-            foreground_scale=foreground_scale,
-            depth_gamma=depth_gamma,
-            depth_near=depth_near,
-            depth_far=depth_far,
-        )
+        check_is_linked("depth", depth, "a depth map")
+        check_each([_EYE], widgets)
+        check_settings(DepthShaping, widgets)
+        check_values(**widgets)
         return True
 
     @classmethod
@@ -181,14 +165,10 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
                 DisparityType.Input(
                     "disparity", tooltip="Disparity of the DVG Forward Warp that made the mask."
                 ),
-                io.Int.Input(
-                    "dilate",
-                    default=0,
-                    min=0,
-                    max=MAX_DILATION,
-                    optional=True,
-                    tooltip="Widens the refined holes by this many pixels to every side, 0 to 64, so that "
-                    "the filler redraws the rims of objects beside them too. 1 to 3 removes thin halos.",
+                widget(
+                    DILATION,
+                    help="Widens the refined holes by this many pixels to every side, so that the filler "
+                    "redraws the rims of objects beside them too. 1 to 3 removes thin halos.",
                 ),
                 io.Combo.Input(
                     "neighbours",
@@ -208,8 +188,9 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, neighbours: str | None = None) -> bool | str:
+    def validate_inputs(cls, neighbours: str | None = None, **widgets: Any) -> bool | str:
         """Let older workflows' name of a choice pass, which is no longer on the list."""
+        check_each([DILATION], widgets)
         try:
             current_neighbours("previous" if neighbours is None else neighbours)
         except InputError as error:
@@ -229,29 +210,3 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
             neighbours=neighbours,
         )
         return io.NodeOutput(frames_to_mask(dilate_hole(refined, dilate)))
-
-
-def divergence_input() -> io.Float.Input:
-    """Describe the `divergence` widget."""
-    return io.Float.Input(
-        "divergence",
-        default=2.5,
-        min=0.0,
-        max=20.0,
-        step=0.1,
-        tooltip="3D strength: total disparity range between the two eyes in % of the picture's width, 0 to "
-        "20. 1 to 3 is comfortable on most screens.",
-    )
-
-
-def convergence_input() -> io.Float.Input:
-    """Describe the `convergence` widget."""
-    return io.Float.Input(
-        "convergence",
-        default=0.5,
-        min=0.0,
-        max=1.0,
-        step=0.01,
-        tooltip="The depth that sits on the screen, 0 (farthest) to 1 (nearest). What is nearer pops out of "
-        "the screen, what is farther lies behind it.",
-    )

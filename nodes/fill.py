@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..spatialdreamer_core.checks import check_range
-from ..spatialdreamer_core.dvg import MAX_DILATION, MAX_FEATHER
-from ..spatialdreamer_core.fill import TEXTURE, composite, fast_fill
+from ..spatialdreamer_core.dvg import DILATION, FEATHER
+from ..spatialdreamer_core.fill import TEXTURE, FastFillConfig, composite, fast_fill
 from ..spatialdreamer_core.flow import Flow
+from ..spatialdreamer_core.options import options_of
 from .layout import frames_to_image, image_to_frames, mask_to_frames
-from .presentation import ADVANCED, found_by
+from .presentation import found_by
 from .progress import frame_progress
 from .sockets import Disparity, DisparityType, FlowType
+from .widgets import check_each, check_settings, widget
 
 
 class SpatialDreamerFastFill(io.ComfyNode):
@@ -48,17 +51,7 @@ class SpatialDreamerFastFill(io.ComfyNode):
                     tooltip="Optical Flow of the source view: with `disparity`, holes take what other frames "
                     "show there, and the filling is steady over time.",
                 ),
-                io.Float.Input(
-                    "texture",
-                    default=TEXTURE,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    optional=True,
-                    tooltip="How much of the background's texture is continued into holes that no other "
-                    "frame shows, 0 (smooth) to 1 (as sharp as the background, but often with false detail).",
-                    **ADVANCED,
-                ),
+                *map(widget, options_of(FastFillConfig).values()),
             ],
             outputs=[
                 io.Image.Output("filled", display_name="filled", tooltip="The view without holes."),
@@ -66,10 +59,9 @@ class SpatialDreamerFastFill(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, texture: float | None = None) -> bool:
+    def validate_inputs(cls, **widgets: Any) -> bool:
         """Refuse when it is queued what cannot run."""
-        if texture is not None:
-            check_range("texture", texture, 0, 1)
+        check_settings(FastFillConfig, widgets)
         return True
 
     @classmethod
@@ -116,28 +108,28 @@ class SpatialDreamerComposite(io.ComfyNode):
                 io.Image.Input("warped", tooltip="The warped view of DVG Forward Warp."),
                 io.Image.Input("filled", tooltip="The result of any filler, at the same size."),
                 io.Mask.Input("hole", tooltip="Hole mask: 1 = take the filled view."),
-                io.Int.Input(
-                    "dilate",
-                    default=0,
-                    min=0,
-                    max=MAX_DILATION,
-                    tooltip="Widens the hole by this many pixels, 0 to 64, to hide halos at object edges. "
+                widget(
+                    DILATION,
+                    optional=False,
+                    help="Widens the hole by this many pixels, to hide halos at the edges of objects. "
                     "Pixels outside stay equal to the warped view bit for bit.",
                 ),
-                io.Int.Input(
-                    "feather",
-                    default=0,
-                    min=0,
-                    max=MAX_FEATHER,
-                    optional=True,
-                    tooltip="Blends the filled view into the warped one over this many pixels around the "
-                    "hole, 0 (hard edge) to 64. Hides seams of fillers that redraw the whole picture.",
+                widget(
+                    FEATHER,
+                    help="Blends the filled view into the warped one over this many pixels around the "
+                    "hole; 0 is a hard edge. Hides seams of fillers that redraw the whole picture.",
                 ),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image", tooltip="The finished view."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, **widgets: Any) -> bool:
+        """Refuse when it is queued what cannot run."""
+        check_each([DILATION, FEATHER], widgets)
+        return True
 
     @classmethod
     def execute(

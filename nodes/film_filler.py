@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ..spatialdreamer_core.checks import check_range
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.fill import FastFill, FillStream
-from ..spatialdreamer_core.spatialdreamer.sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
-from ..spatialdreamer_core.svd.canvas import MAX_SIDE, MIN_SIDE
+from ..spatialdreamer_core.spatialdreamer.sampler_config import FilmSamplerConfig
 from .placed_model import PlacedModel
 from .presentation import found_by
-from .sampler_inputs import check_sampler_values, make_sampler_config, max_side_input, sampler_inputs
+from .sampler_inputs import sampler_inputs
 from .sockets import FillerType, ModelType
+from .widgets import check_settings, make_settings
 
 if TYPE_CHECKING:
     from ..spatialdreamer_core.spatialdreamer import SpatialDreamerFiller as LibraryFiller
-
-_WITHOUT_MEANING = "windows"  # a film's windows are diffused in turn
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,7 @@ class SpatialDreamerFiller(io.ComfyNode):
             "window inside each scene, each continuing the finished frames of the one before.",
             inputs=[
                 ModelType.Input("model", tooltip="SpatialDreamer Model Loader's."),
-                *(entry for entry in sampler_inputs() if entry.id != _WITHOUT_MEANING),
-                max_side_input(),
+                *sampler_inputs(FilmSamplerConfig),
                 io.Boolean.Input(
                     "fill_first",
                     default=True,
@@ -80,25 +76,21 @@ class SpatialDreamerFiller(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, max_side: int | None = None, **widgets: Any) -> bool:
-        """Refuse when it is queued what cannot run, see `check_sampler_values`."""
-        known = {field.name: widgets.get(field.name) for field in fields(SamplerConfig)}
-        check_sampler_values(**known)
-        if max_side is not None:
-            check_range("max_side", max_side, MIN_SIDE, MAX_SIDE, "px")
+    def validate_inputs(cls, **widgets: Any) -> bool:
+        """Refuse when it is queued what cannot run, see `check_settings`."""
+        check_settings(FilmSamplerConfig, widgets)
         return True
 
     @classmethod
-    def execute(
-        cls, model: PlacedModel, max_side: int = DEFAULT_MAX_SIDE, fill_first: bool = True, **options: Any
-    ) -> io.NodeOutput:
+    def execute(cls, model: PlacedModel, fill_first: bool = True, **widgets: Any) -> io.NodeOutput:
         """Make the filler; it works where the film is converted."""
         from ..spatialdreamer_core.spatialdreamer import SpatialDreamerFiller as LibraryFiller
 
+        settings = make_settings(FilmSamplerConfig, widgets)
         filler = LibraryFiller(
             model.network,
-            make_sampler_config(**options),
-            max_side=max_side,
+            settings,
+            max_side=settings.max_side,
             first=FastFill() if fill_first else None,
             on_step=lambda *_: throw_exception_if_processing_interrupted(),
             on_wait=throw_exception_if_processing_interrupted,

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..spatialdreamer_core.flow import FLOW_METHODS, estimate_flow, list_flow_methods
+from ..spatialdreamer_core.flow import estimate_flow, list_flow_methods
+from ..spatialdreamer_core.options import option_of
+from ..spatialdreamer_core.pipeline import ConvertConfig
 from .flow_models import flow_download_input, flow_fingerprint, prepare_flow_model
 from .layout import frames_to_mask, image_to_frames
 from .presentation import found_by
 from .progress import frame_progress
-from .shaping import check_option
 from .sockets import FlowType
+from .widgets import check_each, widget
+
+_METHOD = replace(option_of(ConvertConfig, "flow"), name="method", default="dis_medium")
 
 
 class SpatialDreamerOpticalFlow(io.ComfyNode):
@@ -32,12 +39,7 @@ class SpatialDreamerOpticalFlow(io.ComfyNode):
                 io.Image.Input(
                     "image", tooltip="The left view's frames, in order, at the size of the later nodes."
                 ),
-                io.Combo.Input(
-                    "method",
-                    options=list(FLOW_METHODS),
-                    default="dis_medium",
-                    tooltip=_method_tooltip(),
-                ),
+                widget(_METHOD, optional=False, help=_method_tooltip()),
                 flow_download_input(),
             ],
             outputs=[
@@ -52,9 +54,9 @@ class SpatialDreamerOpticalFlow(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, method: str | None = None) -> bool:
+    def validate_inputs(cls, **widgets: Any) -> bool:
         """Refuse when it is queued what cannot run."""
-        check_option("method", method, FLOW_METHODS)
+        check_each([_METHOD], widgets)
         return True
 
     @classmethod

@@ -7,8 +7,10 @@ from typing import Any
 from comfy_api.latest import Input, io
 from torch import Tensor
 
-from ..spatialdreamer_core.stereo import FORMATS, check_packed
-from ..spatialdreamer_core.video import MAX_FRAME_RATE, MIN_FRAME_RATE, exact_rate, write_clip
+from ..spatialdreamer_core.options import option_of
+from ..spatialdreamer_core.pipeline import ConvertConfig
+from ..spatialdreamer_core.stereo import check_packed
+from ..spatialdreamer_core.video import FRAME_RATE, write_clip
 from .conversion import check_is_linked, encoding_inputs, prefix_input
 from .layout import audio_to_sound, image_to_frames
 from .output_name import check_prefix
@@ -16,6 +18,7 @@ from .presentation import found_by
 from .progress import frame_progress
 from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values
+from .widgets import check_each, widget
 
 
 class SpatialDreamerSaveStereoVideo(io.ComfyNode):
@@ -36,19 +39,15 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
                 io.Image.Input(
                     "images", tooltip="The packed frames, such as those of SBS Packer or Image to Stereo 3D."
                 ),
-                io.Float.Input(
-                    "fps",
-                    default=24.0,
-                    min=MIN_FRAME_RATE,
-                    max=MAX_FRAME_RATE,
-                    step=0.01,
-                    tooltip="Frames per second, 0.01 to 1000; Get Video Components gives those of a video.",
+                widget(
+                    FRAME_RATE,
+                    optional=False,
+                    help="Frame rate of the video; Get Video Components gives that of another one.",
                 ),
-                io.Combo.Input(
-                    "format",
-                    options=list(FORMATS),
-                    default=FORMATS[0],
-                    tooltip="How the frames are packed: as chosen on the node that packed them. It sets the "
+                widget(
+                    option_of(ConvertConfig, "format"),
+                    optional=False,
+                    help="How the frames are packed: as chosen on the node that packed them. It sets the "
                     "suffix of the file's name, and the shape in which half formats are shown.",
                 ),
                 crf,
@@ -70,15 +69,13 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
         cls,
         images: Any = None,
         audio: Any = None,
-        fps: float | None = None,
         filename_prefix: str | None = None,
         **widgets: Any,
     ) -> bool:
         """Refuse when it is queued what cannot run: a value or a prefix, see `check_values`."""
         check_is_linked("images", images, "SBS Packer")
         check_is_linked("audio", audio, "Load Audio or Get Video Components")
-        if fps is not None:
-            exact_rate(fps)
+        check_each([FRAME_RATE], widgets)
         check_values(**widgets)
         if filename_prefix is not None:
             check_prefix(filename_prefix)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..spatialdreamer_core.spatialdreamer.sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
+from ..spatialdreamer_core.options import option_of
+from ..spatialdreamer_core.spatialdreamer.sampler_config import (
+    DEFAULT_MAX_SIDE,
+    FilmSamplerConfig,
+    SamplerConfig,
+)
 from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .placed_model import PlacedModel, PlacedReference
 from .presentation import ADVANCED, found_by, show_text
 from .progress import frame_progress, step_progress
-from .sampler_inputs import check_sampler_values, make_sampler_config, max_side_input, sampler_inputs
+from .sampler_inputs import max_side_input, sampler_inputs
 from .sockets import ModelType, ReferenceType
 from .spatialdreamer_models import (
     OWN_UNET,
@@ -28,6 +34,7 @@ from .spatialdreamer_models import (
     unet_choices,
     weights_choices,
 )
+from .widgets import check_each, check_settings, make_settings
 
 
 class SpatialDreamerModelLoader(io.ComfyNode):
@@ -149,6 +156,12 @@ class SpatialDreamerRefinerNetEncode(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, **widgets: Any) -> bool:
+        """Refuse when it is queued what cannot run."""
+        check_each([option_of(FilmSamplerConfig, "max_side")], widgets)
+        return True
+
+    @classmethod
     def execute(cls, model: PlacedModel, left: Tensor, max_side: int = DEFAULT_MAX_SIDE) -> io.NodeOutput:
         """Encode the left view."""
         from ..spatialdreamer_core.spatialdreamer import encode_reference
@@ -202,45 +215,20 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(
-        cls,
-        deviation: float | None = None,
-        strength: float | None = None,
-        guidance_min: float | None = None,
-        guidance_max: float | None = None,
-        window: int | None = SamplerConfig.window,
-        overlap: int | None = SamplerConfig.overlap,
-        tile: int | None = None,
-        noise_augmentation: float | None = None,
-        read_reference: str | bool | None = None,
-        fps: float | None = None,
-        motion_bucket: int | None = None,
-    ) -> bool:
-        """Refuse when it is queued what cannot run, see `check_sampler_values`."""
-        check_sampler_values(
-            window=window,
-            overlap=overlap,
-            deviation=deviation,
-            strength=strength,
-            guidance_min=guidance_min,
-            guidance_max=guidance_max,
-            tile=tile,
-            noise_augmentation=noise_augmentation,
-            read_reference=read_reference,
-            fps=fps,
-            motion_bucket=motion_bucket,
-        )
+    def validate_inputs(cls, **widgets: Any) -> bool:
+        """Refuse when it is queued what cannot run, see `check_settings`."""
+        check_settings(SamplerConfig, widgets)
         return True
 
     @classmethod
     def execute(
-        cls, model: PlacedModel, reference: PlacedReference, warped: Tensor, hole: Tensor, **options: object
+        cls, model: PlacedModel, reference: PlacedReference, warped: Tensor, hole: Tensor, **widgets: Any
     ) -> io.NodeOutput:
         """Fill the holes."""
         from ..spatialdreamer_core.spatialdreamer import sample_views
 
         frames = image_to_frames("warped", warped)
-        config = make_sampler_config(**options)
+        config = make_settings(SamplerConfig, widgets)
         if model.choices == reference.model.choices:  # ComfyUI may have dropped the loader's output since
             model = reference.model
         encoded = reference.reference

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.checks import InputError, check_video
 from ..spatialdreamer_core.flow import find_cuts
-from ..spatialdreamer_core.stereo import FORMATS, apply_floating_window, floating_window, pack
+from ..spatialdreamer_core.options import option_of
+from ..spatialdreamer_core.pipeline import ConvertConfig
+from ..spatialdreamer_core.stereo import apply_floating_window, floating_window, pack
 from .layout import frames_to_image, image_to_frames
 from .presentation import found_by
-from .shaping import check_option
+from .shaping import check_values
 from .sockets import Disparity, DisparityType
+from .widgets import widget
 
 
 class SpatialDreamerSBSPacker(io.ComfyNode):
@@ -29,7 +34,7 @@ class SpatialDreamerSBSPacker(io.ComfyNode):
             inputs=[
                 io.Image.Input("left", tooltip="The left eye's view."),
                 io.Image.Input("right", tooltip="The right eye's view, of the same size and length."),
-                io.Combo.Input("format", options=list(FORMATS), default="full_sbs", tooltip=FORMAT_TOOLTIP),
+                widget(option_of(ConvertConfig, "format"), optional=False),
                 DisparityType.Input(
                     "disparity",
                     optional=True,
@@ -51,9 +56,9 @@ class SpatialDreamerSBSPacker(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, format: str | None = None) -> bool:
+    def validate_inputs(cls, **widgets: Any) -> bool:
         """Refuse when it is queued what cannot run."""
-        check_option("format", format, FORMATS)
+        check_values(**widgets)
         return True
 
     @classmethod
@@ -80,10 +85,3 @@ def _apply_window(left: Tensor, right: Tensor, disparity: Disparity | None) -> t
         )
     check_video("disparity", disparity.pixels, like=left, like_name="left")
     return apply_floating_window(left, right, floating_window(disparity.pixels, cuts=find_cuts(left)))
-
-
-FORMAT_TOOLTIP = (
-    "full_sbs: side by side, double width (best quality). half_sbs: side by side, each view squeezed to half "
-    "width (most TVs). full_tb, half_tb: left view above the right one. cross_eyed: right view on the left, "
-    "to view without glasses. anaglyph: one picture for red-cyan glasses."
-)

@@ -31,8 +31,6 @@ from .row_upsampling import RowUpsampler
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
 from .shaping import (
     EDGE_WIDTH,
-    MAX_EDGE_DILATION,
-    MAX_EDGE_WIDTH,
     DepthShaping,
     shape_depth,
 )
@@ -48,8 +46,6 @@ __all__ = [
     "DEPTH_KINDS",
     "DEPTH_SUFFIXES",
     "EDGE_WIDTH",
-    "MAX_EDGE_DILATION",
-    "MAX_EDGE_WIDTH",
     "MAX_STRENGTH",
     "MODELS",
     "MODEL_KIND",

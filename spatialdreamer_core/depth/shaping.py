@@ -24,13 +24,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import InputError, check_range, check_type, check_types
+from ..checks import check_type
 from ..contracts import check_call
+from ..options import OptionConflict, check_options, option
 from .edges import dilate_foreground, snap_edges
 
-MAX_FOREGROUND_SCALE = 3.0
-MIN_GAMMA, MAX_GAMMA = 0.1, 10.0
-MAX_EDGE_WIDTH, MAX_EDGE_DILATION = 20, 10  # px
 EDGE_WIDTH = 3  # px; best for blurred depth and harmless to exact one in `benchmarks.edges`
 _LEAST_RANGE = 0.01  # of near - far
 _GROWTH = ((12.0, 0.343), (12.0, 0.515), (12.0, 0.687))  # (k, b) of levels 1 to 3
@@ -41,12 +39,65 @@ _SHRINKAGE = ((7.8788, -0.002102), (6.2626, -0.0003), (3.4343, -0.0001))  # (k, 
 class DepthShaping:
     """How depth is changed before the warp; the defaults leave it as it is."""
 
-    foreground_scale: float = 0.0  # -3 to 3, as in iw3: above 0 more of the range for the foreground
-    gamma: float = 1.0  # exponent, 0.1 to 10: above 1 pushes the middle back, below brings it forward
-    near: float = 1.0  # depth from which on everything is nearest, 0 to 1
-    far: float = 0.0  # depth up to which everything is farthest, 0 to 1
-    edge_width: int = 0  # px beside an edge within which a ramp becomes a step, 0 to 20
-    edge_dilation: int = 0  # px by which foregrounds grow, 0 to 10
+    foreground_scale: float = option(
+        0.0,
+        -3.0,
+        3.0,
+        step=0.1,
+        advanced=True,
+        metavar="LEVEL",
+        help="As in iw3: above 0 the foreground gets more of the disparity range and the background less, "
+        "for people who look flat outdoors; below 0 the other way round. 0 leaves it as it is.",
+    )
+    gamma: float = option(
+        1.0,
+        0.1,
+        10.0,
+        step=0.05,
+        name="depth_gamma",
+        advanced=True,
+        metavar="EXPONENT",
+        help="Exponent of the depth: above 1 pushes the middle back, below 1 brings it forward.",
+    )
+    near: float = option(
+        1.0,
+        0.0,
+        1.0,
+        step=0.01,
+        name="depth_near",
+        advanced=True,
+        metavar="DEPTH",
+        help="Near clipping: the depth from which on everything is nearest. What lies between depth_far "
+        "and depth_near gets the whole disparity range.",
+    )
+    far: float = option(
+        0.0,
+        0.0,
+        1.0,
+        step=0.01,
+        name="depth_far",
+        advanced=True,
+        metavar="DEPTH",
+        help="Far clipping: the depth up to which everything is farthest.",
+    )
+    edge_width: int = option(
+        0,
+        0,
+        20,
+        "px",
+        advanced=True,
+        help="Pixels beside an edge of depth within which a ramp becomes a step, so placed that objects "
+        "keep their soft outline. Ramps, as depth models leave them, tear outlines. 0 leaves them.",
+    )
+    edge_dilation: int = option(
+        0,
+        0,
+        10,
+        "px",
+        advanced=True,
+        help="Pixels by which foregrounds grow, for outlines softer than the depth's edges, of which a rim "
+        "stays behind on the background.",
+    )
 
     def check(self) -> None:
         """Check every setting.
@@ -54,17 +105,13 @@ class DepthShaping:
         Raises:
             InputError: For the first one that breaks its rule.
         """
-        check_types(self)
-        check_range("foreground_scale", self.foreground_scale, -MAX_FOREGROUND_SCALE, MAX_FOREGROUND_SCALE)
-        check_range("depth_gamma", self.gamma, MIN_GAMMA, MAX_GAMMA)
-        check_range("depth_near", self.near, 0.0, 1.0)
-        check_range("depth_far", self.far, 0.0, 1.0)
-        check_range("edge_width", self.edge_width, 0, MAX_EDGE_WIDTH, "px", whole=True)
-        check_range("edge_dilation", self.edge_dilation, 0, MAX_EDGE_DILATION, "px", whole=True)
+        check_options(self)
         if self.near - self.far < _LEAST_RANGE:
-            raise InputError(
+            raise OptionConflict(
                 f"depth_near must be at least {_LEAST_RANGE:g} above depth_far ({self.far:g}), "
-                f"got {self.near:g}; 1 and 0 keep the whole range"
+                f"got {self.near:g}; 1 and 0 keep the whole range",
+                "depth_near",
+                "depth_far",
             )
 
 

@@ -4,13 +4,13 @@ from .borders import MAX_BORDER_WIDTH, ease_borders
 from .disparity import depth_to_disparity, looks_inverted
 from .forward import forward_warp, forward_warp_with_disparity
 from .hole_masks import NEIGHBOURS, current_neighbours, refine_hole_mask, refine_one_mask
-from .mask_edges import MAX_DILATION, MAX_FEATHER, dilate_hole, soft_hole_mask
+from .mask_edges import DILATION, FEATHER, dilate_hole, soft_hole_mask
 from .zbuffer import NO_SOURCE, carry_motion, gather_columns, source_columns
 
 __all__ = [
+    "DILATION",
+    "FEATHER",
     "MAX_BORDER_WIDTH",
-    "MAX_DILATION",
-    "MAX_FEATHER",
     "NEIGHBOURS",
     "NO_SOURCE",
     "carry_motion",

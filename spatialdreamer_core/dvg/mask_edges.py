@@ -10,11 +10,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import check_range
 from ..contracts import check_call, working_dtype
+from ..options import Option
 
-MAX_DILATION = 64  # px
-MAX_FEATHER = 64  # px
+DILATION = Option(
+    default=0,
+    low=0,
+    high=64,
+    unit="px",
+    name="dilate",
+    kind=int,
+    help="Pixels by which holes grow to every side, diagonals included.",
+)
+FEATHER = Option(
+    default=0,
+    low=0,
+    high=64,
+    unit="px",
+    name="feather",
+    kind=int,
+    help="Pixels around holes over which two views are blended; 0 is a hard edge.",
+)
 
 
 def dilate_hole(
@@ -36,7 +52,7 @@ def dilate_hole(
 
 def grow_hole(hole: Tensor, pixels: int) -> Tensor:
     """Do as `dilate_hole`, for a mask that is known to be right."""
-    check_range("dilate", pixels, 0, MAX_DILATION, "px", whole=True)
+    DILATION.check(pixels)
     grown = (hole > 0.5).to(working_dtype(hole))
     size = 2 * int(pixels) + 1
     for kernel in ((size, 1), (1, size)):  # a square's maximum is that of its columns' maxima
@@ -68,7 +84,7 @@ def soft_hole_mask(
 
 def soften_hole(hole: Tensor, *, feather: int) -> Tensor:
     """Do as `soft_hole_mask`, for a mask that is known to be right."""
-    check_range("feather", feather, 0, MAX_FEATHER, "px", whole=True)
+    FEATHER.check(feather)
     reach = int(feather) + 1
     # Frame by frame: the passes over one frame stay in the caches.
     return torch.cat([_soften(frame, reach) for frame in hole.split(1)])

@@ -1,7 +1,7 @@
 """Filling holes: the contract of fillers, one without weights, one by image diffusion, and compositing."""
 
 from .composite import composite
-from .fast import FastFill, fast_fill
+from .fast import FastFill, FastFillConfig, fast_fill
 from .filler import CheckedStream, Filler, FillStream, RenderedFrame, fill_holes
 from .pair import RenderedPair, render_pair
 from .stable_diffusion import InpaintConfig, Inpainter, load_inpainter
@@ -13,6 +13,7 @@ __all__ = [
     "TEXTURE",
     "CheckedStream",
     "FastFill",
+    "FastFillConfig",
     "FillStream",
     "Filler",
     "InpaintConfig",

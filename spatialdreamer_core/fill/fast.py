@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..checks import InputError, check_range, check_type
+from ..checks import InputError, check_type
 from ..contracts import check_call, working_dtype
 from ..dvg.eyes import Eye, eye_sign
 from ..flow import Flow, Motion
 from ..flow.motion import check_motion
+from ..options import check_options, option, option_of
 from .filler import RenderedFrame, fill_holes
 from .hole_runs import find_runs
 from .search import BackgroundSearch, SeenFrame
@@ -26,6 +28,30 @@ from .spatial import fill_from_background
 from .texture import TEXTURE, add_texture
 
 LOOK_AHEAD = 3  # frames in which a hole's background is looked for
+
+
+@dataclass(frozen=True)
+class FastFillConfig:
+    """How fast fill fills."""
+
+    texture: float = option(
+        TEXTURE,
+        0.0,
+        1.0,
+        step=0.05,
+        advanced=True,
+        metavar="SHARE",
+        help="How much of the background's texture is continued into holes that no other frame shows: 0 is "
+        "smooth, 1 as sharp as the background, but often with false detail.",
+    )
+
+    def check(self) -> None:
+        """Check every option.
+
+        Raises:
+            InputError: For the first one that breaks its rule.
+        """
+        check_options(self)
 
 
 class FastFill:
@@ -43,7 +69,7 @@ class FastFill:
     refines_holes = False  # what was seen is better than any estimate of it
 
     def __init__(self, *, texture: float = TEXTURE, overwrite: bool = False, check: bool = True) -> None:
-        check_range("texture", texture, 0, 1)
+        option_of(FastFillConfig, "texture").check(texture)
         self._texture = texture
         self._overwrite = overwrite
         self._checks = check
@@ -74,7 +100,7 @@ class FastFillStream:
         self, *, eye: Eye = "right", texture: float = TEXTURE, overwrite: bool = False, check: bool = True
     ) -> None:
         eye_sign(eye)
-        check_range("texture", texture, 0, 1)
+        option_of(FastFillConfig, "texture").check(texture)
         self._eye: Eye = eye
         self._texture = texture
         self._overwrite = overwrite

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checks import InputError, check_range, check_types
+from ..checks import InputError
 from ..contracts import check_call
 from ..dvg.eyes import Eye
 from ..memory import is_out_of_memory, release_cached_memory
+from ..options import check_options, option
 from ..weights.download import OnProgress
 from .composite import composite
 from .filler import RenderedFrame
@@ -35,11 +36,27 @@ from .stable_diffusion_weights import fetch_inpainting_model, load_pipeline
 class InpaintConfig:
     """How holes are inpainted; defaults as published with the model and in diffusers."""
 
-    prompt: str = ""  # what the holes show, in words; nothing lets the picture decide
-    steps: int = 50  # of denoising, 1 to 1000
-    guidance: float = 7.5  # how closely the prompt is followed, 1 to 50; without one it has no meaning
-    size: int = 512  # px, to which the shorter side of larger frames is brought for the model, 64 to 4096
-    seed: int = 0  # of the noise, 0 to 2**63 - 1
+    prompt: str = option(
+        "", metavar="TEXT", help="What the holes show, in words; without any the picture decides."
+    )
+    steps: int = option(50, 1, 1000, metavar="COUNT", help="Steps of denoising.")
+    guidance: float = option(
+        7.5,
+        1.0,
+        50.0,
+        metavar="SCALE",
+        advanced=True,
+        help="How closely the prompt is followed; without one it has no meaning.",
+    )
+    size: int = option(
+        512,
+        64,
+        4096,
+        "px",
+        advanced=True,
+        help="Shorter side to which larger frames are brought for the model.",
+    )
+    seed: int = option(0, 0, 2**63 - 1, help="Seed of the noise. The same seed gives the same result.")
 
     def check(self) -> None:
         """Check every setting.
@@ -47,11 +64,7 @@ class InpaintConfig:
         Raises:
             InputError: For the first one that breaks its rule.
         """
-        check_types(self)
-        check_range("steps", self.steps, 1, 1000)
-        check_range("guidance", self.guidance, 1, 50)
-        check_range("size", self.size, 64, 4096, "px")
-        check_range("seed", self.seed, 0, 2**63 - 1)
+        check_options(self)
 
 
 class Inpainter:

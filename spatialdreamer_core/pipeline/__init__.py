@@ -5,18 +5,15 @@ runs the stages of `stages` side by side, `first_pass` looks at a film before a 
 """
 
 from .clock import StageClock
-from .config import BORDERS, EYES, MAX_BORDER_WIDTH, MAX_SECONDS, ConvertConfig
+from .config import ConvertConfig
 from .convert import check_conversion, choose_device, convert
-from .fillers import FILLERS, FillerConfig
+from .fillers import FILLERS, FillerConfig, FillerEntry
 
 __all__ = [
-    "BORDERS",
-    "EYES",
     "FILLERS",
-    "MAX_BORDER_WIDTH",
-    "MAX_SECONDS",
     "ConvertConfig",
     "FillerConfig",
+    "FillerEntry",
     "StageClock",
     "check_conversion",
     "choose_device",

@@ -6,62 +6,169 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from ..checks import InputError, check_choice, check_range, check_types
-from ..depth import (
-    DEFAULT_STRENGTH,
-    DEPTH_KINDS,
-    EDGE_WIDTH,
-    MAX_STRENGTH,
-    DepthShaping,
-    estimator_names,
-)
+from ..depth import DEFAULT_STRENGTH, DEPTH_KINDS, EDGE_WIDTH, MAX_STRENGTH, DepthShaping, estimator_names
 from ..dvg.borders import MAX_BORDER_WIDTH
 from ..dvg.disparity import MAX_DIVERGENCE
 from ..flow import FLOW_METHODS
+from ..options import OptionConflict, check_options, option, options_of
 from ..stereo import FORMATS
-from ..video.encoders import check_encoding, choose_encoder
+from ..video.encoders import CODEC, CRF, PRESET, choose_encoder
 
-EYES = ("right", "left", "both")
-BORDERS = ("none", "ease", "floating_window")
-DEINTERLACING = ("auto", "off")
-BLACK_BARS = ("auto", "off")
-MAX_SECONDS = 10_000_000.0  # latest start or end; no film is longer
+_LATEST = 10_000_000.0  # s; no film is longer
+_SHAPING = options_of(DepthShaping)
 
 
 @dataclass(frozen=True)
 class ConvertConfig:
     """What to make of a video or photo; the defaults suit a 16:9 film on a headset or a 3D television."""
 
-    format: str = "full_sbs"  # how the two views share a frame, one of stereo.FORMATS
-    divergence: float = 2.5  # total disparity range between the eyes, % of the width, 0 to 20
-    convergence: float = 0.5  # the depth that lies on the screen, 0 to 1
-    eye: Literal["right", "left", "both"] = "right"  # which view is rendered; the source is the other one
-    depth: str = "auto"  # the depth estimator, one of depth.estimator_names
-    depth_stability: float = DEFAULT_STRENGTH  # how much a model's depth is steadied over time, 0 to 0.95
-    start: float | None = None  # s, first moment to convert
-    end: float | None = None  # s, first moment not to convert any more
-    audio: bool = True  # whether the sound is passed through
-    codec: str = "auto"  # encoder: "auto" is libx264 for 8 bits up to 4096x2304, else libx265
-    crf: int = 18  # quality, 0 (lossless) to 51 (worst)
-    preset: str = "veryfast"  # speed of the encoder, one of PRESETS
-    flow: str = "dis_fast"  # optical flow method, one of flow.FLOW_METHODS
-    border: str = "none"  # what keeps near things that the frame's sides cut behind the frame, one of BORDERS
-    border_width: float = 5.0  # width of the border that "ease" flattens, % of the width, 0 to 25
-    depth_file: str | os.PathLike[str] | None = (
-        None  # file or folder whose depth is used instead of an estimator's
+    format: str = option(
+        "full_sbs",
+        choices=FORMATS,
+        help="How the two views share a frame. full_sbs: side by side, double width (best quality). "
+        "half_sbs: side by side, each view squeezed to half width (most TVs). full_tb, half_tb: left view "
+        "above the right one. cross_eyed: right view on the left, to view without glasses. anaglyph: one "
+        "picture for red-cyan glasses.",
     )
-    depth_kind: str = "inverse"  # what the values in depth_file mean, one of depth.DEPTH_KINDS
-    device: str = "auto"  # where views are rendered and models run: "auto", "cpu", "cuda" or "cuda:N"
-    foreground_scale: float = 0.0  # share of the range for the foreground, -3 to 3, as in iw3
-    depth_gamma: float = 1.0  # exponent of the depth, 0.1 to 10: above 1 pushes the middle back
-    depth_near: float = 1.0  # depth from which on everything is nearest, 0 to 1
-    depth_far: float = 0.0  # depth up to which everything is farthest, 0 to 1
-    edge_width: int | None = None  # px beside an edge in which ramps become steps, 0 to 20; None: automatic
-    edge_dilation: int = 0  # px by which foregrounds grow, 0 to 10
-    guided_upsampling: bool = False  # whether depth's edges move to the edges of the frame's colours
-    black_bars: str = "auto"  # "auto" converts the picture between black bars alone, "off" the frame
-    deinterlace: str = "auto"  # "auto" makes frames that are marked as interlaced whole, "off" does not
-    allow_incomplete: bool = False  # whether an input that is cut short or damaged counts as converted
+    divergence: float = option(
+        2.5,
+        0.0,
+        MAX_DIVERGENCE,
+        "% of width",
+        step=0.1,
+        help="3D strength: total disparity range between the two eyes. 1 to 3 suits most screens.",
+    )
+    convergence: float = option(
+        0.5,
+        0.0,
+        1.0,
+        step=0.01,
+        metavar="DEPTH",
+        help="The depth that lies on the screen: 0 is the farthest, 1 the nearest. What is nearer pops out "
+        "of the screen, what is farther lies behind it.",
+    )
+    eye: Literal["right", "left", "both"] = option(
+        "right",
+        help="Which view is rendered; the source is the other one. both: each is rendered with half of the "
+        "disparity.",
+    )
+    border: str = option(
+        "none",
+        choices=("none", "ease", "floating_window"),
+        help="What to do about things that pop out of the screen and are cut by the frame's left or right "
+        "edge. ease: they sink back to the screen towards the edge. floating_window: narrow black bars "
+        "bring the edge forward.",
+    )
+    border_width: float = option(
+        5.0,
+        0.0,
+        MAX_BORDER_WIDTH,
+        "% of width",
+        step=0.5,
+        advanced=True,
+        help="Width of the border in which what pops out of the screen sinks back to it, with border ease.",
+    )
+    black_bars: str = option(
+        "auto",
+        choices=("auto", "off"),
+        advanced=True,
+        help="auto: black bars are found, and the picture between them is converted alone. off: all of the "
+        "frame is taken as picture.",
+    )
+    depth: str = option(
+        "auto",
+        choices=estimator_names,
+        metavar="NAME",
+        help="Depth estimator. auto: Depth Anything V2 Small if it is installed or may be downloaded, else "
+        "builtin, which needs no weights and is preview grade.",
+    )
+    depth_file: str | os.PathLike[str] | None = option(
+        None, metavar="FILE", help="File or folder whose depth is used instead of an estimator's."
+    )
+    depth_kind: str = option(
+        "inverse",
+        choices=DEPTH_KINDS,
+        help="What the values of depth from a file mean. inverse: inverse depth or disparity, large is "
+        "near. depth: large is far. metres: distances. Each is brought to 0 to 1 per scene; normalised: it "
+        "is inverse depth in 0 to 1 already and stays as it is.",
+    )
+    depth_stability: float = option(
+        DEFAULT_STRENGTH,
+        0.0,
+        MAX_STRENGTH,
+        step=0.05,
+        advanced=True,
+        metavar="SHARE",
+        help="How much the depth of a depth model is steadied over time: the share that each frame takes "
+        "over from the one before, where they agree. 0 leaves each frame as the model gives it; any other "
+        "value also corrects jumps of the whole map. builtin is steady by itself.",
+    )
+    foreground_scale: float = _SHAPING["foreground_scale"].as_field()
+    depth_gamma: float = _SHAPING["gamma"].as_field()
+    depth_near: float = _SHAPING["near"].as_field()
+    depth_far: float = _SHAPING["far"].as_field()
+    edge_width: int | None = _SHAPING["edge_width"].as_field(
+        default=None, none_as=-1, none_means=f"{EDGE_WIDTH} for depth models, 0 for builtin"
+    )
+    edge_dilation: int = _SHAPING["edge_dilation"].as_field()
+    guided_upsampling: bool = option(
+        False,
+        advanced=True,
+        help="Moves depth's edges to the edges of the picture's colours: for depth coarser than the "
+        "picture. Not for builtin depth, whose outlines it tears.",
+    )
+    start: float | None = option(
+        None,
+        0.0,
+        _LATEST,
+        "seconds",
+        step=0.1,
+        none_as=0.0,
+        none_means="from the beginning",
+        advanced=True,
+        help="First moment to convert.",
+    )
+    end: float | None = option(
+        None,
+        0.0,
+        _LATEST,
+        "seconds",
+        step=0.1,
+        none_as=0.0,
+        none_means="to the end",
+        advanced=True,
+        help="First moment not to convert any more.",
+    )
+    audio: bool = option(True, help="Passes the sound through.")
+    deinterlace: str = option(
+        "auto",
+        choices=("auto", "off"),
+        advanced=True,
+        help="auto: frames that are marked as interlaced are made whole. off: they stay as they are.",
+    )
+    allow_incomplete: bool = option(
+        False,
+        advanced=True,
+        help="Converts a video that is cut short or damaged as far as it goes, instead of refusing it or "
+        "ending with an error.",
+    )
+    codec: str = CODEC.as_field()
+    crf: int = CRF.as_field()
+    preset: str = PRESET.as_field()
+    flow: str = option(
+        "dis_fast",
+        choices=FLOW_METHODS,
+        advanced=True,
+        help="Optical flow between neighbouring frames, along which depth and holes are steadied, from "
+        "fastest to most accurate. dis_ultrafast, dis_fast, dis_medium: on the CPU, no weights. "
+        "raft_small, raft_large: networks, whose weights can be downloaded.",
+    )
+    device: str = option(
+        "auto",
+        metavar="DEVICE",
+        advanced=True,
+        help="Where views are rendered and models run: auto, cpu, cuda or cuda:N.",
+    )
 
     def check(self) -> None:
         """Check every setting.
@@ -69,26 +176,12 @@ class ConvertConfig:
         Raises:
             InputError: For the first one that breaks its rule.
         """
-        check_types(self)
-        check_choice("format", self.format, FORMATS)
-        check_range("divergence", self.divergence, 0.0, MAX_DIVERGENCE, "% of width")
-        check_range("convergence", self.convergence, 0.0, 1.0)
-        check_choice("eye", self.eye, EYES)
-        check_choice("depth", self.depth, estimator_names())
-        check_range("depth_stability", self.depth_stability, 0.0, MAX_STRENGTH)
-        check_choice("depth_kind", self.depth_kind, DEPTH_KINDS)
-        check_choice("border", self.border, BORDERS)
-        check_range("border_width", self.border_width, 0.0, MAX_BORDER_WIDTH, "% of width")
-        check_choice("flow", self.flow, FLOW_METHODS)
+        check_options(self)
         self.shaping().check()
-        check_choice("black_bars", self.black_bars, BLACK_BARS)
-        check_choice("deinterlace", self.deinterlace, DEINTERLACING)
-        check_encoding(codec=self.codec, crf=self.crf, preset=self.preset)
-        for name, value in (("start", self.start), ("end", self.end)):
-            if value is not None:
-                check_range(name, value, 0.0, MAX_SECONDS, "seconds")
         if self.end is not None and self.end <= (self.start or 0.0):
-            raise InputError(f"end must be later than start ({self.start or 0.0:g} s), got {self.end:g} s")
+            raise OptionConflict(
+                f"end must be later than start ({self.start or 0.0:g} s), got {self.end:g} s", "end", "start"
+            )
 
     def shaping(self, *, builtin: bool = False) -> DepthShaping:
         """Return how depth is shaped before the warp.
@@ -97,15 +190,10 @@ class ConvertConfig:
             builtin: Whether depth is the builtin estimator's, which snaps its edges itself: its automatic
                 edge width is 0.
         """
-        automatic = 0 if builtin else EDGE_WIDTH
-        return DepthShaping(
-            foreground_scale=self.foreground_scale,
-            gamma=self.depth_gamma,
-            near=self.depth_near,
-            far=self.depth_far,
-            edge_width=automatic if self.edge_width is None else self.edge_width,
-            edge_dilation=self.edge_dilation,
-        )
+        settings = {field: getattr(self, described.name) for field, described in _SHAPING.items()}
+        if self.edge_width is None:
+            settings["edge_width"] = 0 if builtin else EDGE_WIDTH
+        return DepthShaping(**settings)
 
     def encoder(self, width: int, height: int, *, bits: int = 8) -> str:
         """Return the encoder for a packed video, see `choose_encoder`.

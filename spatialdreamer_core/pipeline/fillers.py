@@ -1,72 +1,119 @@
-"""The fillers by name, with the options that each one takes, and how each is loaded.
+"""The fillers by name: the options of each, and how it is loaded.
 
-What is loaded is a `Filler`; nothing after this place knows which one it is.
+What is loaded is a `Filler`; nothing after this place knows which one it is. A filler that is entered into
+`FILLERS` is offered by `--filler`, with the options of its settings class: they are in `--help`, checked, and
+refused by name where they are given to another filler.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 
-from ..checks import InputError, check_choice, check_range, check_types
-from ..fill import FastFill, Filler, InpaintConfig, load_inpainter
-from ..spatialdreamer.sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
-from ..svd.canvas import MAX_SIDE, MIN_SIDE
+from ..checks import InputError, check_choice
+from ..fill import FastFill, FastFillConfig, Filler, InpaintConfig, load_inpainter
+from ..options import option, option_of, options_of
+from ..spatialdreamer.sampler_config import FilmSamplerConfig
 from ..weights.download import OnProgress
 
-_TAKES = {
-    "fast": (),
-    "stable_diffusion": ("steps", "seed", "prompt"),
-    "spatialdreamer": ("checkpoint", "weights", "steps", "seed", "strength", "window", "overlap", "max_side"),
-}
-FILLERS = tuple(_TAKES)
+_UNTRAINED_STRENGTH = 0.4  # an untrained model redraws what fast fill has filled
+
+
+class FillerSettings(Protocol):
+    """A dataclass whose fields are options."""
+
+    def check(self) -> None:
+        """Check every option that can be checked without the filler's model."""
+
+
+class LoadFiller(Protocol):
+    """Loads a filler."""
+
+    def __call__(
+        self,
+        settings: Any,
+        *,
+        device: torch.device,
+        download: bool,
+        on_progress: OnProgress | None,
+        on_wait: Callable[[], None] | None,
+    ) -> Filler:
+        """Load it, see `FillerConfig.load`; the settings are of its own class, and have been checked."""
 
 
 @dataclass(frozen=True)
-class FillerConfig:
-    """Which filler runs, and its options; None is that filler's own default."""
+class FillerEntry:
+    """A filler that can be chosen by name.
 
-    filler: str = "fast"  # one of FILLERS
-    checkpoint: str | os.PathLike[str] | None = None  # Stable Video Diffusion: a file, or a diffusers folder
-    weights: str | os.PathLike[str] | None = None  # trained weights of SpatialDreamer; None: untrained
-    steps: int | None = None  # of denoising
-    seed: int | None = None  # of the noise
-    strength: float | None = None  # noise that sampling starts from, 0.05 to 1
-    window: int | None = None  # frames diffused at a time
-    overlap: int | None = None  # finished frames of a scene that its next window sees
-    max_side: int | None = None  # px, longer side at which frames are diffused
-    prompt: str | None = None  # what the holes show, in words
+    Attributes:
+        help: What it is, a few words for the command's help.
+        settings: Its options.
+        load: How it is loaded.
+        defaults: Which defaults hang on the options that are given; None if none do.
+    """
+
+    help: str
+    settings: type[FillerSettings]
+    load: LoadFiller
+    defaults: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class SpatialDreamerFillerConfig(FilmSamplerConfig):
+    """Options of the filler `spatialdreamer`: its files, and how it samples."""
+
+    strength: float = option_of(FilmSamplerConfig, "strength").as_field(
+        help="How much noise it starts from; 1 is nothing but noise. "
+        f"Without `weights` it is {_UNTRAINED_STRENGTH:g} if it is not given."
+    )
+    checkpoint: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        help="Stable Video Diffusion, such as svd_xt.safetensors: a file, or a folder in diffusers' layout.",
+    )
+    weights: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        help="Trained weights of SpatialDreamer; without them fast fill goes before it.",
+    )
 
     def check(self) -> None:
-        """Check every option that can be checked without its model.
+        """Check every option.
+
+        Raises:
+            InputError: For the first one that breaks its rule, or if there is no checkpoint.
+        """
+        if self.checkpoint is None:
+            raise InputError(
+                "checkpoint must be given for the filler spatialdreamer; name a Stable Video Diffusion, such "
+                "as svd_xt.safetensors"
+            )
+        super().check()
+
+
+class FillerConfig:
+    """Which filler runs, and its options.
+
+    Args:
+        filler: One of `FILLERS`.
+        options: Of its settings class; those that are not given, or None, have the filler's own defaults.
+    """
+
+    def __init__(self, filler: str = "fast", **options: Any) -> None:
+        self.filler = filler
+        self.options = {name: value for name, value in options.items() if value is not None}
+
+    def check(self) -> None:
+        """Check every option that can be checked without the filler's model.
 
         Raises:
             InputError: For the first one that breaks its rule, or that the filler does not take.
         """
-        check_types(self)
-        check_choice("filler", self.filler, FILLERS)
-        for field in fields(self)[1:]:
-            if getattr(self, field.name) is not None and field.name not in _TAKES[self.filler]:
-                takers = [name for name, options in _TAKES.items() if field.name in options]
-                raise InputError(
-                    f"{field.name} must go with the filler {' or '.join(takers)}, got it with {self.filler}; "
-                    "leave it out or choose that filler"
-                )
-        if self.filler == "spatialdreamer":
-            if self.checkpoint is None:
-                raise InputError(
-                    "checkpoint must be given for the filler spatialdreamer; name a Stable Video Diffusion, "
-                    "such as svd_xt.safetensors"
-                )
-            if self.max_side is not None:
-                check_range("max_side", self.max_side, MIN_SIDE, MAX_SIDE, "px")
-            self._sampler().check()
-        if self.filler == "stable_diffusion":
-            InpaintConfig(**self._given_of(InpaintConfig)).check()
+        self._settings().check()
 
     def load(
         self,
@@ -87,39 +134,87 @@ class FillerConfig:
         Raises:
             InputError: If an option breaks its rule, or weights are missing, damaged or another model's.
         """
-        self.check()
-        if self.filler == "stable_diffusion":
-            config = InpaintConfig(**self._given_of(InpaintConfig))
-            return load_inpainter(config=config, device=device, download=download, on_progress=on_progress)
-        if self.filler == "spatialdreamer":
-            return self._load_spatialdreamer(device, on_wait)
-        return FastFill(overwrite=True, check=False)
-
-    def _load_spatialdreamer(self, device: torch.device, on_wait: Callable[[], None] | None) -> Filler:
-        """Load Stable Video Diffusion, and SpatialDreamer's weights onto it."""
-        from ..spatialdreamer import SpatialDreamerFiller, load_spatialdreamer  # diffusers takes seconds
-        from ..svd import load_svd
-
-        assert self.checkpoint is not None
-        return SpatialDreamerFiller(
-            load_spatialdreamer(load_svd(os.fspath(self.checkpoint), device=device), self._weights()),
-            self._sampler(),
-            max_side=DEFAULT_MAX_SIDE if self.max_side is None else self.max_side,
-            first=FastFill() if self.weights is None else None,
-            on_step=None if on_wait is None else lambda *step: on_wait(),
-            on_wait=on_wait,
+        settings = self._settings()
+        settings.check()
+        return FILLERS[self.filler].load(
+            settings, device=device, download=download, on_progress=on_progress, on_wait=on_wait
         )
 
-    def _weights(self) -> str | None:
-        """Return the path of the trained weights."""
-        return None if self.weights is None else os.fspath(self.weights)
+    def _settings(self) -> FillerSettings:
+        """Make the filler's settings of the options that are given."""
+        check_choice("filler", self.filler, tuple(FILLERS))
+        entry = FILLERS[self.filler]
+        for name in self.options:
+            if name not in options_of(entry.settings):
+                raise InputError(_refusal(name, self.filler))
+        defaults = {} if entry.defaults is None else entry.defaults(self.options)
+        return entry.settings(**{**defaults, **self.options})
 
-    def _sampler(self) -> SamplerConfig:
-        """Return the sampler's options: an untrained model redraws what fast fill has filled."""
-        untrained = {"strength": 0.4} if self.weights is None else {}
-        return SamplerConfig(**untrained | self._given_of(SamplerConfig))
 
-    def _given_of(self, config: type[SamplerConfig | InpaintConfig]) -> dict[str, Any]:
-        """Return the options of a filler's settings that are given."""
-        names = {field.name for field in fields(config)} & {field.name for field in fields(self)}
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+def _refusal(name: str, filler: str) -> str:
+    """Say that a filler does not take an option, and which ones do."""
+    takers = [other for other, entry in FILLERS.items() if name in options_of(entry.settings)]
+    if not takers:
+        return f"{name} must be an option of a filler, got it with {filler}; leave it out"
+    return (
+        f"{name} must go with the filler {' or '.join(takers)}, got it with {filler}; leave it out or choose "
+        "that filler"
+    )
+
+
+def _load_fast(settings: FastFillConfig, **_: Any) -> Filler:
+    """Make fast fill, which may overwrite the frames that the conversion has made."""
+    return FastFill(texture=settings.texture, overwrite=True, check=False)
+
+
+def _load_stable_diffusion(
+    settings: InpaintConfig,
+    *,
+    device: torch.device,
+    download: bool,
+    on_progress: OnProgress | None,
+    on_wait: Callable[[], None] | None,
+) -> Filler:
+    """Load Stable Diffusion inpainting."""
+    return load_inpainter(config=settings, device=device, download=download, on_progress=on_progress)
+
+
+def _load_spatialdreamer(
+    settings: SpatialDreamerFillerConfig,
+    *,
+    device: torch.device,
+    download: bool,
+    on_progress: OnProgress | None,
+    on_wait: Callable[[], None] | None,
+) -> Filler:
+    """Load Stable Video Diffusion, and SpatialDreamer's weights onto it."""
+    from ..spatialdreamer import SpatialDreamerFiller, load_spatialdreamer  # diffusers takes seconds
+    from ..svd import load_svd
+
+    assert settings.checkpoint is not None
+    weights = None if settings.weights is None else os.fspath(settings.weights)
+    return SpatialDreamerFiller(
+        load_spatialdreamer(load_svd(os.fspath(settings.checkpoint), device=device), weights),
+        settings,
+        max_side=settings.max_side,
+        first=FastFill() if weights is None else None,
+        on_step=None if on_wait is None else lambda *step: on_wait(),
+        on_wait=on_wait,
+    )
+
+
+def _spatialdreamer_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the strength of an untrained model."""
+    return {} if "weights" in given else {"strength": _UNTRAINED_STRENGTH}
+
+
+FILLERS: dict[str, FillerEntry] = {
+    "fast": FillerEntry("needs no weights", FastFillConfig, _load_fast),
+    "stable_diffusion": FillerEntry("invents each frame for itself", InpaintConfig, _load_stable_diffusion),
+    "spatialdreamer": FillerEntry(
+        "video diffusion that looks at the left view",
+        SpatialDreamerFillerConfig,
+        _load_spatialdreamer,
+        _spatialdreamer_defaults,
+    ),
+}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from ..checks import InputError, check_choice, check_range, check_types
-from ..dvg import MAX_DILATION, MAX_FEATHER
+from ..checks import InputError
+from ..dvg import DILATION, FEATHER
+from ..options import OptionConflict, check_options, option
+from ..svd.canvas import MAX_SIDE, MIN_SIDE
 from ..svd.schedule import MAX_STEPS
 from ..svd.windows import MAX_WINDOW
 
@@ -16,8 +18,7 @@ MAX_GUIDANCE = 10.0
 MAX_SEED = 2**64 - 1
 MIN_TILE = 256  # px
 MAX_TILE = 4096
-WINDOW_ORDERS = ("together", "in_turn")
-READING = ("auto", "on", "off")
+_TILE_UNIT = 64  # px
 MIN_FPS = 1.0  # frames/s
 MAX_FPS = 240.0
 MAX_MOTION = 255
@@ -29,61 +30,157 @@ DEFAULT_MAX_SIDE = 1024  # px, the longer side of what SVD was trained on
 class SamplerConfig:
     """How a clip is sampled."""
 
-    steps: int = 25  # Euler steps, 1 to 200; 8 is the fast preset
-    seed: int = 0  # of all noise
-    deviation: float = 1.0  # stereo deviation strength, times the rendered view's own; 0 to 3
-    guidance_min: float = 1.0  # of a window's first frame; 1: no guidance, and no second pass
-    guidance_max: float = 1.0  # of its last frame; linear between the two, as in SVD
-    strength: float = 1.0  # noise that it starts from, 0.05 to 1, see `karras_sigmas`; 1: nothing but noise
-    reinject: bool = False  # put known pixels into each clean estimate; two VAE passes a step
-    read_reference: Literal["auto", "on", "off"] | bool = "auto"  # auto: as `SpatialDreamerConfig` says
-    noise_augmentation: float | None = None  # sigma of the noise on the view, 0 to 1; None: as trained
-    window: int = 0  # frames diffused at a time; 0: as many as the model was trained on
-    overlap: int = 4  # frames shared with the window before
-    windows: Literal["together", "in_turn"] = "together"  # how windows meet, see `svd.sampling`
-    tile: int = 0  # px, side of the tiles that are diffused at a time; 0: whole pictures
-    dilate: int = 0  # px that the holes are grown by in the result
-    feather: int = 4  # px over which the sampled picture is blended into the known one; 0: hard edge
-    fps: float | None = None  # frames/s that the model is told, 1 to 240; None: as trained
-    motion_bucket: int | None = None  # how much motion it is told, 0 to 255; None: as trained
+    deviation: float = option(
+        1.0,
+        0.0,
+        MAX_DEVIATION,
+        step=0.05,
+        metavar="FACTOR",
+        help="Stereo deviation strength (Eq. 4 of SpatialDreamer), as a multiple of what the warped view "
+        "has in each window: above 1 the views differ more, below 1 less. Changes nothing in an untrained "
+        "model.",
+    )
+    steps: int = option(
+        25, 1, MAX_STEPS, metavar="COUNT", help=f"Sampling steps. {FAST_STEPS} is the fast preset."
+    )
+    seed: int = option(0, 0, MAX_SEED, help="Seed of the noise. The same seed gives the same result.")
+    strength: float = option(
+        1.0,
+        MIN_STRENGTH,
+        1.0,
+        step=0.05,
+        metavar="SHARE",
+        help="How much noise it starts from, whatever the number of steps, of which this share is done. 1 "
+        "starts from nothing but noise; below, from what the warped view shows in the holes, under noise: "
+        "they must have been filled then. 0.2 to 0.5 suits an untrained model.",
+    )
+    guidance_min: float = option(
+        1.0,
+        0.0,
+        MAX_GUIDANCE,
+        step=0.1,
+        advanced=True,
+        metavar="SCALE",
+        help="Guidance scale of a window's first frame; linear between first and last. 1 at both ends: "
+        "none. Any other value doubles the time.",
+    )
+    guidance_max: float = option(
+        1.0,
+        0.0,
+        MAX_GUIDANCE,
+        step=0.1,
+        advanced=True,
+        metavar="SCALE",
+        help="Guidance scale of a window's last frame.",
+    )
+    reinject: bool = option(
+        False,
+        advanced=True,
+        help="Puts the known pixels into the picture at each step, so that the filling fits them better. "
+        "Two passes of the VAE more a step: slow.",
+    )
+    read_reference: Literal["auto", "on", "off"] | bool = option(
+        "auto",
+        also=(True, False),
+        advanced=True,
+        help="Whether the model looks at the left view. auto: not if its UNet came without RefinerNet, "
+        "such as StereoCrafter's.",
+    )
+    window: int = option(
+        0,
+        0,
+        MAX_WINDOW,
+        "frames; 0: as many as the model knows",
+        advanced=True,
+        help="Frames diffused at a time: SVD knows 14, SVD-XT 25. Fewer take less memory; when that runs "
+        "out, they are halved.",
+    )
+    overlap: int = option(
+        4,
+        0,
+        MAX_WINDOW - 1,
+        "frames",
+        advanced=True,
+        help="Frames that a window shares with the one before, fewer than `window`. More hide the seams "
+        "better and take longer.",
+    )
+    windows: Literal["together", "in_turn"] = option(
+        "together",
+        advanced=True,
+        help="How windows meet. together: all of them go through each step and are averaged where they "
+        "overlap; if memory is short of room for all their features, in_turn runs instead. in_turn: one "
+        "after the other, each carrying on the frames that are finished.",
+    )
+    tile: int = option(
+        0,
+        MIN_TILE,
+        MAX_TILE,
+        "px; 0 for whole pictures",
+        also=(0,),
+        step=_TILE_UNIT,
+        advanced=True,
+        help="Side of the tiles that are diffused at a time, for less memory at large sizes.",
+    )
+    dilate: int = DILATION.as_field(
+        advanced=True,
+        help="Pixels by which the holes grow in the result, to hide halos at the edges of objects.",
+    )
+    feather: int = FEATHER.as_field(
+        default=4,
+        advanced=True,
+        help="Pixels around the holes over which the filling is blended into the warped view; 0 is a hard "
+        "edge.",
+    )
+    noise_augmentation: float | None = option(
+        None,
+        0.0,
+        1.0,
+        step=0.01,
+        none_as=-1,
+        none_means="as it was trained, 0.02 with SVD, 0 with StereoCrafter's UNet",
+        advanced=True,
+        metavar="SIGMA",
+        help="Noise on the warped view that the model is shown: more frees it from what it sees.",
+    )
+    fps: float | None = option(
+        None,
+        MIN_FPS,
+        MAX_FPS,
+        "frames/s",
+        step=0.01,
+        none_as=-1,
+        none_means="as it was trained, 7 with SVD",
+        advanced=True,
+        help="Frames per second that the model is told; SVD knows up to 30.",
+    )
+    motion_bucket: int | None = option(
+        None,
+        0,
+        MAX_MOTION,
+        none_as=-1,
+        none_means="as it was trained, 127 with SVD",
+        advanced=True,
+        help="How much motion the model is told to expect; 0 is none.",
+    )
 
     def check(self) -> None:
         """Check every option.
 
         Raises:
-            InputError: For the first one that is out of range.
+            InputError: For the first one that breaks its rule.
         """
-        check_types(self)
-        check_range("steps", self.steps, 1, MAX_STEPS)
-        check_range("seed", self.seed, 0, MAX_SEED)
-        check_range("deviation", self.deviation, 0, MAX_DEVIATION)
-        check_range("guidance_min", self.guidance_min, 0, MAX_GUIDANCE)
-        check_range("guidance_max", self.guidance_max, 0, MAX_GUIDANCE)
-        check_range("strength", self.strength, MIN_STRENGTH, 1)
-        if self.noise_augmentation is not None:
-            check_range("noise_augmentation", self.noise_augmentation, 0, 1)
-        if not isinstance(self.read_reference, bool):
-            check_choice("read_reference", self.read_reference, READING)
-        if self.fps is not None:
-            check_range("fps", self.fps, MIN_FPS, MAX_FPS, "frames/s")
-        if self.motion_bucket is not None:
-            check_range("motion_bucket", self.motion_bucket, 0, MAX_MOTION)
-        check_range("window", self.window, 0, MAX_WINDOW, "frames; 0: as many as the model knows")
-        check_choice("windows", self.windows, WINDOW_ORDERS)
-        check_range("dilate", self.dilate, 0, MAX_DILATION, "px")
-        check_range("feather", self.feather, 0, MAX_FEATHER, "px")
-        check_range("overlap", self.overlap, 0, MAX_WINDOW - 1, "frames")
+        check_options(self)
         if self.window and self.overlap >= self.window:
-            raise InputError(
+            raise OptionConflict(
                 f"overlap must be between 0 and window - 1 ({self.window - 1} frames), got {self.overlap}; "
-                "lower it or widen the window"
+                "lower it or widen the window",
+                "overlap",
+                "window",
             )
-        if self.tile:
-            check_range("tile", self.tile, MIN_TILE, MAX_TILE, "px; 0 for whole pictures")
-        if self.tile % 64:
+        if self.tile % _TILE_UNIT:
             raise InputError(
-                f"tile must be a multiple of 64 px, got {self.tile}; try {self.tile // 64 * 64}, or 0 for "
-                "whole pictures"
+                f"tile must be a multiple of {_TILE_UNIT} px, got {self.tile}; try "
+                f"{self.tile // _TILE_UNIT * _TILE_UNIT}, or 0 for whole pictures"
             )
 
     def reads_reference(self, *, trained: bool) -> bool:
@@ -93,3 +190,19 @@ class SamplerConfig:
             trained: Whether it was trained to (`SpatialDreamerConfig.reads_reference`).
         """
         return trained if self.read_reference == "auto" else self.read_reference in (True, "on")
+
+
+@dataclass(frozen=True)
+class FilmSamplerConfig(SamplerConfig):
+    """How a film is sampled window by window, see `spatialdreamer.SpatialDreamerFiller`."""
+
+    windows: Literal["together", "in_turn"] = field(default="together", init=False)  # there is one at a time
+    max_side: int = option(
+        DEFAULT_MAX_SIDE,
+        MIN_SIDE,
+        MAX_SIDE,
+        "px",
+        step=64,
+        help="Longer side at which frames are diffused: larger ones are scaled down, smaller ones enlarged "
+        "to what the model knows, 1024x576 with SVD. Known pixels of the result stay as they are.",
+    )

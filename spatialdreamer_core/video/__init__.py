@@ -1,9 +1,8 @@
 """Films and photos as files: a streaming reader, a writer whose files are whole or absent, sound, colour."""
 
-from .clip_file import MAX_FRAME_RATE, MIN_FRAME_RATE, exact_rate, write_clip
+from .clip_file import FRAME_RATE, exact_rate, write_clip
 from .color import ColorInfo, to_8_bit
 from .completeness import IncompleteInput
-from .encoders import CODECS, PRESETS
 from .naming import FORMAT_SUFFIXES, output_path_for
 from .output import OutputFile, check_output_path, partial_path_for, write_error
 from .photo import read_photo, write_photo
@@ -16,12 +15,9 @@ from .stereo_source import check_one_view
 from .writer import VIDEO_CONTAINERS, VideoWriter
 
 __all__ = [
-    "CODECS",
     "FORMAT_SUFFIXES",
-    "MAX_FRAME_RATE",
-    "MIN_FRAME_RATE",
+    "FRAME_RATE",
     "PHOTO_SUFFIXES",
-    "PRESETS",
     "PREVIEW_SECONDS",
     "VIDEO_CONTAINERS",
     "ColorInfo",

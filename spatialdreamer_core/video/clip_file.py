@@ -10,14 +10,24 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from ..checks import check_range, check_video
+from ..checks import check_video
+from ..options import Option
 from ..stereo import check_packed, pixel_aspect
 from .encoders import check_encoding, choose_encoder
 from .sound import Sound, encode_sound
 from .stereo_source import output_tags
 from .writer import VideoWriter
 
-MIN_FRAME_RATE, MAX_FRAME_RATE = 0.01, 1000.0  # frames per second
+FRAME_RATE = Option(
+    default=24.0,
+    low=0.01,
+    high=1000.0,
+    unit="frames per second",
+    step=0.01,
+    name="fps",
+    kind=float,
+    help="Frame rate of the video.",
+)
 _ROUNDED = 2e-4  # relative difference up to which a number is a rounded rate
 _LONGEST_PERIOD = 1001  # denominators up to it hold the rates of film and television, such as 24000/1001
 
@@ -47,7 +57,7 @@ def write_clip(
         format: How the frames hold two views, one of `stereo.FORMATS`; None: they hold one. The half formats'
             pixels are twice as wide, or high, as they are high, or wide.
         sound: The sound; what outlasts the frames is left out.
-        codec: The encoder, one of `CODECS`, see `choose_encoder`.
+        codec: The encoder, see `choose_encoder`.
         crf: Quality, 0 (lossless) to 51 (worst).
         preset: Speed of the encoder.
         pixel_format: Pixel format of the encoded video; None is 4:2:0.
@@ -104,7 +114,7 @@ def exact_rate(frame_rate: float | Fraction) -> Fraction:
     Raises:
         InputError: If it is not between 0.01 and 1000 frames per second.
     """
-    check_range("fps", frame_rate, MIN_FRAME_RATE, MAX_FRAME_RATE, "frames per second")  # type: ignore[arg-type]
+    FRAME_RATE.check(frame_rate)
     frame_rate = Fraction(frame_rate)
     for whole in (round(frame_rate), round(frame_rate * Fraction(1001, 1000))):  # 23.976, 23.98: 24000/1001
         for rate in (Fraction(whole), Fraction(whole * 1000, 1001)):

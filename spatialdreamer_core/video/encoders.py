@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
-from ..checks import check_choice, check_range
+from ..options import Option
 
-CODECS = ("auto", "libx264", "libx265")
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+CODEC = Option(
+    default="auto",
+    choices=("auto", "libx264", "libx265"),
+    name="codec",
+    advanced=True,
+    help="Encoder. libx264: H.264, which plays everywhere up to 4096 px. libx265: HEVC, smaller files and "
+    "more pixels, but not every browser plays it. auto: libx264 for 8 bits up to 4096x2304, else libx265.",
+)
+CRF = Option(
+    default=18,
+    low=0,
+    high=51,
+    name="crf",
+    kind=int,
+    metavar="CRF",
+    help="Quality of the encoded video as constant rate factor: lower is better and larger, 0 is lossless. "
+    "18 is visually lossless.",
+)
+PRESET = Option(
+    default="veryfast",
+    choices=("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"),
+    name="preset",
+    advanced=True,
+    help="Speed of the encoder: slower makes smaller files.",
+)
 MAX_H264_SIDE = 4096  # px; many players refuse wider or higher H.264
 MIN_HEVC_WIDTH = 64  # px; libx265 writes beyond its memory at 34 to 48 px of 10 bits
 _MAX_H264_BLOCKS = 36_864  # of 16x16 px: the largest picture of level 5.2, 4096x2304
@@ -16,16 +39,16 @@ def check_encoding(*, codec: str, crf: int, preset: str) -> None:
     """Check the settings of an encoder.
 
     Args:
-        codec: One of CODECS.
+        codec: One of `CODEC`'s choices.
         crf: Quality, 0 (lossless) to 51 (worst).
-        preset: Speed of the encoder, one of PRESETS.
+        preset: Speed of the encoder, one of `PRESET`'s choices.
 
     Raises:
         InputError: For the first one that breaks its rule.
     """
-    check_choice("codec", codec, CODECS)
-    check_choice("preset", preset, PRESETS)
-    check_range("crf", crf, 0, 51)
+    CODEC.check(codec)
+    PRESET.check(preset)
+    CRF.check(crf)
 
 
 def choose_encoder(width: int, height: int, *, codec: str = "auto", bits: int = 8) -> str:
@@ -38,7 +61,7 @@ def choose_encoder(width: int, height: int, *, codec: str = "auto", bits: int = 
     Args:
         width: Width of the video in pixels.
         height: Its height.
-        codec: One of CODECS.
+        codec: One of `CODEC`'s choices.
         bits: Bits of a component.
     """
     if codec != "auto":

@@ -39,7 +39,7 @@ def comfy_server(comfyui, tmp_path_factory):
 
     base = tmp_path_factory.mktemp("comfyui")
     (base / "custom_nodes").mkdir()
-    for nodes in ("fault_nodes.py", "edit_nodes.py"):
+    for nodes in ("fault_nodes.py", "edit_nodes.py", "option_nodes.py"):
         shutil.copyfile(FOLDER / nodes, base / "custom_nodes" / nodes)
     with ComfyServer(base) as server:
         failure = import_failure(server.log(), PACK)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spatialdreamer_core.cli import _seconds, main
+from spatialdreamer_core.arguments import seconds as read_seconds
+from spatialdreamer_core.cli import main
 
 DEMO = Path(__file__).resolve().parents[2] / "assets" / "bigbuckbunny.mp4"
 
@@ -99,7 +100,7 @@ def test_help_shows_defaults(capsys):
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1:30", 90), ("0:01:30.5", 90.5), ("0", 0)])
 def test_moments(text, seconds):
-    assert _seconds(text) == seconds
+    assert read_seconds(text) == seconds
 
 
 def test_a_wrong_moment_is_explained():

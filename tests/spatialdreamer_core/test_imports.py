@@ -10,20 +10,10 @@ import spatialdreamer_core
 
 ROOT = Path(spatialdreamer_core.__file__).parent
 ORDER = (  # from what all stages stand on to what knows all of them
-    *(
-        "lazy_names",
-        "checks",
-        "contracts",
-        "locking",
-        "memory",
-        "parsing",
-        "media",
-        "bars",
-        "process",
-        "progress_bar",
-    ),
+    *("lazy_names", "checks", "options", "arguments", "contracts", "locking", "memory", "parsing", "media"),
+    *("bars", "process", "progress_bar"),
     *("weights", "flow", "depth", "dvg", "metrics", "fill", "svd", "spatialdreamer"),
-    *("stereo", "video", "pipeline", "__init__", "cli"),
+    *("stereo", "video", "pipeline", "__init__", "commands", "cli"),
 )
 FILLERS = ("svd", "spatialdreamer")
 
@@ -57,7 +47,7 @@ def test_no_arrow_points_to_a_later_stage():
 
 def test_only_the_pipeline_knows_more_than_one_filler():
     for start, targets in imports().items():
-        if start not in ("pipeline", "cli", "__init__", "spatialdreamer"):
+        if start not in ("pipeline", "commands", "cli", "__init__", "spatialdreamer"):
             assert not {"fill", *FILLERS} <= targets, start
     chain = (ROOT / "pipeline" / "chain.py", ROOT / "pipeline" / "stages.py")
     assert not any("FastFill" in file.read_text() for file in chain)

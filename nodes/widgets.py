@@ -1,0 +1,96 @@
+"""Widgets made of the library's options, and the library's settings made of widgets' values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from comfy_api.latest import io
+
+from ..spatialdreamer_core.options import Option, OptionConflict, options_of
+from .presentation import ADVANCED
+
+Settings = TypeVar("Settings")
+Widget = io.Boolean.Input | io.Combo.Input | io.Float.Input | io.Int.Input | io.String.Input
+_NUMBERS: dict[type, type[io.Float.Input | io.Int.Input]] = {float: io.Float.Input, int: io.Int.Input}
+
+
+def widget(
+    option: Option, *, optional: bool = True, look: Mapping[str, Any] | None = None, **changes: Any
+) -> Widget:
+    """Make the widget of an option.
+
+    Args:
+        option: Of `options_of`.
+        optional: Whether prompts may leave it out; required widgets stand before all others.
+        look: Arguments of the input that change its look alone.
+        changes: Attributes of the option that are others on this node, such as its default.
+    """
+    option = replace(option, **changes)
+    arguments: dict[str, Any] = {
+        "default": option.default,
+        "optional": optional,
+        "tooltip": option.line,
+        **(ADVANCED if option.advanced and optional else {}),
+        **(look or {}),
+    }
+    if option.kind is bool:
+        return io.Boolean.Input(option.name, **arguments)
+    if option.choices:
+        return io.Combo.Input(option.name, options=list(option.list_choices()), **arguments)
+    if option.kind not in _NUMBERS:
+        return io.String.Input(option.name, **arguments)
+    low = option.low
+    if option.nullable and option.none_as is not None:  # a widget is never empty
+        arguments["tooltip"] += f" {option.none_as:g}: {option.none_means}."
+        arguments["default"] = option.none_as if option.default is None else option.default
+        low = min(option.none_as, low) if low is not None else None
+    low = min((low, *option.also)) if low is not None else None
+    return _NUMBERS[option.kind](option.name, min=low, max=option.high, step=option.step, **arguments)
+
+
+def make_settings(settings: type[Settings], widgets: Mapping[str, Any]) -> Settings:
+    """Make settings of widgets' values; those that are none of their options are left alone."""
+    given = {}
+    for field, option in options_of(settings).items():
+        if option.name in widgets:
+            value = widgets[option.name]
+            given[field] = None if option.nullable and value == option.none_as else value
+    return settings(**given)
+
+
+def check_settings(settings: type[Any], widgets: Mapping[str, Any]) -> None:
+    """Check widgets by the rules of a settings class, as `validate_inputs` does before anything runs.
+
+    Args:
+        settings: The class.
+        widgets: Their values; None for one that is linked, whose value is not known yet. Those that are none
+            of its options are left alone.
+
+    Raises:
+        InputError: For the first value that is out of range, NaN, unknown, or at odds with another one.
+    """
+    linked = {name for name, value in widgets.items() if value is None}
+    known = {name: value for name, value in widgets.items() if value is not None}
+    try:
+        make_settings(settings, known).check()
+    except OptionConflict as conflict:
+        if linked.isdisjoint(conflict.options):
+            raise
+
+
+def check_each(options: Iterable[Option], widgets: Mapping[str, Any]) -> None:
+    """Check widgets, each for itself, by the rules of options that are no settings class's.
+
+    Args:
+        options: The options.
+        widgets: As for `check_settings`.
+
+    Raises:
+        InputError: For the first value that is out of range, NaN or unknown.
+    """
+    for option in options:
+        value = widgets.get(option.name)
+        if value is not None:
+            option.check(value)

@@ -1,0 +1,122 @@
+"""Arguments of the command line, made of the options of settings classes.
+
+An option that is not given is absent from what is parsed, so that the settings' own default counts; the help
+shows it all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .options import Option, options_of
+
+_METAVARS = {"%": "PERCENT", "px": "PX", "seconds": "TIME", "frames": "FRAMES", "frames/s": "RATE"}
+
+
+def add_options(parser: argparse._ActionsContainer, options: Iterable[Option]) -> None:
+    """Add an argument for each option: `border_width` is `--border-width`.
+
+    A flag that is on can be turned off: `audio` is `--no-audio`, and `--audio` to turn it on again.
+
+    Args:
+        parser: Or a group of its arguments.
+        options: Of `options_of`.
+    """
+    for described in options:
+        _add(parser, described, _describe(described))
+
+
+def add_filler_options(parser: argparse._ActionsContainer, fillers: Mapping[str, type]) -> None:
+    """Add the options of all fillers, an argument for those of one name; the help says who takes them.
+
+    Args:
+        parser: Or a group of its arguments.
+        fillers: The settings class of each filler.
+
+    Raises:
+        TypeError: If an option is a number for one filler, and something else for another one.
+    """
+    takers: dict[str, dict[str, Option]] = {}
+    for filler, settings in fillers.items():
+        for name, described in options_of(settings).items():
+            takers.setdefault(name, {})[filler] = described
+    for name, by_filler in takers.items():
+        first, *others = by_filler.values()
+        if any(other.kind is not first.kind for other in others):
+            raise TypeError(f"{name} must be of one type for {', '.join(by_filler)}")
+        said: dict[str, list[str]] = {}
+        for filler, described in by_filler.items():
+            said.setdefault(_describe(described), []).append(filler)
+        _add(parser, first, " ".join(f"{', '.join(names)}: {text}" for text, names in said.items()))
+
+
+def given_options(arguments: argparse.Namespace, *settings: type) -> dict[str, Any]:
+    """Return the options of settings classes that were given, by their fields' names."""
+    return {
+        field: getattr(arguments, described.name)
+        for each in settings
+        for field, described in options_of(each).items()
+        if hasattr(arguments, described.name)
+    }
+
+
+def seconds(text: str) -> float:
+    """Read a moment: seconds, m:s or h:m:s.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is none.
+    """
+    try:
+        parts = [float(part) for part in text.split(":")]
+        if not 1 <= len(parts) <= 3:
+            raise ValueError(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be seconds, m:s or h:m:s, got {text!r}; for example 90, 1:30 or 0:01:30"
+        ) from None
+    total = 0.0
+    for part in parts:
+        total = total * 60 + part
+    return total
+
+
+class _Switch(argparse.Action):
+    """Turns a flag on by its name, and off by `--no-` before it."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Keep which of the two was given."""
+        setattr(namespace, self.dest, not str(option_string).startswith("--no-"))
+
+
+def _add(parser: argparse._ActionsContainer, described: Option, text: str) -> None:
+    """Add one argument."""
+    name = described.name.replace("_", "-")
+    about: dict[str, Any] = {
+        "dest": described.name,
+        "default": argparse.SUPPRESS,
+        "help": text.replace("%", "%%"),
+    }
+    if described.kind is bool:
+        names = [f"--no-{name}", f"--{name}"] if described.default else [f"--{name}"]
+        parser.add_argument(*names, action=_Switch, nargs=0, **about)
+    elif described.choices and not callable(described.choices):  # listing those of a machine takes time
+        parser.add_argument(f"--{name}", choices=described.list_choices(), **about)
+    else:
+        unit = described.unit.split(" ")[0].rstrip(";")
+        read = seconds if unit == "seconds" else described.kind
+        metavar = described.metavar or _METAVARS.get(unit, "TEXT" if described.kind is str else "NUMBER")
+        parser.add_argument(f"--{name}", type=read, metavar=metavar, **about)
+
+
+def _describe(described: Option) -> str:
+    """Write an option's help with its range and its default."""
+    default = described.default
+    if described.kind is bool:
+        shown = "on" if default else ""
+    elif default is None:
+        shown = described.none_means
+    else:
+        shown = f"{default:g}" if isinstance(default, (int, float)) else str(default)
+    return f"{described.line} (default: {shown})" if shown else described.line

@@ -1,0 +1,155 @@
+"""What the command's `convert` and `info` do with their arguments."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import platform
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import __version__
+from .arguments import given_options
+from .checks import InputError
+from .depth import (
+    AUTO,
+    BUILTIN,
+    MODEL_KIND,
+    choose_estimator,
+    describe_choice,
+    estimator_names,
+    list_estimators,
+    prepare_estimator,
+)
+from .flow import FLOW_MODEL_KIND, list_flow_methods, prepare_flow
+from .pipeline import FILLERS, ConvertConfig, FillerConfig, check_conversion, choose_device, convert
+from .process import Signals
+from .progress_bar import ProgressBar
+from .video import VIDEO_CONTAINERS, check_output_path, is_photo, output_path_for
+from .video.photo import WRITABLE_PHOTO_SUFFIXES
+from .weights import model_folders
+
+
+def run_convert(options: argparse.Namespace, signals: Signals) -> int:
+    """Run `spatialdreamer convert`; returns the exit code."""
+    given = given_options(options, ConvertConfig)
+    if given.get("depth", AUTO) not in estimator_names():
+        if not os.path.exists(given["depth"]):  # of any text: Path raises on names that are too long
+            raise InputError(
+                f"depth must be one of {', '.join(estimator_names())}, or an existing file or folder, "
+                f"got {given['depth']!r}"
+            )
+        given["depth_file"] = given.pop("depth")
+    config = ConvertConfig(**given)
+    output = Path(options.output)
+    if _is_folder(options.output):
+        output = output_path_for(options.input, format=config.format, folder=output)
+    fillers = [entry.settings for entry in FILLERS.values()]
+    filling = FillerConfig(options.filler, **given_options(options, *fillers))
+    filling.check()
+    check_conversion(options.input, output, config, preview_path=options.preview)
+    if options.download or filling.filler != FillerConfig().filler:
+        _check_outputs(options, output)  # before minutes of downloading or loading
+    if options.download:
+        _download(options, config)
+    advice = _find_advice(config)
+
+    filler = filling.load(
+        device=choose_device(config.device), download=options.download, on_wait=signals.check
+    )
+    saved = output
+
+    def on_saved(path: Path) -> None:
+        nonlocal saved
+        saved = output.with_name(path.name)
+
+    with ProgressBar(quiet=options.quiet) as bar:
+
+        def on_first_pass(done: int, total: int | None) -> None:
+            signals.check()
+            bar.show("measuring depth range", done, total)
+
+        def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
+            signals.check()
+            bar.show(options.input.name, done, total)
+
+        frames = convert(
+            options.input,
+            output,
+            config,
+            filler=filler,
+            on_progress=on_progress,
+            on_first_pass=on_first_pass,
+            preview_path=options.preview,
+            overwrite=options.overwrite,
+            on_saved=on_saved,
+        )
+    print(f"{saved} ({frames} frame{'s' if frames != 1 else ''})")
+    if advice is not None and not options.quiet:
+        print(advice, file=sys.stderr)
+    return 0
+
+
+def _find_advice(config: ConvertConfig) -> str | None:
+    """Return the line that says how to get better depth, if the builtin estimator is to run."""
+    if config.depth_file is not None or config.depth not in (AUTO, BUILTIN):
+        return None
+    choice = choose_estimator(config.depth)
+    how = "add --download" if config.depth == AUTO else "use --depth auto --download"
+    return describe_choice(choice, how=how) if choice.name == BUILTIN else None
+
+
+def _is_folder(output: str) -> bool:
+    """Tell whether an output is meant as a folder: it is one, ends like one, or has no suffix."""
+    ends = output.endswith(tuple(filter(None, (os.sep, os.altsep))))
+    return ends or os.path.isdir(output) or not Path(output).suffix
+
+
+def _check_outputs(options: argparse.Namespace, output: Path) -> None:
+    """Check that the outputs can be written."""
+    photos = tuple(WRITABLE_PHOTO_SUFFIXES)
+    suffixes = photos if is_photo(options.input) else tuple(VIDEO_CONTAINERS)
+    check_output_path(output, suffixes=suffixes, overwrite=options.overwrite)
+    if options.preview is not None:
+        check_output_path(options.preview, suffixes=photos, overwrite=options.overwrite, name="preview")
+
+
+def _download(options: argparse.Namespace, config: ConvertConfig) -> None:
+    """Download the weights of depth and flow that are missing."""
+    prepared: list[tuple[Callable[..., object], str]] = [(prepare_flow, config.flow)]
+    if config.depth_file is None:
+        prepared.insert(0, (prepare_estimator, config.depth))
+    for prepare, name in prepared:
+        with ProgressBar(quiet=options.quiet, unit="B", unit_scale=True, delay=0.01) as bar:
+            prepare(name, download=True, on_progress=functools.partial(bar.show, name))
+
+
+def run_info(options: argparse.Namespace, signals: Signals) -> int:
+    """Run `spatialdreamer info`; returns the exit code."""
+    print(f"spatialdreamer {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    packages = ("torch", "numpy", "opencv-python", "opencv-python-headless", "av", "scenedetect")
+    for package in (*packages, "transformers", "diffusers", "torchvision"):
+        try:
+            print(f"  {package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    print("devices:")
+    print(f"  cpu ({torch.get_num_threads()} threads)")
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        print(f"  cuda:{index} {properties.name}, {properties.total_memory / 2**30:.1f} GiB")
+    for title, listed in (("depth estimators", list_estimators()), ("flow methods", list_flow_methods())):
+        print(f"{title}:")
+        for estimator in listed:
+            state = "available" if estimator.available else "not installed"
+            licence = estimator.licence + (", no commercial use" if estimator.commercial is False else "")
+            print(f"  {estimator.name}: {estimator.title} [{licence}] {state}. {estimator.note}")
+    for title, kind in (("depth", MODEL_KIND), ("flow", FLOW_MODEL_KIND)):
+        print(f"folders of {title} models: {', '.join(map(str, model_folders(kind)))}")
+    return 0
