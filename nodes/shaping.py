@@ -19,13 +19,12 @@ _SETTINGS = {field.name for field in fields(ConvertConfig)}
 
 def settings_of(**widgets: Any) -> ConvertConfig:
     """Make a conversion's settings of widgets' values; those that are no setting are left alone."""
-    return ConvertConfig(
-        **{
-            name: None if name in _FOR_NONE and value == _FOR_NONE[name] else value
-            for name, value in widgets.items()
-            if name in _SETTINGS
-        }
-    )
+    settings: dict[str, Any] = {
+        name: None if name in _FOR_NONE and value == _FOR_NONE[name] else value
+        for name, value in widgets.items()
+        if name in _SETTINGS
+    }
+    return ConvertConfig(**settings)
 
 
 def check_values(**widgets: Any) -> None:

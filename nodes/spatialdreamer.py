@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 from torch import Tensor
@@ -245,6 +243,10 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
             model = reference.model
         encoded = reference.reference
         model.begin()
+
+        def show(notice: str) -> None:
+            show_text(cls.hidden.unique_id, notice)
+
         views = sample_views(
             model.network,
             encoded,
@@ -254,6 +256,6 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
             on_step=step_progress(),
             on_frame=frame_progress(len(frames)),
             on_wait=throw_exception_if_processing_interrupted,
-            on_notice=partial(show_text, cls.hidden.unique_id),
+            on_notice=show,
         )
         return io.NodeOutput(frames_to_image(views.filled), frames_to_image(views.whole))
