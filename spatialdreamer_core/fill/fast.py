@@ -40,6 +40,7 @@ class FastFill:
     """
 
     refines_holes = False  # what was seen is better than any estimate of it
+    reach = 0
 
     def __init__(self, *, texture: float = TEXTURE, overwrite: bool = False, check: bool = True) -> None:
         check_range("texture", texture, 0, 1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from .clips import read_video, write_clip
-from .server import ExecutionInterrupted, RequestRefused, output_videos
+from .server import ExecutionFailed, ExecutionInterrupted, RequestRefused, output_videos
 from .test_interrupt_and_errors import convert_prompt
 
 REFINED = "RefinerNet encodes frames"  # in the log, once a window
@@ -52,6 +54,29 @@ def test_an_interrupt_ends_it_and_leaves_nothing(comfy_server, svd_checkpoint, t
     with pytest.raises(ExecutionInterrupted):
         comfy_server.wait(prompt_id)
     assert not [path for path in (comfy_server.base / "output").rglob("*") if "partial" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("deed", "said"),
+    [
+        ("lose", "a filler must return every frame, but OthersFiller kept 3 at the end of a scene"),
+        ("cut", "of the view's size, (3, 64, 96), but OthersFiller returned (3, 63, 96)"),
+        ("spoil", "a filler must leave known pixels as they are"),
+        ("fail", "OthersFiller failed at its frame 3: RuntimeError: it broke; mend it or use another filler"),
+        ("class", "filler must be an object, got the class OthersFiller"),
+    ],
+)
+def test_another_packs_filler_that_breaks_the_contract_is_told(comfy_server, tmp_path, deed, said):
+    file = comfy_server.upload(write_clip(tmp_path / "others.mp4", frames=5, width=96, height=64))
+    prompt = convert_prompt(file, filename_prefix="others/film", filler=["3", 0])
+    prompt["3"] = {"class_type": "TestsMakeFiller", "inputs": {"deed": deed}}
+    with pytest.raises(ExecutionFailed, match=re.escape(said)):
+        comfy_server.run(prompt)
+    assert not [path for path in (comfy_server.base / "output" / "others").rglob("*") if path.is_file()]
+    prompt["3"]["inputs"]["deed"] = "fill"
+    (video,) = output_videos(comfy_server.run(prompt))
+    comfy_server.fetch(video, tmp_path)
+    (comfy_server.base / "output" / "others" / video["filename"]).unlink()
 
 
 def test_what_cannot_run_is_refused_when_it_is_queued(comfy_server, svd_checkpoint, uploaded_clip):

@@ -96,6 +96,65 @@ def test_a_filler_that_fails_leaves_nothing(make_film, tmp_path):
     assert list(output.iterdir()) == []
 
 
+class Spoiled(Inverted):
+    """One that spoils its third frame."""
+
+    def __init__(self, deed):
+        super().__init__()
+        self.deed = deed
+
+    def push(self, frame):
+        (filled,) = super().push(frame)
+        return self.deed(filled) if sum(self.scenes) == 3 else [filled]
+
+
+@pytest.mark.parametrize(
+    ("deed", "message"),
+    [
+        (lambda frame: [frame, frame], "Spoiled returned 1 more"),
+        (lambda frame: [frame[:, 1:]], r"view's size, \(3, 64, 96\), but Spoiled returned \(3, 63, 96\)"),
+        (lambda frame: [1 - frame], "leave known pixels as they are .*, but Spoiled changed"),
+        (lambda frame: [frame * float("nan")], r"values in \[0, 1\], but Spoiled returned nan"),
+        (lambda frame: [frame.double()], "returned torch.float64"),
+        (lambda frame: [frame / 0 if frame.sum() < 0 else 1 / 0], "failed at its frame 3: ZeroDivisionError"),
+    ],
+)
+def test_a_filler_that_breaks_the_contract_amid_a_film_leaves_nothing(make_film, tmp_path, deed, message):
+    film, output = make_film("film.mkv", (0, 5)), tmp_path / "out"
+    output.mkdir()
+    with pytest.raises(InputError, match=message) as caught:
+        convert(film, output / "film.mp4", filler=Spoiled(deed))
+    assert str(caught.value).endswith("mend it or use another filler")
+    assert list(output.iterdir()) == []
+
+
+def test_a_filler_that_lets_parameters_learn_runs_on_a_film(make_film, tmp_path):
+    """Nothing is learned in a film, and no frame keeps what it was made from."""
+    grey = torch.nn.Parameter(torch.full((1,), 0.5))
+
+    class Learned(Inverted):
+        def push(self, frame):
+            return [torch.where(frame.hole > 0.5, grey, frame.warped)]
+
+    assert convert(make_film("film.mkv", (0, 5)), tmp_path / "film.mp4", filler=Learned()) == 5
+
+
+@pytest.mark.parametrize(
+    ("filler", "message"),
+    [
+        (Inverted, r"got the class Inverted; write Inverted\(...\)"),
+        ("spatialdreamer", r"got 'spatialdreamer'; load one by its name with FillerConfig\(name\).load"),
+        (fill_holes, r"must have a method open\(\*, eye, size\), got function"),
+        (False, "got bool"),
+        (FillerConfig(), "got FillerConfig"),
+    ],
+)
+def test_what_is_no_filler_is_refused_before_the_work(tmp_path, filler, message):
+    with pytest.raises(InputError, match=message):
+        convert(tmp_path / "there_is_none.mp4", tmp_path / "out" / "film.mp4", filler=filler)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_spatialdreamer_from_the_command_with_windows_inside_scenes(make_film, checkpoint, tmp_path):
     results = []
     for number, scenes in enumerate((((0, 4), (1, 2)), ((0, 4), (2, 2)))):
