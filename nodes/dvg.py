@@ -111,7 +111,7 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
         invert_depth: bool,
         divergence: float,
         convergence: float,
-        eye: str,
+        eye: Eye,
         border_width: float = 0.0,
         foreground_scale: float = 0.0,
         depth_gamma: float = 1.0,
@@ -207,6 +207,6 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
             flow,
             disparity=disparity.pixels,
             eye=disparity.eye,
-            neighbours=neighbours,
+            neighbours=current_neighbours(neighbours),
         )
         return io.NodeOutput(frames_to_mask(dilate_hole(refined, dilate)))

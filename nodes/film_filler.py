@@ -32,6 +32,11 @@ class PlacedFiller:
     refines_holes = True
 
     @property
+    def reach(self) -> int | None:
+        """How far from holes pixels change, px."""
+        return self.filler.reach
+
+    @property
     def patcher(self) -> ModelPatcher:
         """The UNet's; by this name the cache of newer ComfyUI recognises what holds a model."""
         return self.placed.patcher

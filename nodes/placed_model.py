@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakMethod
 
@@ -78,11 +79,14 @@ class PlacedModel:
 
         unet, vae = self.network.svd.unet, self.network.svd.vae
         size = {"height": work.height, "width": work.width}
+        unet_memory = partial(
+            estimate_memory, unet.config, height=work.height, width=work.width, dtype=unet.dtype
+        )
         if patcher is self.patcher:
-            return estimate_memory(unet.config, frames=work.frames, **size, dtype=unet.dtype)
+            return unet_memory(frames=work.frames)
         if patcher is self._refiner:
             part = min(work.frames, _REFINED)
-            refining = estimate_memory(unet.config, frames=part, **size, dtype=unet.dtype, reference=False)
+            refining = unet_memory(frames=part, reference=False)
             return refining + bank_memory(unet.config, frames=work.frames, **size, dtype=unet.dtype)
         encoded, decoded = min(work.frames, _ENCODED), min(work.frames, _DECODED)
         return max(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from comfy_api.latest import io
 from torch import Tensor
+
+from ..spatialdreamer_core.dvg.eyes import Eye
 
 DisparityType = io.Custom("SPATIALDREAMER_DISPARITY")
 FlowType = io.Custom("SPATIALDREAMER_FLOW")  # a `spatialdreamer_core.flow.Flow`
@@ -18,4 +20,4 @@ class Disparity(NamedTuple):
     """Disparity of a clip and the eye that was rendered with it, so that later nodes need no `eye` widget."""
 
     pixels: Tensor  # [F, 1, H, W], pixels, larger is nearer
-    eye: Literal["right", "left"]
+    eye: Eye

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from comfy.model_management import throw_exception_if_processing_interrupted
@@ -233,6 +232,10 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
             model = reference.model
         encoded = reference.reference
         model.begin()
+
+        def show(notice: str) -> None:
+            show_text(cls.hidden.unique_id, notice)
+
         views = sample_views(
             model.network,
             encoded,
@@ -242,6 +245,6 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
             on_step=step_progress(),
             on_frame=frame_progress(len(frames)),
             on_wait=throw_exception_if_processing_interrupted,
-            on_notice=partial(show_text, cls.hidden.unique_id),
+            on_notice=show,
         )
         return io.NodeOutput(frames_to_image(views.filled), frames_to_image(views.whole))

@@ -113,7 +113,7 @@ def _checkpoints() -> dict[str, Path]:
 
 def _files() -> dict[str, Path]:
     """Find the safetensors files among ComfyUI's models."""
-    found = {}
+    found: dict[str, Path] = {}
     for kind, prefix in (("checkpoints", ""), ("diffusion_models", "diffusion_models/")):
         for name in folder_paths.get_filename_list(kind):
             path = folder_paths.get_full_path(kind, name)
@@ -127,7 +127,7 @@ def _weights() -> dict[str, Path]:
 
     ComfyUI's own list of files fails for good once a folder that was in it is removed.
     """
-    found = {}
+    found: dict[str, Path] = {}
     for root in reversed(folder_paths.get_folder_paths(KIND)):  # the first one wins
         folders = [file.parent for file in Path(root).glob("*/config.json")]
         found |= {path.name: path for path in [*folders, *Path(root).glob("*.safetensors")]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from comfy_api.latest import io
 
@@ -12,7 +12,7 @@ from ..spatialdreamer_core.options import Option, OptionConflict, options_of
 from .presentation import ADVANCED
 
 Settings = TypeVar("Settings")
-Widget = io.Boolean.Input | io.Combo.Input | io.Float.Input | io.Int.Input | io.String.Input
+Widget: TypeAlias = io.Boolean.Input | io.Combo.Input | io.Float.Input | io.Int.Input | io.String.Input
 _NUMBERS: dict[type, type[io.Float.Input | io.Int.Input]] = {float: io.Float.Input, int: io.Int.Input}
 
 

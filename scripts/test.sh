@@ -18,7 +18,7 @@ fi
 say "ruff, mypy, comfy node validate"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-.venv/bin/mypy
+bash scripts/types.sh
 # This command exits with 0 whatever it finds, so its words decide.
 verdict=$(DO_NOT_TRACK=1 COMFY_NO_TELEMETRY=1 .venv/bin/comfy --skip-prompt node validate </dev/null 2>&1)
 echo "$verdict"

@@ -47,12 +47,12 @@ def dilate_hole(
         InputError: If the mask breaks its rule (`contracts.TABLE`) or `pixels` is out of range.
     """
     check_call("dilate_hole", hole=hole)
+    DILATION.check(pixels)
     return grow_hole(hole, pixels)
 
 
 def grow_hole(hole: Tensor, pixels: int) -> Tensor:
-    """Do as `dilate_hole`, for a mask that is known to be right."""
-    DILATION.check(pixels)
+    """Do as `dilate_hole`, for a mask and a number of pixels that are known to be right."""
     grown = (hole > 0.5).to(working_dtype(hole))
     size = 2 * int(pixels) + 1
     for kernel in ((size, 1), (1, size)):  # a square's maximum is that of its columns' maxima

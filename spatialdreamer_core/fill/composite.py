@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import check_call, working_dtype
-from ..dvg.mask_edges import grow_hole, soften_hole
+from ..dvg.mask_edges import DILATION, grow_hole, soften_hole
 
 
 def composite(
@@ -39,6 +39,7 @@ def composite(
         InputError: If a tensor breaks its rule (`contracts.TABLE`), or `dilate` or `feather` is out of range.
     """
     check_call("composite", warped=warped, filled=filled, hole=hole)
+    DILATION.check(dilate)
     dtype = working_dtype(warped)
     weight = soften_hole(grow_hole(hole.to(dtype), dilate), feather=feather)
     blended = torch.lerp(warped.to(dtype), filled.to(dtype), weight).to(warped.dtype)

@@ -67,6 +67,7 @@ class FastFill:
     """
 
     refines_holes = False  # what was seen is better than any estimate of it
+    reach = 0
 
     def __init__(self, *, texture: float = TEXTURE, overwrite: bool = False, check: bool = True) -> None:
         option_of(FastFillConfig, "texture").check(texture)

@@ -14,13 +14,13 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ..checks import InputError
 from ..contracts import check_call
 from ..dvg.eyes import Eye, eye_sign
 from ..dvg.outlines import find_seen
 from ..dvg.zbuffer import bring_motion
 from ..flow import Flow, Motion
 from ..flow.motion import check_flow
+from .checked_stream import CheckedStream
 
 
 class RenderedFrame(NamedTuple):
@@ -50,11 +50,26 @@ class FillStream(Protocol):
 
 
 class Filler(Protocol):
-    """What fills holes; holds models and settings, and no state of a film."""
+    """What fills holes; holds models and settings, and no state of a film.
 
-    refines_holes: bool
-    """Whether it redraws regions and wants masks that are steady over time (`refine_hole_mask`). A filler
-    that only paints what was not seen takes the warp's own holes."""
+    Only `open` must be there: without them `refines_holes` is False and `reach` 0.
+    """
+
+    @property
+    def refines_holes(self) -> bool:
+        """Whether it redraws regions and wants masks that are steady over time (`refine_hole_mask`).
+
+        A filler that only paints what was not seen takes the warp's own holes.
+        """
+        return False
+
+    @property
+    def reach(self) -> int | None:
+        """How far from holes it may change pixels, px; None: everywhere, as it gives its whole view.
+
+        All other pixels of its frames are those of `warped`, bit for bit.
+        """
+        return 0
 
     def open(self, *, eye: Eye, size: tuple[int, int]) -> FillStream:
         """Begin a film, or an eye of it: views of `eye`, of height and width `size`. Cheap."""
@@ -104,62 +119,6 @@ def fill_holes(
         if on_frame is not None:
             on_frame(done)
     return filled
-
-
-class CheckedStream:
-    """A filler's stream, held to the contract: a frame of the same size for each one, in the end all of them.
-
-    Args:
-        filler: Any filler.
-        eye: The rendered eye.
-        size: Height and width of the views.
-    """
-
-    def __init__(self, filler: Filler, *, eye: Eye, size: tuple[int, int]) -> None:
-        self._stream = filler.open(eye=eye, size=size)
-        self._name = type(filler).__name__
-        self._shape = (3, *size)
-        self._waiting = 0
-
-    def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
-        """Do as `FillStream.push`.
-
-        Raises:
-            InputError: If the filler breaks the contract.
-        """
-        self._waiting += 1
-        return self._checked(self._stream.push(frame))
-
-    def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
-        """Do as `FillStream.finish`.
-
-        Raises:
-            InputError: If the filler breaks the contract.
-        """
-        frames = self._checked(self._stream.finish())
-        if self._waiting:
-            raise InputError(
-                f"a filler must return every frame, but {self._name} kept {self._waiting} at the end of a "
-                "scene; mend it or use another filler"
-            )
-        return frames
-
-    def _checked(self, frames: list[Tensor]) -> list[Tensor]:
-        """Count frames that a filler has finished, and check their size."""
-        self._waiting -= len(frames)
-        if self._waiting < 0:
-            raise InputError(
-                f"a filler must return one frame for each that it takes, but {self._name} returned "
-                f"{-self._waiting} more; mend it or use another filler"
-            )
-        for frame in frames:
-            shape = tuple(frame.shape) if isinstance(frame, Tensor) else type(frame).__name__
-            if shape != self._shape:
-                raise InputError(
-                    f"a filler must return frames [3, H, W] of the view's size, {self._shape}, but "
-                    f"{self._name} returned {shape}; mend it or use another filler"
-                )
-        return frames
 
 
 def _fill_all(stream: FillStream, frames: Iterator[RenderedFrame]) -> Iterator[Tensor]:

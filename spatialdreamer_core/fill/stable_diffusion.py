@@ -76,6 +76,7 @@ class Inpainter:
     """
 
     refines_holes = False  # nothing carries over from frame to frame that a steadier mask would help
+    reach = 0
 
     def __init__(self, pipeline: Any, config: InpaintConfig) -> None:
         self.config = config

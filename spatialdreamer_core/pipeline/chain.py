@@ -80,7 +80,7 @@ def packed_frames(
             placed, border=config.border, width_percent=config.border_width, eyes=len(eyes), clock=clock
         )
         rendered = threads.prefetch(render(bordered, eyes=eyes, clock=clock), ahead=1)
-        if filler.refines_holes:
+        if getattr(filler, "refines_holes", False):
             rendered = refine(rendered, clock=clock)
         filled = fill(rendered, filler=filler, clock=clock)
         yield from threads.prefetch(_pack_all(filled, config, sheet, clock))

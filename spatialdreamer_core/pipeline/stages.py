@@ -34,6 +34,7 @@ from .clock import StageClock
 from .pictures import SceneDetector
 
 _AS_IT_IS = DepthShaping()
+_APART = 8  # rows of those in which a filler is checked
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def fill(
 
     def take(results: Iterator[list[Tensor]]) -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
         """Collect what the streams have finished; yield the frames of which each eye's view is there."""
-        with clock("fill"):
+        with clock("fill"), torch.no_grad():
             for done, frames in zip(finished, results, strict=True):
                 done.extend(frames)
         while finished and all(finished):
@@ -223,7 +224,7 @@ def fill(
         if frame.analysed.starts_scene:
             yield from take(stream.finish() for stream in streams)
             if size != (size := (frame.image.shape[-2], frame.image.shape[-1])):  # black bars come and go
-                streams = [CheckedStream(filler, eye=eye, size=size) for eye in frame.eyes]
+                streams = [CheckedStream(filler, eye=eye, size=size, rows_apart=_APART) for eye in frame.eyes]
                 finished = [deque() for _ in streams]
         waiting.append(frame)
         yield from take(stream.push(view) for stream, view in zip(streams, frame.views, strict=True))

@@ -55,6 +55,11 @@ class SpatialDreamerFiller:
         """Check the options."""
         self.config.check()
 
+    @property
+    def reach(self) -> int:
+        """How far from holes pixels change, px: as far as holes are grown and feathered."""
+        return self.config.dilate + self.config.feather
+
     def open(self, *, eye: Eye, size: tuple[int, int]) -> SpatialDreamerStream:
         """Begin a film, or an eye of it."""
         first = None if self.first is None else CheckedStream(self.first, eye=eye, size=size)

@@ -162,6 +162,45 @@ class ShortOfMemory:
         return (image,)
 
 
+class OthersFiller:
+    """Fills holes with grey, as another pack might; from its third frame on it does what it is told to."""
+
+    def __init__(self, deed: str):
+        self.deed, self.count = deed, 0
+
+    def open(self, *, eye, size):
+        return self
+
+    def push(self, frame):
+        self.count += 1
+        filled = frame.warped.masked_fill(frame.hole > 0.5, 0.5)
+        if self.count < 3:
+            return [filled]
+        if self.deed == "fail":
+            raise RuntimeError("it broke")
+        return {"lose": [], "cut": [filled[:, 1:]], "spoil": [1 - filled], "fill": [filled]}[self.deed]
+
+    def finish(self):
+        return []
+
+
+class MakeFiller:
+    """Make a filler that breaks the contract; "class" gives what is none."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "tests", "make", ("SPATIALDREAMER_FILLER",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"deed": ("STRING", {})}}
+
+    @classmethod
+    def IS_CHANGED(cls, **_):
+        return float("nan")
+
+    def make(self, deed: str):
+        return (OthersFiller if deed == "class" else OthersFiller(deed),)
+
+
 NODE_CLASS_MAPPINGS = {
     "TestsFailAt": FailAt,
     "TestsOpenThings": OpenThings,
@@ -169,4 +208,5 @@ NODE_CLASS_MAPPINGS = {
     "TestsEnvironment": Environment,
     "TestsRecognisedAsModel": RecognisedAsModel,
     "TestsShortOfMemory": ShortOfMemory,
+    "TestsMakeFiller": MakeFiller,
 }

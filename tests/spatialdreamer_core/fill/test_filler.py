@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.dvg import forward_warp
-from spatialdreamer_core.fill import CheckedStream, FastFill, RenderedFrame, fast_fill, fill_holes
+from spatialdreamer_core.fill import (
+    CheckedStream,
+    FastFill,
+    FillerError,
+    RenderedFrame,
+    fast_fill,
+    fill_holes,
+)
 from spatialdreamer_core.flow import Flow
 
 SIZE = (12, 20)
@@ -76,6 +85,146 @@ def test_fast_fill_is_one_of_them(clip):
 def test_a_filler_that_breaks_the_contract_is_named(clip, filler, message):
     with pytest.raises(InputError, match=message):
         fill_holes(filler, **clip)
+
+
+class Deed:
+    """A filler of someone else, which fills holes with grey and then does something to the frame."""
+
+    def __init__(self, deed, **says):
+        self.deed = deed
+        vars(self).update(says)
+
+    def open(self, *, eye, size):
+        return self
+
+    def push(self, frame):
+        return self.deed(torch.where(frame.hole > 0.5, 0.5, frame.warped), frame)
+
+    def finish(self):
+        return []
+
+
+def changed(frame, value, *, row=0, column=0):
+    """Change one pixel of a frame; in column 4 it is 4 px left of the clip's holes."""
+    frame[:, row, column] = value
+    return frame
+
+
+def overwrite(frame):
+    frame.warped[:] = 0.5
+    return frame.warped
+
+
+def fail(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("deed", "message"),
+    [
+        (lambda frame, _: [changed(frame, 0.9)], "leave known pixels as they are .*Deed changed 1 of them"),
+        (lambda frame, _: [1 - frame], "leave known pixels"),
+        (lambda frame, given: [overwrite(given)], "leave known pixels"),
+        (lambda frame, _: [frame + 1e-6], "leave known pixels"),
+        (
+            lambda frame, _: [changed(frame, float("nan"))],
+            r"return values in \[0, 1\], but Deed returned nan",
+        ),
+        (lambda frame, _: [changed(frame, float("inf"))], "returned inf"),
+        (lambda frame, _: [frame * 255], r"return values in \[0, 1\]"),
+        (lambda frame, _: [frame * 2 - 1], r"return values in \[0, 1\]"),
+        (
+            lambda frame, _: [frame.half()],
+            "view's type, torch.float32 on cpu, but Deed returned torch.float16",
+        ),
+        (lambda frame, _: [(frame * 255).to(torch.uint8)], "returned torch.uint8"),
+        (lambda frame, _: [frame.to("meta")], "on meta"),
+        (lambda frame, _: [frame[None]], r"returned \(1, 3, 12, 20\)"),
+        (lambda frame, _: [frame.numpy()], "returned ndarray"),
+        (lambda frame, _: frame, "return a list of frames, but Deed returned Tensor"),
+        (lambda frame, _: None, "return a list of frames, but Deed returned NoneType"),
+        (lambda frame, _: [], "return every frame, but Deed kept 7"),
+        (lambda frame, _: fail(KeyError("colour")), "failed at its frame 1: KeyError: 'colour'"),
+        (
+            lambda frame, _: fail(RuntimeError("it broke")),
+            "Deed failed at its frame 1: RuntimeError: it broke",
+        ),
+    ],
+)
+def test_a_filler_that_does_what_it_must_not_is_named(clip, deed, message):
+    with pytest.raises(FillerError, match=message):
+        fill_holes(Deed(deed), **clip)
+
+
+def test_its_reach_says_how_far_a_filler_may_go(clip):
+    edge = int(clip["hole"][0, 0, 0].nonzero()[0])  # the hole's first column
+    for reach, distance in ((3, 3), (130, edge), (None, edge)):
+        filler = Deed(lambda f, _, at=edge - distance: [changed(f, 0.9, column=at)], reach=reach)
+        assert bool((fill_holes(filler, **clip)[:, :, 0, edge - distance] == 0.9).all())
+    filler = Deed(lambda frame, _: [changed(frame, 0.9, column=edge - 4)], reach=3)
+    with pytest.raises(FillerError, match="known pixels more than 3 px from holes"):
+        fill_holes(filler, **clip)
+
+
+def test_each_row_of_a_film_is_looked_at_in_turn(clip):
+    stream = CheckedStream(
+        Deed(lambda frame, _: [changed(frame, 0.9, row=5)]), eye="right", size=SIZE, rows_apart=8
+    )
+    frame = RenderedFrame(*(clip[name][0] for name in ("left", "warped", "hole")))
+    for _ in range(5):
+        stream.push(frame)
+    with pytest.raises(FillerError, match="known pixels"):
+        stream.push(frame)
+
+
+class OfAnotherPackage(Exception):
+    """An interrupt, as ComfyUI 0.3.75 raises it."""
+
+
+@pytest.mark.parametrize("error", [OfAnotherPackage("stop"), InputError("a sentence"), MemoryError()])
+def test_what_is_told_elsewhere_passes_through(clip, error):
+    with pytest.raises(type(error)) as caught:
+        fill_holes(Deed(lambda *_: fail(error)), **clip)
+    assert caught.value is error
+
+
+class Opens:
+    """Something with a method `open`."""
+
+    def __init__(self, opens, **says):
+        self.open = opens
+        vars(self).update(says)
+
+
+@pytest.mark.parametrize(
+    ("filler", "message"),
+    [
+        (Grey, r"filler must be an object, got the class Grey; write Grey\(...\)"),
+        ("fast", r"filler must be an object, got 'fast'; load one by its name with FillerConfig\(name\)"),
+        (fast_fill, r"filler must have a method open\(\*, eye, size\), got function"),
+        (None, "got NoneType"),
+        (Path("fast"), "filler must have a method open"),
+        (Opens(lambda size: None), "filler must have a method open"),
+        (Opens("open"), "filler must have a method open"),
+        (Opens(lambda eye, size: None), "open a stream with push and finish, but Opens opened NoneType"),
+        (Opens(lambda **_: None, reach=-1), "filler.reach must be between 0 and"),
+        (Opens(lambda **_: None, reach="far"), "filler.reach must be a number"),
+        (Opens(lambda **_: None, refines_holes="no"), "`filler.refines_holes` must be True or False"),
+    ],
+)
+def test_what_is_no_filler_is_refused(clip, filler, message):
+    with pytest.raises(InputError, match=message):
+        fill_holes(filler, **clip)
+
+
+def test_the_own_fillers_say_how_far_they_reach(clip):
+    for filler in (FastFill(), FastFill(texture=0), FastFill(overwrite=True)):
+        assert filler.reach == 0
+        given = {name: value.clone() for name, value in clip.items()}
+        filled = fill_holes(filler, **given)
+        assert torch.equal(
+            torch.where(clip["hole"] > 0.5, 0, filled), torch.where(clip["hole"] > 0.5, 0, clip["warped"])
+        )
 
 
 def test_a_stream_takes_scene_after_scene(clip):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
-import psutil
 import pytest
 import torch
 
@@ -17,6 +21,7 @@ from spatialdreamer_core.cli import main
 from spatialdreamer_core.fill import fill_holes
 from spatialdreamer_core.pipeline import ConvertConfig, FillerConfig, convert
 
+ROOT = Path(__file__).parents[3]
 SIZE = (96, 64)
 
 
@@ -96,25 +101,86 @@ def test_a_filler_that_fails_leaves_nothing(make_film, tmp_path):
     assert list(output.iterdir()) == []
 
 
+class Spoiled(Inverted):
+    """One that spoils its third frame."""
+
+    def __init__(self, deed):
+        super().__init__()
+        self.deed = deed
+
+    def push(self, frame):
+        (filled,) = super().push(frame)
+        return self.deed(filled) if sum(self.scenes) == 3 else [filled]
+
+
+@pytest.mark.parametrize(
+    ("deed", "message"),
+    [
+        (lambda frame: [frame, frame], "Spoiled returned 1 more"),
+        (lambda frame: [frame[:, 1:]], r"view's size, \(3, 64, 96\), but Spoiled returned \(3, 63, 96\)"),
+        (lambda frame: [1 - frame], "leave known pixels as they are .*, but Spoiled changed"),
+        (lambda frame: [frame * float("nan")], r"values in \[0, 1\], but Spoiled returned nan"),
+        (lambda frame: [frame.double()], "returned torch.float64"),
+        (lambda frame: [frame / 0 if frame.sum() < 0 else 1 / 0], "failed at its frame 3: ZeroDivisionError"),
+    ],
+)
+def test_a_filler_that_breaks_the_contract_amid_a_film_leaves_nothing(make_film, tmp_path, deed, message):
+    film, output = make_film("film.mkv", (0, 5)), tmp_path / "out"
+    output.mkdir()
+    with pytest.raises(InputError, match=message) as caught:
+        convert(film, output / "film.mp4", filler=Spoiled(deed))
+    assert str(caught.value).endswith("mend it or use another filler")
+    assert list(output.iterdir()) == []
+
+
+def test_a_filler_that_lets_parameters_learn_runs_on_a_film(make_film, tmp_path):
+    """Nothing is learned in a film, and no frame keeps what it was made from."""
+    grey = torch.nn.Parameter(torch.full((1,), 0.5))
+
+    class Learned(Inverted):
+        def push(self, frame):
+            return [torch.where(frame.hole > 0.5, grey, frame.warped)]
+
+    assert convert(make_film("film.mkv", (0, 5)), tmp_path / "film.mp4", filler=Learned()) == 5
+
+
+@pytest.mark.parametrize(
+    ("filler", "message"),
+    [
+        (Inverted, r"got the class Inverted; write Inverted\(...\)"),
+        ("spatialdreamer", r"got 'spatialdreamer'; load one by its name with FillerConfig\(name\).load"),
+        (fill_holes, r"must have a method open\(\*, eye, size\), got function"),
+        (False, "got bool"),
+        (FillerConfig(), "got FillerConfig"),
+    ],
+)
+def test_what_is_no_filler_is_refused_before_the_work(tmp_path, filler, message):
+    with pytest.raises(InputError, match=message):
+        convert(tmp_path / "there_is_none.mp4", tmp_path / "out" / "film.mp4", filler=filler)
+    assert list(tmp_path.iterdir()) == []
+
+
+def film_command(film, output, checkpoint, **options):
+    """Return the command's arguments for a film through a tiny SpatialDreamer."""
+    given = {"divergence": 8, "crf": 0, "steps": 1, "window": 3, "overlap": 1, "max_side": 96} | options
+    arguments = ["convert", str(film), "-o", str(output), "--quiet", "--depth", "builtin"]
+    arguments += ["--filler", "spatialdreamer", "--checkpoint", str(checkpoint)]
+    for name, value in given.items():
+        arguments += [f"--{name.replace('_', '-')}", str(value)]
+    return arguments
+
+
+def start(arguments):
+    """Start the command in a process of its own."""
+    return subprocess.Popen([sys.executable, "-m", "spatialdreamer_core.cli", *arguments], cwd=ROOT)
+
+
 def test_spatialdreamer_from_the_command_with_windows_inside_scenes(make_film, checkpoint, tmp_path):
     results = []
     for number, scenes in enumerate((((0, 4), (1, 2)), ((0, 4), (2, 2)))):
         output = tmp_path / f"out{number}.mkv"
-        arguments = ["convert", str(make_film(f"film{number}.mkv", *scenes)), "-o", str(output), "--quiet"]
-        arguments += ["--depth", "builtin", "--divergence", "8", "--crf", "0", "--filler", "spatialdreamer"]
-        arguments += [
-            "--checkpoint",
-            str(checkpoint),
-            "--steps",
-            "1",
-            "--window",
-            "3",
-            "--overlap",
-            "1",
-            "--max-side",
-            "96",
-        ]
-        assert main(arguments) == 0
+        film = make_film(f"film{number}.mkv", *scenes)
+        assert main(film_command(film, output, checkpoint)) == 0
         results.append(decode(output))
     assert results[0].shape == (6, SIZE[1], 2 * SIZE[0], 3)
     assert np.array_equal(results[0][:4], results[1][:4]), "another scene after it changes nothing"
@@ -122,20 +188,67 @@ def test_spatialdreamer_from_the_command_with_windows_inside_scenes(make_film, c
 
 
 @pytest.mark.slow
-def test_a_long_film_takes_the_memory_of_a_window(make_film, checkpoint, tmp_path):
-    filler = FillerConfig(
-        "spatialdreamer", checkpoint=checkpoint, steps=1, window=5, overlap=2, max_side=96
-    ).load(device=torch.device("cpu"))
-    process, memory = psutil.Process(), []
-    film = make_film("film.mkv", (0, 40), (1, 40), (2, 20))
-    count = convert(
-        film,
-        tmp_path / "out.mp4",
-        filler=filler,
-        on_progress=lambda done, total, packed: memory.append(process.memory_info().rss),
-    )
-    assert count == 100
-    assert max(memory[60:]) - max(memory[:30]) < 100 << 20
+def test_of_100_frames_a_scene_that_changes_leaves_the_others_as_they_are(make_film, checkpoint, tmp_path):
+    results = []
+    for number, middle in enumerate((1, 4)):
+        film = make_film(f"film{number}.mkv", (0, 40), (middle, 33), (2, 27))
+        output = tmp_path / f"out{number}.mkv"
+        assert start(film_command(film, output, checkpoint, window=5, overlap=2)).wait(600) == 0
+        results.append(decode(output))
+    first, second = results
+    assert first.shape == (100, SIZE[1], 2 * SIZE[0], 3)
+    same = [np.array_equal(first[part], second[part]) for part in (slice(40), slice(40, 73), slice(73, None))]
+    assert same == [True, False, True]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="the system does not tell a process's largest memory")
+def test_a_film_of_any_length_takes_the_memory_of_a_window(make_film, checkpoint, tmp_path):
+    peaks = []
+    for count in (100, 300):
+        film = make_film(f"film{count}.mkv", (0, count * 2 // 5), (1, count * 2 // 5), (2, count // 5))
+        output = tmp_path / f"out{count}.mkv"
+        process = start(film_command(film, output, checkpoint, window=5, overlap=2))
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        assert len(decode(output)) == count
+        peaks.append(usage.ru_maxrss)
+    print("largest memory in kB at 100 and 300 frames:", peaks)
+    assert peaks[1] < 1.05 * peaks[0]
+
+
+def wait_until_amid(process, folder):
+    """Wait until some frames of a film have been filled."""
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("*partial*")):
+        assert process.poll() is None, "it ended too soon"
+        assert time.monotonic() < deadline, "the work has not begun"
+        time.sleep(0.1)
+    time.sleep(3)
+    assert process.poll() is None, "it ended too soon"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("signal_name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -9)])
+def test_a_film_that_is_stopped_leaves_nothing_half_written(
+    make_film, checkpoint, tmp_path, signal_name, code
+):
+    if sys.platform == "win32":
+        pytest.skip("Windows has no such signals")
+    film, folder = make_film("film.mkv", (0, 40), (1, 40), (2, 20)), tmp_path / "out"
+    folder.mkdir()
+    arguments = film_command(film, folder / "film.mkv", checkpoint, window=5, overlap=2)
+    process = start(arguments)
+    wait_until_amid(process, folder)
+    process.send_signal(getattr(signal, signal_name))
+    assert process.wait(30) == code
+    left = [file.name for file in folder.iterdir()]
+    assert "film.mkv" not in left
+    assert left == [] or signal_name == "SIGKILL"
+    short = make_film("short.mkv", (0, 3))
+    assert start([arguments[0], str(short), *arguments[2:]]).wait(120) == 0
+    assert [file.name for file in folder.iterdir()] == ["film.mkv"], "what the dead run left is gone"
 
 
 @pytest.mark.parametrize(
@@ -155,16 +268,25 @@ def test_a_long_film_takes_the_memory_of_a_window(make_film, checkpoint, tmp_pat
         (["--filler", "spatialdreamer", "--checkpoint", "x", "--steps", "0"], "steps must be between 1"),
         (["--filler", "spatialdreamer", "--checkpoint", "x", "--max-side", "9"], "max_side must be between"),
         (["--filler", "spatialdreamer", "--checkpoint", "no_such.safetensors"], "no_such.safetensors"),
+        (["--filler", "stable_diffusion"], "Stable Diffusion 2 inpainting"),
     ],
 )
 def test_what_a_filler_cannot_take_or_lacks_is_told_before_the_work(
-    make_film, tmp_path, capsys, options, message
+    make_film, own_models, tmp_path, capsys, options, message
 ):
     film, output = make_film("film.mkv", (0, 3)), tmp_path / "out"
     assert main(["convert", str(film), "-o", str(output / "film.mp4"), *options]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+    assert not output.exists() or list(output.iterdir()) == []
+
+
+def test_missing_weights_are_told_before_the_work(make_film, checkpoint, tmp_path, capsys):
+    film, output = make_film("film.mkv", (0, 3)), tmp_path / "out"
+    command = film_command(film, output / "film.mp4", checkpoint, weights=tmp_path / "none.safetensors")
+    assert main(command) == 2
+    assert "none.safetensors" in capsys.readouterr().err
     assert not output.exists() or list(output.iterdir()) == []
 
 
@@ -180,7 +302,7 @@ def test_an_unknown_filler_is_refused_with_the_choices(make_film, tmp_path, caps
 
 
 def test_the_filler_of_the_contributors_guide_runs_on_a_film(make_film, tmp_path):
-    guide = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "Filler" in block)
     names: dict = {}
     exec(code, names)  # noqa: S102 (it is our own)

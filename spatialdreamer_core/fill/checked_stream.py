@@ -1,0 +1,173 @@
+"""What a filler is held to, whoever wrote it: its mistakes are found while it works, and told by its name."""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from torch import Tensor
+
+from ..checks import InputError, check_flag, check_range, one_line
+from ..dvg.eyes import Eye
+from ..memory import is_out_of_memory
+from .known_pixels import KnownPixels
+
+if TYPE_CHECKING:
+    from .filler import Filler, RenderedFrame
+
+T = TypeVar("T")
+
+_MAX_REACH = 4096  # px
+
+
+class FillerError(InputError, RuntimeError):
+    """A filler that breaks the contract or down: its user can only take another one."""
+
+
+def check_filler(filler: object) -> None:
+    """Check before the work that an object is a filler.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if isinstance(filler, type):
+        raise InputError(
+            f"filler must be an object, got the class {filler.__name__}; write {filler.__name__}(...)"
+        )
+    if isinstance(filler, str):
+        raise InputError(
+            f"filler must be an object, got {filler!r:.60}; load one by its name with "
+            "FillerConfig(name).load(device=...)"
+        )
+    opens = getattr(filler, "open", None)
+    if not callable(opens) or not _takes(opens, "eye", "size"):
+        raise InputError(
+            f"filler must have a method open(*, eye, size), got {type(filler).__name__}; see "
+            "`spatialdreamer_core.Filler`"
+        )
+    check_flag("filler.refines_holes", getattr(filler, "refines_holes", False))
+    reach = getattr(filler, "reach", 0)
+    if reach is not None:
+        check_range("filler.reach", reach, 0, _MAX_REACH, "px; None: everywhere", whole=True)
+
+
+def _takes(method: Callable[..., object], *names: str) -> bool:
+    """Tell whether a method can be called with keywords; one that does not say what it takes may."""
+    try:
+        inspect.signature(method).bind(**dict.fromkeys(names))
+    except TypeError:
+        return False
+    except ValueError:
+        pass
+    return True
+
+
+class CheckedStream:
+    """A filler's stream, held to the contract.
+
+    A frame of the view's size, type and device comes back for each one, in the end all of them; its values
+    lie in [0, 1], and known pixels beyond the filler's reach are as they were.
+
+    Args:
+        filler: Any filler.
+        eye: The rendered eye.
+        size: Height and width of the views.
+        rows_apart: Known pixels are looked at in every so manieth row, in others each time.
+
+    Raises:
+        InputError: If it is no filler.
+    """
+
+    def __init__(self, filler: Filler, *, eye: Eye, size: tuple[int, int], rows_apart: int = 1) -> None:
+        check_filler(filler)
+        self._name = type(filler).__name__
+        self._shape = (3, *size)
+        self._reach = getattr(filler, "reach", 0)
+        self._rows_apart = rows_apart
+        self._taken = 0
+        self._waiting: deque[KnownPixels] = deque()
+        self._stream = self._run(lambda: filler.open(eye=eye, size=size))
+        if not all(callable(getattr(self._stream, name, None)) for name in ("push", "finish")):
+            raise self._error("open a stream with push and finish", f"opened {type(self._stream).__name__}")
+
+    def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
+        """Do as `FillStream.push`.
+
+        Raises:
+            InputError: If the filler breaks the contract.
+        """
+        rows = slice(self._taken % self._rows_apart, None, self._rows_apart)
+        self._waiting.append(KnownPixels(frame.warped, frame.hole, reach=self._reach, rows=rows))
+        self._taken += 1
+        return self._checked(self._listed(self._run(lambda: self._stream.push(frame))))
+
+    def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
+        """Do as `FillStream.finish`.
+
+        Raises:
+            InputError: If the filler breaks the contract.
+        """
+        frames = self._listed(self._run(self._stream.finish))
+        kept = len(self._waiting) - len(frames)
+        if kept > 0:
+            raise self._error("return every frame", f"kept {kept} at the end of a scene")
+        return self._checked(frames)
+
+    def _run(self, step: Callable[[], T]) -> T:
+        """Run a step of the filler.
+
+        Full memory is told elsewhere; other packages' exceptions may be interrupts, as ComfyUI's.
+        """
+        try:
+            return step()
+        except InputError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error) or type(error).__module__ != "builtins":
+                raise
+            failure = f"{type(error).__name__}: {one_line(error)}"
+            raise self._error("fill each frame", f"failed at its frame {self._taken}: {failure}") from error
+
+    def _listed(self, frames: object) -> list[Tensor]:
+        """Check that what a filler returns is a list."""
+        if not isinstance(frames, (list, tuple)):
+            raise self._error("return a list of frames", f"returned {type(frames).__name__}")
+        return list(frames)
+
+    def _checked(self, frames: list[Tensor]) -> list[Tensor]:
+        """Check the frames that a filler has finished."""
+        more = len(frames) - len(self._waiting)
+        if more > 0:
+            raise self._error("return one frame for each that it takes", f"returned {more} more")
+        for frame in frames:
+            self._check_frame(frame, self._waiting.popleft())
+        return frames
+
+    def _check_frame(self, frame: Tensor, known: KnownPixels) -> None:
+        """Check a finished frame against what is known of the one that it was made from."""
+        shape = tuple(frame.shape) if isinstance(frame, Tensor) else type(frame).__name__
+        if shape != self._shape:
+            raise self._error(
+                f"return frames [3, H, W] of the view's size, {self._shape}", f"returned {shape}"
+            )
+        if (frame.dtype, frame.device) != (known.dtype, known.device):
+            raise self._error(
+                f"return frames of the view's type, {known.dtype} on {known.device}",
+                f"returned {frame.dtype} on {frame.device}",
+            )
+        wrong = known.find_wrong_value(frame)
+        if wrong is not None:
+            raise self._error("return values in [0, 1]", f"returned {wrong:g}")
+        changed = known.count_changed(frame)
+        if changed:
+            beyond = f" more than {self._reach} px from holes" if self._reach else ""
+            raise self._error(
+                f"leave known pixels{beyond} as they are (its `reach` says how far it may go)",
+                f"changed {changed} of them in a frame",
+            )
+
+    def _error(self, rule: str, deed: str) -> FillerError:
+        """Name the filler, what it must do and what it did."""
+        return FillerError(f"a filler must {rule}, but {self._name} {deed}; mend it or use another filler")
