@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..checks import check_choice, check_finite
+from ..checks import check_choice
 from ..contracts import check_call
 from ..dvg import depth_to_disparity, refine_hole_mask
 from ..dvg.eyes import Eye
@@ -61,7 +61,6 @@ def render_pair(
     disparity = depth_to_disparity(depth, divergence=divergence, convergence=convergence)
     warped, hole, seen = warp_frames(frames, disparity, eye=side, widen=False)
     reference = fill_holes(filler or FastFill(), left=frames, warped=warped, hole=hole, eye=side)
-    check_finite("filler", reference, "mend it or use another filler")
     reference_disparity = extend_background(seen, hole)
     # 2. x2 back to x1's place.
     back: Eye = "left" if side == "right" else "right"
