@@ -1,7 +1,12 @@
-"""Memory: how much is free, whether work fits, and how running out of it is told from other errors."""
+"""Memory: how much is free, whether work fits, and what happens when it runs out.
+
+Whatever can be done in smaller portions goes through `run_within_memory`; what cannot ends in one sentence.
+"""
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +18,10 @@ import torch
 
 from .checks import InputError, one_line
 
-T = TypeVar("T")
+Size = TypeVar("Size")
+Result = TypeVar("Result")
+
+_LOGGER = logging.getLogger(__name__)
 
 _CGROUP = Path("/sys/fs/cgroup")  # a container's limit, which the machine's free memory does not show
 
@@ -58,16 +66,47 @@ def telling_of_memory() -> Iterator[None]:
         raise out_of_memory_error(error) from error
 
 
-def attempt(run: Callable[[], T]) -> T | None:
-    """Return what a function returns, or None if memory did not suffice, with all that it held set free."""
-    try:
-        return run()
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-    # Only here is the error gone, whose traceback holds the function's tensors.
-    release_cached_memory()
-    return None
+def run_within_memory(
+    run: Callable[[Size], Result],
+    size: Size,
+    *,
+    smaller: Callable[[Size], Size | None],
+    task: str,
+    describe: Callable[[Size], str] = str,
+    explain: Callable[[Size], str],
+) -> tuple[Result, Size]:
+    """Run work at a size, and at ever smaller ones as long as memory does not suffice.
+
+    The work starts anew at each size, after all that it held has been freed. Errors other than running out
+    of memory pass through, and so do interrupts.
+
+    Args:
+        run: Does the work at a size.
+        size: To begin with.
+        smaller: Returns the size to try after one that did not fit, or None if there is none.
+        task: What runs, for the log: "decoding".
+        describe: Says what a size is, for the log: "3 frames at once".
+        explain: Makes the sentence for the user, with a remedy, when that size was the smallest.
+
+    Returns:
+        The result, and the size that it was made at.
+
+    Raises:
+        InputError: If the smallest size does not fit either.
+    """
+    while True:
+        try:
+            return run(size), size
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Only here is the error gone, whose traceback holds the work's tensors.
+        release_cached_memory()
+        next_size = smaller(size)
+        if next_size is None:
+            raise InputError(explain(size))
+        _LOGGER.warning("%s ran out of memory with %s: trying %s", task, describe(size), describe(next_size))
+        size = next_size
 
 
 def free_memory(device: torch.device) -> int:
@@ -79,9 +118,14 @@ def free_memory(device: torch.device) -> int:
 
 
 def release_cached_memory() -> None:
-    """Give the blocks back that torch keeps on the GPU for later use."""
+    """Free what only circles of references hold, and the blocks that torch keeps on GPUs for later use."""
+    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+    if hasattr(torch, "xpu") and torch.xpu.is_available():
+        torch.xpu.empty_cache()
 
 
 def require_memory(needed: int, *, what: str, remedy: str, device: torch.device | None = None) -> None:

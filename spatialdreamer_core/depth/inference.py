@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import InputError
-from ..memory import is_out_of_memory, release_cached_memory
+from ..memory import run_within_memory
 from .loading import DepthModel
 
-_LOGGER = logging.getLogger(__name__)
 _CPU_BATCH = 2  # frames; more gain nothing there
 _LARGEST_BATCH = 32  # frames
 _SHARE = 0.7  # of the free memory
@@ -46,17 +43,15 @@ def infer_clip(
     batch = 1 if device.type == "cuda" else _CPU_BATCH
     start, measured = 0, device.type != "cuda"
     while start < len(frames):
-        stop = min(start + batch, len(frames))
         if not measured:
             torch.cuda.reset_peak_memory_stats(device)
             before = torch.cuda.memory_allocated(device)
-        result = _try_batch(model, frames[start:stop], device)
-        if result is None:
-            measured = True
-            batch = _halve(model, stop - start, frames)
-            continue
-        raw[start:stop] = result
-        start = stop
+        wanted = min(batch, len(frames) - start)
+        result, count = _infer_within_memory(model, frames[start : start + wanted], device)
+        raw[start : start + count] = result
+        start += count
+        if count < wanted:
+            batch, measured = count, True
         if not measured:
             measured = True
             batch = _affordable(torch.cuda.max_memory_allocated(device) - before, device)
@@ -74,26 +69,20 @@ def infer_picture(
     return infer_clip(model, planes[None].float() / 255)
 
 
-def _try_batch(model: DepthModel, frames: Tensor, device: torch.device) -> Tensor | None:
-    """Run one batch; return None if the memory does not suffice."""
-    try:
-        return model.inverse_depth(frames.to(device)).cpu()
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        return None
-
-
-def _halve(model: DepthModel, batch: int, frames: Tensor) -> int:
-    """Return half a batch that did not fit, or give up."""
-    if batch == 1:
-        raise InputError(
+def _infer_within_memory(model: DepthModel, frames: Tensor, device: torch.device) -> tuple[Tensor, int]:
+    """Run as many of the first frames as fit into memory; return their depth and their number."""
+    height, width = frames.shape[-2:]
+    return run_within_memory(
+        lambda count: model.inverse_depth(frames[:count].to(device)).cpu(),
+        len(frames),
+        smaller=lambda count: count // 2 or None,
+        task=f"depth estimator {model.spec.name}",
+        describe=lambda count: f"{count} frame{'s' if count > 1 else ''} at once",
+        explain=lambda count: (
             f"a frame must fit into memory, but depth estimator {model.spec.name} ran out of it at "
-            f"{frames.shape[-1]}x{frames.shape[-2]}; use a smaller model or smaller frames"
-        )
-    _LOGGER.info("out of memory with %d frames at once: trying %d", batch, batch // 2)
-    release_cached_memory()
-    return batch // 2
+            f"{width}x{height}; use a smaller model or smaller frames"
+        ),
+    )
 
 
 def _affordable(memory: int, device: torch.device) -> int:

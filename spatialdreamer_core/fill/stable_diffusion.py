@@ -21,10 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checks import InputError
 from ..contracts import check_call
 from ..dvg.eyes import Eye
-from ..memory import is_out_of_memory, release_cached_memory
+from ..memory import run_within_memory
 from ..options import check_options, option
 from ..weights.download import OnProgress
 from .composite import composite
@@ -123,29 +122,33 @@ class Inpainter:
         image = F.adaptive_avg_pool2d(warped.float().clamp(0, 1), small)
         mask = F.adaptive_max_pool2d((hole > 0.5).float(), small)
         image, mask = _pad(image, mask, self._pipeline.vae_scale_factor)
-        rows, columns = image.shape[-2:]
-        try:
-            redrawn = self._pipeline(
-                prompt=self.config.prompt,
-                image=image,
-                mask_image=mask,
-                height=rows,
-                width=columns,
-                num_inference_steps=self.config.steps,
-                guidance_scale=self.config.guidance if self.config.prompt else 1.0,
-                generator=torch.Generator().manual_seed(self.config.seed),
-                output_type="pt",
-            ).images
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            release_cached_memory()
-            raise InputError(
-                f"a frame must fit into memory, but Stable Diffusion inpainting ran out of it at {columns}x"
-                f"{rows}; use a smaller `size` than {self.config.size} px or smaller frames"
-            ) from error
+        redrawn, _ = run_within_memory(
+            lambda size: self._redraw(image, mask, size),
+            (image.shape[-2], image.shape[-1]),
+            smaller=lambda size: None,  # less detail has to be asked for
+            task="Stable Diffusion inpainting",
+            explain=lambda size: (
+                f"a frame must fit into memory, but Stable Diffusion inpainting ran out of it at {size[1]}x"
+                f"{size[0]}; use a smaller `size` than {self.config.size} px or smaller frames"
+            ),
+        )
         redrawn = redrawn[..., : small[0], : small[1]]
         return (redrawn if small == size else F.interpolate(redrawn, size, mode="bilinear")).to(warped)
+
+    def _redraw(self, image: Tensor, mask: Tensor, size: tuple[int, int]) -> Tensor:  # [1, 3, *size]
+        """Run the pipeline on a frame of such a height and width."""
+        images: Tensor = self._pipeline(
+            prompt=self.config.prompt,
+            image=image,
+            mask_image=mask,
+            height=size[0],
+            width=size[1],
+            num_inference_steps=self.config.steps,
+            guidance_scale=self.config.guidance if self.config.prompt else 1.0,
+            generator=torch.Generator().manual_seed(self.config.seed),
+            output_type="pt",
+        ).images
+        return images
 
 
 class InpaintStream:

@@ -8,21 +8,19 @@ their size.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import InputError
-from ..memory import is_out_of_memory, release_cached_memory
+from ..memory import run_within_memory
 from .motion import Flow, join_flows
 from .raft_weights import FlowModel
 from .sampling import fit_size, resize_flow
 
-_LOGGER = logging.getLogger(__name__)
 _WORKING_SIDE = 1024  # pixels, the longer side of the frames that RAFT sees
 _SMALLEST_SIDE = 128  # pixels; RAFT's coarsest correlation needs 16x16 cells
 _CELL = 8  # pixels
@@ -56,7 +54,7 @@ class RaftFlow:
         height, width = frame.shape[-2:]
         image = frame.to(next(self._model.module.parameters()).device)[None]
         image = image.float() / 255 if image.dtype == torch.uint8 else image.float().clamp(0, 1)
-        return _Frame(self._shrink(2 * image - 1, (height, width)), (height, width))
+        return _Frame(_shrink(2 * image - 1, (height, width), self._working_side), (height, width))
 
     @torch.no_grad()
     def between(self, first: _Frame, second: _Frame) -> Flow:
@@ -65,53 +63,43 @@ class RaftFlow:
         Raises:
             InputError: If not even the smallest working size fits into memory.
         """
-        while True:
-            flow = self._try(first, second)
-            if flow is not None:
-                return flow
-            self._halve(first.size)
+        name = self._model.spec.name
+        side = min(self._working_side, max(first.size))
+        flows, fitting = run_within_memory(
+            partial(self._estimate, first, second),
+            side,
+            smaller=lambda side: side // 2 if side >= 2 * _SMALLEST_SIDE else None,
+            task=f"flow method {name}",
+            describe=lambda side: f"a longer side of {side} pixels",
+            explain=lambda side: (
+                f"a pair of frames must fit into memory, but flow method {name} ran out of it at a longer "
+                f"side of {side} pixels; free memory, or use a dis_ method"
+            ),
+        )
+        if fitting < side:
+            self._working_side = fitting
+        return flows
 
-    def _try(self, first: _Frame, second: _Frame) -> Flow | None:
-        """Estimate both flows; return None if the memory does not suffice."""
+    def _estimate(self, first: _Frame, second: _Frame, side: int) -> Flow:
+        """Estimate both flows at a working size with such a longer side."""
         try:
-            a, b = (self._shrink(frame.image, frame.size) for frame in (first, second))
+            a, b = (_shrink(frame.image, frame.size, side) for frame in (first, second))
             height, width = a.shape[-2:]
             a, b = _pad(a), _pad(b)
             flow = self._model.module(torch.cat((a, b)), torch.cat((b, a)))[-1][..., :height, :width]
             there, back = resize_flow(flow, first.size).cpu().contiguous().split(1)
             return join_flows(there, back)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            return None
         finally:  # torchvision keeps the correlations, most of the memory, until the next pair has its own
             correlations: Any = self._model.module.corr_block
             correlations.corr_pyramid = []
 
-    def _shrink(self, image: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bring a frame of a full size, or one shrunk from it, to the working size."""
-        working_size = fit_size(*size, longer_side=self._working_side)
-        if image.shape[-2:] == working_size:
-            return image
-        return F.interpolate(image, working_size, mode="bilinear", align_corners=False, antialias=True)
 
-    def _halve(self, size: tuple[int, int]) -> None:
-        """Halve the working size, or give up."""
-        failed = min(self._working_side, max(size))
-        name = self._model.spec.name
-        if failed < 2 * _SMALLEST_SIDE:
-            raise InputError(
-                f"a pair of frames must fit into memory, but flow method {name} ran out of it at a longer "
-                f"side of {failed} pixels; free memory, or use a dis_ method"
-            )
-        self._working_side = failed // 2
-        _LOGGER.info(
-            "out of memory with %s at a longer side of %d pixels: trying %d",
-            name,
-            failed,
-            self._working_side,
-        )
-        release_cached_memory()
+def _shrink(image: Tensor, size: tuple[int, int], side: int) -> Tensor:
+    """Bring a frame of a full size, or one shrunk from it, to the working size of such a longer side."""
+    working_size = fit_size(*size, longer_side=side)
+    if image.shape[-2:] == working_size:
+        return image
+    return F.interpolate(image, working_size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _pad(image: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from ..dvg.eyes import Eye
 from ..fill import CheckedStream, FastFill, Filler, RenderedFrame
 from ..svd import trained_frames
 from ..svd.sampling import OnStep
+from ..svd.windows import next_span
 from .network import SpatialDreamer
 from .reference import encode_reference
 from .sampler import sample
@@ -71,7 +72,7 @@ class _Frame:
     """A frame on its way."""
 
     left: Tensor  # [3, H, W]
-    picture: Tensor  # [3, H, W], the rendered view, perhaps filled before, or the finished frame
+    warped: Tensor  # [3, H, W], the rendered view, perhaps filled before, or the finished frame
     hole: Tensor  # [1, H, W]
 
 
@@ -86,12 +87,13 @@ class SpatialDreamerStream:
     def __init__(self, filler: SpatialDreamerFiller, first: CheckedStream | None) -> None:
         self._filler = filler
         self._first = first
-        self._window = filler.config.window or trained_frames(filler.model.svd.unet)
-        self._overlap = min(filler.config.overlap, self._window - 1)
+        self._size = filler.config.window or trained_frames(filler.model.svd.unet)  # of a window, frames
+        self._overlap = min(filler.config.overlap, self._size - 1)
         self._rendered: deque[RenderedFrame] = deque()  # frames that wait for the first filling
         self._new: list[_Frame] = []  # frames that wait for their window
-        self._finished: deque[_Frame] = deque(maxlen=max(1, self._window - 1))  # of this scene
-        self._count = 0  # frames of the film that have been finished
+        self._finished: deque[_Frame] = deque(maxlen=max(1, self._size - 1))  # the scene's last ones
+        self._done = 0  # frames of the scene that are finished
+        self._scene_start = 0  # the scene's first frame in the film
 
     def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Take a scene's next frame; return the window that is finished by it, if there is one.
@@ -114,14 +116,16 @@ class SpatialDreamerStream:
         if self._new:
             results += self._diffuse()
         self._finished.clear()
+        self._scene_start += self._done
+        self._done = 0
         return results
 
     def _join(self, filled: list[Tensor]) -> list[_Frame]:
         """Join frames that have been filled before to what they were rendered with."""
         frames = []
-        for picture in filled:
+        for warped in filled:
             rendered = self._rendered.popleft()
-            frames.append(_Frame(rendered.left, picture, rendered.hole))
+            frames.append(_Frame(rendered.left, warped, rendered.hole))
         return frames
 
     def _take(self, frames: list[_Frame]) -> list[Tensor]:
@@ -129,33 +133,34 @@ class SpatialDreamerStream:
         results = []
         for frame in frames:
             self._new.append(frame)
-            carried = min(len(self._finished), self._overlap)
-            if carried + len(self._new) == self._window:
+            shared = self._overlap if self._done else 0
+            if shared + len(self._new) == self._size:
                 results += self._diffuse()
         return results
 
     def _diffuse(self) -> list[Tensor]:
         """Diffuse the new frames after the last finished ones; return them finished."""
-        filler, count = self._filler, len(self._new)
-        carried = list(self._finished)[max(0, len(self._finished) - (self._window - count)) :]
-        frames = carried + self._new
-        left, picture, hole = (
-            torch.stack([getattr(frame, name) for frame in frames]) for name in ("left", "picture", "hole")
+        filler = self._filler
+        window = next_span(self._done, self._done + len(self._new), self._size, self._overlap)
+        carried = self._done - window.start
+        frames = [*list(self._finished)[len(self._finished) - carried :], *self._new]
+        left, warped, hole = (
+            torch.stack([getattr(frame, name) for frame in frames]) for name in ("left", "warped", "hole")
         )
         if bool((hole > 0.5).any()):
-            picture = sample(
+            warped = sample(
                 filler.model,
                 encode_reference(filler.model, left, max_side=filler.max_side),
-                picture,
+                warped,
                 hole,
                 replace(filler.config, window=len(frames), overlap=0),
-                first_frame=self._count - len(carried),
+                first_frame=self._scene_start + window.start,
                 on_step=filler.on_step,
                 on_wait=filler.on_wait,
             )
-        result = picture[len(carried) :]
+        result = warped[carried:]
         for frame, finished in zip(self._new, result, strict=True):
             self._finished.append(_Frame(frame.left, finished, torch.zeros_like(frame.hole)))
         self._new = []
-        self._count += count
+        self._done = window.stop
         return list(result)

@@ -78,7 +78,7 @@ class Reference:
         device = self.model.device
         if region in self._kept:
             return {site: feature.to(device) for site, feature in self._kept[region].items()}
-        _LOGGER.info("RefinerNet encodes frames %d to %d", region.frames.start, region.frames.stop - 1)
+        _LOGGER.debug("RefinerNet encodes frames %d to %d", region.frames.start, region.frames.stop - 1)
         frames, reach = region.frames, 0 if self.model.til is None else self.model.til.neighbours // 2
         wide = range(max(0, frames.start - reach), min(len(self), frames.stop + reach))
         self.model.announce(

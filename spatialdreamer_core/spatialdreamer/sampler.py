@@ -34,7 +34,7 @@ from .deviation import added_time_ids, deviation_strength
 from .network import SpatialDreamer
 from .reference import Reference
 from .sampler_config import SamplerConfig
-from .views import LATENT_NOISE, SampledViews, decode_into, encode_view
+from .views import LATENT_NOISE, SampledViews, decode_into, encode_warped
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def _sample(
         settings = replace(settings, noise_augmentation=config.noise_augmentation)
     if config.motion_bucket is not None:
         settings = replace(settings, motion_bucket=config.motion_bucket)
-    view, condition, mask = encode_view(
+    warped_latents, condition, mask = encode_warped(
         model, reference, warped, hole, settings, config.seed, first_frame, callbacks.on_frame
     )
 
@@ -146,9 +146,9 @@ def _sample(
 
     def time_ids(frames: range) -> Tensor:
         if frames not in ids_of:
-            measured = _measure(reference, view, mask, frames)
+            measured = _measure(reference, warped_latents, mask, frames)
             deviation = measured * config.deviation
-            _LOGGER.info(
+            _LOGGER.debug(
                 "stereo deviation strength of frames %d to %d: %.4f measured, %.4f asked for",
                 *(frames.start, frames.stop - 1, measured, deviation),
             )
@@ -197,7 +197,7 @@ def _sample(
             karras_sigmas(config.steps, strength=config.strength),
             shape=(len(warped), 4, height, width),
             plan=plan,
-            start=view if config.strength < 1 else None,
+            start=warped_latents if config.strength < 1 else None,
             on_step=callbacks.on_step,
         )
     finally:
@@ -220,17 +220,17 @@ def measure_deviation(
 ) -> float:
     """Return the stereo deviation strength (Eq. 4) of a rendered view as one window; `sample` scales it."""
     _check_clip(model, reference, warped, hole)
-    view, _, mask = encode_view(model, reference, warped, hole, model.config, 0, 0, None)
-    return _measure(reference, view, mask, range(len(warped)))
+    warped_latents, _, mask = encode_warped(model, reference, warped, hole, model.config, 0, 0, None)
+    return _measure(reference, warped_latents, mask, range(len(warped)))
 
 
-def _measure(reference: Reference, view: Tensor, mask: Tensor, frames: range) -> float:
+def _measure(reference: Reference, warped_latents: Tensor, mask: Tensor, frames: range) -> float:
     """Measure the deviation strength of a window where the picture is known, beside holes and padding."""
     window = slice(frames.start, frames.stop)
-    view, left, mask = (
-        reference.canvas.cut_padding(clip[window]) for clip in (view, reference.latents, mask)
+    warped, left, mask = (
+        reference.canvas.cut_padding(clip[window]) for clip in (warped_latents, reference.latents, mask)
     )
-    return float(deviation_strength(view, left, known=mask < 0.5))
+    return float(deviation_strength(warped, left, known=mask < 0.5))
 
 
 def _make_plan(model: SpatialDreamer, config: SamplerConfig) -> Plan:

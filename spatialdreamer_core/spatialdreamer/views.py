@@ -19,8 +19,8 @@ from .sampler_config import SamplerConfig
 
 LATENT_NOISE, _PICTURE_NOISE = 0, 1  # independent streams of one seed
 _CHUNK = 8  # frames on their way to and from the VAE
-_DECODED_BLOCK = 96  # frames that are held decoded, beside those of context, which the VAE's decoder mixes in
-_DECODED_CONTEXT = 6
+_DECODED_WINDOW = 96  # frames that are held decoded
+_DECODED_CONTEXT = 6  # frames decoded with them on each side, which the VAE's decoder mixes in
 
 
 class SampledViews(NamedTuple):
@@ -30,7 +30,7 @@ class SampledViews(NamedTuple):
     whole: Tensor  # [F, 3, H, W] in [0, 1], diffused everywhere
 
 
-def encode_view(
+def encode_warped(
     model: SpatialDreamer,
     reference: Reference,
     warped: Tensor,
@@ -40,16 +40,16 @@ def encode_view(
     first_frame: int,
     on_frame: Callable[[int], None] | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the view's latents, scaled, those of the conditioning, unscaled, and the pooled hole mask."""
+    """Return latents of the rendered view (scaled), of the conditioning (unscaled), and the pooled mask."""
     canvas = reference.canvas
     height, width = canvas.latent_size
     model.announce(model.svd.vae, frames=len(warped), latent_size=canvas.latent_size)
-    view = torch.empty(len(warped), 4, height, width)
-    condition, mask = torch.empty_like(view), torch.empty(len(warped), 1, height, width)
+    latents = torch.empty(len(warped), 4, height, width)
+    condition, mask = torch.empty_like(latents), torch.empty(len(warped), 1, height, width)
     for first in range(0, len(warped), _CHUNK):
         chunk = slice(first, first + _CHUNK)
         pictures, holes = canvas.fit(warped[chunk]), canvas.fit_mask(hole[chunk])
-        view[chunk] = SCALING * encode_frames(model.svd.vae, pictures)
+        latents[chunk] = SCALING * encode_frames(model.svd.vae, pictures)
         mask[chunk] = pool_mask(holes)
         if settings.blank_holes:
             pictures = torch.where(holes > 0.5, 0.5, pictures)
@@ -66,7 +66,7 @@ def encode_view(
         condition[chunk] = encode_frames(model.svd.vae, pictures)
         if on_frame is not None:
             on_frame(min(first + _CHUNK, len(warped)))
-    return view, condition, mask
+    return latents, condition, mask
 
 
 def decode_into(
@@ -81,14 +81,14 @@ def decode_into(
 ) -> None:
     """Decode latents into the whole view, and take them inside the holes of the rendered one."""
     model.announce(model.svd.vae, frames=len(warped), latent_size=reference.canvas.latent_size)
-    for first in range(0, len(warped), _DECODED_BLOCK):
-        last = min(first + _DECODED_BLOCK, len(warped))
+    for first in range(0, len(warped), _DECODED_WINDOW):
+        last = min(first + _DECODED_WINDOW, len(warped))
         begin = max(0, first - _DECODED_CONTEXT)
         report = None if on_frame is None else partial(_report, on_frame, begin, last)
-        block = decode_latents(model.svd.vae, latents[begin : last + _DECODED_CONTEXT], on_frame=report)
+        decoded = decode_latents(model.svd.vae, latents[begin : last + _DECODED_CONTEXT], on_frame=report)
         for start in range(first, last, _CHUNK):
             chunk = slice(start, min(start + _CHUNK, last))
-            picture = reference.canvas.restore(block[chunk.start - begin : chunk.stop - begin]).to(warped)
+            picture = reference.canvas.restore(decoded[chunk.start - begin : chunk.stop - begin]).to(warped)
             views.whole[chunk] = picture
             views.filled[chunk] = composite(
                 warped[chunk], picture, hole[chunk], dilate=config.dilate, feather=config.feather
@@ -96,5 +96,5 @@ def decode_into(
 
 
 def _report(on_frame: Callable[[int], None], begin: int, last: int, done: int) -> None:
-    """Report the frames decoded of a block, whose context comes before and after it."""
+    """Report the frames decoded of a window, whose context comes before and after it."""
     on_frame(min(begin + done, last))

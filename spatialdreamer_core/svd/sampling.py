@@ -14,24 +14,22 @@ disagree on.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from functools import partial
 from itertools import pairwise, product
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from ..checks import InputError
-from ..memory import attempt
+from ..memory import run_within_memory
 from .schedule import euler_step
 from .windows import Plan, Region, blend_weights, next_span, ramp
 
+Result = TypeVar("Result")
 Denoise = Callable[[Tensor, float], Tensor]  # (noisy [F, C, h, w], sigma) -> its clean estimate
 OpenRegion = Callable[[Region], Denoise]  # the denoiser of a region; only the last one opened is used
 OnStep = Callable[[int, int, Tensor], None]  # (steps done, steps in all, clean estimate [F, C, h, w])
-
-_LOGGER = logging.getLogger(__name__)
 
 
 def diffuse_in_turn(
@@ -62,19 +60,21 @@ def diffuse_in_turn(
     clip = torch.zeros(shape)
     counter = _Counter(on_step, plan.count(length, height, width) * (len(sigmas) - 1))
     done = 0
-    while done < length:
-        frames = next_span(done, length, plan.window, plan.overlap)
-        steps_before = counter.done
-        window = attempt(
-            partial(_diffuse_window, open_region, noise_of, sigmas, clip, frames, done, plan, start, counter)
-        )
-        if window is None:
-            plan = _shrink(plan, length, height, width)
-            left = plan.count(length - done, height, width) * (len(sigmas) - 1)
+
+    def diffuse_next(smaller: Plan) -> tuple[range, Tensor]:
+        if smaller is not plan:
+            left = smaller.count(length - done, height, width) * (len(sigmas) - 1)
             counter.done, counter.total = steps_before, steps_before + left
-        else:
-            clip[frames.start : frames.stop] = window
-            done = frames.stop
+        frames = next_span(done, length, smaller.window, smaller.overlap)
+        return frames, _diffuse_window(
+            open_region, noise_of, sigmas, clip, frames, done, smaller, start, counter
+        )
+
+    while done < length:
+        steps_before = counter.done
+        (frames, window), plan = _run_within_memory(diffuse_next, plan, shape)
+        clip[frames.start : frames.stop] = window
+        done = frames.stop
     return clip
 
 
@@ -89,16 +89,13 @@ def diffuse_together(
     on_step: OnStep | None = None,
 ) -> Tensor:  # [F, C, h, w] float32 on the CPU
     """Diffuse all regions step by step, averaged in their overlaps; arguments as of `diffuse_in_turn`."""
-    length, _, height, width = shape
-    while True:
-        regions = _weighted_regions(plan, length, height, width)
+
+    def diffuse(plan: Plan) -> Tensor:
+        regions = _weighted_regions(plan, shape[0], *shape[2:])
         counter = _Counter(on_step, len(regions) * (len(sigmas) - 1))
-        clip = attempt(
-            partial(_diffuse_regions, open_region, noise_of, sigmas, shape, regions, start, counter)
-        )
-        if clip is not None:
-            return clip
-        plan = _shrink(plan, length, height, width)
+        return _diffuse_regions(open_region, noise_of, sigmas, shape, regions, start, counter)
+
+    return _run_within_memory(diffuse, plan, shape)[0]
 
 
 class _Counter:
@@ -215,16 +212,20 @@ def _weighted_regions(plan: Plan, length: int, height: int, width: int) -> list[
     ]
 
 
-def _shrink(plan: Plan, length: int, height: int, width: int) -> Plan:
-    """Return a smaller plan after the device ran out of memory."""
-    smaller = plan.smaller(length, height, width)
-    if smaller is None:
-        raise InputError(
+def _run_within_memory(
+    run: Callable[[Plan], Result], plan: Plan, shape: tuple[int, int, int, int]
+) -> tuple[Result, Plan]:
+    """Diffuse by a plan, or by a smaller one if memory runs out; return the plan, too."""
+    return run_within_memory(
+        run,
+        plan,
+        smaller=lambda plan: plan.smaller(shape[0], *shape[2:]),
+        task="diffusion",
+        explain=lambda plan: (
             f"the device must have memory for {plan}, but it ran out; free memory, or diffuse at a smaller "
             "size"
-        )
-    _LOGGER.warning("out of memory with %s; trying %s", plan, smaller)
-    return smaller
+        ),
+    )
 
 
 def _check_finite(clean: Tensor) -> None:

@@ -3,15 +3,19 @@
 The encoder sees each frame by itself. The decoder also mixes frames: 29 convolutions over three frames each,
 and normalisation over all the frames it is given. A frame's influence on another one falls to about a fifth
 over two frames and to a thirtieth over four (random weights); the normalisation's never ends, but is small.
-So chunks of frames overlap by six and are blended: at their borders the result differs from a clip decoded
-whole by no more than elsewhere.
+So the decoder takes windows that overlap by six frames and are blended: at their borders the result differs
+from a clip decoded whole by no more than elsewhere.
+
+Tiles overlap by a quarter of their side and are blended linearly. A tile is normalised by its own statistics
+(GroupNorm) and attends only to itself, so tiled results differ from whole ones in tone, more so the smaller
+tiles are; the blend spreads that difference so that no edge is seen.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -21,19 +25,20 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..checks import InputError, check_finite, check_video
-from ..memory import free_memory
+from ..memory import free_memory, run_within_memory
 from .memory import estimate_decoding_memory, estimate_encoding_memory
 from .model import LATENT_FACTOR, SCALING
 from .padding import pad_to_multiple
-from .vae_tiles import Portion, run_within_memory
 from .windows import blend_weights, cut_spans, cut_tiles
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLTemporalDecoder
 
 _LOGGER = logging.getLogger(__name__)
-_OVERLAP = 6  # frames that chunks share, see above
+_OVERLAP = 6  # frames that windows share, see above
 _MOST_ENCODED, _MOST_DECODED = 8, 14  # frames at once; more are no faster, and decode no better
+_TILE_STEP = 64  # px; tiles' sides are multiples of it
+_SMALLEST_TILE = 128  # px, that is fallen back to; smaller ones hold too little of a picture
 _FREE_SHARE = 0.7  # of the free memory that is used; the rest is for workspaces and what else runs
 
 
@@ -65,12 +70,10 @@ def encode_frames(
     check_video("frames", frames, channels=3)
     check_finite("frames", frames, "repair the frames")
     estimate = partial(estimate_encoding_memory, vae.config, frames=1)
+    _check_sizes("chunk", chunk, tile, most=_MOST_ENCODED)
     portion = _first_portion(vae, estimate, frames.shape, chunk, tile, most=_MOST_ENCODED)
-
-    def run(portion: Portion) -> Tensor:
-        return _encode(vae, frames, portion, on_frame)
-
-    return run_within_memory(run, portion, longer_side=max(frames.shape[-2:]), task="encoding")
+    run = partial(_encode, vae, frames, on_frame)
+    return _run_within_memory(run, portion, longer_side=max(frames.shape[-2:]), task="encoding")
 
 
 @torch.no_grad()
@@ -78,13 +81,13 @@ def decode_latents(
     vae: AutoencoderKLTemporalDecoder,
     latents: Tensor,  # [F, 4, h, w], scaled
     *,
-    chunk: int | None = None,
+    window: int | None = None,
     tile: int = 0,
     on_frame: Callable[[int], None] | None = None,
 ) -> Tensor:  # [F, 3, 8h, 8w] in [0, 1], float32 on the CPU
     """Decode a clip.
 
-    A clip of at most one chunk and one tile is what the VAE decodes, exactly; the module's text has what
+    A clip of at most one window and one tile is what the VAE decodes, exactly; the module's text has what
     happens to longer ones. What overflows in half precision is repeated in float32, with a copy of the
     decoder's weights; the VAE itself is not changed. If memory runs out, decoding starts anew with smaller
     portions, see `run_within_memory`.
@@ -92,10 +95,11 @@ def decode_latents(
     Args:
         vae: SVD's VAE, on any device; decodes in its own precision.
         latents: The clip's latents.
-        chunk: Frames at once, at least 1; fewer than 12 leave chunks less than six frames of overlap. None
+        window: Frames at once, at least 1; fewer than 12 leave windows less than six frames of overlap. None
             takes what fits into free memory, 14 at most.
         tile: Side of a tile, px of the frames, a multiple of 64; 0 = whole frames.
-        on_frame: Called after each chunk and tile with the number of finished frames; may raise to interrupt.
+        on_frame: Called after each window and tile with the number of finished frames; may raise to
+            interrupt.
 
     Raises:
         InputError: If an argument breaks its rule, the result is not finite, or memory does not suffice for a
@@ -106,43 +110,86 @@ def decode_latents(
     dtype = next(vae.decoder.parameters()).dtype
     estimate = partial(estimate_decoding_memory, vae.config, frames=1, dtype=dtype)
     shape = (*latents.shape[:2], *(LATENT_FACTOR * side for side in latents.shape[2:]))
-    portion = _first_portion(vae, estimate, shape, chunk, tile, most=_MOST_DECODED)
+    _check_sizes("window", window, tile, most=_MOST_DECODED)
+    portion = _first_portion(vae, estimate, shape, window, tile, most=_MOST_DECODED)
+    run = partial(_decode, vae, latents, on_frame)
+    return _run_within_memory(run, portion, longer_side=max(shape[-2:]), task="decoding")
 
-    def run(portion: Portion) -> Tensor:
-        return _decode(vae, latents, portion, on_frame)
 
-    return run_within_memory(
-        run, portion, longer_side=max(latents.shape[-2:]) * LATENT_FACTOR, task="decoding"
+@dataclass(frozen=True)
+class _Portion:
+    """What the VAE takes at a time."""
+
+    frames: int  # a chunk of the encoder's, a window of the decoder's
+    tile: int  # px, side of a tile; 0 = whole pictures
+
+    def smaller(self, longer_side: int) -> _Portion | None:
+        """Return half of it for pictures with such a longer side [px], or None if that is too little."""
+        if self.frames > 1:
+            return replace(self, frames=self.frames // 2)
+        tile = min(self.tile or longer_side, longer_side)
+        if tile <= _SMALLEST_TILE:
+            return None
+        return replace(self, tile=max(_SMALLEST_TILE, -(-tile // (2 * _TILE_STEP)) * _TILE_STEP))
+
+    def __str__(self) -> str:
+        pictures = f"tiles of {self.tile} px" if self.tile else "whole pictures"
+        return f"{self.frames} frame(s) at once in {pictures}"
+
+
+def _check_sizes(name: str, frames: int | None, tile: int, *, most: int) -> None:
+    """Check how much is asked for at a time; `name` is the option with the number of frames."""
+    if frames is not None and (not isinstance(frames, int) or frames < 1):
+        raise InputError(f"{name} must be at least 1 frame, got {frames!r}; {most} suits most GPUs")
+    if not isinstance(tile, int) or tile < 0 or tile % _TILE_STEP:
+        raise InputError(
+            f"tile must be a multiple of {_TILE_STEP} px, or 0 for whole pictures, got {tile!r}; 512 suits "
+            "most GPUs"
+        )
+
+
+def _run_within_memory(
+    run: Callable[[_Portion], Tensor], portion: _Portion, *, longer_side: int, task: str
+) -> Tensor:
+    """Run a task of the VAE in such portions, or in smaller ones if memory runs out."""
+    result, _ = run_within_memory(
+        run,
+        portion,
+        smaller=lambda portion: portion.smaller(longer_side),
+        task=task,
+        explain=lambda portion: (
+            f"{task} must fit into memory, but the VAE ran out of it with {portion}; free memory or use "
+            "smaller frames"
+        ),
     )
+    return result
 
 
 def _first_portion(
     vae: AutoencoderKLTemporalDecoder,
     estimate: Callable[..., int],  # bytes of one frame of a height and width
     shape: Sequence[int],  # [F, C, H, W] of the frames
-    chunk: int | None,
+    wanted: int | None,  # frames
     tile: int,
     *,
     most: int,
-) -> Portion:
-    """Return what to begin with: the chunk that is asked for, or what fits into memory and 32-bit indices."""
-    if chunk is None:
+) -> _Portion:
+    """Return what to begin with: what is asked for, or what fits into memory and 32-bit indices."""
+    if wanted is None:
         height, width = (min(tile or side, side) for side in shape[2:])
         free = int(free_memory(vae.quant_conv.weight.device) * _FREE_SHARE)
         largest = height * width * vae.config.block_out_channels[1]  # elements of a frame at the finest level
-        chunk = max(1, min(most, free // estimate(height=height, width=width), (2**31 - 1) // largest))
-        if chunk < most:
-            _LOGGER.info("the VAE takes %d frame(s) of %dx%d at once, not %d", chunk, width, height, most)
-    portion = Portion(chunk, tile)
-    portion.check()
-    return replace(portion, chunk=min(chunk, shape[0]))
+        wanted = max(1, min(most, free // estimate(height=height, width=width), (2**31 - 1) // largest))
+        if wanted < most:
+            _LOGGER.debug("the VAE takes %d frame(s) of %dx%d at once, not %d", wanted, width, height, most)
+    return _Portion(min(wanted, shape[0]), tile)
 
 
 def _encode(
     vae: AutoencoderKLTemporalDecoder,
     frames: Tensor,
-    portion: Portion,
     on_frame: Callable[[int], None] | None,
+    portion: _Portion,
 ) -> Tensor:
     """Encode frames in such portions."""
     height, width = (-(-side // LATENT_FACTOR) for side in frames.shape[-2:])
@@ -150,8 +197,8 @@ def _encode(
     tiles = cut_tiles(height, width, tile=portion.tile // LATENT_FACTOR)
     encoder, to_moments = _in_float32(vae.encoder), _in_float32(vae.quant_conv)
     device, done = vae.quant_conv.weight.device, 0
-    for start in range(0, len(frames), portion.chunk):
-        pictures = pad_to_multiple(frames[start : start + portion.chunk], LATENT_FACTOR)
+    for start in range(0, len(frames), portion.frames):
+        pictures = pad_to_multiple(frames[start : start + portion.frames], LATENT_FACTOR)
         for tile in tiles:
             rows, columns = tile.scaled(LATENT_FACTOR)
             moments = to_moments(encoder(pictures[..., rows, columns].to(device, torch.float32) * 2 - 1))
@@ -168,25 +215,25 @@ def _encode(
 def _decode(
     vae: AutoencoderKLTemporalDecoder,
     latents: Tensor,
-    portion: Portion,
     on_frame: Callable[[int], None] | None,
+    portion: _Portion,
 ) -> Tensor:
     """Decode latents in such portions."""
     height, width = (side * LATENT_FACTOR for side in latents.shape[-2:])
     frames = torch.zeros(len(latents), vae.config.out_channels, height, width)
     tiles = cut_tiles(height, width, tile=portion.tile, step=LATENT_FACTOR)
-    chunks = cut_spans(len(latents), size=portion.chunk, overlap=_OVERLAP)
+    windows = cut_spans(len(latents), size=portion.frames, overlap=_OVERLAP)
     done = 0
-    for chunk, weights in zip(chunks, blend_weights(chunks), strict=True):
+    for window, weights in zip(windows, blend_weights(windows), strict=True):
         for tile in tiles:
             rows, columns = tile.scaled(1)
             y, x = (
                 slice(side.start // LATENT_FACTOR, side.stop // LATENT_FACTOR) for side in (rows, columns)
             )
-            part = _decode_part(vae, latents[chunk.start : chunk.stop, :, y, x])
+            part = _decode_part(vae, latents[window.start : window.stop, :, y, x])
             part.mul_(weights[:, None, None, None]).mul_(tile.weights)
-            frames[chunk.start : chunk.stop, :, rows, columns] += part
-            done = chunk.stop if tile is tiles[-1] else done
+            frames[window.start : window.stop, :, rows, columns] += part
+            done = window.stop if tile is tiles[-1] else done
             if on_frame is not None:
                 on_frame(done)
     return frames

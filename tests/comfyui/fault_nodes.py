@@ -1,13 +1,15 @@
 """Nodes for the tests alone: they let a stage of the next conversion fail, change the environment, or tell
 what is left open and which networks are in memory.
 
-ComfyUI loads this file as a pack of its own; it finds ours among the loaded modules.
+ComfyUI loads this file as a pack of its own; it finds ours among the loaded modules. Loading it makes the
+log show what SpatialDreamer does window by window.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -15,6 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _ORIGINAL: list = []
+_PACK = str(Path(__file__).with_name("ComfyUI-SpatialDreamer")).replace(".", "_x_")  # ComfyUI's name for it
+
+logging.getLogger(f"{_PACK}.spatialdreamer_core.spatialdreamer").setLevel(logging.DEBUG)
 
 
 def stage_clock() -> type:

@@ -1,16 +1,18 @@
 import subprocess
 import sys
+import weakref
 
+import numpy as np
 import psutil
 import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.memory import (
-    attempt,
     free_memory,
     is_out_of_memory,
     require_memory,
+    run_within_memory,
     telling_of_memory,
 )
 
@@ -35,11 +37,94 @@ def test_out_of_memory_is_told_from_other_errors():
         assert is_out_of_memory(RuntimeError(text))
 
 
-def test_an_attempt_gives_none_when_memory_does_not_suffice():
-    assert attempt(lambda: 3) == 3
-    assert attempt(lambda: torch.empty(10**15)) is None
-    with pytest.raises(RuntimeError, match="size of tensor"):
-        attempt(lambda: torch.zeros(2) + torch.zeros(3))
+def halve(size):
+    return size // 2 or None
+
+
+def explain(size):
+    return f"a frame must fit into memory, but it did not with {size}; use smaller frames"
+
+
+def shorten(run, size, **options):
+    return run_within_memory(run, size, smaller=halve, task="the work", explain=explain, **options)
+
+
+def test_what_fits_runs_once(caplog):
+    assert shorten(lambda size: [size], 8) == ([8], 8)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "run_out",
+    [
+        lambda: torch.empty(10**15),
+        lambda: bytearray(2**62),  # a MemoryError
+        lambda: np.empty(2**55),  # a subclass of it
+    ],
+)
+def test_what_does_not_fit_runs_at_ever_smaller_sizes_and_says_so(run_out, caplog):
+    tried = []
+
+    def run(size):
+        tried.append(size)
+        if size > 2:
+            run_out()
+        return -size
+
+    assert shorten(run, 9, describe=lambda size: f"{size} frames") == (-2, 2)
+    assert tried == [9, 4, 2]
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", "the work ran out of memory with 9 frames: trying 4 frames"),
+        ("WARNING", "the work ran out of memory with 4 frames: trying 2 frames"),
+    ]
+
+
+def test_what_never_fits_ends_in_the_sentence_of_the_smallest_size():
+    with pytest.raises(InputError, match=r"it did not with 1; use smaller frames$") as raised:
+        shorten(lambda size: torch.empty(10**15), 4)
+    assert raised.value.__context__ is None, "it would hold the work's tensors"
+
+
+def test_what_the_work_held_is_freed_before_it_runs_again():
+    held = []
+
+    def run(size):
+        assert all(reference() is None for reference in held)
+        tensor = torch.zeros(4)
+        circle = [tensor]
+        circle.append(circle)
+        held.append(weakref.ref(tensor))
+        if size > 1:
+            torch.empty(10**15)
+
+    shorten(run, 4)
+    assert len(held) == 3
+
+
+class Interrupted(Exception):
+    """As ComfyUI's: no kind of RuntimeError."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyboardInterrupt(),
+        Interrupted(),
+        InputError("not enough memory; take less"),
+        RuntimeError("sizes of tensors must match"),
+    ],
+)
+def test_interrupts_and_other_errors_end_the_work_at_once(error):
+    tried = []
+
+    def run(size):
+        tried.append(size)
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        shorten(run, 4)
+    assert raised.value is error
+    assert tried == [4]
 
 
 def test_running_out_of_memory_is_told_with_a_remedy():

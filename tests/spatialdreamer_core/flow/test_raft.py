@@ -129,7 +129,10 @@ def test_out_of_memory_halves_the_working_size_and_says_so(install_raft, caplog)
         forward = estimate_flow(frames_of(3, size=(256, 320)), method=model).forward
     assert forward.shape == (2, 2, 256, 320)
     assert tried == [(256, 320), (128, 160), (128, 160)]
-    assert "out of memory with raft_small at a longer side of 320 pixels: trying 160" in caplog.text
+    assert (
+        "raft_small ran out of memory with a longer side of 320 pixels: trying a longer side of 160 pixels"
+        in caplog.text
+    )
     estimate_flow(frames_of(2, size=(256, 320)), method=model)
     assert tried[3:] == [(256, 320), (128, 160)], "the next clip starts at full working size"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
 
@@ -66,8 +68,10 @@ def sampled(network, monkeypatch):
     handle.remove()
 
 
-def test_windows_share_finished_frames_and_stay_full_at_a_scene_s_end(network, frames, sampled):
-    (result,), (counts,) = run(SpatialDreamerFiller(network, CONFIG, first=None), frames)
+def test_windows_share_finished_frames_and_stay_full_at_a_scene_s_end(network, frames, sampled, caplog):
+    with caplog.at_level(logging.INFO):
+        (result,), (counts,) = run(SpatialDreamerFiller(network, CONFIG, first=None), frames)
+    assert caplog.text == "", "a film has many windows, and a progress bar"
     # 4 frames, then 3 new ones after 1 finished, then 1 new one after 3
     assert counts == [0, 0, 0, 4, 0, 0, 3, 0, 1]
     assert [shape[1] for shape in sampled] == [4, 4, 4]

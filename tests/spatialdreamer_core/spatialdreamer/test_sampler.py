@@ -539,7 +539,7 @@ def test_memory_that_runs_out_makes_windows_smaller(network, reference, rendered
     handle.remove()
     assert result.isfinite().all()
     assert (
-        "out of memory with windows of 14 frames, whole pictures; trying windows of 2 frames" in caplog.text
+        "out of memory with windows of 14 frames, whole pictures: trying windows of 2 frames" in caplog.text
     )
 
 

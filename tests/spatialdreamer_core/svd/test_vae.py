@@ -63,7 +63,7 @@ def run_out_of_memory_above(module, limit, shapes):
 def test_one_chunk_is_the_vae_itself(vae, frames):
     latents, pictures = make_latents(frames, 8, 12), make_frames(frames, 64, 96)
     assert torch.equal(decode_latents(vae, latents), decode_whole(vae, latents))
-    assert torch.equal(decode_latents(vae, latents, chunk=3, tile=128), decode_whole(vae, latents))
+    assert torch.equal(decode_latents(vae, latents, window=3, tile=128), decode_whole(vae, latents))
     assert torch.equal(encode_frames(vae, pictures), encode_whole(vae, pictures))
     assert torch.equal(encode_frames(vae, pictures, tile=128), encode_whole(vae, pictures))
 
@@ -204,16 +204,16 @@ def test_interrupts_get_through_and_leave_the_vae_as_it_is(half_vae):
     assert counts == [2, 4]
     overflow(half_vae.decoder.up_blocks[3].resnets[2].spatial_res_block)
     with pytest.raises(Interrupted):
-        decode_latents(half_vae, make_latents(10, 2, 2), chunk=4, on_frame=on_frame)
+        decode_latents(half_vae, make_latents(10, 2, 2), window=4, on_frame=on_frame)
     assert {value.dtype for value in half_vae.state_dict().values()} == {torch.float16}
 
 
 def test_progress_counts_finished_frames(vae):
     counts = []
-    decode_latents(vae, make_latents(7, 2, 2), chunk=4, on_frame=counts.append)
+    decode_latents(vae, make_latents(7, 2, 2), window=4, on_frame=counts.append)
     assert counts == [4, 5, 7]
     counts.clear()
-    decode_latents(vae, make_latents(2, 8, 10), chunk=2, tile=64, on_frame=counts.append)
+    decode_latents(vae, make_latents(2, 8, 10), window=2, tile=64, on_frame=counts.append)
     assert counts == [0, 2]
 
 
@@ -221,9 +221,9 @@ def test_short_memory_takes_smaller_chunks_then_tiles(vae, caplog):
     latents, shapes = make_latents(4, 4, 24), []
     hook = run_out_of_memory_above(vae.decoder, 4 * 4 * 16, shapes)
     with hook, caplog.at_level(logging.WARNING):
-        frames = decode_latents(vae, latents, chunk=4)
+        frames = decode_latents(vae, latents, window=4)
     assert shapes[:4] == [(4, 4, 4, 24), (2, 4, 4, 24), (1, 4, 4, 24), (1, 4, 4, 14)]
-    assert torch.equal(frames, decode_latents(vae, latents, chunk=1, tile=128))
+    assert torch.equal(frames, decode_latents(vae, latents, window=1, tile=128))
     assert [record.message for record in caplog.records] == [
         "decoding ran out of memory with 4 frame(s) at once in whole pictures: "
         "trying 2 frame(s) at once in whole pictures",
@@ -243,7 +243,7 @@ def test_short_memory_takes_smaller_chunks_then_tiles_for_encoding(vae):
 
 def test_memory_that_never_suffices_is_an_error(vae):
     with run_out_of_memory_above(vae.decoder, 0, []), pytest.raises(InputError) as raised:
-        decode_latents(vae, make_latents(3, 4, 20), chunk=2)
+        decode_latents(vae, make_latents(3, 4, 20), window=2)
     assert str(raised.value) == (
         "decoding must fit into memory, but the VAE ran out of it with 1 frame(s) at once in tiles of 128 px"
         "; free memory or use smaller frames"
@@ -264,7 +264,6 @@ def test_other_errors_of_the_vae_are_not_taken_for_short_memory(vae):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"chunk": 0}, "chunk must be at least 1 frame, got 0; 8 suits most GPUs"),
         (
             {"tile": 100},
             "tile must be a multiple of 64 px, or 0 for whole pictures, got 100; 512 suits most GPUs",
@@ -277,6 +276,14 @@ def test_bad_options_are_errors(vae, options, message):
         decode_latents(vae, make_latents(1, 2, 2), **options)
     with pytest.raises(InputError, match=message):
         encode_frames(vae, make_frames(1, 16, 16), **options)
+
+
+@pytest.mark.parametrize("count", [0, -3, 1.5])
+def test_bad_numbers_of_frames_are_errors(vae, count):
+    with pytest.raises(InputError, match=f"window must be at least 1 frame, got {count}; 14 suits most GPUs"):
+        decode_latents(vae, make_latents(1, 2, 2), window=count)
+    with pytest.raises(InputError, match=f"chunk must be at least 1 frame, got {count}; 8 suits most GPUs"):
+        encode_frames(vae, make_frames(1, 16, 16), chunk=count)
 
 
 def test_bad_tensors_are_errors(vae):
