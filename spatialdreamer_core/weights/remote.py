@@ -148,6 +148,8 @@ def look_up(url: str, *, token: bool = False, patience: float = PATIENCE) -> Rem
             return Remote(plain(url), headers)
         raise
     check_redirect(plain(url), found.location)
+    if found.commit_hash is None and found.location != plain(url):
+        return Remote(plain(url), headers)  # older versions take the redirect's own headers for the file's
     return Remote(plain(url), headers, found.size, found.etag, found.commit_hash)
 
 

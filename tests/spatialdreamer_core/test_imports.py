@@ -10,7 +10,18 @@ import spatialdreamer_core
 
 ROOT = Path(spatialdreamer_core.__file__).parent
 ORDER = (  # from what all stages stand on to what knows all of them
-    *("checks", "contracts", "locking", "memory", "parsing", "media", "bars", "process", "progress_bar"),
+    *(
+        "checks",
+        "contracts",
+        "memory",
+        "locking",
+        "atomic",
+        "parsing",
+        "media",
+        "bars",
+        "process",
+        "progress_bar",
+    ),
     *("weights", "flow", "depth", "dvg", "sampler_config", "metrics", "fill", "svd", "spatialdreamer"),
     *("stereo", "video", "pipeline", "__init__", "cli"),
 )
