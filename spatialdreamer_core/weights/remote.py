@@ -208,7 +208,7 @@ def describe_failure(error: Exception) -> str:
     except ValueError:
         text = f"answered {status}"
     wait = _answer_of(error).headers.get("Retry-After")
-    return f"{text} and asks to be left alone for {wait[:40]} s" if wait else text
+    return f"{text} and asks for a pause (Retry-After: {wait[:40]})" if wait else text
 
 
 def reason_of(error: BaseException) -> str:
