@@ -212,15 +212,18 @@ class _Place:
         wanted, remedy = f"{', '.join(self.files)} to {self.folder}", "put the files there by hand"
         gated = isinstance(error, hub.errors.GatedRepoError)
         if gated or status in (401, 403):
-            given = (
-                "no token was given" if hub.get_token() is None else "the token that was given has no access"
-            )
-            rule = "is gated: its terms must be accepted" if gated else "is private or does not exist"
+            has_token = hub.get_token() is not None
+            given = "the token that was given has no access" if has_token else "no token was given"
+            refused = f"is private or does not exist, and {given}"
+            if gated:
+                refused = f"is gated: its terms must be accepted, and {given}"
+            elif has_token:
+                refused = "refuses the token that was given, which may have expired"
             accept = "accept them on that page with your account, and " if gated else ""
             return DownloadError(
-                f"cannot download {wanted}: {page} {rule}, and {given} ({host_of(address)} answered "
-                f"{status}); {accept}give a token in HF_TOKEN or by `hf auth login`, or {remedy}",
-                f"{page} {rule}, and {given}",
+                f"cannot download {wanted}: {page} {refused} ({host_of(address)} answered {status}); "
+                f"{accept}give a token in HF_TOKEN or by `hf auth login`, or {remedy}",
+                f"{page} {refused}",
             )
         if status == 404 and self.revision != "main":
             remedy += (

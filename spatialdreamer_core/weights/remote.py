@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -276,8 +277,11 @@ def _send(remote: Remote, offset: int, pipe: _Pipe) -> None:
             hub = import_hub()
             drawn = not hub.utils.are_progress_bars_disabled(_BAR)
             hub.utils.disable_progress_bars(_BAR)
+            fetch = hub.file_download.http_get
+            # Before 1.0 the file may be left to hf_transfer, which takes no pipe, but not with proxies.
+            options: dict[str, Any] = {"proxies": {}} if "proxies" in signature(fetch).parameters else {}
             try:
-                hub.file_download.http_get(remote.url, pipe, resume_size=offset, headers=dict(remote.headers))
+                fetch(remote.url, pipe, resume_size=offset, headers=dict(remote.headers), **options)
             finally:
                 if drawn:
                     hub.utils.enable_progress_bars(_BAR)

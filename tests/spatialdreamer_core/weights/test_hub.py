@@ -131,6 +131,16 @@ def test_a_gated_model_names_the_page_with_its_terms_and_how_to_give_a_token(hub
     assert raised.value.reason.endswith(given)
 
 
+def test_a_token_that_has_expired_is_named_as_what_is_wrong(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_old")
+    headers = {"X-Error-Message": "Invalid credentials in Authorization header"}
+    hub.refusals[path_of("config.json")] = (401, headers, b"")
+    with pytest.raises(
+        DownloadError, match=r"refuses the token that was given, which may have expired \(.* 401"
+    ):
+        fetch()
+
+
 def test_a_gated_model_arrives_with_a_token_of_the_environment_or_a_login(hub, monkeypatch, own_models):
     hub.token = "hf_right"
     monkeypatch.setenv("HF_TOKEN", "hf_right")
