@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from spatialdreamer_core.atomic import replacing
+
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -39,9 +41,8 @@ def write_result(
     }
     path = _ROOT / "benchmarks" / "results" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".json.part")
-    temporary.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
 

@@ -29,7 +29,7 @@ USER_ERROR = 2  # exit code of everything that goes wrong, but for the two below
 INCOMPLETE = 3  # exit code of a conversion whose input is cut short or damaged
 INTERRUPTED = 130  # exit code of a command ended by Ctrl-C
 _LEAST_ADDRESS_SPACE = 1.5  # GB; below it, libraries crash while they are loaded
-_OUTPUTS = f"{__package__}.video.output"
+_OUTPUTS = f"{__package__}.atomic"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,7 +94,7 @@ def _say(text: str) -> int:
 def _discard_outputs() -> None:
     """Remove the temporary files that are open, if the library is loaded."""
     if _OUTPUTS in sys.modules:
-        sys.modules[_OUTPUTS].discard_open_outputs()
+        sys.modules[_OUTPUTS].discard_open_paths()
 
 
 @contextlib.contextmanager

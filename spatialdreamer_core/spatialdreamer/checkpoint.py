@@ -9,10 +9,6 @@ written appears under its name when it is whole.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..atomic import replacing
 from ..checks import InputError
 from ..parsing import parsing
 from ..svd import SVDModel, widen_unet
@@ -61,10 +58,10 @@ def save_spatialdreamer(network: SpatialDreamer, path: Path | str) -> None:
     settings = json.dumps(network.config.to_dict(), indent=2)
     if single:
         tensors = {f"{part}.{name}": value for part, state in states.items() for name, value in state.items()}
-        with _written_beside(path) as partial:
+        with replacing(path) as partial:
             save_file(tensors, partial, metadata={_METADATA: settings})
         return
-    with _written_beside(path) as partial:
+    with replacing(path) as partial:
         partial.mkdir(parents=True)
         (partial / _CONFIG).write_text(settings + "\n", encoding="utf-8")
         for part, state in states.items():
@@ -179,34 +176,3 @@ def _read_part(path: Path, part: str, reference: Tensor) -> dict[str, Tensor]:
     header = read_header(file)
     header.check_floats({name for name in header.shapes if name.startswith(prefix)})
     return read_tensors(header, prefix=prefix, like=reference)
-
-
-@contextmanager
-def _written_beside(path: Path) -> Iterator[Path]:
-    """Give the name to write to, which becomes `path` when all is written, and vanishes otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    before = path.with_name(f".{path.name}.{os.getpid()}.before")
-    for left_over in (partial, before):  # of a killed process that had the same number
-        _remove(left_over)
-    try:
-        yield partial
-        if path.is_dir():
-            os.replace(path, before)  # a folder that is not empty cannot be replaced at once
-        try:
-            os.replace(partial, path)
-        except OSError:
-            if before.exists():
-                os.replace(before, path)
-            raise
-        shutil.rmtree(before, ignore_errors=True)
-    finally:
-        _remove(partial)
-
-
-def _remove(path: Path) -> None:
-    """Remove a file or folder if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

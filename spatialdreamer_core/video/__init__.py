@@ -1,10 +1,11 @@
 """Films and photos as files: a streaming reader, a writer whose files are whole or absent, sound, colour."""
 
+from ..atomic import partial_path_for, write_error
 from .clip_file import FRAME_RATE, exact_rate, write_clip
 from .color import ColorInfo, to_8_bit
 from .completeness import IncompleteInput
 from .naming import FORMAT_SUFFIXES, output_path_for
-from .output import OutputFile, check_output_path, partial_path_for, write_error
+from .output import OutputFile, check_output_path
 from .photo import read_photo, write_photo
 from .photo_kind import PHOTO_SUFFIXES, is_photo
 from .playable import PREVIEW_SECONDS, plays_in_browsers, write_preview

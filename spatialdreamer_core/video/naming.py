@@ -6,8 +6,8 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from ..atomic import NAME_BYTES, shorten_name
 from ..checks import check_choice
-from .output import NAME_BYTES, shorten_name
 from .photo import WRITABLE_PHOTO_SUFFIXES
 from .photo_kind import PHOTO_SUFFIXES, is_photo
 from .writer import VIDEO_CONTAINERS

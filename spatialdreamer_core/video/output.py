@@ -1,49 +1,17 @@
-"""Output files that are whole or absent, and never an input.
-
-A file is written under a hidden temporary name in the target's folder and gets its own name when it is whole.
-A lock beside it, which the system releases when its process ends in whatever way, keeps a second run off the
-same output meanwhile; so whoever holds it knows that temporary files of this output that lie there are of
-dead runs, and removes them.
-"""
+"""Output files that are whole or absent, and never an input."""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import errno
-import hashlib
 import itertools
 import logging
 import os
-import re
-import secrets
-import socket
-import time
-import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from types import TracebackType
 
+from ..atomic import NAME_BYTES, AtomicPath, fold_name, rename, shorten_name, write_error
 from ..checks import InputError
-from ..locking import FileLock
-from ..memory import is_out_of_memory, out_of_memory_error
 
 _LOGGER = logging.getLogger(__name__)
-
-NAME_BYTES = 255  # longest name that file systems take
-_FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_STEM_BYTES = 64  # of the target's stem in the names of its temporary files; file systems end at 143 or 255
-_ABANDONED = 24 * 3600  # seconds; a network share may not pass on locks, so others' files must be this old
-_OPEN: set[OutputFile] = set()  # what `discard_open_outputs` removes
-
-
-def partial_path_for(path: Path) -> Path:
-    """Return a hidden temporary name for an output file, another one at each call.
-
-    It is in the same folder, so that the final rename is atomic, and names the output and the machine.
-    """
-    stem = f".{_short_stem(path)}.partial-{_digest(path)}-{_machine()}"
-    return path.with_name(f"{stem}-{secrets.token_hex(4)}{path.suffix}")
 
 
 def check_output_path(
@@ -112,10 +80,10 @@ def is_same_file(first: Path, second: Path) -> bool:
     exist = os.path.exists(first), os.path.exists(second)
     if all(exist):
         return os.path.samefile(first, second)
-    return not any(exist) and _folded(os.path.realpath(first)) == _folded(os.path.realpath(second))
+    return not any(exist) and fold_name(os.path.realpath(first)) == fold_name(os.path.realpath(second))
 
 
-class OutputFile:
+class OutputFile(AtomicPath):
     """A file that is being written; use it in a `with` statement.
 
     Write to `partial`, then call `commit`; without that nothing stays. Whatever was there before remains
@@ -146,8 +114,7 @@ class OutputFile:
         overwrite: bool = False,
         name: str = "output",
     ) -> None:
-        self.path = Path(path).absolute()
-        self._name, self._overwrite = name, overwrite
+        super().__init__(path, overwrite=overwrite, name=name)
         if self.path.suffix.lower() not in suffixes:
             raise InputError(f"{name} file must end in one of {', '.join(suffixes)}, got {self.path.name!r}")
         if "\0" in str(self.path):
@@ -161,28 +128,13 @@ class OutputFile:
             )
         for other in inputs:
             check_another_file(self.path, other, name=name)
-        self.partial = partial_path_for(self.path)
-        self._lock = FileLock(self.path.with_name(f".{_short_stem(self.path)}.lock-{_digest(self.path)}"))
 
     def __enter__(self) -> OutputFile:
-        _OPEN.add(self)
         try:
-            self._open()
+            super().__enter__()
         except OSError as error:
-            self.discard()
             raise write_error(self.path, error, name=self._name) from error
-        except BaseException:
-            self.discard()
-            raise
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.discard()
 
     def commit(self) -> None:
         """Give the whole file its name; the temporary file must be closed.
@@ -196,7 +148,7 @@ class OutputFile:
         target = self.path
         for path in itertools.chain((target,), _numbered(target)):
             try:
-                _rename(self.partial, path, replace=self._overwrite and path == target)
+                rename(self.partial, path, replace=self._overwrite and path == target)
             except OSError as error:
                 if isinstance(error, FileExistsError) or path == target:
                     continue
@@ -206,25 +158,9 @@ class OutputFile:
             self.path = path
             return
 
-    def discard(self) -> None:
-        """Remove the temporary file, if it is still there, and let others write this output."""
-        with contextlib.suppress(OSError):
-            self.partial.unlink()
-        self._lock.release()
-        _OPEN.discard(self)
-
     def _open(self) -> None:
-        """Take the lock, remove what dead runs left, and make the temporary file."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            self.path.lstat()  # tells of a name that is too long
-        if not self._lock.acquire():
-            raise InputError(
-                f"{self._name} must be written by one run at a time, got {self.path}, which another run is "
-                "writing; wait for it or choose another name"
-            )
-        if self._lock.is_certain:
-            _remove_stale(self.path)
+        """Make the temporary file."""
+        super()._open()
         if not self._overwrite and os.path.lexists(self.path):
             raise InputError(
                 f"{self._name} must be a new file, got {self.path}, which exists; choose another name or "
@@ -234,76 +170,11 @@ class OutputFile:
         os.close(os.open(self.partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
 
 
-@atexit.register
-def discard_open_outputs() -> None:
-    """Remove the temporary files of all outputs that are open in this process, which is about to end."""
-    for output in list(_OPEN):
-        output.discard()
-
-
-def write_error(path: Path, error: OSError, *, name: str = "output") -> InputError:
-    """Turn the system's error while writing a file into one message for the user."""
-    reason = error.strerror or str(error)
-    if is_out_of_memory(error):
-        return out_of_memory_error(error)
-    if error.errno in _FULL_DISK:
-        return InputError(
-            f"{name} folder must have room for {path.name}, got {reason!r} in {path.parent}; "
-            "free space or choose another folder"
-        )
-    if error.errno == errno.EFBIG:
-        return InputError(
-            f"{name} file must fit the file system, got {reason!r} for {path}; "
-            "write a shorter part or choose another drive"
-        )
-    return InputError(f"{name} must be writable, got {reason!r} for {path}; choose another folder or name")
-
-
-def _rename(source: Path, target: Path, *, replace: bool) -> None:
-    """Rename a file; unless it may replace the target, raise FileExistsError where there is one."""
-    if replace:
-        os.replace(source, target)
-        return
-    if os.name == "nt":
-        os.rename(source, target)  # replaces nothing there
-        return
-    try:
-        os.link(source, target)  # unlike a rename, it fails where there is a file
-    except FileExistsError:
-        raise
-    except OSError:  # FAT and some network shares have no hard links
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-        try:
-            os.replace(source, target)
-        except OSError:
-            target.unlink()
-            raise
-    else:
-        with contextlib.suppress(OSError):
-            source.unlink()
-
-
 def _numbered(path: Path) -> Iterator[Path]:
     """Give the names clip-2.mp4, clip-3.mp4 and so on."""
     for number in range(2, 1000):
         ending = f"-{number}{path.suffix}"
         yield path.with_name(shorten_name(path.stem, NAME_BYTES - len(os.fsencode(ending))) + ending)
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the temporary files of dead runs on an output whose lock is held."""
-    named = re.compile(
-        rf"\.{re.escape(_short_stem(path))}\.partial-{_digest(path)}-(?P<machine>[0-9a-f]+)-[0-9a-f]+"
-    )
-    with os.scandir(path.parent) as entries:
-        for entry in entries:
-            match = named.match(entry.name)
-            if match is None:
-                continue
-            with contextlib.suppress(OSError):
-                age = time.time() - entry.stat(follow_symlinks=False).st_mtime
-                if match["machine"] == _machine() or age > _ABANDONED:
-                    os.unlink(entry.path)
 
 
 def _is_among(path: Path, folder: Path) -> bool:
@@ -315,30 +186,3 @@ def _is_among(path: Path, folder: Path) -> bool:
     if os.path.exists(path):
         return any(is_same_file(path, file) for file in files)
     return bool(files) and os.path.realpath(path.parent) == os.path.realpath(folder)
-
-
-def _folded(path: str) -> str:
-    """Bring names that some file systems take for one to one spelling."""
-    return unicodedata.normalize("NFC", path).casefold()
-
-
-def _short_stem(path: Path) -> str:
-    """Return the beginning of a file's name, for the eye."""
-    return shorten_name(path.stem, _STEM_BYTES)
-
-
-def shorten_name(text: str, length: int) -> str:
-    """Cut a file's name to a number of bytes, between characters."""
-    while len(os.fsencode(text)) > length:
-        text = text[:-1]
-    return text
-
-
-def _digest(path: Path) -> str:
-    """Return 8 hexadecimal digits of a file's whole name, which is cut in its temporary files' names."""
-    return hashlib.sha256(os.fsencode(_folded(path.name))).hexdigest()[:8]
-
-
-def _machine() -> str:
-    """Return 6 hexadecimal digits of this machine's name."""
-    return hashlib.sha256(os.fsencode(socket.gethostname())).hexdigest()[:6]

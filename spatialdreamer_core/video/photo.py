@@ -21,13 +21,14 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms, ImageFile
 
+from ..atomic import write_error
 from ..checks import InputError, one_line
 from ..parsing import parsing
 from .color import ColorInfo, to_8_bit
 from .heif import read_heif
 from .icc import srgb_transform, to_srgb
 from .limits import MAX_PHOTO_BYTES, check_photo_size
-from .output import OutputFile, write_error
+from .output import OutputFile
 from .photo_kind import FILM, photo_kind
 from .reader import VideoFrame
 from .still import still_to_rgb

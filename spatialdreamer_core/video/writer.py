@@ -15,11 +15,12 @@ import numpy as np
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
+from ..atomic import write_error
 from ..checks import InputError, check_choice
 from ..memory import is_out_of_memory, out_of_memory_error
 from .color import ColorConverter, ColorInfo
 from .encoders import MIN_HEVC_WIDTH
-from .output import OutputFile, write_error
+from .output import OutputFile
 from .probe import VideoInfo
 from .stream_copy import EXTRAS, SOUND, StreamCopy
 

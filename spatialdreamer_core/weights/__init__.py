@@ -5,7 +5,7 @@ from .estimator_info import EstimatorInfo
 from .fetch import fetch_snapshot
 from .folders import add_model_folder, download_folder, hub_cache, model_folders, place_for, torch_cache
 from .hub import Snapshot, download_snapshot, find_snapshot, repository_address
-from .layout import stable_diffusion_files
+from .stable_diffusion import stable_diffusion_files
 
 __all__ = [
     "EstimatorInfo",

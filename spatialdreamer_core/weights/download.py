@@ -249,7 +249,7 @@ class _Download:
             raise self._unreachable(error) from error
         total = self.size if remote.size is None else remote.size
         if (self.size is not None and total != self.size) or (total or 0) > self.limit:
-            raise self._wrong_size(total)
+            raise self._wrong_size(total, self.size)
         offset = self._start_at(offset, remote, total)
         if total is not None:
             self._check_space(total - offset)
@@ -265,6 +265,7 @@ class _Download:
             if offset and (not same or total is None or offset > total):
                 self._drop()
                 offset = 0
+            self.partial.touch()
             if remote.etag is not None:
                 self._etag.write_text(remote.etag, encoding="latin-1", errors="replace")
         return offset
@@ -286,7 +287,7 @@ class _Download:
                     done += len(piece)
                     if done > most:
                         stream.close()
-                        raise self._wrong_size(done)
+                        raise self._wrong_size(done, total)
                     with _writing(self.target):
                         stream.write(piece)
                 self.report(done, total)
@@ -323,7 +324,7 @@ class _Download:
         with _writing(self.target):
             found_size = self.partial.stat().st_size
         if self.size is not None and found_size != self.size:
-            raise self._wrong_size(found_size)
+            raise self._wrong_size(found_size, self.size)
         if self.checksum is None:
             return
         with _writing(self.target):
@@ -336,10 +337,10 @@ class _Download:
                 f"removed, try again or download it from elsewhere to {self.target.parent}"
             )
 
-    def _wrong_size(self, found: int | None) -> InputError:
+    def _wrong_size(self, found: int | None, size: int | None) -> InputError:
         """Remove what has come, and describe a file of another size."""
         self._drop()
-        wanted = f"at most {self.limit}" if self.size is None else str(self.size)
+        wanted = f"at most {self.limit}" if size is None else str(size)
         return InputError(
             f"{self.target.name} must have {wanted} bytes, got {found} from {self.address}; "
             "the file was removed, try again"

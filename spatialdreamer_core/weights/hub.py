@@ -195,9 +195,7 @@ class _Place:
         except InputError:
             raise
         except Exception as error:
-            raise self._refusal(
-                plain(url), error, gated=isinstance(error, hub.errors.GatedRepoError)
-            ) from error
+            raise self._refusal(plain(url), error) from error
         pinned = self.revision if re.fullmatch("[0-9a-f]{40}", self.revision) else remote.commit
         if remote.commit is None or remote.etag is None or remote.size is None or remote.commit != pinned:
             raise DownloadError(
@@ -208,30 +206,31 @@ class _Place:
             )
         return remote
 
-    def _refusal(self, address: str, error: Exception, *, gated: bool) -> DownloadError:
+    def _refusal(self, address: str, error: Exception) -> DownloadError:
         """Describe that the hub cannot be reached or refuses, and what the user can do about it."""
-        page, status, remedy = (
-            repository_address(self.repository),
-            status_of(error),
-            "put the files there by hand",
-        )
-        has_token = import_hub().get_token() is not None
+        hub, status, page = import_hub(), status_of(error), repository_address(self.repository)
+        wanted, remedy = f"{', '.join(self.files)} to {self.folder}", "put the files there by hand"
+        gated = isinstance(error, hub.errors.GatedRepoError)
         if gated or status in (401, 403):
-            rule = "is gated: its terms must be accepted" if gated else "is private, or there is none"
+            has_token = hub.get_token() is not None
             given = "the token that was given has no access" if has_token else "no token was given"
-            accept = "accept them on that page with the token's account and " if gated else ""
+            refused = f"is private or does not exist, and {given}"
+            if gated:
+                refused = f"is gated: its terms must be accepted, and {given}"
+            elif has_token:
+                refused = "refuses the token that was given, which may have expired"
+            accept = "accept them on that page with your account, and " if gated else ""
             return DownloadError(
-                f"cannot download {', '.join(self.files)} to {self.folder}: {page} {rule}, and {given} "
-                f"({host_of(address)} answered {status}); {accept}give a token in HF_TOKEN or by "
-                f"`hf auth login`, or {remedy}",
-                f"{page} {rule}, and {given}",
+                f"cannot download {wanted}: {page} {refused} ({host_of(address)} answered {status}); "
+                f"{accept}give a token in HF_TOKEN or by `hf auth login`, or {remedy}",
+                f"{page} {refused}",
             )
         if status == 404 and self.revision != "main":
             remedy += (
                 f"; revision {self.revision}, which was checked, may be gone: {page}/tree/main has the "
                 "present files"
             )
-        return unreachable(f"{', '.join(self.files)} to {self.folder}", address, error, remedy)
+        return unreachable(wanted, address, error, remedy)
 
 
 def _switched_off(files: Sequence[str], page: str, folder: Path) -> InputError:

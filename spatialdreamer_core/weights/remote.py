@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -148,6 +149,8 @@ def look_up(url: str, *, token: bool = False, patience: float = PATIENCE) -> Rem
             return Remote(plain(url), headers)
         raise
     check_redirect(plain(url), found.location)
+    if found.commit_hash is None and found.location != plain(url):
+        return Remote(plain(url), headers)  # older versions take the redirect's own headers for the file's
     return Remote(plain(url), headers, found.size, found.etag, found.commit_hash)
 
 
@@ -206,7 +209,7 @@ def describe_failure(error: Exception) -> str:
     except ValueError:
         text = f"answered {status}"
     wait = _answer_of(error).headers.get("Retry-After")
-    return f"{text} and asks to be left alone for {wait[:40]} s" if wait else text
+    return f"{text} and asks for a pause (Retry-After: {wait[:40]})" if wait else text
 
 
 def reason_of(error: BaseException) -> str:
@@ -274,8 +277,11 @@ def _send(remote: Remote, offset: int, pipe: _Pipe) -> None:
             hub = import_hub()
             drawn = not hub.utils.are_progress_bars_disabled(_BAR)
             hub.utils.disable_progress_bars(_BAR)
+            fetch = hub.file_download.http_get
+            # Before 1.0 the file may be left to hf_transfer, which takes no pipe, but not with proxies.
+            options: dict[str, Any] = {"proxies": {}} if "proxies" in signature(fetch).parameters else {}
             try:
-                hub.file_download.http_get(remote.url, pipe, resume_size=offset, headers=dict(remote.headers))
+                fetch(remote.url, pipe, resume_size=offset, headers=dict(remote.headers), **options)
             finally:
                 if drawn:
                     hub.utils.enable_progress_bars(_BAR)

@@ -1,4 +1,7 @@
-"""Recognising Stable Diffusion 2.1, whose UNet RefinerNet may start from, without reading any weight."""
+"""Stable Diffusion in diffusers' layout: the files of a pipeline, and telling version 2.1 by its shapes.
+
+RefinerNet may start from the UNet of Stable Diffusion 2.1.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,29 @@ from .files import read_header, read_json
 _SGM = "model.diffusion_model."  # how the UNet's tensors begin in a whole checkpoint
 _CLASS = "UNet2DConditionModel"
 _OTHER_CONTEXTS = {768, 1280, 2048}  # widths of a prompt's tokens: Stable Diffusion 1.x, XL's refiner, XL
+
+
+def stable_diffusion_files(*, variant: str | None = "fp16") -> tuple[str, ...]:
+    """List what is read of a Stable Diffusion pipeline, or of one with the same parts such as Marigold.
+
+    Args:
+        variant: The weights' precision as file names have it, or None for the unnamed, full one.
+    """
+    suffix = "safetensors" if variant is None else f"{variant}.safetensors"
+    return (
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        f"text_encoder/model.{suffix}",
+        "tokenizer/merges.txt",
+        "tokenizer/special_tokens_map.json",
+        "tokenizer/tokenizer_config.json",
+        "tokenizer/vocab.json",
+        "unet/config.json",
+        f"unet/diffusion_pytorch_model.{suffix}",
+        "vae/config.json",
+        f"vae/diffusion_pytorch_model.{suffix}",
+    )
 
 
 def is_stable_diffusion_2(path: Path) -> bool:

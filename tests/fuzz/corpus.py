@@ -21,6 +21,7 @@ from types import ModuleType
 import av
 import mutations
 import numpy as np
+import OpenEXR
 from PIL import Image
 
 from spatialdreamer_core.pipeline import ConvertConfig, convert
@@ -28,6 +29,7 @@ from spatialdreamer_core.pipeline import ConvertConfig, convert
 SIZE = (48, 32)  # width, height
 FRAMES = 4
 _TESTS = Path(__file__).parents[1]
+_EXR_HEADER = {"compression": OpenEXR.DWAA_COMPRESSION, "type": OpenEXR.scanlineimage}
 _FAST = ConvertConfig(preset="ultrafast", crf=30)
 
 
@@ -180,7 +182,10 @@ def depth_files(folder: Path) -> Kind:
             elif name == "g":
                 Image.fromarray(values).save(folder / name / f"{index}.tif")
             elif name == "h":
-                (folder / name / f"{index}.exr").write_bytes(_exr(values))
+                path = folder / name / f"{index}.exr"
+                path.write_bytes(_exr(values))
+                if index % 2:
+                    OpenEXR.File(_EXR_HEADER, {"Z": values.astype(np.float32)}).write(str(path))
             else:
                 np.save(folder / name / f"{index}.npy", values)
         made.append(folder / name)

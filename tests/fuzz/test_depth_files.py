@@ -5,6 +5,7 @@ import random
 import av
 import cv2
 import numpy as np
+import OpenEXR
 import pytest
 
 from spatialdreamer_core.checks import InputError
@@ -24,6 +25,10 @@ def whole_files(tmp_path_factory):
     np.savez_compressed(folder / "b.npz", depth=ramp(), other=1)
     write_exr(folder / "a.exr", {"Z": ramp()[0], "R": ramp()[1]})
     write_exr(folder / "b.exr", dict.fromkeys("RGB", ramp()[0]), HALF)
+    for name in ("ZIP", "PIZ", "DWAA", "B44", "RLE"):
+        header = {"compression": getattr(OpenEXR, f"{name}_COMPRESSION"), "type": OpenEXR.scanlineimage}
+        parts = [OpenEXR.Part({**header, "name": part}, {"Z": ramp()[0]}) for part in ("colour", "depth")]
+        OpenEXR.File(parts).write(str(folder / f"{name}.exr"))
     grey = np.rint(ramp(1, 40, 60)[0] * 65535).astype(np.uint16)
     for name in ("a.png", "a.tif", "a.jpg", "a.webp", "a.bmp"):
         cv2.imwrite(str(folder / name), grey if name in ("a.png", "a.tif") else (grey >> 8).astype(np.uint8))

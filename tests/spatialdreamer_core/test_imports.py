@@ -10,7 +10,18 @@ import spatialdreamer_core
 
 ROOT = Path(spatialdreamer_core.__file__).parent
 ORDER = (  # from what all stages stand on to what knows all of them
-    *("lazy_names", "checks", "options", "arguments", "contracts", "locking", "memory", "parsing", "media"),
+    *(
+        "lazy_names",
+        "checks",
+        "options",
+        "arguments",
+        "contracts",
+        "locking",
+        "atomic",
+        "memory",
+        "parsing",
+        "media",
+    ),
     *("bars", "process", "progress_bar"),
     *("weights", "flow", "depth", "dvg", "metrics", "fill", "svd", "spatialdreamer"),
     *("stereo", "video", "pipeline", "__init__", "commands", "cli"),

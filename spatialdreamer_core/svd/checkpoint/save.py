@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ...atomic import replacing
 from ..model import SVDModel
 from .sgm_keys import image_encoder_table, to_stored, unet_table, vae_table
 
@@ -28,12 +28,10 @@ def save_sgm(model: SVDModel, file: Path) -> None:
     stored = to_stored(unet_table(unet), unet)
     stored |= to_stored(vae_table(vae), vae)
     stored |= to_stored(image_encoder_table(image_encoder), image_encoder)
-    part = file.with_name(f"{file.name}.part")
-    try:
-        save_file({key: tensor.cpu().contiguous() for key, tensor in stored.items()}, part, {"format": "pt"})
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(file) as partial:
+        save_file(
+            {key: tensor.cpu().contiguous() for key, tensor in stored.items()}, partial, {"format": "pt"}
+        )
 
 
 def _fold_quant_conv(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -150,5 +150,7 @@ def test_a_table_of_offsets_that_fills_the_file(tmp_path):
 def test_the_size_of_exr_is_checked_before_it_is_decoded(tmp_path, box):
     path = write_exr(tmp_path / "a.exr", {"Z": ramp()[0]})
     path.write_bytes(path.read_bytes().replace(struct.pack("<4i", 0, 0, 19, 11), struct.pack("<4i", *box)))
-    with pytest.raises(InputError, match=r"frames of depth must have"):
+    with pytest.raises(
+        InputError, match=r"frames of depth must have|its size is none that a picture can have"
+    ):
         load_depth(path)

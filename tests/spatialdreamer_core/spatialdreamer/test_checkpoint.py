@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from spatialdreamer_core.atomic import partial_path_for
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.spatialdreamer import SpatialDreamer, load_spatialdreamer, save_spatialdreamer
 from spatialdreamer_core.spatialdreamer.refiner import build_bank
@@ -124,7 +125,7 @@ def test_a_folder_comes_back_if_the_new_one_cannot_take_its_name(base, saved, tm
     replace = os.replace
 
     def refuse_the_new_one(source, target):
-        if source.name.endswith(".part"):
+        if ".partial-" in source.name:
             raise PermissionError("in use")
         replace(source, target)
 
@@ -193,8 +194,8 @@ def test_a_file_with_other_tensors(base, saved, tmp_path):
 
 def test_what_a_killed_process_left_is_no_hindrance(make_svd, tmp_path):
     network = make_trained(make_svd, stage="stage1")
-    for name in ("part", "before"):
-        left = tmp_path / f".weights.{os.getpid()}.{name}"
+    for _ in range(2):
+        left = partial_path_for(tmp_path / "weights")
         left.mkdir()
         (left / "half.safetensors").write_bytes(b"half")
     for _ in range(2):

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spatialdreamer_core import atomic
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.pipeline import ConvertConfig, convert
-from spatialdreamer_core.video import OutputFile, check_output_path, output, partial_path_for, write_photo
+from spatialdreamer_core.video import OutputFile, check_output_path, partial_path_for, write_photo
 
 SUFFIXES = (".mp4", ".mkv")
 BUILTIN = ConvertConfig(depth="builtin")
@@ -226,7 +227,7 @@ def test_files_of_another_machine_are_left_for_a_day(tmp_path, monkeypatch):
     """A network share need not pass on locks."""
     path = tmp_path / "out.mp4"
     with monkeypatch.context() as patch:
-        patch.setattr(output.socket, "gethostname", lambda: "another")
+        patch.setattr(atomic.socket, "gethostname", lambda: "another")
         fresh, old = partial_path_for(path), partial_path_for(path)
     for file in (fresh, old):
         file.write_bytes(b"")
@@ -242,8 +243,8 @@ def test_a_link_in_the_way_is_not_followed(tmp_path, monkeypatch):
     victim.write_bytes(b"precious")
     partial = partial_path_for(tmp_path / "out.mp4")
     partial.symlink_to(victim)
-    monkeypatch.setattr(output, "partial_path_for", lambda path: partial)
-    monkeypatch.setattr(output, "_remove_stale", lambda path: None)
+    monkeypatch.setattr(atomic, "partial_path_for", lambda path: partial)
+    monkeypatch.setattr(atomic, "_remove_stale", lambda path: None)
     with pytest.raises(InputError, match="must be writable, got 'File exists'"):
         write(tmp_path / "out.mp4")
     assert victim.read_bytes() == b"precious"

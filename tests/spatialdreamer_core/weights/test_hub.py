@@ -1,5 +1,6 @@
 """What the hub refuses or cannot give: one sentence with the rule, the value and the remedy."""
 
+import ast
 import hashlib
 import multiprocessing
 import os
@@ -130,6 +131,16 @@ def test_a_gated_model_names_the_page_with_its_terms_and_how_to_give_a_token(hub
     assert raised.value.reason.endswith(given)
 
 
+def test_a_token_that_has_expired_is_named_as_what_is_wrong(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_old")
+    headers = {"X-Error-Message": "Invalid credentials in Authorization header"}
+    hub.refusals[path_of("config.json")] = (401, headers, b"")
+    with pytest.raises(
+        DownloadError, match=r"refuses the token that was given, which may have expired \(.* 401"
+    ):
+        fetch()
+
+
 def test_a_gated_model_arrives_with_a_token_of_the_environment_or_a_login(hub, monkeypatch, own_models):
     hub.token = "hf_right"
     monkeypatch.setenv("HF_TOKEN", "hf_right")
@@ -158,9 +169,9 @@ def test_a_gated_model_arrives_with_a_token_of_the_environment_or_a_login(hub, m
         (
             401,
             {},
-            r"is private, or there is none, and no token was given \(.* answered 401\); give a token in HF_",
+            r"is private or does not exist, and no token was given \(.* answered 401\); give a token in HF_",
         ),
-        (403, {}, r"is private, or there is none, and no token was given \(.* answered 403\)"),
+        (403, {}, r"is private or does not exist, and no token was given \(.* answered 403\)"),
         (
             403,
             {"X-Error-Code": "GatedRepo"},
@@ -184,7 +195,7 @@ def test_a_gated_model_arrives_with_a_token_of_the_environment_or_a_login(hub, m
         (
             429,
             {"Retry-After": "3600"},
-            r"answered 429 Too Many Requests and asks to be left alone for 3600 s; ",
+            r"answered 429 Too Many Requests and asks for a pause \(Retry-After: 3600\); ",
         ),
         (500, {}, r"answered 500 Internal Server Error; check the connection, or put"),
         (
@@ -313,6 +324,14 @@ def test_two_processes_that_want_the_same_model_share_one_download(hub, own_mode
     assert arrived(own_models / "depth" / "name") == CONTENT
     assert len(hub.requests) <= 2 * len(FILES)
     assert not list((own_models / "depth" / "name").rglob("*.part*"))
+
+
+def test_it_is_imported_by_downloads_alone():
+    """Tokens, endpoints and being offline are read at its import, which must not come before they are set."""
+    for file in (Path(__file__).parents[3] / "spatialdreamer_core").rglob("*.py"):
+        for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+            imports = isinstance(statement, (ast.Import, ast.ImportFrom))
+            assert not (imports and "huggingface_hub" in ast.unparse(statement)), file
 
 
 def test_a_missing_library_is_named(hub, monkeypatch):

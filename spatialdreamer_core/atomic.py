@@ -1,0 +1,245 @@
+"""Files and folders that are whole or absent.
+
+What is written gets a hidden temporary name in the target's folder, and its own name when it is whole. A lock
+beside it, which the system releases when its process ends in whatever way, keeps a second run off the same
+target meanwhile; so whoever holds it knows that temporary files of this target that lie there are of dead
+runs, and removes them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import time
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from .checks import InputError
+from .locking import FileLock
+from .memory import is_out_of_memory, out_of_memory_error
+
+NAME_BYTES = 255  # longest name that file systems take
+_FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_STEM_BYTES = 64  # of the target's stem in the names of its temporary files; file systems end at 143 or 255
+_ABANDONED = 24 * 3600  # seconds; a network share may not pass on locks, so others' files must be this old
+_OPEN: set[AtomicPath] = set()  # what `discard_open_paths` removes
+
+
+def partial_path_for(path: Path) -> Path:
+    """Return a hidden temporary name for an output file, another one at each call.
+
+    It is in the same folder, so that the final rename is atomic, and names the output and the machine.
+    """
+    stem = f".{_short_stem(path)}.partial-{_digest(path)}-{_machine()}"
+    return path.with_name(f"{stem}-{secrets.token_hex(4)}{path.suffix}")
+
+
+class AtomicPath:
+    """A file or folder that is being written; use it in a `with` statement.
+
+    Write to `partial`, then call `commit`; without that nothing stays. Whatever was there before remains
+    until then.
+
+    Args:
+        path: The file or folder to be written.
+        overwrite: Whether an existing one may be replaced in the end.
+        name: What it is called in messages.
+
+    Attributes:
+        path: The absolute path.
+        partial: The temporary name, at which nothing is at first.
+
+    Raises:
+        InputError: On entering, if another run is writing it.
+        OSError: On entering, if its folder cannot be written.
+    """
+
+    def __init__(self, path: str | Path, *, overwrite: bool = True, name: str = "output") -> None:
+        self.path = Path(path).absolute()
+        self.partial = partial_path_for(self.path)
+        self._overwrite, self._name = overwrite, name
+        self._lock = FileLock(self.path.with_name(f".{_short_stem(self.path)}.lock-{_digest(self.path)}"))
+
+    def __enter__(self) -> AtomicPath:
+        _OPEN.add(self)
+        try:
+            self._open()
+        except BaseException:
+            self.discard()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.discard()
+
+    def commit(self) -> None:
+        """Give what is whole its name; a temporary file must be closed.
+
+        Raises:
+            OSError: If the name cannot be given; what had it before has it still.
+        """
+        before = None
+        if (
+            self._overwrite and self.path.is_dir() and self.partial.is_dir()
+        ):  # a folder that is not empty cannot be replaced at once
+            before = self.path.with_name(self.partial.name.replace(".partial-", ".before-", 1))
+            os.replace(self.path, before)
+        try:
+            rename(self.partial, self.path, replace=self._overwrite)
+        except OSError:
+            if before is not None:
+                os.replace(before, self.path)
+            raise
+        if before is not None:
+            shutil.rmtree(before, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Remove what is at the temporary name, if it is still there, and let others write this path."""
+        with contextlib.suppress(OSError):
+            _remove(self.partial)
+        self._lock.release()
+        _OPEN.discard(self)
+
+    def _open(self) -> None:
+        """Take the lock and remove what dead runs left."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.path.lstat()  # tells of a name that is too long
+        if not self._lock.acquire():
+            raise InputError(
+                f"{self._name} must be written by one run at a time, got {self.path}, which another run is "
+                "writing; wait for it or choose another name"
+            )
+        if self._lock.is_certain:
+            _remove_stale(self.path)
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give the name to write a file or folder to, which becomes `path` when the block has ended well.
+
+    Args:
+        path: What is written; what is there is replaced.
+
+    Raises:
+        InputError: If another run is writing it.
+        OSError: If it cannot be written.
+    """
+    with AtomicPath(path) as written:
+        yield written.partial
+        written.commit()
+
+
+@atexit.register
+def discard_open_paths() -> None:
+    """Remove what is open in this process, which is about to end, under its temporary names."""
+    for path in list(_OPEN):
+        path.discard()
+
+
+def write_error(path: Path, error: OSError, *, name: str = "output") -> InputError:
+    """Turn the system's error while writing a file into one message for the user."""
+    reason = error.strerror or str(error)
+    if is_out_of_memory(error):
+        return out_of_memory_error(error)
+    if error.errno in _FULL_DISK:
+        return InputError(
+            f"{name} folder must have room for {path.name}, got {reason!r} in {path.parent}; "
+            "free space or choose another folder"
+        )
+    if error.errno == errno.EFBIG:
+        return InputError(
+            f"{name} file must fit the file system, got {reason!r} for {path}; "
+            "write a shorter part or choose another drive"
+        )
+    return InputError(f"{name} must be writable, got {reason!r} for {path}; choose another folder or name")
+
+
+def rename(source: Path, target: Path, *, replace: bool) -> None:
+    """Rename a file; unless it may replace the target, raise FileExistsError where there is one."""
+    if replace:
+        os.replace(source, target)
+        return
+    if os.name == "nt":
+        os.rename(source, target)  # replaces nothing there
+        return
+    try:
+        os.link(source, target)  # unlike a rename, it fails where there is a file
+    except FileExistsError:
+        raise
+    except OSError:  # FAT and some network shares have no hard links
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        try:
+            os.replace(source, target)
+        except OSError:
+            target.unlink()
+            raise
+    else:
+        with contextlib.suppress(OSError):
+            source.unlink()
+
+
+def shorten_name(text: str, length: int) -> str:
+    """Cut a file's name to a number of bytes, between characters."""
+    while len(os.fsencode(text)) > length:
+        text = text[:-1]
+    return text
+
+
+def fold_name(path: str) -> str:
+    """Bring names that some file systems take for one to one spelling."""
+    return unicodedata.normalize("NFC", path).casefold()
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove what dead runs left beside a path whose lock is held, but for what it may have to be again."""
+    kinds = "partial|before" if path.exists() else "partial"
+    named = re.compile(
+        rf"\.{re.escape(_short_stem(path))}\.({kinds})-{_digest(path)}-(?P<machine>[0-9a-f]+)-[0-9a-f]+"
+    )
+    with os.scandir(path.parent) as entries:
+        for entry in entries:
+            match = named.match(entry.name)
+            if match is None:
+                continue
+            with contextlib.suppress(OSError):
+                age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                if match["machine"] == _machine() or age > _ABANDONED:
+                    _remove(Path(entry.path))
+
+
+def _short_stem(path: Path) -> str:
+    """Return the beginning of a file's name, for the eye."""
+    return shorten_name(path.stem, _STEM_BYTES)
+
+
+def _digest(path: Path) -> str:
+    """Return 8 hexadecimal digits of a file's whole name, which is cut in its temporary files' names."""
+    return hashlib.sha256(os.fsencode(fold_name(path.name))).hexdigest()[:8]
+
+
+def _machine() -> str:
+    """Return 6 hexadecimal digits of this machine's name."""
+    return hashlib.sha256(os.fsencode(socket.gethostname())).hexdigest()[:6]
