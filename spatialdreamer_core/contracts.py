@@ -162,6 +162,9 @@ TABLE: dict[str, dict[str, Takes]] = {
     "guide_depth": {"frames": _picture(), "depth": _depth("F 1 h w")},
     "shape_depth": {"depth": _depth()},
     "apply_scene_ranges": {"depth": Takes("F 1 H W")},
+    # pipeline
+    "convert_frames": {"frame": _picture("3 H W")},
+    "convert_frames: depth": {"depth": _depth("1 h w")},
     # metrics
     "view_regions": {"disparity": _disparity()},
     "masked_psnr": {
@@ -250,7 +253,7 @@ def _check_shape(name: str, value: Tensor, rule: Takes, sizes: dict[str, tuple[i
     kind = "video tensor" if len(letters) == 4 else "tensor"
     empty = any(size == 0 and letter != "N" for size, letter in zip(shape, letters, strict=False))
     if len(shape) != len(letters) or empty:
-        least = "at least one frame" if letters[0] != "N" else "pixels"
+        least = "at least one frame" if letters[0] == "F" else "pixels"
         raise InputError(f"`{name}` must be a {kind} {layout} with {least}, got shape {shape}")
     for axis, (letter, size) in enumerate(zip(letters, shape, strict=True)):
         if letter.isdigit() and size != int(letter):

@@ -23,7 +23,7 @@ def test_each_name_is_there_and_no_other():
 def test_importing_loads_nothing_and_using_no_diffusion():
     script = (
         "import sys, spatialdreamer_core as sd; assert 'torch' not in sys.modules;"
-        "print(sd.convert, sd.Filler, sd.fill_holes);"
+        "print(sd.convert, sd.convert_frames, sd.Filler, sd.Flow, sd.fill_holes);"
         "assert not {'diffusers', 'transformers', 'torchvision'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
