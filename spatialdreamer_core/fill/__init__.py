@@ -2,7 +2,7 @@
 
 from .composite import composite
 from .fast import FastFill, fast_fill
-from .filler import CheckedStream, Filler, FillStream, RenderedFrame, fill_holes
+from .filler import CheckedStream, Filler, FillStream, RenderedFrame, check_filler, fill_holes
 from .pair import RenderedPair, render_pair
 from .stable_diffusion import InpaintConfig, Inpainter, load_inpainter
 from .stable_diffusion_weights import INPAINTING_KIND, fetch_inpainting_model
@@ -19,6 +19,7 @@ __all__ = [
     "Inpainter",
     "RenderedFrame",
     "RenderedPair",
+    "check_filler",
     "composite",
     "fast_fill",
     "fetch_inpainting_model",

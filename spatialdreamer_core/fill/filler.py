@@ -61,6 +61,21 @@ class Filler(Protocol):
         ...
 
 
+def check_filler(filler: object) -> None:
+    """Check that an argument is a filler, as far as that can be seen before the work.
+
+    Raises:
+        InputError: If it is none.
+    """
+    is_filler = callable(getattr(filler, "open", None)) and hasattr(filler, "refines_holes")
+    if isinstance(filler, type) or not is_filler:
+        got = f"the class {filler.__name__}" if isinstance(filler, type) else type(filler).__name__
+        raise InputError(
+            f"`filler` must be a filler, an object with `refines_holes` and `open`, got {got}; make one, "
+            "such as FastFill()"
+        )
+
+
 def fill_holes(
     filler: Filler,
     *,
@@ -116,6 +131,7 @@ class CheckedStream:
     """
 
     def __init__(self, filler: Filler, *, eye: Eye, size: tuple[int, int]) -> None:
+        check_filler(filler)
         self._stream = filler.open(eye=eye, size=size)
         self._name = type(filler).__name__
         self._shape = (3, *size)
@@ -145,7 +161,12 @@ class CheckedStream:
         return frames
 
     def _checked(self, frames: list[Tensor]) -> list[Tensor]:
-        """Count frames that a filler has finished, and check their size."""
+        """Count frames that a filler has finished, and check what they are."""
+        if not isinstance(frames, (list, tuple)):
+            raise InputError(
+                f"a filler must return a list of the frames that are finished, but {self._name} returned "
+                f"{type(frames).__name__}; mend it or use another filler"
+            )
         self._waiting -= len(frames)
         if self._waiting < 0:
             raise InputError(
@@ -158,6 +179,12 @@ class CheckedStream:
                 raise InputError(
                     f"a filler must return frames [3, H, W] of the view's size, {self._shape}, but "
                     f"{self._name} returned {shape}; mend it or use another filler"
+                )
+            if not frame.is_floating_point() or not torch.stack(frame.detach().aminmax()).isfinite().all():
+                got = "values that are not finite" if frame.is_floating_point() else frame.dtype
+                raise InputError(
+                    f"a filler must return finite floats in [0, 1], but {self._name} returned {got}; mend it "
+                    "or use another filler"
                 )
         return frames
 

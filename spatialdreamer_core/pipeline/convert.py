@@ -17,7 +17,7 @@ import torch
 
 from ..checks import InputError
 from ..depth import DepthModel
-from ..fill import Filler
+from ..fill import Filler, check_filler
 from ..flow import FlowEstimator, FlowModel, open_flow
 from ..stereo import packed_size, pixel_aspect
 from ..video.color import to_8_bit
@@ -99,7 +99,8 @@ def convert(
     clock = clock or StageClock()
     on_progress = on_progress or (lambda done, total, packed: None)
     device = choose_device(config.device)
-    filler = filler or FillerConfig().load(device=device)
+    filler = FillerConfig().load(device=device) if filler is None else filler
+    check_filler(filler)
     info = None if _is_photo(input_path, output_path) else _check_film(input_path, config)
     warning = check_one_view(input_path, stated=None if info is None else info.stereo)
     if warning is not None:

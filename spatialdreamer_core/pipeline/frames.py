@@ -14,7 +14,7 @@ from ..bars import Surround
 from ..checks import InputError
 from ..contracts import check_call
 from ..depth import BuiltinStream, DepthModel, DepthStream, ModelStream, open_estimator
-from ..fill import Filler
+from ..fill import Filler, check_filler
 from ..flow import FlowModel, open_flow
 from ..flow.pictures import to_bytes
 from ..video.reader import VideoFrame
@@ -100,11 +100,13 @@ def convert_frames(
     device = choose_device(config.device)
     if depth is None and depth_model is None:
         depth_model = open_estimator(config.depth, device=device)
+    filler = FillerConfig().load(device=device) if filler is None else filler
+    check_filler(filler)
     return _convert(
         frames,
         config,
         device=device,
-        filler=filler or FillerConfig().load(device=device),
+        filler=filler,
         depth=depth,
         depth_model=depth_model
         or (None if depth is not None else open_estimator(config.depth, device=device)),

@@ -37,6 +37,16 @@ class Grey:
         return finished
 
 
+class Gives(Grey):
+    """A filler that returns something else than it should."""
+
+    def __init__(self, result, *, listed=True):
+        self.result = [result] if listed else result
+
+    def push(self, frame):
+        return self.result
+
+
 @pytest.fixture
 def clip():
     generator = torch.Generator().manual_seed(0)
@@ -71,11 +81,30 @@ def test_fast_fill_is_one_of_them(clip):
         (Grey(extra=1), "one frame for each that it takes, but Grey returned 1 more"),
         (Grey(late=3, lose=2), "must return every frame, but Grey kept 2 at the end of a scene"),
         (Grey(cut=4), r"of the view's size, \(3, 12, 20\), but Grey returned \(3, 12, 16\)"),
+        (
+            Gives(torch.full((3, *SIZE), torch.nan)),
+            r"finite floats .*, but Gives returned values that are not",
+        ),
+        (
+            Gives(torch.zeros(3, *SIZE, dtype=torch.uint8)),
+            r"finite floats .*, but Gives returned torch.uint8",
+        ),
+        (Gives(None), r"of the view's size, \(3, 12, 20\), but Gives returned NoneType"),
+        (
+            Gives(torch.zeros(3, *SIZE), listed=False),
+            r"a list of the frames .*, but Gives returned Tensor",
+        ),
     ],
 )
 def test_a_filler_that_breaks_the_contract_is_named(clip, filler, message):
     with pytest.raises(InputError, match=message):
         fill_holes(filler, **clip)
+
+
+@pytest.mark.parametrize("wrong", [3, "fast", FastFill, lambda warped, hole: warped], ids=repr)
+def test_what_is_no_filler_is_named(clip, wrong):
+    with pytest.raises(InputError, match=r"`filler` must be a filler, an object with .* got .*; make one"):
+        fill_holes(wrong, **clip)
 
 
 def test_a_stream_takes_scene_after_scene(clip):

@@ -130,7 +130,10 @@ def test_background_is_the_farther_side():
         ({"depth": torch.rand(1, 1, 4, 9)}, "must have the size of `frames`"),
         ({"depth": torch.rand(2, 1, 4, 8)}, "must have as many frames as `frames`"),
         ({"filler": Changes(lambda f: f.warped[..., 1:])}, r"of the view's size, \(3, 4, 8\), but Changes"),
-        ({"filler": Changes(lambda f: f.warped * torch.nan)}, "`filler` must be finite"),
+        (
+            {"filler": Changes(lambda f: f.warped * torch.nan)},
+            r"finite floats .*, but Changes returned values that are",
+        ),
     ],
 )
 def test_errors(changes, message):
