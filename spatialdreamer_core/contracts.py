@@ -21,7 +21,7 @@ from torch import Tensor
 from .checks import InputError, check_finite, check_tensor
 
 _ANY = (-float("inf"), float("inf"))
-_FAR = 1e6  # px; no frame is that wide, and float32 still knows a column from the next one
+_FAR = 1e6  # px; wider than any frame, and float32 still tells neighbouring columns apart
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Takes:
     shape: str  # sizes, outermost first
     what: str = "finite"  # the rule for values, for the message
     remedy: str = "repair it, or check what made it"
-    low: float = _ANY[0]  # what is beyond is refused; somewhat wider than the rule, as resampling overshoots
+    low: float = _ANY[0]  # values beyond are refused; a little wider than the rule, as resampling overshoots
     high: float = _ANY[1]
-    finite: bool = True  # whether values are looked at
-    bytes_too: bool = False  # whether uint8 will do
-    bools_too: bool = False  # whether bool will do
+    finite: bool = True  # whether values are checked
+    bytes_too: bool = False  # whether it may be uint8
+    bools_too: bool = False  # whether it may be bool
     columns: bool = False  # int64 columns of a frame, or `NO_SOURCE`
     optional: bool = False  # whether it may be None
-    misfit: str = ""  # how the shape's rule is said, for the message
+    misfit: str = ""  # the wording of the shape's rule in the message
 
 
 _PICTURE_REMEDY = "divide 8-bit values by 255, and clamp or tone-map what is brighter than white"

@@ -35,7 +35,7 @@ def dilate_hole(
 
 
 def grow_hole(hole: Tensor, pixels: int) -> Tensor:
-    """Do as `dilate_hole`, for a mask that is known to be right."""
+    """Like `dilate_hole`, without checking its arguments."""
     check_range("dilate", pixels, 0, MAX_DILATION, "px", whole=True)
     grown = (hole > 0.5).to(working_dtype(hole))
     size = 2 * int(pixels) + 1
@@ -67,7 +67,7 @@ def soft_hole_mask(
 
 
 def soften_hole(hole: Tensor, *, feather: int) -> Tensor:
-    """Do as `soft_hole_mask`, for a mask that is known to be right."""
+    """Like `soft_hole_mask`, without checking its arguments."""
     check_range("feather", feather, 0, MAX_FEATHER, "px", whole=True)
     reach = int(feather) + 1
     # Frame by frame: the passes over one frame stay in the caches.

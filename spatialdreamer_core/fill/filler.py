@@ -57,12 +57,12 @@ class Filler(Protocol):
     that only paints what was not seen takes the warp's own holes."""
 
     def open(self, *, eye: Eye, size: tuple[int, int]) -> FillStream:
-        """Begin a film, or an eye of it: views of `eye`, of height and width `size`. Cheap."""
+        """Begin a film, or an eye of it: views of `eye`, of height and width `size`. Must be cheap."""
         ...
 
 
 def check_filler(filler: object) -> None:
-    """Check that an argument is a filler, as far as that can be seen before the work.
+    """Check that an argument is a filler, as far as can be told before the work.
 
     Raises:
         InputError: If it is none.
@@ -138,7 +138,7 @@ class CheckedStream:
         self._waiting = 0
 
     def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
-        """Do as `FillStream.push`.
+        """Like `FillStream.push`, with checks.
 
         Raises:
             InputError: If the filler breaks the contract.
@@ -147,7 +147,7 @@ class CheckedStream:
         return self._checked(self._stream.push(frame))
 
     def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
-        """Do as `FillStream.finish`.
+        """Like `FillStream.finish`, with checks.
 
         Raises:
             InputError: If the filler breaks the contract.
@@ -204,7 +204,7 @@ def _rendered_frames(
     flow: Flow | None,
     eye: Eye,
 ) -> Iterator[RenderedFrame]:
-    """Give a clip's frames one by one, disparity and flow brought into the rendered view."""
+    """Yield a clip's frames, with disparity and motion in the rendered view."""
     for t in range(len(warped)):
         seen = to_previous = to_next = None
         if disparity is not None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..bars import Surround
-from ..checks import InputError
+from ..checks import InputError, check_type
 from ..contracts import check_call
 from ..depth import BuiltinStream, DepthModel, DepthStream, ModelStream, open_estimator
 from ..fill import Filler, check_filler
@@ -78,7 +78,8 @@ def convert_frames(
         InputError: If a setting cannot be used or a model not be loaded: at once. If a frame or a depth map
             breaks its rule (`contracts.TABLE`), or their sizes or numbers differ: when it is reached.
     """
-    config = config or ConvertConfig()
+    config = ConvertConfig() if config is None else config
+    check_type("config", config, ConvertConfig)
     config.check()
     for name in _OF_FILES:
         if getattr(config, name) is not None:
@@ -108,8 +109,7 @@ def convert_frames(
         device=device,
         filler=filler,
         depth=depth,
-        depth_model=depth_model
-        or (None if depth is not None else open_estimator(config.depth, device=device)),
+        depth_model=depth_model,
         flow_model=flow_model,
         on_first_pass=on_first_pass,
         clock=clock or StageClock(),
@@ -128,22 +128,23 @@ def _convert(
     on_first_pass: Callable[[int, int | None], None] | None,
     clock: StageClock,
 ) -> Generator[StereoPair, None, None]:
-    """Do as `convert_frames`, with what it has checked and opened."""
+    """Do the work of `convert_frames`, with what it has checked and opened."""
     flow = open_flow(flow_model or config.flow, device=device)
     # 1. The first frame tells the size of all.
-    source = iter(frames)
-    first = next(source, None)
+    once = iter(frames)
+    first = next(once, None)
     if first is None:
         raise InputError("`frames` must hold at least one frame, got none")
     check_call("convert_frames", frame=first)
     size = (first.shape[-2], first.shape[-1])
+    again = chain([first], once) if once is frames else frames
     # 2. Where depth comes from, after a first pass if that is needed and possible.
     estimator: DepthStream
     if depth is not None:
         estimator = GivenMaps(depth, size)
     elif depth_model is None:
         estimator = BuiltinStream()
-    elif source is frames:
+    elif once is frames:
         estimator = OneReadStream(depth_model, strength=config.depth_stability, clock=clock)
     else:
         pictures = cut_pictures(_read(frames, size), black_bars=config.black_bars, clock=clock)
@@ -155,7 +156,7 @@ def _convert(
     # 3. The chain that films go through.
     with half_of_the_cores(), StageThreads() as threads:
         stereo = stereo_frames(
-            _read(chain([first], source), size),
+            _read(again, size),
             config,
             device=device,
             estimator=estimator,

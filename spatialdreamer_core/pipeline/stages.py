@@ -112,7 +112,7 @@ def estimate(frames: Iterator[Analysed], *, estimator: DepthStream, clock: Stage
                 estimator.reset()
             depth = estimator.step(frame.small, frame.to_next, frame.to_previous)
             if isinstance(estimator, (FileDepth, GivenMaps)) and frame.frame.surround is not None:
-                depth = crop_map(depth, frame.frame.surround)  # what is given is of the whole frame
+                depth = crop_map(depth, frame.frame.surround)  # given depth covers the whole frame
         yield Estimated(frame, depth)
 
 
@@ -144,7 +144,7 @@ def place(
 
 
 def _shrink_disparity(disparity: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring disparity to a smaller size and its pixels; an edge's values are picked, not mixed."""
+    """Bring disparity to a smaller size and its pixels; values at edges are picked, not mixed."""
     return F.interpolate(disparity, size, mode="nearest-exact") * (size[1] / disparity.shape[-1])
 
 
@@ -162,7 +162,7 @@ def _as_video(plane: np.ndarray, device: torch.device) -> Tensor:
 
 
 def picture_tensor(frame: VideoFrame, device: torch.device) -> Tensor:  # [3, H, W] in [0, 1]
-    """Give a frame's picture as floats: those that it came with, or those of its bits."""
+    """Return a frame's picture as floats: its exact values if it has them, else those of its bits."""
     if frame.exact is None:
         return to_tensor(frame.image, device)
     exact = frame.exact
