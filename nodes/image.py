@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..spatialdreamer_core.depth import (
-    BUILTIN,
-    estimate_depth,
-    guide_depth,
-    shape_depth,
-)
-from ..spatialdreamer_core.dvg import depth_to_disparity, forward_warp
-from ..spatialdreamer_core.dvg.eyes import Eye
-from ..spatialdreamer_core.fill import fast_fill
-from ..spatialdreamer_core.flow import Flow, estimate_flow
-from ..spatialdreamer_core.stereo import pack
+from ..spatialdreamer_core.depth import BUILTIN
+from ..spatialdreamer_core.pipeline import ConvertConfig, convert_frames
+from ..spatialdreamer_core.stereo import pack, packed_size
 from .conversion import check_is_linked, flow_method_input, view_inputs
 from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
 from .flow_models import flow_fingerprint, prepare_flow_model
@@ -28,7 +22,7 @@ from .shaping import check_values, settings_of, shaping_inputs
 
 
 class SpatialDreamerImageToStereo(io.ComfyNode):
-    """Node around the library's stages from `estimate_depth` to `pack`, for frames in memory."""
+    """Node around `spatialdreamer_core.pipeline.convert_frames` and `pack`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -83,46 +77,28 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
         config = settings_of(**widgets)
         config.check()
         frames = image_to_frames("image", image)
-        given = None if depth_map is None else image_to_depth(depth_map, like=frames, name="depth_map")
-        flow = None
-        if len(frames) > 1:
-            kept = prepare_flow_model(config.flow, download=download)
-            method = config.flow if kept is None else kept.model
-            flow = estimate_flow(frames, method=method, on_frame=frame_progress(len(frames) - 1))
-        builtin = False
-        if given is None:
-            prepared = prepare_model(config.depth, download=download, node_id=cls.hidden.unique_id)
-            model = prepared.model
-            builtin = model is None
-            given = estimate_depth(
-                frames,
-                estimator=model or BUILTIN,
-                flow=flow,
-                stability=config.depth_stability,
-                on_frame=frame_progress(len(frames)),
-            )
-        shaped = guide_depth(given, frames) if config.guided_upsampling else given
-        shaped = shape_depth(shaped, config.shaping(builtin=builtin))
-        disparity = depth_to_disparity(shaped, divergence=config.divergence, convergence=config.convergence)
-        if config.eye == "both":
-            left = _render(frames, disparity / 2, flow, "left")
-            right = _render(frames, disparity / 2, flow, "right")
-        elif config.eye == "left":
-            left, right = _render(frames, disparity, flow, "left"), frames
-        else:
-            left, right = frames, _render(frames, disparity, flow, "right")
-        return io.NodeOutput(frames_to_image(pack(left, right, format=config.format)))
-
-
-def _render(frames: Tensor, disparity: Tensor, flow: Flow | None, eye: Eye) -> Tensor:
-    """Render one eye's view and fill its holes."""
-    warped, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
-    return fast_fill(
-        warped,
-        hole,
-        left=frames,
-        disparity=disparity,
-        flow=flow,
-        eye=eye,
-        on_frame=frame_progress(len(frames)),
-    )
+        depth = None if depth_map is None else image_to_depth(depth_map, like=frames, name="depth_map")
+        depth_model = flow_model = None
+        if len(frames) == 1:
+            config = replace(config, flow=ConvertConfig.flow)  # there is no motion, so no weights are needed
+        elif (kept := prepare_flow_model(config.flow, download=download)) is not None:
+            flow_model = kept.model
+        if depth is None:
+            depth_model = prepare_model(config.depth, download=download, node_id=cls.hidden.unique_id).model
+            if depth_model is None:
+                config = replace(config, depth=BUILTIN)
+        measured, converted = frame_progress(len(frames)), frame_progress(len(frames))
+        pairs = convert_frames(
+            frames,
+            config,
+            depth=depth,
+            depth_model=depth_model,
+            flow_model=flow_model,
+            on_first_pass=lambda done, total: measured(done),
+        )
+        stereo = frames.new_empty(len(frames), 3, *packed_size(*frames.shape[-2:], format=config.format))
+        with closing(pairs):
+            for index, pair in enumerate(pairs):
+                stereo[index] = pack(pair.left[None], pair.right[None], format=config.format)[0]
+                converted(index + 1)
+        return io.NodeOutput(frames_to_image(stereo))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .fill import FastFill, Filler, fast_fill, fill_holes, render_pair
     from .fill.composite import composite
     from .flow import Flow, estimate_flow
-    from .pipeline import ConvertConfig
+    from .pipeline import ConvertConfig, StereoPair, convert_frames
     from .pipeline.convert import convert
     from .stereo import pack
 
@@ -31,8 +31,10 @@ __all__ = [
     "FastFill",
     "Filler",
     "Flow",
+    "StereoPair",
     "composite",
     "convert",
+    "convert_frames",
     "depth_to_disparity",
     "estimate_depth",
     "estimate_flow",
@@ -48,7 +50,7 @@ _HOMES = {
     "dvg": ("depth_to_disparity", "forward_warp", "refine_hole_mask"),
     "fill": ("FastFill", "Filler", "composite", "fast_fill", "fill_holes", "render_pair"),
     "flow": ("Flow", "estimate_flow"),
-    "pipeline": ("ConvertConfig", "convert"),
+    "pipeline": ("ConvertConfig", "StereoPair", "convert", "convert_frames"),
     "stereo": ("pack",),
 }
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from .checks import InputError, check_finite, check_tensor
 
 _ANY = (-float("inf"), float("inf"))
-_FAR = 1e6  # px; no frame is that wide, and float32 still knows a column from the next one
+_FAR = 1e6  # px; wider than any frame, and float32 still tells neighbouring columns apart
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Takes:
     shape: str  # sizes, outermost first
     what: str = "finite"  # the rule for values, for the message
     remedy: str = "repair it, or check what made it"
-    low: float = _ANY[0]  # what is beyond is refused; somewhat wider than the rule, as resampling overshoots
+    low: float = _ANY[0]  # values beyond are refused; a little wider than the rule, as resampling overshoots
     high: float = _ANY[1]
-    finite: bool = True  # whether values are looked at
-    bytes_too: bool = False  # whether uint8 will do
-    bools_too: bool = False  # whether bool will do
+    finite: bool = True  # whether values are checked
+    bytes_too: bool = False  # whether it may be uint8
+    bools_too: bool = False  # whether it may be bool
     columns: bool = False  # int64 columns of a frame, or `NO_SOURCE`
     optional: bool = False  # whether it may be None
-    misfit: str = ""  # how the shape's rule is said, for the message
+    misfit: str = ""  # the wording of the shape's rule in the message
 
 
 _PICTURE_REMEDY = "divide 8-bit values by 255, and clamp or tone-map what is brighter than white"
@@ -162,6 +162,9 @@ TABLE: dict[str, dict[str, Takes]] = {
     "guide_depth": {"frames": _picture(), "depth": _depth("F 1 h w")},
     "shape_depth": {"depth": _depth()},
     "apply_scene_ranges": {"depth": Takes("F 1 H W")},
+    # pipeline
+    "convert_frames": {"frame": _picture("3 H W")},
+    "convert_frames: depth": {"depth": _depth("1 h w")},
     # metrics
     "view_regions": {"disparity": _disparity()},
     "masked_psnr": {
@@ -250,7 +253,7 @@ def _check_shape(name: str, value: Tensor, rule: Takes, sizes: dict[str, tuple[i
     kind = "video tensor" if len(letters) == 4 else "tensor"
     empty = any(size == 0 and letter != "N" for size, letter in zip(shape, letters, strict=False))
     if len(shape) != len(letters) or empty:
-        least = "at least one frame" if letters[0] != "N" else "pixels"
+        least = "at least one frame" if letters[0] == "F" else "pixels"
         raise InputError(f"`{name}` must be a {kind} {layout} with {least}, got shape {shape}")
     for axis, (letter, size) in enumerate(zip(letters, shape, strict=True)):
         if letter.isdigit() and size != int(letter):

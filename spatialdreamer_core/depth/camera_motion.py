@@ -113,7 +113,7 @@ def _refine(
 
 
 def _most_common(vectors: np.ndarray) -> np.ndarray:
-    """Return the vector, of a sample of them, that has most others close by."""
+    """Return the vector that has the most others close to it, of a sample."""
     sample = vectors[:: max(1, len(vectors) // 60)]
     near = length(sample[:, None] - vectors[None]) < _TOLERANCE
     return sample[int(near.sum(1).argmax())]

@@ -29,12 +29,12 @@ class DepthStream(Protocol):
         ...
 
     def reset(self) -> None:
-        """Forget the scene: the next frame begins a new one. To be called at the first one, too."""
+        """Forget the scene: the next frame begins a new one. Call it before the first frame, too."""
         ...
 
 
 class BuiltinStream:
-    """The builtin estimator as a stream; its range is fixed and it remembers scenes by itself."""
+    """The builtin estimator as a stream. Its range is fixed, and it keeps its own state of a scene."""
 
     def __init__(self) -> None:
         self._builtin = BuiltinDepth()
@@ -104,7 +104,7 @@ class ModelPhoto:
         self._model = model
 
     def reset(self) -> None:
-        """Do nothing: no photo knows of another."""
+        """Do nothing: photos are independent of each other."""
 
     def step(
         self,
@@ -118,5 +118,5 @@ class ModelPhoto:
 
 
 def _vectors(motion: Motion | None) -> np.ndarray | None:
-    """Give the flow as [h, w, 2], as the builtin estimator takes it."""
+    """Convert the flow to [h, w, 2], which the builtin estimator takes."""
     return None if motion is None else np.ascontiguousarray(motion.flow.permute(1, 2, 0).cpu().numpy())

@@ -53,7 +53,7 @@ def forward_warp_with_disparity(
     eye: Eye = "right",
     on_frame: Callable[[int], None] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # [F, 3, H, W] in [0, 1], [F, 1, H, W], [F, 1, H, W] px
-    """Do as `forward_warp`, and carry the disparity along: also what is seen at each pixel of the view.
+    """Like `forward_warp`, but also return the disparity that is seen at each pixel of the view.
 
     Returns:
         The rendered view, its hole mask, and its disparity, 0 in holes, of the type of `disparity`.
@@ -73,7 +73,7 @@ def warp_frames(
     widen: bool = True,
     on_frame: Callable[[int], None] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # [F, 3, H, W] in [0, 1], [F, 1, H, W], [F, 1, H, W] px
-    """Do as `forward_warp_with_disparity`, for what is known to be right: values are not looked at.
+    """Like `forward_warp_with_disparity`, without checking its arguments.
 
     `widen` is that of `warp_rows`.
     """

@@ -76,7 +76,7 @@ def refine_hole_mask(
 
 
 def current_neighbours(neighbours: str) -> Literal["previous", "eq2"]:
-    """Give a choice of `neighbours` by its current name.
+    """Return the current name of a choice of `neighbours`.
 
     Raises:
         InputError: If there is none such.
@@ -113,7 +113,7 @@ def refine_one_mask(
 
 
 def add_neighbours(hole: Tensor, neighbours: list[tuple[Tensor, Motion]]) -> Tensor:
-    """Do as `refine_one_mask`, for what is known to be right."""
+    """Like `refine_one_mask`, without checking its arguments."""
     refined = (hole > 0.5).to(hole.dtype)
     for mask, motion in neighbours:
         row, column = _found_along_flow(mask, motion)
@@ -134,8 +134,8 @@ def _found_along_flow(
     flow_height, flow_width = motion.flow.shape[-2:]
     # Half precision does not tell neighbouring columns apart.
     flow = motion.flow.detach().to(working_dtype(motion.flow))
-    marked = mask[0, 0] > 0.5
-    row, column = nonzero_pixels(marked)
+    holes = mask[0, 0] > 0.5
+    row, column = nonzero_pixels(holes)
     coarse = torch.zeros(flow_height, flow_width, dtype=torch.bool, device=mask.device)
     coarse[row * flow_height // height, column * flow_width // width] = True
     coarse = _grow(coarse)
@@ -145,13 +145,13 @@ def _found_along_flow(
 
     row, column, cell = _pixels_of(cell_row, cell_column, (height, width), (flow_height, flow_width))
     dx, dy = flow[:, cell_row[cell], cell_column[cell]]
-    found = _look_up(marked, column + dx * (width / flow_width), row + dy * (height / flow_height))
+    found = _look_up(holes, column + dx * (width / flow_width), row + dy * (height / flow_height))
     return row[found], column[found]
 
 
-def _grow(marked: Tensor) -> Tensor:  # [h, w] bool
-    """Mark the eight neighbours of marked pixels too."""
-    padded = F.pad(marked, (1, 1, 1, 1))
+def _grow(mask: Tensor) -> Tensor:  # [h, w] bool
+    """Add the eight neighbours of each pixel of a mask."""
+    padded = F.pad(mask, (1, 1, 1, 1))
     rows = padded[:-2] | padded[1:-1] | padded[2:]
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
 
@@ -175,10 +175,10 @@ def _pixels_of(
     return row[belongs], column[belongs], belongs.nonzero()[:, 0]
 
 
-def _look_up(marked: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Tell whether the pixel nearest to each position is marked; outside of the frame none is."""
-    height, width = marked.shape
+def _look_up(mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Look up the pixel nearest to each position; outside of the frame the mask is False."""
+    height, width = mask.shape
     x, y = x.round(), y.round()
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     index = torch.where(inside, y * width + x, x.new_zeros(())).long()
-    return inside & marked.take(index)
+    return inside & mask.take(index)

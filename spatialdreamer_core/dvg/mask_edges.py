@@ -52,7 +52,7 @@ def dilate_hole(
 
 
 def grow_hole(hole: Tensor, pixels: int) -> Tensor:
-    """Do as `dilate_hole`, for a mask and a number of pixels that are known to be right."""
+    """Like `dilate_hole`, without checking its arguments."""
     grown = (hole > 0.5).to(working_dtype(hole))
     size = 2 * int(pixels) + 1
     for kernel in ((size, 1), (1, size)):  # a square's maximum is that of its columns' maxima
@@ -83,7 +83,7 @@ def soft_hole_mask(
 
 
 def soften_hole(hole: Tensor, *, feather: int) -> Tensor:
-    """Do as `soft_hole_mask`, for a mask that is known to be right."""
+    """Like `soft_hole_mask`, without checking the mask."""
     FEATHER.check(feather)
     reach = int(feather) + 1
     # Frame by frame: the passes over one frame stay in the caches.

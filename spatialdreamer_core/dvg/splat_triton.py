@@ -30,7 +30,7 @@ def splat_rows_triton(
     sign: int,
     block: int = BLOCK,
 ) -> tuple[Tensor, Tensor]:  # [C, H, W], [1, H, W]
-    """Do as `splat_rows`, for tensors on a GPU; on the CPU with TRITON_INTERPRET=1 in the environment.
+    """Like `splat_rows`, for tensors on a GPU; on the CPU with TRITON_INTERPRET=1 in the environment.
 
     Args:
         values: What is carried along.

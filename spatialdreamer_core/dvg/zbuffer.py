@@ -35,7 +35,7 @@ def source_columns(
 
 
 def find_columns(disparity: Tensor, *, eye: Eye = "right") -> Tensor:
-    """Do as `source_columns`, for disparity that is known to be right."""
+    """Like `source_columns`, without checking its arguments."""
     sign = eye_sign(eye)
     frames, _, height, width = disparity.shape
     column = torch.arange(width, device=disparity.device, dtype=torch.int32)
@@ -63,7 +63,7 @@ def gather_columns(
 
 
 def take_columns(values: Tensor, columns: Tensor) -> Tensor:
-    """Do as `gather_columns`, for columns that are known to be right."""
+    """Like `gather_columns`, without checking its arguments."""
     gathered = values.gather(-1, columns.clamp(min=0).expand(-1, values.shape[1], -1, -1))
     return gathered * (columns != NO_SOURCE)
 
@@ -85,7 +85,7 @@ def carry_motion(
 
 
 def bring_motion(motion: Motion, columns: Tensor) -> Motion:
-    """Do as `carry_motion`, for what is known to be right; it goes to the columns' device."""
+    """Like `carry_motion`, without checking its arguments; the result is on the device of `columns`."""
     motion = motion.to(columns.device)
     both = torch.cat([motion.flow, motion.confidence.to(motion.flow.dtype)])
     carried = take_columns(both[None], columns)[0]

@@ -72,7 +72,7 @@ class Filler(Protocol):
         return 0
 
     def open(self, *, eye: Eye, size: tuple[int, int]) -> FillStream:
-        """Begin a film, or an eye of it: views of `eye`, of height and width `size`. Cheap."""
+        """Begin a film, or an eye of it: views of `eye`, of height and width `size`. Must be cheap."""
         ...
 
 
@@ -136,7 +136,7 @@ def _rendered_frames(
     flow: Flow | None,
     eye: Eye,
 ) -> Iterator[RenderedFrame]:
-    """Give a clip's frames one by one, disparity and flow brought into the rendered view."""
+    """Yield a clip's frames, with disparity and motion in the rendered view."""
     for t in range(len(warped)):
         seen = to_previous = to_next = None
         if disparity is not None:

@@ -54,7 +54,7 @@ class BackgroundMotion:
         self._now = self._start
 
     def follow(self, towards: Motion) -> tuple[Tensor, Tensor, Tensor]:  # two of [N] px, [N] bool
-        """Go on to the next frame, along the flow that starts in the one that was reached last.
+        """Go on to the next frame, along the motion of the frame reached last.
 
         Returns:
             How far each hole pixel's background has moved since the first frame, pixels of the view, and

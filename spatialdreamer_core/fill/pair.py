@@ -18,6 +18,7 @@ from ..dvg import depth_to_disparity, refine_hole_mask
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..flow import estimate_flow
+from .checked_stream import check_filler
 from .fast import FastFill
 from .filler import Filler, fill_holes
 
@@ -57,10 +58,12 @@ def render_pair(
     """
     check_choice("side", side, ("right", "left"))
     check_call("render_pair", frames=frames, depth=depth)
+    filler = FastFill() if filler is None else filler
+    check_filler(filler)
     # 1. x1 to the other side, with its disparity; a hole shows background.
     disparity = depth_to_disparity(depth, divergence=divergence, convergence=convergence)
     warped, hole, seen = warp_frames(frames, disparity, eye=side, widen=False)
-    reference = fill_holes(filler or FastFill(), left=frames, warped=warped, hole=hole, eye=side)
+    reference = fill_holes(filler, left=frames, warped=warped, hole=hole, eye=side)
     reference_disparity = extend_background(seen, hole)
     # 2. x2 back to x1's place.
     back: Eye = "left" if side == "right" else "right"

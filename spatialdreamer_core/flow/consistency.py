@@ -46,7 +46,7 @@ def flow_confidence(
 
 
 def compare_flows(flow: Tensor, flow_back: Tensor, *, alpha: float = 0.01, beta: float = 0.5) -> Tensor:
-    """Do as `flow_confidence`, for flows that are known to be right."""
+    """Like `flow_confidence`, without checking its arguments."""
     dtype = working_dtype(flow)
     flow, flow_back, given = flow.to(dtype), flow_back.to(dtype), flow.dtype
     back = look_up(flow_back, flow)
@@ -56,13 +56,13 @@ def compare_flows(flow: Tensor, flow_back: Tensor, *, alpha: float = 0.01, beta:
 
 
 def _squared_length(flow: Tensor) -> Tensor:  # [B, 2, H, W] -> [B, 1, H, W]
-    """Square the length of each vector."""
+    """Return the squared length of each vector."""
     dx, dy = flow[:, :1], flow[:, 1:]
     return dx * dx + dy * dy
 
 
 def _lands_inside(flow: Tensor) -> Tensor:  # [B, 2, H, W] -> [B, 1, H, W] bool
-    """Tell which vectors end at a pixel of the frame."""
+    """Tell which vectors end inside the frame."""
     height, width = flow.shape[-2:]
     x = torch.arange(width, device=flow.device) + flow[:, :1]
     y = torch.arange(height, device=flow.device)[:, None] + flow[:, 1:]

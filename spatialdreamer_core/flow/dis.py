@@ -42,7 +42,7 @@ class DisFlow:
         return cv2.cvtColor(to_bytes(frame), cv2.COLOR_RGB2GRAY)
 
     def between(self, first: np.ndarray, second: np.ndarray) -> Flow:
-        """Estimate the flow from the first frame to the second and back."""
+        """Estimate the flow between two frames in both directions."""
         there, back = (
             torch.from_numpy(dis_flow(a, b, preset=self._preset)).permute(2, 0, 1)[None].contiguous()
             for a, b in ((first, second), (second, first))

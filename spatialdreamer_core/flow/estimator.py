@@ -1,4 +1,4 @@
-"""Every optical flow method behind the same two functions, for clips and films alike."""
+"""One interface for all optical flow methods, for clips and films."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class FlowEstimator(Protocol):
         self,
         frame: Tensor,  # [3, H, W], float in [0, 1] or uint8
     ) -> Any:
-        """Bring a frame into the form that `between` takes: once a frame, though it is in two pairs."""
+        """Convert a frame to what `between` takes, once for the two pairs that it is in."""
         ...
 
     def between(self, first: Any, second: Any) -> Flow:
-        """Estimate the flow from the first frame to the second and back: that of two frames, on the CPU."""
+        """Estimate the flow between two frames in both directions, on the CPU."""
         ...
 
 

@@ -87,7 +87,7 @@ class Flow:
 
 
 def join_flows(forward: Tensor, backward: Tensor) -> Flow:
-    """Do as `Flow.between`, for flows that are known to be right."""
+    """Like `Flow.between`, without checking its arguments."""
     if not len(forward):
         none = forward.new_zeros(0, 1, *forward.shape[-2:])
         return Flow(forward, backward, none, none)

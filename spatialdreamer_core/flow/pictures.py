@@ -24,7 +24,7 @@ def to_rgb(
 def to_bytes(
     frame: Tensor,  # [3, H, W], float in [0, 1] or uint8
 ) -> np.ndarray:  # [H, W, 3] uint8
-    """Do as `to_rgb`, for a frame that is known to be right."""
+    """Like `to_rgb`, without checking its arguments."""
     rgb = frame.detach().cpu()
     if rgb.dtype != torch.uint8:
         rgb = (rgb.float().clamp(0, 1) * 255).round().to(torch.uint8)

@@ -58,7 +58,7 @@ class RaftFlow:
 
     @torch.no_grad()
     def between(self, first: _Frame, second: _Frame) -> Flow:
-        """Estimate the flow from the first frame to the second and back, both at once.
+        """Estimate the flow between two frames in both directions at once.
 
         Raises:
             InputError: If not even the smallest working size fits into memory.

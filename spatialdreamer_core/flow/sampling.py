@@ -46,7 +46,7 @@ def look_up(
     mode: Literal["bilinear", "nearest"] = "bilinear",
     outside: Literal["border", "zeros"] = "border",
 ) -> Tensor:  # [B, C, H, W]
-    """Do as `sample_at_flow`, for what is known to be right."""
+    """Like `sample_at_flow`, without checking its arguments."""
     if not len(values):
         return values
     height, width = values.shape[-2:]

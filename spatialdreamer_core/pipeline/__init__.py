@@ -1,13 +1,16 @@
 """The whole job: a film or photo in, a stereoscopic one out, through every stage, in constant memory.
 
-The only place that knows all stages. `config` holds the settings, `convert` goes from file to file, `chain`
-runs the stages of `stages` side by side, `first_pass` looks at a film before a depth model's second pass.
+The only place that knows all stages. `config` holds the settings; `convert` goes from file to file, `frames`
+from tensors to tensors, and both run `chain`, the stages of `stages` side by side. `first_pass` looks at a
+film before a depth model's second pass.
 """
 
 from .clock import StageClock
 from .config import ConvertConfig
-from .convert import check_conversion, choose_device, convert
+from .convert import check_conversion, convert
+from .device import choose_device
 from .fillers import FILLERS, FillerConfig, FillerEntry
+from .frames import StereoPair, convert_frames
 
 __all__ = [
     "FILLERS",
@@ -15,7 +18,9 @@ __all__ = [
     "FillerConfig",
     "FillerEntry",
     "StageClock",
+    "StereoPair",
     "check_conversion",
     "choose_device",
     "convert",
+    "convert_frames",
 ]

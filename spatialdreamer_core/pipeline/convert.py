@@ -30,12 +30,13 @@ from ..video.probe import VideoInfo, probe
 from ..video.reader import VideoFrame, has_frames, read_frames, until_broken
 from ..video.stereo_source import check_one_view, output_tags
 from ..video.writer import VideoWriter
-from .chain import packed_frames
 from .clock import StageClock
 from .config import ConvertConfig
 from .depth_source import DepthSource, choose_depth, open_depth
+from .device import choose_device
 from .fillers import FillerConfig
 from .large_photo import convert_in_strips, needs_strips
+from .packed import packed_frames
 from .pictures import cut_pictures
 from .preview import MiddleSheet
 
@@ -149,7 +150,18 @@ def convert(
                 source, input_path, config, photo=False, total=total, on_first_pass=on_first_pass, clock=clock
             ) as estimator,
             closing(_read_film(input_path, config, faults)) as frames,
-            closing(packed_frames(frames, config, device, estimator, flow, filler, sheet, clock)) as pictures,
+            closing(
+                packed_frames(
+                    frames,
+                    config,
+                    device=device,
+                    estimator=estimator,
+                    flow=flow,
+                    filler=filler,
+                    sheet=sheet,
+                    clock=clock,
+                )
+            ) as pictures,
         ):
             for pts, packed in pictures:
                 with clock("encode"):
@@ -263,7 +275,16 @@ def _convert_photo(
             sheet.give(picture)
         else:
             with closing(
-                packed_frames(frames, config, device, estimator, flow, filler, sheet, clock)
+                packed_frames(
+                    frames,
+                    config,
+                    device=device,
+                    estimator=estimator,
+                    flow=flow,
+                    filler=filler,
+                    sheet=sheet,
+                    clock=clock,
+                )
             ) as pictures:
                 packed = next(picture for _, picture in pictures)
         with clock("encode"):
@@ -286,21 +307,3 @@ def _count_frames(info: VideoInfo, config: ConvertConfig) -> int | None:
             return None  # the duration is wrong
         raise InputError(f"start must be less than the video's duration ({duration:.2f} s), got {start:g} s")
     return max(1, round((end - start) * float(info.frame_rate)))
-
-
-def choose_device(name: str) -> torch.device:
-    """Resolve "auto", and check that a device is one of those that the stages run on and is there.
-
-    Raises:
-        InputError: If it is not.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return torch.device("cuda" if count else "cpu")
-    there = ["cpu", *(["cuda"] if count else []), *(f"cuda:{index}" for index in range(count))]
-    if name not in there:
-        raise InputError(
-            f"device must be auto or one that is supported and in this machine ({', '.join(there)}), "
-            f"got {name!r}; use auto"
-        )
-    return torch.device(name)

@@ -31,7 +31,7 @@ from .preview import preview_sheet, to_image
 from .stages import Analysed, Estimated, Rendered, estimate, fill, place, render, to_tensor
 
 _LARGE_PIXELS = 1 << 23  # of a photo; larger ones are converted in strips
-STRIP_PIXELS = 1 << 23  # of a strip with its spare rows, about
+STRIP_PIXELS = 1 << 23  # of a strip with its spare rows, roughly
 MARGIN = 96  # spare rows on each side: more than any filter of depth reaches, and most holes' surroundings
 _BLEND = 32  # rows in which two strips are blended
 _LEAST_ROWS = 128  # of a strip without its spare rows
@@ -40,7 +40,7 @@ _REDUCED_WIDTH = 1280  # px, of the photo for the contact sheet
 
 
 def needs_strips(image: np.ndarray) -> bool:
-    """Tell whether a photo is converted in strips: a large one, and one of 16 bits."""
+    """Tell whether a photo is converted in strips: if it is large or has 16 bits."""
     return image.dtype != np.uint8 or image.shape[0] * image.shape[1] > _LARGE_PIXELS
 
 
@@ -172,7 +172,7 @@ class _LargePhoto:
             clock=self.clock,
             shaping=self._shaping(),
         )
-        border = "ease" if self.config.border == "ease" else "none"  # a window is the whole photo's
+        border = "ease" if self.config.border == "ease" else "none"  # the window is found on the whole photo
         bordered = treat_borders(
             placed,
             border=border,

@@ -49,7 +49,7 @@ def cut_pictures(
 
 
 def _cut(frame: VideoFrame, box: PictureBox, reported: set[PictureBox] | None) -> VideoFrame:
-    """Cut a frame's picture out, a view of the frame."""
+    """Cut out a frame's picture, without a copy."""
     if box.size == frame.image.shape[:2]:
         return frame
     if reported is not None and box not in reported:

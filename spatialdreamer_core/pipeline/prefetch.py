@@ -29,7 +29,7 @@ class _End:
 
 
 class _Closed(BaseException):
-    """The channel is closed: the work is over. No error, so no stage may take it for one."""
+    """The channel is closed: the work is over. No `Exception`, so that no stage catches it as an error."""
 
 
 class _Channel(Generic[Item]):
@@ -90,7 +90,7 @@ class StageThreads:
         self.stop()
 
     def stop(self) -> None:
-        """Stop the threads and wait for them; a consumer in another thread ends, too."""
+        """Stop the threads and wait for them; consumers in other threads end, too."""
         with ExitStack() as stack:
             for thread in self._threads:
                 stack.callback(_join, thread)  # each, even if a second interrupt ends the wait for another
@@ -133,7 +133,7 @@ _LIVING: weakref.WeakSet[StageThreads] = weakref.WeakSet()
 
 @atexit.register
 def _stop_all() -> None:
-    """Stop what still runs when the interpreter ends, such as a server that is closed during a conversion."""
+    """Stop the threads when the interpreter ends, such as a server's that is closed during a conversion."""
     for threads in list(_LIVING):
         threads.stop()
 

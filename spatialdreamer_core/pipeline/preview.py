@@ -27,7 +27,7 @@ _CAPTION_HEIGHT = 28  # px
 
 
 class MiddleSheet:
-    """The contact sheet of a film's middle frame, or of the one next to it that there was.
+    """The contact sheet of a film's middle frame, or of the last frame if the film ends before it.
 
     That it can be written is checked on entering; what fails later costs the sheet alone, and is said in the
     log.
@@ -96,7 +96,7 @@ class MiddleSheet:
         self,
         sheet: np.ndarray | None,  # [H', W', 3] uint8
     ) -> None:
-        """Take a sheet that is drawn already."""
+        """Take a sheet that has already been drawn."""
         self._sheet = sheet
 
     def write(self, *, film_ended: bool = False) -> None:
@@ -153,7 +153,7 @@ def preview_sheet(
     hole: Tensor,  # [1, H, W], 1 = hole
     warped: Tensor,  # [3, H, W] in [0, 1]
 ) -> np.ndarray:  # [H', W', 3] uint8 RGB
-    """Lay out what a frame went through, with captions, two tiles a row."""
+    """Lay out the stages of a frame as captioned tiles, two a row."""
     tiles = (
         ("left", left),
         ("right", right),

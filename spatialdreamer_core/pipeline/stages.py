@@ -31,6 +31,7 @@ from ..stereo import FloatingWindow
 from ..video.color import to_8_bit
 from ..video.reader import VideoFrame
 from .clock import StageClock
+from .given_maps import GivenMaps
 from .pictures import SceneDetector
 
 _AS_IT_IS = DepthShaping()
@@ -111,8 +112,8 @@ def estimate(frames: Iterator[Analysed], *, estimator: DepthStream, clock: Stage
             if frame.starts_scene:
                 estimator.reset()
             depth = estimator.step(frame.small, frame.to_next, frame.to_previous)
-            if isinstance(estimator, FileDepth) and frame.frame.surround is not None:
-                depth = crop_map(depth, frame.frame.surround)  # a file has depth of the whole frame
+            if isinstance(estimator, (FileDepth, GivenMaps)) and frame.frame.surround is not None:
+                depth = crop_map(depth, frame.frame.surround)  # given depth covers the whole frame
         yield Estimated(frame, depth)
 
 
@@ -134,7 +135,7 @@ def place(
     for frame in frames:
         with clock("disparity"):
             film_frame = frame.analysed.frame
-            image = to_tensor(film_frame.image, device)
+            image = picture_tensor(film_frame, device)
             guide = to_8_bit(film_frame.image, film_frame.color) if guided else None
             full = upsample_depth(frame.depth, film_frame.image.shape[:2], guide=guide)
             depth = shape_depth(_as_video(full, device), shaping)
@@ -144,7 +145,7 @@ def place(
 
 
 def _shrink_disparity(disparity: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring disparity to a smaller size and its pixels; an edge's values are picked, not mixed."""
+    """Bring disparity to a smaller size and its pixels; values at edges are picked, not mixed."""
     return F.interpolate(disparity, size, mode="nearest-exact") * (size[1] / disparity.shape[-1])
 
 
@@ -159,6 +160,17 @@ def render(frames: Iterator[Placed], *, eyes: tuple[Eye, ...], clock: StageClock
 def _as_video(plane: np.ndarray, device: torch.device) -> Tensor:
     """Convert [H, W] to [1, 1, H, W]."""
     return torch.from_numpy(plane).to(device)[None, None]
+
+
+def picture_tensor(frame: VideoFrame, device: torch.device) -> Tensor:  # [3, H, W] in [0, 1]
+    """Return a frame's picture as floats: its exact values if it has them, else those of its bits."""
+    if frame.exact is None:
+        return to_tensor(frame.image, device)
+    exact = frame.exact
+    if frame.surround is not None:
+        rows, columns = frame.surround.box.slices
+        exact = exact[:, rows, columns]
+    return exact.to(device, torch.float32).contiguous()
 
 
 def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:

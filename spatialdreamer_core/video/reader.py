@@ -15,6 +15,7 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
+from torch import Tensor
 
 from ..bars import Surround
 from ..checks import InputError
@@ -53,6 +54,7 @@ class VideoFrame(NamedTuple):
     time_base: Fraction
     color: ColorInfo | None = None  # of the film; None for a photo
     surround: Surround | None = None  # of a picture that was cut out of a frame with black bars
+    exact: Tensor | None = None  # [3, H, W] in [0, 1], the whole frame if it came from memory as floats
 
     @property
     def time(self) -> float:

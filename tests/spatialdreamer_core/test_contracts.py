@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spatialdreamer_core import depth, dvg, fill, flow, metrics, stereo
+from spatialdreamer_core import depth, dvg, fill, flow, metrics, pipeline, stereo
 from spatialdreamer_core.checks import FLOATS, InputError
 from spatialdreamer_core.contracts import TABLE
 from spatialdreamer_core.depth import DepthShaping, DepthStabiliser, SceneRange
@@ -18,10 +18,12 @@ from spatialdreamer_core.fill import FastFill, InpaintConfig, Inpainter, Rendere
 from spatialdreamer_core.flow import Flow, Motion
 from spatialdreamer_core.flow.motion import check_flow
 from spatialdreamer_core.metrics import views
+from spatialdreamer_core.pipeline import ConvertConfig
 from spatialdreamer_core.stereo import FloatingWindow, FloatingWindowTracker
 
 FRAMES, HEIGHT, WIDTH = 3, 9, 14
 HALVES = (torch.float16, torch.bfloat16)
+FRAMES_TO_PAIRS = ("convert_frames", "convert_frames: depth")
 LATENTS = ("deviation_strength", "stereo_aware_loss")  # their results are float32
 
 
@@ -116,6 +118,12 @@ def still(mask):
     return Motion(torch.zeros(2, *size), torch.ones(1, *size))
 
 
+def convert_frames(frames, **given):
+    """Give all that there is of the pairs."""
+    config = ConvertConfig(depth="builtin", black_bars="off")
+    return list(pipeline.convert_frames(frames, config, **given))
+
+
 RANGES = [SceneRange(0.1, 0.9)]
 CALLS: dict[str, Any] = {
     **{name: getattr(dvg, name) for name in dvg.__all__ if name in TABLE},
@@ -141,6 +149,8 @@ CALLS: dict[str, Any] = {
     "Flow": fill_along,
     "Flow.between": Flow.between,
     "Motion": push_along,
+    "convert_frames": lambda frame: convert_frames([frame]),
+    "convert_frames: depth": lambda depth: convert_frames(make("F 3 H W")[0][:1, :, :8], depth=[depth]),
     "DepthStabiliser.step": stabilise,
     "Inpainter": inpaint,
     "pack": lambda **given: stereo.pack(**given, format="half_sbs"),
@@ -155,7 +165,7 @@ CALLS: dict[str, Any] = {
     "apply_scene_ranges": lambda depth_: depth.apply_scene_ranges(depth_, RANGES),
     "embed_images": embed_images,
 }
-SLOW = ("estimate_depth", "embed_images", "estimate_flow", "render_pair")
+SLOW = ("estimate_depth", "embed_images", "estimate_flow", "render_pair", *FRAMES_TO_PAIRS)
 CHECKED_BY_THEMSELVES = {  # with a model, frame by frame, or by `fill_holes`
     *("sample", "measure_deviation", "encode_reference", "build_bank", "encode_frames", "decode_latents"),
     *("stabilise_depth", "added_time_ids", "measure_scenes", "fast_fill", "load_depth"),

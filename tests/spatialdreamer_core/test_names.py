@@ -34,7 +34,7 @@ def test_the_packages_that_need_diffusers_have_their_names_too(name):
 def test_importing_loads_nothing_and_using_no_diffusion():
     script = (
         "import sys, spatialdreamer_core as sd; assert 'torch' not in sys.modules;"
-        "print(sd.convert, sd.Filler, sd.fill_holes);"
+        "print(sd.convert, sd.convert_frames, sd.Filler, sd.Flow, sd.fill_holes);"
         "from spatialdreamer_core.spatialdreamer import SamplerConfig; SamplerConfig().check();"
         "assert not {'diffusers', 'transformers', 'torchvision', 'huggingface_hub'} & set(sys.modules)"
     )

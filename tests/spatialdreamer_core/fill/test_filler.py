@@ -46,6 +46,16 @@ class Grey:
         return finished
 
 
+class Gives(Grey):
+    """A filler that returns something else than it should."""
+
+    def __init__(self, result, *, listed=True):
+        self.result = [result] if listed else result
+
+    def push(self, frame):
+        return self.result
+
+
 @pytest.fixture
 def clip():
     generator = torch.Generator().manual_seed(0)
@@ -80,6 +90,19 @@ def test_fast_fill_is_one_of_them(clip):
         (Grey(extra=1), "one frame for each that it takes, but Grey returned 1 more"),
         (Grey(late=3, lose=2), "must return every frame, but Grey kept 2 at the end of a scene"),
         (Grey(cut=4), r"of the view's size, \(3, 12, 20\), but Grey returned \(3, 12, 16\)"),
+        (
+            Gives(torch.full((3, *SIZE), torch.nan)),
+            r"return values in .*, but Gives returned nan",
+        ),
+        (
+            Gives(torch.zeros(3, *SIZE, dtype=torch.uint8)),
+            r"returned torch.uint8",
+        ),
+        (Gives(None), r"of the view's size, \(3, 12, 20\), but Gives returned NoneType"),
+        (
+            Gives(torch.zeros(3, *SIZE), listed=False),
+            r"a list of frames, but Gives returned Tensor",
+        ),
     ],
 )
 def test_a_filler_that_breaks_the_contract_is_named(clip, filler, message):

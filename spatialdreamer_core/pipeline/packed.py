@@ -1,0 +1,103 @@
+"""A film's frames to packed pictures of the film's own type, 8 bits or 16."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..depth import DepthStream
+from ..fill import Filler
+from ..flow import FlowEstimator
+from ..stereo import pack
+from ..video.color import ColorInfo
+from ..video.reader import VideoFrame
+from .chain import StereoFrame, half_of_the_cores, stereo_frames
+from .clock import StageClock
+from .config import ConvertConfig
+from .prefetch import StageThreads
+from .preview import MiddleSheet, to_image
+from .stages import Rendered, to_tensor
+
+_JOINED = ("full_sbs", "full_tb", "cross_eyed")  # formats that leave the views' pixels as they are
+
+
+def packed_frames(
+    frames: Iterator[VideoFrame],
+    config: ConvertConfig,
+    *,
+    device: torch.device,
+    estimator: DepthStream,
+    flow: FlowEstimator,
+    filler: Filler,
+    sheet: MiddleSheet,
+    clock: StageClock,
+) -> Generator[tuple[int, np.ndarray], None, None]:
+    """Convert a film's frames; yields each frame's pts and the packed picture, of the source's type.
+
+    Args:
+        frames: The film.
+        config: The settings.
+        device: Where views are rendered.
+        estimator: Gives the film's depth.
+        flow: Estimates its flow.
+        filler: Fills the holes of its views.
+        sheet: Takes the frame of which the contact sheet is made.
+        clock: Adds up the time that each stage takes.
+    """
+    with half_of_the_cores(), StageThreads() as threads:
+        stereo = stereo_frames(
+            frames,
+            config,
+            device=device,
+            estimator=estimator,
+            flow=flow,
+            filler=filler,
+            clock=clock,
+            threads=threads,
+        )
+        yield from threads.prefetch(_pack_all(stereo, config.format, sheet, clock))
+
+
+def _pack_all(
+    frames: Iterator[StereoFrame], format: str, sheet: MiddleSheet, clock: StageClock
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Pack each frame's two views into one picture of the source's type."""
+    for index, (rendered, left, right) in enumerate(frames):
+        with clock("pack"):
+            frame = rendered.analysed.frame
+            images = _to_image(left, rendered), _to_image(right, rendered)
+            packed = _pack_images(*images, format, frame.color)
+        sheet.offer(index, *images, rendered)
+        yield frame.pts, packed
+
+
+def _to_image(view: Tensor, rendered: Rendered) -> np.ndarray:  # [H, W, 3] uint8 or uint16
+    """Convert a view to the source's type, within its black bars; the source's own is there already."""
+    frame = rendered.analysed.frame
+    if view is rendered.image:
+        return frame.image if frame.surround is None else frame.surround.frame
+    image = to_image(view, frame.image.dtype)
+    return image if frame.surround is None else frame.surround.around(image)
+
+
+def _pack_images(
+    left: np.ndarray, right: np.ndarray, format: str, color: ColorInfo | None
+) -> np.ndarray:  # [H', W', 3], of the type of the views
+    """Pack two pictures [H, W, 3] of uint8 or uint16."""
+    height, _, channels = left.shape
+    if left.dtype == np.uint8 or format in _JOINED:  # what is only joined can be joined byte by byte
+        rows = (
+            np.ascontiguousarray(view).view(np.uint8).reshape(height, -1, channels) for view in (left, right)
+        )
+        views = (torch.from_numpy(view).permute(2, 0, 1)[None] for view in rows)
+        packed = np.ascontiguousarray(pack(*views, format=format)[0].movedim(0, -1).numpy())
+        return packed.reshape(len(packed), -1).view(left.dtype).reshape(len(packed), -1, channels)
+    black, white = (value / 65535 for value in ((0, 65535) if color is None else color.swing))
+    views = (to_tensor(view, torch.device("cpu"))[None] for view in (left, right))
+    if format == "anaglyph":  # it mixes the views' light, so black has to be 0
+        views = (view.sub_(black).div_(white - black).clamp_(0, 1) for view in views)
+        return to_image(pack(*views, format=format)[0].mul(white - black).add_(black), left.dtype)
+    return to_image(pack(*views, format=format)[0], left.dtype)
