@@ -90,14 +90,19 @@ class Option:
         return tuple(self.choices() if callable(self.choices) else self.choices)
 
     @property
+    def range(self) -> str:
+        """The range with its unit; empty for what is no number."""
+        if self.low is None or self.high is None:
+            return ""
+        unit = f" {self.unit}" if self.unit else ""
+        return (
+            f"{self.low:g}{unit} and up" if self.high >= _NO_LIMIT else f"{self.low:g} to {self.high:g}{unit}"
+        )
+
+    @property
     def line(self) -> str:
         """The help line with the range."""
-        if self.low is None or self.high is None:
-            return self.help
-        unit = f" {self.unit}" if self.unit else ""
-        if self.high >= _NO_LIMIT:
-            return f"{self.help} Range: {self.low:g}{unit} and up."
-        return f"{self.help} Range: {self.low:g} to {self.high:g}{unit}."
+        return f"{self.help} Range: {self.range}." if self.range else self.help
 
 
 def option(
