@@ -16,7 +16,7 @@ from torch import Tensor
 from ..checks import InputError, check_choice, check_finite, check_video
 from ..contracts import check_call
 from ..flow import estimate_flow
-from .disparity import depth_to_disparity
+from .disparity import CONVERGENCE, DIVERGENCE, depth_to_disparity
 from .eyes import Eye
 from .forward import warp_frames
 from .hole_masks import refine_hole_mask
@@ -39,8 +39,8 @@ def render_pair(
     *,
     inpaint: Inpaint,
     side: Eye = "right",
-    divergence: float = 2.5,
-    convergence: float = 0.5,
+    divergence: float = DIVERGENCE.default,
+    convergence: float = CONVERGENCE.default,
 ) -> RenderedPair:
     """Render a video to one side and back.
 

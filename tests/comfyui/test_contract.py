@@ -1,7 +1,7 @@
 """The nodes' schemas as saved workflows rely on them, and the tables of the help pages, which follow them.
 
-After a deliberate change: `bash scripts/test.sh tests/comfyui/test_contract.py --update-contract`. It also gives
-a new input its row in the help page, whose meaning may then be written out.
+After a deliberate change: `bash scripts/test.sh tests/comfyui/test_contract.py --update-contract`. It also
+gives a new input its row in the help page, whose meaning may then be written out.
 """
 
 from __future__ import annotations

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, make_dataclass
+from inspect import signature
 from typing import Literal, get_origin, get_type_hints
 
 import pytest
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import DepthShaping
-from spatialdreamer_core.dvg import DILATION, FEATHER
+from spatialdreamer_core.dvg import DILATION, FEATHER, depth_to_disparity, render_pair
+from spatialdreamer_core.fill import FastFill, FastFillConfig, fast_fill
 from spatialdreamer_core.options import (
     OptionConflict,
     check_options,
@@ -20,7 +22,8 @@ from spatialdreamer_core.options import (
 )
 from spatialdreamer_core.pipeline import FILLERS, ConvertConfig
 from spatialdreamer_core.sampler_config import SamplerConfig
-from spatialdreamer_core.video import FRAME_RATE
+from spatialdreamer_core.stereo import pack
+from spatialdreamer_core.video import FRAME_RATE, VideoWriter, write_clip
 
 SETTINGS = (ConvertConfig, DepthShaping, SamplerConfig, *(entry.settings for entry in FILLERS.values()))
 EVERY = [(cls, name) for cls in SETTINGS for name in options_of(cls)]
@@ -125,6 +128,29 @@ def test_every_name_is_written_with_one_underscore_at_most_between_its_words():
     for settings, name in EVERY:
         described = option_of(settings, name)
         assert re.fullmatch(r"[a-z]+(_[a-z0-9]+)*", described.name)
+
+
+def test_the_options_of_depth_are_options_of_a_conversion():
+    for described in options_of(DepthShaping).values():
+        assert described.name in options_of(ConvertConfig), "give it its line there"
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (depth_to_disparity, ("divergence", "convergence")),
+        (render_pair, ("divergence", "convergence")),
+        (pack, ("format",)),
+        (write_clip, ("codec", "crf", "preset")),
+        (VideoWriter, ("crf", "preset")),
+        (fast_fill, ("texture",)),
+        (FastFill, ("texture",)),
+    ],
+)
+def test_functions_have_the_defaults_of_the_options(function, names):
+    options = {**options_of(ConvertConfig), **options_of(FastFillConfig)}
+    for name in names:
+        assert signature(function).parameters[name].default == options[name].default
 
 
 @pytest.mark.parametrize("described", [DILATION, FEATHER, FRAME_RATE], ids=lambda value: value.name)
