@@ -86,6 +86,16 @@ def test_what_is_allowed_passes(changes):
 def test_a_field_that_is_no_option_is_the_contributors_mistake():
     with pytest.raises(TypeError, match=r"Wire.length must be declared by option\(…\)"):
         options_of(make_dataclass("Wire", [("length", float, 1.0)]))
+    with pytest.raises(TypeError, match=r"Wire.length must have a range"):
+        options_of(make_dataclass("Wire", [("length", float, option(1.0, help="How long it is."))]))
+    with pytest.raises(TypeError, match="help"):
+        option(1.0, 0.0, 2.0)
+
+
+def test_none_may_stand_first_in_a_type():
+    lamp = make_dataclass("Lamp", [("timer", None | float, option(None, 1.0, 60.0, help="When it ends."))])
+    assert option_of(lamp, "timer").kind is float
+    check_options(lamp(timer=None))
 
 
 def test_another_class_may_have_the_same_option_otherwise():
