@@ -25,7 +25,12 @@ from spatialdreamer_core.sampler_config import SamplerConfig
 from spatialdreamer_core.stereo import pack
 from spatialdreamer_core.video import FRAME_RATE, VideoWriter, write_clip
 
-SETTINGS = (ConvertConfig, DepthShaping, SamplerConfig, *(entry.settings for entry in FILLERS.values()))
+SETTINGS = (
+    ConvertConfig,
+    DepthShaping,
+    SamplerConfig,
+    *(entry.settings for entry in FILLERS.values()),
+)
 EVERY = [(cls, name) for cls in SETTINGS for name in options_of(cls)]
 
 
