@@ -143,8 +143,9 @@ def check_options(settings: Any) -> None:
     Raises:
         InputError: For the first one that breaks its rule.
     """
-    check_types(settings)
-    for name, described in options_of(type(settings)).items():
+    options = options_of(type(settings))
+    check_types(settings, {field_name: described.name for field_name, described in options.items()})
+    for name, described in options.items():
         described.check(getattr(settings, name))
 
 

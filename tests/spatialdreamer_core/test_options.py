@@ -81,6 +81,11 @@ def test_a_value_that_breaks_its_rule_is_refused_with_the_rule(changes, message)
         check_options(Lamp(**changes))
 
 
+def test_a_value_of_another_type_is_refused_by_the_options_name():
+    with pytest.raises(InputError, match=r"^depth_gamma must be of type float, got 'abc'"):
+        DepthShaping(gamma="abc").check()
+
+
 @pytest.mark.parametrize(
     "changes", [{}, {"timer": None}, {"timer": 60}, {"side": 0}, {"side": 64}, {"label": "any"}]
 )
