@@ -263,8 +263,8 @@ def check_types(settings: Any, names: Mapping[str, str] | None = None) -> None:
         if not _is_a(value, declared[field.name]):
             name = (names or {}).get(field.name, field.name)
             raise InputError(
-                f"{name} must be of type {_type_name(declared[field.name])}, got {value!r:.60}; give a value of "
-                "that type"
+                f"{name} must be of type {_type_name(declared[field.name])}, got {value!r:.60}; "
+                "give a value of that type"
             )
 
 
