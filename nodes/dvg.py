@@ -39,6 +39,12 @@ _EYE = replace(
     choices=get_args(Eye),
     help="Which eye's view is rendered; the source is taken as the other eye's.",
 )
+_BORDER_WIDTH = replace(
+    option_of(ConvertConfig, "border_width"),
+    default=0.0,
+    help="Width of a border at the left and right edge in which what pops out of the screen sinks back to it "
+    "towards the edge, so that the edge does not cut it; 0 is off. 5 is a good value.",
+)
 
 
 class SpatialDreamerDVGForwardWarp(io.ComfyNode):
@@ -71,13 +77,7 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                     for name in ("divergence", "convergence")
                 ),
                 widget(_EYE, optional=False),
-                widget(
-                    option_of(ConvertConfig, "border_width"),
-                    default=0.0,
-                    help="Width of a border at the left and right edge in which what pops out of the "
-                    "screen sinks back to it towards the edge, so that the edge does not cut it; 0 is off. "
-                    "5 is a good value.",
-                ),
+                widget(_BORDER_WIDTH),
                 *shaping_inputs(),
             ],
             outputs=[
@@ -112,14 +112,14 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
         divergence: float,
         convergence: float,
         eye: Eye,
-        border_width: float = 0.0,
-        foreground_scale: float = 0.0,
-        depth_gamma: float = 1.0,
-        depth_near: float = 1.0,
-        depth_far: float = 0.0,
+        border_width: float = _BORDER_WIDTH.default,
+        foreground_scale: float = DepthShaping.foreground_scale,
+        depth_gamma: float = DepthShaping.gamma,
+        depth_near: float = DepthShaping.near,
+        depth_far: float = DepthShaping.far,
         edge_width: int = EDGE_WIDTH,
-        edge_dilation: int = 0,
-        guided_upsampling: bool = False,
+        edge_dilation: int = DepthShaping.edge_dilation,
+        guided_upsampling: bool = ConvertConfig.guided_upsampling,
     ) -> io.NodeOutput:
         """Render the other eye's view."""
         frames = image_to_frames("image", image)
@@ -199,7 +199,12 @@ class SpatialDreamerRefineHoleMask(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, hole: Tensor, flow: Flow, disparity: Disparity, dilate: int = 0, neighbours: str = "previous"
+        cls,
+        hole: Tensor,
+        flow: Flow,
+        disparity: Disparity,
+        dilate: int = DILATION.default,
+        neighbours: str = "previous",
     ) -> io.NodeOutput:
         """Refine the mask."""
         refined = refine_hole_mask(

@@ -133,7 +133,7 @@ class SpatialDreamerComposite(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, warped: Tensor, filled: Tensor, hole: Tensor, dilate: int, feather: int = 0
+        cls, warped: Tensor, filled: Tensor, hole: Tensor, dilate: int, feather: int = FEATHER.default
     ) -> io.NodeOutput:
         """Composite the two views."""
         rendered = image_to_frames("warped", warped)

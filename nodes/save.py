@@ -17,7 +17,7 @@ from .output_name import check_prefix
 from .presentation import found_by
 from .progress import frame_progress
 from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
-from .shaping import check_values
+from .shaping import check_values, settings_of
 from .widgets import check_each, widget
 
 
@@ -86,26 +86,25 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
         cls,
         images: Tensor,
         fps: float,
-        format: str,
-        crf: int,
         filename_prefix: str,
         audio: Input.Audio | None = None,
-        codec: str = "auto",
+        **widgets: Any,
     ) -> io.NodeOutput:
         """Save the frames."""
+        config = settings_of(**widgets)
+        config.check()
         frames = image_to_frames("images", images)
         height, width = frames.shape[-2:]
-        check_values(format=format, codec=codec, crf=crf)
-        check_packed(height, width, format=format)
-        path, subfolder = name_file(filename_prefix, format=format, width=width, height=height)
+        check_packed(height, width, format=config.format)
+        path, subfolder = name_file(filename_prefix, format=config.format, width=width, height=height)
         saved = write_clip(
             frames,
             path,
             frame_rate=fps,
-            format=format,
+            format=config.format,
             sound=audio_to_sound(audio),
-            codec=codec,
-            crf=crf,
+            codec=config.codec,
+            crf=config.crf,
             metadata=workflow_tags(cls),
             on_frame=frame_progress(len(frames)),
         )

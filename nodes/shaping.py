@@ -11,7 +11,7 @@ from .widgets import Widget, check_settings, make_settings, widget
 
 
 def settings_of(**widgets: Any) -> ConvertConfig:
-    """Make a conversion's settings of widgets' values; those that are no setting are left alone."""
+    """Make a conversion's settings from widgets' values; widgets that are not settings are ignored."""
     return make_settings(ConvertConfig, widgets)
 
 

@@ -1,4 +1,4 @@
-"""Widgets made of the library's options, and the library's settings made of widgets' values."""
+"""Widgets made from the library's options, and the library's settings made from widgets' values."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def widget(
     """Make the widget of an option.
 
     Args:
-        option: Of `options_of`.
-        optional: Whether prompts may leave it out; required widgets stand before all others.
-        look: Arguments of the input that change its look alone.
-        changes: Attributes of the option that are others on this node, such as its default.
+        option: The option, see `options_of`.
+        optional: Whether prompts may leave it out; ComfyUI puts required widgets first.
+        look: Arguments of the input that only change its look.
+        changes: Attributes of the option that differ on this node, such as its default.
     """
     option = replace(option, **changes)
     arguments: dict[str, Any] = {
@@ -51,7 +51,7 @@ def widget(
 
 
 def make_settings(settings: type[Settings], widgets: Mapping[str, Any]) -> Settings:
-    """Make settings of widgets' values; those that are none of their options are left alone."""
+    """Make settings from widgets' values; widgets that are not options of theirs are ignored."""
     given = {}
     for field, option in options_of(settings).items():
         if option.name in widgets:
@@ -65,8 +65,8 @@ def check_settings(settings: type[Any], widgets: Mapping[str, Any]) -> None:
 
     Args:
         settings: The class.
-        widgets: Their values; None for one that is linked, whose value is not known yet. Those that are none
-            of its options are left alone.
+        widgets: Their values; None for one that is linked, whose value is not known yet. Widgets that are
+            not options of the class are ignored.
 
     Raises:
         InputError: For the first value that is out of range, NaN, unknown, or at odds with another one.
@@ -81,7 +81,7 @@ def check_settings(settings: type[Any], widgets: Mapping[str, Any]) -> None:
 
 
 def check_each(options: Iterable[Option], widgets: Mapping[str, Any]) -> None:
-    """Check widgets, each for itself, by the rules of options that are no settings class's.
+    """Check widgets one by one, by options that belong to no settings class or differ on a node.
 
     Args:
         options: The options.

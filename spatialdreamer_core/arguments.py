@@ -1,7 +1,7 @@
-"""Arguments of the command line, made of the options of settings classes.
+"""Arguments of the command line, made from the options of settings classes.
 
-An option that is not given is absent from what is parsed, so that the settings' own default counts; the help
-shows it all the same.
+An option that is not given is absent from the parsed arguments, so that the settings class supplies its
+default; the help shows that default.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ _METAVARS = {"%": "PERCENT", "px": "PX", "seconds": "TIME", "frames": "FRAMES", 
 
 
 def add_options(parser: argparse._ActionsContainer, options: Iterable[Option]) -> None:
-    """Add an argument for each option: `border_width` is `--border-width`.
+    """Add an argument for each option: `border_width` becomes `--border-width`.
 
-    A flag that is on can be turned off: `audio` is `--no-audio`, and `--audio` to turn it on again.
+    A flag that is on by default gets a second name that turns it off: `--audio` and `--no-audio`.
 
     Args:
-        parser: Or a group of its arguments.
-        options: Of `options_of`.
+        parser: A parser, or a group of its arguments.
+        options: What `options_of` returns.
     """
     for described in options:
         _add(parser, described, _describe(described))
 
 
 def add_filler_options(parser: argparse._ActionsContainer, fillers: Mapping[str, type]) -> None:
-    """Add the options of all fillers, an argument for those of one name; the help says who takes them.
+    """Add the options of all fillers: one argument for each name, whose help says which fillers take it.
 
     Args:
-        parser: Or a group of its arguments.
+        parser: A parser, or a group of its arguments.
         fillers: The settings class of each filler.
 
     Raises:
-        TypeError: If an option is a number for one filler, and something else for another one.
+        TypeError: If fillers share a name for options of different types.
     """
     takers: dict[str, dict[str, Option]] = {}
     for filler, settings in fillers.items():
@@ -53,7 +53,7 @@ def add_filler_options(parser: argparse._ActionsContainer, fillers: Mapping[str,
 
 
 def given_options(arguments: argparse.Namespace, *settings: type) -> dict[str, Any]:
-    """Return the options of settings classes that were given, by their fields' names."""
+    """Return those options of settings classes that were given, by field name."""
     return {
         field: getattr(arguments, described.name)
         for each in settings
@@ -66,7 +66,7 @@ def seconds(text: str) -> float:
     """Read a moment: seconds, m:s or h:m:s.
 
     Raises:
-        argparse.ArgumentTypeError: If it is none.
+        argparse.ArgumentTypeError: If the text is not a moment.
     """
     try:
         parts = [float(part) for part in text.split(":")]
@@ -83,10 +83,10 @@ def seconds(text: str) -> float:
 
 
 class _Switch(argparse.Action):
-    """Turns a flag on by its name, and off by `--no-` before it."""
+    """A flag that `--name` turns on and `--no-name` turns off."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        """Keep which of the two was given."""
+        """Store which of the two was given."""
         setattr(namespace, self.dest, not str(option_string).startswith("--no-"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -247,8 +247,12 @@ def check_inverse_depth(depth: Tensor) -> None:
         )
 
 
-def check_types(settings: Any) -> None:
+def check_types(settings: Any, names: Mapping[str, str] | None = None) -> None:
     """Check that each field of a dataclass of settings is of its declared type; an int will do for a float.
+
+    Args:
+        settings: The dataclass.
+        names: What the message is to call a field, where that is not the field's name.
 
     Raises:
         InputError: For the first field that does not, as when a program or a JSON file gives "2" for 2.
@@ -257,8 +261,9 @@ def check_types(settings: Any) -> None:
     for field in fields(settings):
         value = getattr(settings, field.name)
         if not _is_a(value, declared[field.name]):
+            name = (names or {}).get(field.name, field.name)
             raise InputError(
-                f"{field.name} must be of type {_type_name(declared[field.name])}, got {value!r:.60}; "
+                f"{name} must be of type {_type_name(declared[field.name])}, got {value!r:.60}; "
                 "give a value of that type"
             )
 

@@ -39,7 +39,7 @@ from .weights import model_folders
 def run_convert(options: argparse.Namespace, signals: Signals) -> int:
     """Run `spatialdreamer convert`; returns the exit code."""
     given = given_options(options, ConvertConfig)
-    if given.get("depth", AUTO) not in estimator_names():
+    if given.get("depth", ConvertConfig.depth) not in estimator_names():
         if not os.path.exists(given["depth"]):  # of any text: Path raises on names that are too long
             raise InputError(
                 f"depth must be one of {', '.join(estimator_names())}, or an existing file or folder, "

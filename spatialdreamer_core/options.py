@@ -7,8 +7,8 @@
         def check(self) -> None:
             check_options(self)
 
-Checks, the command's arguments (`arguments`) and ComfyUI's widgets (`nodes/widgets.py`) are made of what
-`options_of(Settings)` reads. A field with `init=False` is fixed in its class, and no option of it.
+Checks, the command's arguments (`arguments`) and ComfyUI's widgets (`nodes/widgets.py`) are made from what
+`options_of(Settings)` reads. A field with `init=False` is a constant of its class, not an option.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from .checks import InputError, check_choice, check_range, check_types
 
 _KEY = "option"  # in a field's metadata
-_NO_LIMIT = 1_000_000  # a limit from which on nobody meets it, so that texts leave it out
+_NO_LIMIT = 1_000_000  # texts leave out an upper limit from here on, which nobody will meet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """What can be said of an option in one place.
+    """Everything there is to know about an option.
 
     Attributes:
-        default: Its value where none is given.
-        help: What it does, in one or two sentences, for the command and for ComfyUI's tooltip; its range and
-            its default are added there.
-        low: Least number, or None for what is no number.
+        default: The value if none is given.
+        help: What it does, in a sentence or two, for the command's help and ComfyUI's tooltip; range and
+            default are added there.
+        low: Smallest number, or None if it is not a number.
         high: Largest number.
-        unit: Of the number; what else the message of a wrong number is to say may follow it.
-        also: Values that are taken besides.
-        choices: What a text may be, or a function that lists that on this machine; empty for any text.
-        step: What one click on a widget's arrow adds; None for ComfyUI's own.
+        unit: Unit of the number; a hint for the error message may follow it.
+        also: Values outside the range or the choices that are valid too.
+        choices: The valid texts, or a function that lists those of this machine; empty for any text.
+        step: How far one click on a widget's arrow goes; None leaves it to ComfyUI.
         advanced: Whether most users leave it alone.
-        metavar: What stands for its value in the command's help; empty for a word made of the unit.
-        none_as: The number that a widget, which is never empty, shows for None.
-        none_means: What None does, a few words.
-        name: As messages and widgets call it; empty for its field's name.
+        metavar: Placeholder in the command's help; empty to derive it from the unit.
+        none_as: The number by which a widget, which is never empty, shows None.
+        none_means: What None does, in a few words.
+        name: What messages and widgets call it; empty for the field's name.
         kind: float, int, bool or str; read from the field's type.
         nullable: Whether it may be None; read from the field's type.
     """
@@ -64,19 +64,19 @@ class Option:
     nullable: bool = False
 
     def as_field(self, **changes: Any) -> Any:
-        """Make a dataclass's field of it.
+        """Make a dataclass field of it.
 
         Args:
-            changes: Attributes that are others there.
+            changes: Attributes that differ there.
         """
         changed = replace(self, **changes)
         return field(default=changed.default, metadata={_KEY: changed})
 
     def check(self, value: Any) -> None:
-        """Check a value; its type is `check_options`' to check.
+        """Check the range or the choice; `check_options` checks the type before.
 
         Raises:
-            InputError: If it is out of range, or none of the choices.
+            InputError: If the value is out of range, or not one of the choices.
         """
         if (value is None and self.nullable) or value in self.also:
             return
@@ -86,40 +86,45 @@ class Option:
             check_range(self.name, value, self.low, self.high, self.unit, whole=self.kind is int)
 
     def list_choices(self) -> tuple[str, ...]:
-        """List what a text may be, on this machine."""
+        """List the valid texts on this machine."""
         return tuple(self.choices() if callable(self.choices) else self.choices)
+
+    @property
+    def range(self) -> str:
+        """The range with its unit; empty if it is not a number."""
+        if self.low is None or self.high is None:
+            return ""
+        unit = f" {self.unit}" if self.unit else ""
+        if self.high >= _NO_LIMIT:
+            return f"{self.low:g}{unit} and up"
+        return f"{self.low:g} to {self.high:g}{unit}"
 
     @property
     def line(self) -> str:
         """The help line with the range."""
-        if self.low is None or self.high is None:
-            return self.help
-        unit = f" {self.unit}" if self.unit else ""
-        if self.high >= _NO_LIMIT:
-            return f"{self.help} Range: {self.low:g}{unit} and up."
-        return f"{self.help} Range: {self.low:g} to {self.high:g}{unit}."
+        return f"{self.help} Range: {self.range}." if self.range else self.help
 
 
 def option(
     default: Any, low: float | None = None, high: float | None = None, unit: str = "", **described: Any
 ) -> Any:
-    """Make a dataclass's field with what is to be said of it.
+    """Declare a dataclass field that is an option.
 
     Args:
         default: Its default.
-        low: Least number.
+        low: Smallest number.
         high: Largest number.
-        unit: Of the number.
-        described: The other attributes of `Option`; `help` must be among them.
+        unit: Unit of the number.
+        described: The other attributes of `Option`; `help` is required.
     """
     return Option(default=default, low=low, high=high, unit=unit, **described).as_field()
 
 
 def options_of(settings: type) -> dict[str, Option]:
-    """Read the options of a settings class, by their fields' names.
+    """Read the options of a settings class, by field name.
 
     Raises:
-        TypeError: If a field is none: each needs its help line, and its range or choices.
+        TypeError: If a field is not declared by `option`, or is a number without a range.
     """
     declared = get_type_hints(settings)
     return {
@@ -128,7 +133,7 @@ def options_of(settings: type) -> dict[str, Option]:
 
 
 def option_of(settings: type, name: str) -> Option:
-    """Read one option of a settings class, by its field's name."""
+    """Read one option of a settings class, by field name."""
     return options_of(settings)[name]
 
 
@@ -138,17 +143,18 @@ def check_options(settings: Any) -> None:
     Raises:
         InputError: For the first one that breaks its rule.
     """
-    check_types(settings)
-    for name, described in options_of(type(settings)).items():
+    options = options_of(type(settings))
+    check_types(settings, {field_name: described.name for field_name, described in options.items()})
+    for name, described in options.items():
         described.check(getattr(settings, name))
 
 
 class OptionConflict(InputError):
-    """Options that are right each for itself, and do not go together.
+    """Options that are valid by themselves but not together.
 
     Args:
         message: The rule, the value, the remedy.
-        options: Their fields' names.
+        options: Their names.
     """
 
     def __init__(self, message: str, *options: str) -> None:
@@ -158,11 +164,13 @@ class OptionConflict(InputError):
 
 def _read(entry: Field[Any], declared: Any, settings: type) -> Option:
     """Read the option of one field."""
-    described = entry.metadata.get(_KEY)
+    described, where = entry.metadata.get(_KEY), f"{settings.__name__}.{entry.name}"
     if described is None:
-        raise TypeError(f"{settings.__name__}.{entry.name} must be declared by option(…), with its help line")
+        raise TypeError(f"{where} must be declared by option(…), with its help line")
     members = get_args(declared) if get_origin(declared) in (Union, types.UnionType) else (declared,)
-    first = members[0]
+    first = next(member for member in members if member is not type(None))
+    if first in (float, int) and (described.low is None or described.high is None):
+        raise TypeError(f"{where} must have a range: option(default, low, high, unit, help=…)")
     choices = get_args(first) if get_origin(first) is Literal else ()
     return replace(
         described,

@@ -1,16 +1,18 @@
 """DVG, depth-based video generation (SpatialDreamer, section 3.2): disparity, warping, hole masks."""
 
-from .borders import MAX_BORDER_WIDTH, ease_borders
-from .disparity import depth_to_disparity, looks_inverted
+from .borders import BORDER_WIDTH, ease_borders
+from .disparity import CONVERGENCE, DIVERGENCE, depth_to_disparity, looks_inverted
 from .forward import forward_warp, forward_warp_with_disparity
 from .hole_masks import NEIGHBOURS, current_neighbours, refine_hole_mask, refine_one_mask
 from .mask_edges import DILATION, FEATHER, dilate_hole, soft_hole_mask
 from .zbuffer import NO_SOURCE, carry_motion, gather_columns, source_columns
 
 __all__ = [
+    "BORDER_WIDTH",
+    "CONVERGENCE",
     "DILATION",
+    "DIVERGENCE",
     "FEATHER",
-    "MAX_BORDER_WIDTH",
     "NEIGHBOURS",
     "NO_SOURCE",
     "carry_motion",

@@ -10,16 +10,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import check_range
 from ..contracts import check_call, working_dtype
+from ..options import Option
 
-MAX_BORDER_WIDTH = 25.0  # % of the width
+BORDER_WIDTH = Option(
+    default=5.0,
+    low=0.0,
+    high=25.0,
+    unit="% of width",
+    step=0.5,
+    name="width_percent",
+    kind=float,
+    help="Width of the border in which what pops out of the screen sinks back to it.",
+)
 
 
 def ease_borders(
     disparity: Tensor,  # [F, 1, H, W] px
     *,
-    width_percent: float = 5.0,
+    width_percent: float = BORDER_WIDTH.default,
 ) -> Tensor:  # [F, 1, H, W] px
     """Ease disparity in front of the screen to zero towards the left and the right edge.
 
@@ -38,7 +47,7 @@ def ease_borders(
         InputError: If the disparity breaks its rule (`contracts.TABLE`) or the width is out of range.
     """
     check_call("ease_borders", disparity=disparity)
-    check_range("width_percent", width_percent, 0.0, MAX_BORDER_WIDTH, "% of width")
+    BORDER_WIDTH.check(width_percent)
     width = disparity.shape[-1]
     border = width_percent / 100 * width
     if border == 0:

@@ -10,17 +10,37 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import check_range
 from ..contracts import check_call
+from ..options import Option
 
-MAX_DIVERGENCE = 20.0  # % of the width
+DIVERGENCE = Option(
+    default=2.5,
+    low=0.0,
+    high=20.0,
+    unit="% of width",
+    step=0.1,
+    name="divergence",
+    kind=float,
+    help="3D strength: total disparity range between the two eyes. 1 to 3 suits most screens.",
+)
+CONVERGENCE = Option(
+    default=0.5,
+    low=0.0,
+    high=1.0,
+    step=0.01,
+    metavar="DEPTH",
+    name="convergence",
+    kind=float,
+    help="The depth that lies on the screen: 0 is the farthest, 1 the nearest. What is nearer pops out of "
+    "the screen, what is farther lies behind it.",
+)
 
 
 def depth_to_disparity(
     depth: Tensor,  # [F, 1, H, W] in [0, 1], 1 = near
     *,
-    divergence: float = 2.5,
-    convergence: float = 0.5,
+    divergence: float = DIVERGENCE.default,
+    convergence: float = CONVERGENCE.default,
 ) -> Tensor:  # [F, 1, H, W] px
     """Convert inverse depth to the total disparity between the two eyes.
 
@@ -36,8 +56,8 @@ def depth_to_disparity(
         InputError: If a number is out of range, or the depth is not finite or not in [0, 1].
     """
     check_call("depth_to_disparity", depth=depth)
-    check_range("divergence", divergence, 0.0, MAX_DIVERGENCE, "% of width")
-    check_range("convergence", convergence, 0.0, 1.0)
+    DIVERGENCE.check(divergence)
+    CONVERGENCE.check(convergence)
     return depth.float().clamp(0, 1).sub_(convergence).mul_(divergence / 100 * depth.shape[-1])
 
 

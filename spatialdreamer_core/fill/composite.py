@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import check_call, working_dtype
-from ..dvg.mask_edges import DILATION, grow_hole, soften_hole
+from ..dvg.mask_edges import DILATION, FEATHER, grow_hole, soften_hole
 
 
 def composite(
@@ -17,8 +17,8 @@ def composite(
     filled: Tensor,  # [F, 3, H, W] in [0, 1]
     hole: Tensor,  # [F, 1, H, W], 1 = hole
     *,
-    dilate: int = 0,
-    feather: int = 0,
+    dilate: int = DILATION.default,
+    feather: int = FEATHER.default,
 ) -> Tensor:  # [F, 3, H, W] in [0, 1]
     """Take `filled` inside the dilated hole and `warped` outside of it, and blend them at its edge if asked.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..checks import check_choice
 from ..contracts import check_call
-from ..dvg import depth_to_disparity, refine_hole_mask
+from ..dvg import CONVERGENCE, DIVERGENCE, depth_to_disparity, refine_hole_mask
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..flow import estimate_flow
@@ -38,8 +38,8 @@ def render_pair(
     *,
     side: Eye = "right",
     filler: Filler | None = None,
-    divergence: float = 2.5,
-    convergence: float = 0.5,
+    divergence: float = DIVERGENCE.default,
+    convergence: float = CONVERGENCE.default,
 ) -> RenderedPair:
     """Render a video to one side and back.
 

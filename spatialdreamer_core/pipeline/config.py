@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..depth import DEFAULT_STRENGTH, DEPTH_KINDS, EDGE_WIDTH, MAX_STRENGTH, DepthShaping, estimator_names
-from ..dvg.borders import MAX_BORDER_WIDTH
-from ..dvg.disparity import MAX_DIVERGENCE
+from ..dvg import BORDER_WIDTH, CONVERGENCE, DIVERGENCE
 from ..flow import FLOW_METHODS
 from ..options import OptionConflict, check_options, option, options_of
-from ..stereo import FORMATS
+from ..stereo import FORMAT
 from ..video.encoders import CODEC, CRF, PRESET, choose_encoder
 
 _LATEST = 10_000_000.0  # s; no film is longer
@@ -22,31 +21,9 @@ _SHAPING = options_of(DepthShaping)
 class ConvertConfig:
     """What to make of a video or photo; the defaults suit a 16:9 film on a headset or a 3D television."""
 
-    format: str = option(
-        "full_sbs",
-        choices=FORMATS,
-        help="How the two views share a frame. full_sbs: side by side, double width (best quality). "
-        "half_sbs: side by side, each view squeezed to half width (most TVs). full_tb, half_tb: left view "
-        "above the right one. cross_eyed: right view on the left, to view without glasses. anaglyph: one "
-        "picture for red-cyan glasses.",
-    )
-    divergence: float = option(
-        2.5,
-        0.0,
-        MAX_DIVERGENCE,
-        "% of width",
-        step=0.1,
-        help="3D strength: total disparity range between the two eyes. 1 to 3 suits most screens.",
-    )
-    convergence: float = option(
-        0.5,
-        0.0,
-        1.0,
-        step=0.01,
-        metavar="DEPTH",
-        help="The depth that lies on the screen: 0 is the farthest, 1 the nearest. What is nearer pops out "
-        "of the screen, what is farther lies behind it.",
-    )
+    format: str = FORMAT.as_field()
+    divergence: float = DIVERGENCE.as_field()
+    convergence: float = CONVERGENCE.as_field()
     eye: Literal["right", "left", "both"] = option(
         "right",
         help="Which view is rendered; the source is the other one. both: each is rendered with half of the "
@@ -59,12 +36,8 @@ class ConvertConfig:
         "edge. ease: they sink back to the screen towards the edge. floating_window: narrow black bars "
         "bring the edge forward.",
     )
-    border_width: float = option(
-        5.0,
-        0.0,
-        MAX_BORDER_WIDTH,
-        "% of width",
-        step=0.5,
+    border_width: float = BORDER_WIDTH.as_field(
+        name="",
         advanced=True,
         help="Width of the border in which what pops out of the screen sinks back to it, with border ease.",
     )

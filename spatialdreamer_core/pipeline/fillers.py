@@ -1,8 +1,8 @@
 """The fillers by name: the options of each, and how it is loaded.
 
-What is loaded is a `Filler`; nothing after this place knows which one it is. A filler that is entered into
-`FILLERS` is offered by `--filler`, with the options of its settings class: they are in `--help`, checked, and
-refused by name where they are given to another filler.
+What is loaded is a `Filler`; no code after this module knows which one it is. An entry in `FILLERS` is all
+that `--filler` needs: the options of its settings class appear in `--help`, are checked, and are refused by
+name when given to another filler.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LoadFiller(Protocol):
         on_progress: OnProgress | None,
         on_wait: Callable[[], None] | None,
     ) -> Filler:
-        """Load it, see `FillerConfig.load`; the settings are of its own class, and have been checked."""
+        """Load it with settings that have been checked, see `FillerConfig.load`."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class FillerEntry:
     """A filler that can be chosen by name.
 
     Attributes:
-        help: What it is, a few words for the command's help.
-        settings: Its options.
-        load: How it is loaded.
-        defaults: Which defaults hang on the options that are given; None if none do.
+        help: What it is, in a few words, for the command's help.
+        settings: The class of its options.
+        load: Loads it.
+        defaults: Returns those defaults that depend on the given options; None if there are none.
     """
 
     help: str
@@ -68,7 +68,7 @@ class SpatialDreamerFillerConfig(FilmSamplerConfig):
 
     strength: float = option_of(FilmSamplerConfig, "strength").as_field(
         help="How much noise it starts from; 1 is nothing but noise. "
-        f"Without `weights` it is {_UNTRAINED_STRENGTH:g} if it is not given."
+        f"Without `weights` the default is {_UNTRAINED_STRENGTH:g}."
     )
     checkpoint: str | os.PathLike[str] | None = option(
         None,
@@ -100,7 +100,7 @@ class FillerConfig:
 
     Args:
         filler: One of `FILLERS`.
-        options: Of its settings class; those that are not given, or None, have the filler's own defaults.
+        options: Options of its settings class; what is not given, or None, keeps the filler's default.
     """
 
     def __init__(self, filler: str = "fast", **options: Any) -> None:
@@ -141,7 +141,7 @@ class FillerConfig:
         )
 
     def _settings(self) -> FillerSettings:
-        """Make the filler's settings of the options that are given."""
+        """Make the filler's settings from the given options."""
         check_choice("filler", self.filler, tuple(FILLERS))
         entry = FILLERS[self.filler]
         for name in self.options:
@@ -163,7 +163,7 @@ def _refusal(name: str, filler: str) -> str:
 
 
 def _load_fast(settings: FastFillConfig, **_: Any) -> Filler:
-    """Make fast fill, which may overwrite the frames that the conversion has made."""
+    """Make fast fill, which may overwrite the conversion's own frames."""
     return FastFill(texture=settings.texture, overwrite=True, check=False)
 
 
@@ -204,7 +204,7 @@ def _load_spatialdreamer(
 
 
 def _spatialdreamer_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the strength of an untrained model."""
+    """Return the strength for an untrained model, if it is one."""
     return {} if "weights" in given else {"strength": _UNTRAINED_STRENGTH}
 
 

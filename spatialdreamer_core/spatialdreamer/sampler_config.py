@@ -12,17 +12,7 @@ from ..svd.canvas import MAX_SIDE, MIN_SIDE
 from ..svd.schedule import MAX_STEPS
 from ..svd.windows import MAX_WINDOW
 
-MAX_DEVIATION = 3.0
-MIN_STRENGTH = 0.05  # one of 20 steps
-MAX_GUIDANCE = 10.0
-MAX_SEED = 2**64 - 1
-MIN_TILE = 256  # px
-MAX_TILE = 4096
 _TILE_UNIT = 64  # px
-MIN_FPS = 1.0  # frames/s
-MAX_FPS = 240.0
-MAX_MOTION = 255
-FAST_STEPS = 8
 DEFAULT_MAX_SIDE = 1024  # px, the longer side of what SVD was trained on
 
 
@@ -33,20 +23,18 @@ class SamplerConfig:
     deviation: float = option(
         1.0,
         0.0,
-        MAX_DEVIATION,
+        3.0,
         step=0.05,
         metavar="FACTOR",
         help="Stereo deviation strength (Eq. 4 of SpatialDreamer), as a multiple of what the warped view "
         "has in each window: above 1 the views differ more, below 1 less. Changes nothing in an untrained "
         "model.",
     )
-    steps: int = option(
-        25, 1, MAX_STEPS, metavar="COUNT", help=f"Sampling steps. {FAST_STEPS} is the fast preset."
-    )
-    seed: int = option(0, 0, MAX_SEED, help="Seed of the noise. The same seed gives the same result.")
+    steps: int = option(25, 1, MAX_STEPS, metavar="COUNT", help="Sampling steps. 8 is the fast preset.")
+    seed: int = option(0, 0, 2**64 - 1, help="Seed of the noise. The same seed gives the same result.")
     strength: float = option(
         1.0,
-        MIN_STRENGTH,
+        0.05,  # one of 20 steps
         1.0,
         step=0.05,
         metavar="SHARE",
@@ -57,7 +45,7 @@ class SamplerConfig:
     guidance_min: float = option(
         1.0,
         0.0,
-        MAX_GUIDANCE,
+        10.0,
         step=0.1,
         advanced=True,
         metavar="SCALE",
@@ -67,7 +55,7 @@ class SamplerConfig:
     guidance_max: float = option(
         1.0,
         0.0,
-        MAX_GUIDANCE,
+        10.0,
         step=0.1,
         advanced=True,
         metavar="SCALE",
@@ -113,8 +101,8 @@ class SamplerConfig:
     )
     tile: int = option(
         0,
-        MIN_TILE,
-        MAX_TILE,
+        256,
+        4096,
         "px; 0 for whole pictures",
         also=(0,),
         step=_TILE_UNIT,
@@ -144,8 +132,8 @@ class SamplerConfig:
     )
     fps: float | None = option(
         None,
-        MIN_FPS,
-        MAX_FPS,
+        1.0,
+        240.0,
         "frames/s",
         step=0.01,
         none_as=-1,
@@ -156,7 +144,7 @@ class SamplerConfig:
     motion_bucket: int | None = option(
         None,
         0,
-        MAX_MOTION,
+        255,
         none_as=-1,
         none_means="as it was trained, 127 with SVD",
         advanced=True,

@@ -2,12 +2,13 @@
 
 from .anaglyph import DUBOIS_RED_CYAN, anaglyph
 from .comfort import COMFORT_LIMIT, Comfort, measure_comfort
-from .packing import FORMATS, check_packed, pack, packed_size, pixel_aspect
+from .packing import FORMAT, FORMATS, check_packed, pack, packed_size, pixel_aspect
 from .window import FloatingWindow, FloatingWindowTracker, apply_floating_window, floating_window
 
 __all__ = [
     "COMFORT_LIMIT",
     "DUBOIS_RED_CYAN",
+    "FORMAT",
     "FORMATS",
     "Comfort",
     "FloatingWindow",

@@ -8,18 +8,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import InputError, check_choice, check_size
+from ..checks import InputError, check_size
 from ..contracts import check_call
+from ..options import Option
 from .anaglyph import mix_anaglyph
 
 FORMATS = ("full_sbs", "half_sbs", "full_tb", "half_tb", "cross_eyed", "anaglyph")
+FORMAT = Option(
+    default="full_sbs",
+    choices=FORMATS,
+    name="format",
+    help="How the two views share a frame. full_sbs: side by side, double width (best quality). half_sbs: "
+    "side by side, each view squeezed to half width (most TVs). full_tb, half_tb: left view above the "
+    "right one. cross_eyed: right view on the left, to view without glasses. anaglyph: one picture for "
+    "red-cyan glasses.",
+)
 
 
 def pack(
     left: Tensor,  # [F, 3, H, W] in [0, 1], or uint8
     right: Tensor,  # [F, 3, H, W] in [0, 1], or uint8
     *,
-    format: str = "full_sbs",
+    format: str = FORMAT.default,
 ) -> Tensor:  # [F, 3, H', W'], of the views' type
     """Pack two views into one video.
 
@@ -37,7 +47,7 @@ def pack(
         InputError: If a view breaks its rule (`contracts.TABLE`), their types differ, or the format is
             unknown.
     """
-    check_choice("format", format, FORMATS)
+    FORMAT.check(format)
     check_call("pack", left=left, right=right)
     if left.dtype != right.dtype:
         raise InputError(
@@ -66,7 +76,7 @@ def packed_size(height: int, width: int, *, format: str) -> tuple[int, int]:
         InputError: If a side is not a whole number above 0 or the format is unknown.
     """
     check_size("size", (height, width))
-    check_choice("format", format, FORMATS)
+    FORMAT.check(format)
     rows = {"full_tb": 2 * height, "half_tb": 2 * ((height + 1) // 2)}
     columns = {"full_sbs": 2 * width, "cross_eyed": 2 * width, "half_sbs": 2 * ((width + 1) // 2)}
     return rows.get(format, height), columns.get(format, width)
@@ -78,7 +88,7 @@ def pixel_aspect(format: str) -> Fraction:
     Raises:
         InputError: If the format is unknown.
     """
-    check_choice("format", format, FORMATS)
+    FORMAT.check(format)
     return {"half_sbs": Fraction(2), "half_tb": Fraction(1, 2)}.get(format, Fraction(1))
 
 
@@ -89,7 +99,7 @@ def check_packed(height: int, width: int, *, format: str, name: str = "images") 
         InputError: If they cannot, a side is not a whole number above 0, or the format is unknown.
     """
     check_size("size", (height, width))
-    check_choice("format", format, FORMATS)
+    FORMAT.check(format)
     if format == "anaglyph":
         return
     stacked = format.endswith("tb")

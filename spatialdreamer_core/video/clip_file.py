@@ -13,7 +13,7 @@ from torch import Tensor
 from ..checks import check_video
 from ..options import Option
 from ..stereo import check_packed, pixel_aspect
-from .encoders import check_encoding, choose_encoder
+from .encoders import CODEC, CRF, PRESET, check_encoding, choose_encoder
 from .sound import Sound, encode_sound
 from .stereo_source import output_tags
 from .writer import VideoWriter
@@ -39,9 +39,9 @@ def write_clip(
     frame_rate: float | Fraction,
     format: str | None = None,
     sound: Sound | None = None,
-    codec: str = "auto",
-    crf: int = 18,
-    preset: str = "veryfast",
+    codec: str = CODEC.default,
+    crf: int = CRF.default,
+    preset: str = PRESET.default,
     pixel_format: str | None = None,
     metadata: Mapping[str, str] | None = None,
     on_frame: Callable[[int], None] | None = None,

@@ -51,7 +51,7 @@ def check_encoding(*, codec: str, crf: int, preset: str) -> None:
     CRF.check(crf)
 
 
-def choose_encoder(width: int, height: int, *, codec: str = "auto", bits: int = 8) -> str:
+def choose_encoder(width: int, height: int, *, codec: str = CODEC.default, bits: int = 8) -> str:
     """Return the encoder for a video.
 
     "auto" takes H.264 where players take it: 8 bits, no side above 4096 px, and no more pixels than level 5.2

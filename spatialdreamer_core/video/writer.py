@@ -19,7 +19,7 @@ from ..atomic import write_error
 from ..checks import InputError, check_choice
 from ..memory import is_out_of_memory, out_of_memory_error
 from .color import ColorConverter, ColorInfo
-from .encoders import MIN_HEVC_WIDTH
+from .encoders import CRF, MIN_HEVC_WIDTH, PRESET
 from .output import OutputFile
 from .probe import VideoInfo
 from .stream_copy import EXTRAS, SOUND, StreamCopy
@@ -84,8 +84,8 @@ class VideoWriter:
         frame_rate: Fraction | None = None,
         time_base: Fraction | None = None,
         codec: str = "libx264",
-        crf: float = 18,
-        preset: str = "veryfast",
+        crf: float = CRF.default,
+        preset: str = PRESET.default,
         pixel_format: str | None = None,
         audio_from: str | Path | None = None,
         extras_from: str | Path | None = None,

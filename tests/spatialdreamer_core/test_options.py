@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, make_dataclass
+from inspect import signature
 from typing import Literal, get_origin, get_type_hints
 
 import pytest
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import DepthShaping
-from spatialdreamer_core.dvg import DILATION, FEATHER
+from spatialdreamer_core.dvg import DILATION, FEATHER, depth_to_disparity
+from spatialdreamer_core.fill import FastFill, FastFillConfig, fast_fill, render_pair
 from spatialdreamer_core.options import (
     OptionConflict,
     check_options,
@@ -20,9 +22,15 @@ from spatialdreamer_core.options import (
 )
 from spatialdreamer_core.pipeline import FILLERS, ConvertConfig
 from spatialdreamer_core.spatialdreamer.sampler_config import SamplerConfig
-from spatialdreamer_core.video import FRAME_RATE
+from spatialdreamer_core.stereo import pack
+from spatialdreamer_core.video import FRAME_RATE, VideoWriter, write_clip
 
-SETTINGS = (ConvertConfig, DepthShaping, SamplerConfig, *(entry.settings for entry in FILLERS.values()))
+SETTINGS = (
+    ConvertConfig,
+    DepthShaping,
+    SamplerConfig,
+    *(entry.settings for entry in FILLERS.values()),
+)
 EVERY = [(cls, name) for cls in SETTINGS for name in options_of(cls)]
 
 
@@ -73,6 +81,11 @@ def test_a_value_that_breaks_its_rule_is_refused_with_the_rule(changes, message)
         check_options(Lamp(**changes))
 
 
+def test_a_value_of_another_type_is_refused_by_the_options_name():
+    with pytest.raises(InputError, match=r"^depth_gamma must be of type float, got 'abc'"):
+        DepthShaping(gamma="abc").check()
+
+
 @pytest.mark.parametrize(
     "changes", [{}, {"timer": None}, {"timer": 60}, {"side": 0}, {"side": 64}, {"label": "any"}]
 )
@@ -83,6 +96,16 @@ def test_what_is_allowed_passes(changes):
 def test_a_field_that_is_no_option_is_the_contributors_mistake():
     with pytest.raises(TypeError, match=r"Wire.length must be declared by option\(…\)"):
         options_of(make_dataclass("Wire", [("length", float, 1.0)]))
+    with pytest.raises(TypeError, match=r"Wire.length must have a range"):
+        options_of(make_dataclass("Wire", [("length", float, option(1.0, help="How long it is."))]))
+    with pytest.raises(TypeError, match="help"):
+        option(1.0, 0.0, 2.0)
+
+
+def test_none_may_stand_first_in_a_type():
+    lamp = make_dataclass("Lamp", [("timer", None | float, option(None, 1.0, 60.0, help="When it ends."))])
+    assert option_of(lamp, "timer").kind is float
+    check_options(lamp(timer=None))
 
 
 def test_another_class_may_have_the_same_option_otherwise():
@@ -125,6 +148,29 @@ def test_every_name_is_written_with_one_underscore_at_most_between_its_words():
     for settings, name in EVERY:
         described = option_of(settings, name)
         assert re.fullmatch(r"[a-z]+(_[a-z0-9]+)*", described.name)
+
+
+def test_the_options_of_depth_are_options_of_a_conversion():
+    for described in options_of(DepthShaping).values():
+        assert described.name in options_of(ConvertConfig), "give it its line there"
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (depth_to_disparity, ("divergence", "convergence")),
+        (render_pair, ("divergence", "convergence")),
+        (pack, ("format",)),
+        (write_clip, ("codec", "crf", "preset")),
+        (VideoWriter, ("crf", "preset")),
+        (fast_fill, ("texture",)),
+        (FastFill, ("texture",)),
+    ],
+)
+def test_functions_have_the_defaults_of_the_options(function, names):
+    options = {**options_of(ConvertConfig), **options_of(FastFillConfig)}
+    for name in names:
+        assert signature(function).parameters[name].default == options[name].default
 
 
 @pytest.mark.parametrize("described", [DILATION, FEATHER, FRAME_RATE], ids=lambda value: value.name)

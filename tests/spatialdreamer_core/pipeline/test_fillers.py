@@ -19,7 +19,7 @@ import torch
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.cli import main
 from spatialdreamer_core.fill import fill_holes
-from spatialdreamer_core.pipeline import ConvertConfig, FillerConfig, convert
+from spatialdreamer_core.pipeline import FILLERS, ConvertConfig, FillerConfig, convert
 
 ROOT = Path(__file__).parents[3]
 SIZE = (96, 64)
@@ -264,6 +264,17 @@ def test_a_film_that_is_stopped_leaves_nothing_half_written(
             "prompt must go with the filler stable_diffusion, got it with spatialdreamer",
         ),
         (["--steps", "9"], "steps must go with the filler stable_diffusion or spatialdreamer"),
+        (["--texture", "2"], "texture must be between 0 and 1, got 2"),
+        (
+            ["--filler", "stable_diffusion", "--texture", "0"],
+            "texture must go with the filler fast, got it with stable_diffusion",
+        ),
+        (["--filler", "stable_diffusion", "--guidance", "60"], "guidance must be between 1 and 50, got 60"),
+        (["--filler", "spatialdreamer", "--checkpoint", "x", "--fps", "nan"], "fps must be between 1 and"),
+        (
+            ["--filler", "spatialdreamer", "--checkpoint", "x", "--window", "3"],
+            "overlap must be between 0 and window - 1",
+        ),
         (["--filler", "spatialdreamer"], "checkpoint must be given for the filler spatialdreamer"),
         (["--filler", "spatialdreamer", "--checkpoint", "x", "--steps", "0"], "steps must be between 1"),
         (["--filler", "spatialdreamer", "--checkpoint", "x", "--max-side", "9"], "max_side must be between"),
@@ -301,16 +312,56 @@ def test_an_unknown_filler_is_refused_with_the_choices(make_film, tmp_path, caps
         FillerConfig("magic").check()
 
 
-def test_the_filler_of_the_contributors_guide_runs_on_a_film(make_film, tmp_path):
+def guide_code() -> dict:
+    """Run the code of the guide's section about fillers as it stands."""
     guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (code,) = (block for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "Filler" in block)
+    section = guide.partition("## A filler")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     names: dict = {}
     exec(code, names)  # noqa: S102 (it is our own)
-    film = make_film("film.mkv", (0, 3), (1, 2))
-    assert convert(film, tmp_path / "out.mp4", ConvertConfig(divergence=8), filler=names["MeanFiller"]()) == 5
+    return names
+
+
+@pytest.fixture
+def guide(monkeypatch):
+    monkeypatch.setitem(FILLERS, "mean", None)  # leaves again after the test
+    return guide_code()
+
+
+def test_the_filler_of_the_contributors_guide_runs_on_a_film(guide, make_film, tmp_path):
+    film, config = make_film("film.mkv", (0, 3), (1, 2)), guide["MeanConfig"]()
+    filler = guide["MeanFiller"](config)
+    assert convert(film, tmp_path / "out.mp4", ConvertConfig(divergence=8), filler=filler) == 5
     warped, hole = torch.rand(2, 3, 4, 6), torch.zeros(2, 1, 4, 6)
     hole[..., 1:3] = 1
-    filled = fill_holes(names["MeanFiller"](), left=warped, warped=warped, hole=hole)
+    filled = fill_holes(filler, left=warped, warped=warped, hole=hole)
     mean = warped[0][:, :, [0, 3, 4, 5]].mean((1, 2))
     assert torch.allclose(filled[0, :, 2, 1], mean)
     assert torch.equal(filled[..., 3:], warped[..., 3:])
+
+
+def test_the_filler_of_the_contributors_guide_is_offered_by_the_command(guide, make_film, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["convert", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "mean: the mean colour of what is known" in shown
+    assert (
+        "--brightness NUMBER mean: How bright the filling is, as a share of the mean. Range: 0 to 1." in shown
+    )
+    film, results = make_film("film.mkv", (0, 3), (1, 2)), []
+    for brightness in ("0", "1"):
+        output = tmp_path / f"{brightness}.mkv"
+        arguments = ["convert", str(film), "-o", str(output), "--depth", "builtin", "--divergence", "8"]
+        arguments += ["--crf", "0", "--quiet", "--filler", "mean", "--brightness", brightness]
+        assert main(arguments) == 0
+        results.append(decode(output).astype(int))
+    black, mean = results
+    assert black.shape == mean.shape == (5, SIZE[1], 2 * SIZE[0], 3)
+    holes = (mean - black).max(-1) > 24
+    assert 0.005 < holes[:, :, SIZE[0] :].mean() < 0.2
+    assert not holes[:, :, : SIZE[0]].any()
+    capsys.readouterr()
+    assert main(["convert", str(film), "--filler", "mean", "--brightness", "2"]) == 2
+    assert "brightness must be between 0 and 1, got 2" in capsys.readouterr().err
+    assert main(["convert", str(film), "--brightness", "1"]) == 2
+    assert "brightness must go with the filler mean, got it with fast" in capsys.readouterr().err

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.options import options_of
 from spatialdreamer_core.spatialdreamer.config import SpatialDreamerConfig
 
 
@@ -37,3 +38,9 @@ def test_unknown_settings_are_named():
 def test_settings_that_break_their_rule_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         SpatialDreamerConfig.from_dict(settings)
+
+
+def test_every_setting_has_its_range_and_help_line_in_its_field():
+    options = options_of(SpatialDreamerConfig)
+    assert options.keys() == SpatialDreamerConfig().to_dict().keys()
+    assert all(option.help.endswith(".") for option in options.values())
