@@ -1,4 +1,4 @@
-"""What a filler is held to, whoever wrote it: its mistakes are found while it works, and told by its name."""
+"""Holds any filler to its contract while it works; errors name the filler, the rule and what it did."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_REACH = 4096  # px
 
 
 class FillerError(InputError, RuntimeError):
-    """A filler that breaks the contract or down: its user can only take another one."""
+    """A filler broke its contract or failed: a mistake in its code, not in what its user gave it."""
 
 
 def check_filler(filler: object) -> None:
@@ -54,7 +54,7 @@ def check_filler(filler: object) -> None:
 
 
 def _takes(method: Callable[..., object], *names: str) -> bool:
-    """Tell whether a method can be called with keywords; one that does not say what it takes may."""
+    """Tell whether a method can be called with these keywords; one without a signature may take them."""
     try:
         inspect.signature(method).bind(**dict.fromkeys(names))
     except TypeError:
@@ -74,7 +74,7 @@ class CheckedStream:
         filler: Any filler.
         eye: The rendered eye.
         size: Height and width of the views.
-        rows_apart: Known pixels are looked at in every so manieth row, in others each time.
+        rows_apart: Known pixels are compared in every n-th row, from another row on in each frame.
 
     Raises:
         InputError: If it is no filler.
@@ -118,7 +118,7 @@ class CheckedStream:
     def _run(self, step: Callable[[], T]) -> T:
         """Run a step of the filler.
 
-        Full memory is told elsewhere; other packages' exceptions may be interrupts, as ComfyUI's.
+        Lack of memory is reported elsewhere; an exception of another package may be an interrupt (ComfyUI's).
         """
         try:
             return step()

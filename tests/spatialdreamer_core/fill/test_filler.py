@@ -181,7 +181,7 @@ class OfAnotherPackage(Exception):
 
 
 @pytest.mark.parametrize("error", [OfAnotherPackage("stop"), InputError("a sentence"), MemoryError()])
-def test_what_is_told_elsewhere_passes_through(clip, error):
+def test_what_is_reported_elsewhere_passes_through(clip, error):
     with pytest.raises(type(error)) as caught:
         fill_holes(Deed(lambda *_: fail(error)), **clip)
     assert caught.value is error
