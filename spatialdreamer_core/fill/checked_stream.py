@@ -32,20 +32,16 @@ def check_filler(filler: object) -> None:
     Raises:
         InputError: If it is not.
     """
-    if isinstance(filler, type):
-        raise InputError(
-            f"filler must be an object, got the class {filler.__name__}; write {filler.__name__}(...)"
-        )
-    if isinstance(filler, str):
-        raise InputError(
-            f"filler must be an object, got {filler!r:.60}; load one by its name with "
-            "FillerConfig(name).load(device=...)"
-        )
     opens = getattr(filler, "open", None)
-    if not callable(opens) or not _takes(opens, "eye", "size"):
+    if isinstance(filler, type) or not callable(opens) or not _takes(opens, "eye", "size"):
+        got, example = type(filler).__name__, "FastFill()"
+        if isinstance(filler, type):
+            got, example = f"the class {filler.__name__}", f"{filler.__name__}(...)"
+        elif isinstance(filler, str):
+            example = f"FillerConfig({filler!r:.60}).load(device=...)"
         raise InputError(
-            f"filler must have a method open(*, eye, size), got {type(filler).__name__}; see "
-            "`spatialdreamer_core.Filler`"
+            f"`filler` must be a filler, an object with a method open(*, eye, size), got {got}; make one, "
+            f"such as {example}"
         )
     check_flag("filler.refines_holes", getattr(filler, "refines_holes", False))
     reach = getattr(filler, "reach", 0)
@@ -133,7 +129,9 @@ class CheckedStream:
     def _listed(self, frames: object) -> list[Tensor]:
         """Check that what a filler returns is a list."""
         if not isinstance(frames, (list, tuple)):
-            raise self._error("return a list of frames", f"returned {type(frames).__name__}")
+            raise self._error(
+                "return a list of the frames that are finished", f"returned {type(frames).__name__}"
+            )
         return list(frames)
 
     def _checked(self, frames: list[Tensor]) -> list[Tensor]:

@@ -66,7 +66,7 @@ def test_an_interrupt_ends_it_and_leaves_nothing(comfy_server, svd_checkpoint, t
         ("cut", "of the view's size, (3, 64, 96), but OthersFiller returned (3, 63, 96)"),
         ("spoil", "a filler must leave known pixels as they are"),
         ("fail", "OthersFiller failed at its frame 3: RuntimeError: it broke; mend it or use another filler"),
-        ("class", "filler must be an object, got the class OthersFiller"),
+        ("class", "got the class OthersFiller; make one, such as OthersFiller(...)"),
     ],
 )
 def test_another_packs_filler_that_breaks_the_contract_is_told(comfy_server, tmp_path, deed, said):
