@@ -1,4 +1,4 @@
-"""What a filler is held to, whoever wrote it: its mistakes are found while it works, and told by its name."""
+"""Holds any filler to its contract while it works; errors name the filler, the rule and what it did."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_REACH = 4096  # px
 
 
 class FillerError(InputError, RuntimeError):
-    """A filler that breaks the contract or down: its user can only take another one."""
+    """A filler broke its contract or failed: a mistake in its code, not in what its user gave it."""
 
 
 def check_filler(filler: object) -> None:
@@ -32,20 +32,16 @@ def check_filler(filler: object) -> None:
     Raises:
         InputError: If it is not.
     """
-    if isinstance(filler, type):
-        raise InputError(
-            f"filler must be an object, got the class {filler.__name__}; write {filler.__name__}(...)"
-        )
-    if isinstance(filler, str):
-        raise InputError(
-            f"filler must be an object, got {filler!r:.60}; load one by its name with "
-            "FillerConfig(name).load(device=...)"
-        )
     opens = getattr(filler, "open", None)
-    if not callable(opens) or not _takes(opens, "eye", "size"):
+    if isinstance(filler, type) or not callable(opens) or not _takes(opens, "eye", "size"):
+        got, example = type(filler).__name__, "FastFill()"
+        if isinstance(filler, type):
+            got, example = f"the class {filler.__name__}", f"{filler.__name__}(...)"
+        elif isinstance(filler, str):
+            example = f"FillerConfig({filler!r:.60}).load(device=...)"
         raise InputError(
-            f"filler must have a method open(*, eye, size), got {type(filler).__name__}; see "
-            "`spatialdreamer_core.Filler`"
+            f"`filler` must be a filler, an object with a method open(*, eye, size), got {got}; make one, "
+            f"such as {example}"
         )
     check_flag("filler.refines_holes", getattr(filler, "refines_holes", False))
     reach = getattr(filler, "reach", 0)
@@ -54,7 +50,7 @@ def check_filler(filler: object) -> None:
 
 
 def _takes(method: Callable[..., object], *names: str) -> bool:
-    """Tell whether a method can be called with keywords; one that does not say what it takes may."""
+    """Tell whether a method can be called with these keywords; one without a signature may take them."""
     try:
         inspect.signature(method).bind(**dict.fromkeys(names))
     except TypeError:
@@ -74,7 +70,7 @@ class CheckedStream:
         filler: Any filler.
         eye: The rendered eye.
         size: Height and width of the views.
-        rows_apart: Known pixels are looked at in every so manieth row, in others each time.
+        rows_apart: Known pixels are compared in every n-th row, from another row on in each frame.
 
     Raises:
         InputError: If it is no filler.
@@ -118,7 +114,7 @@ class CheckedStream:
     def _run(self, step: Callable[[], T]) -> T:
         """Run a step of the filler.
 
-        Full memory is told elsewhere; other packages' exceptions may be interrupts, as ComfyUI's.
+        Lack of memory is reported elsewhere; an exception of another package may be an interrupt (ComfyUI's).
         """
         try:
             return step()
@@ -133,7 +129,9 @@ class CheckedStream:
     def _listed(self, frames: object) -> list[Tensor]:
         """Check that what a filler returns is a list."""
         if not isinstance(frames, (list, tuple)):
-            raise self._error("return a list of frames", f"returned {type(frames).__name__}")
+            raise self._error(
+                "return a list of the frames that are finished", f"returned {type(frames).__name__}"
+            )
         return list(frames)
 
     def _checked(self, frames: list[Tensor]) -> list[Tensor]:

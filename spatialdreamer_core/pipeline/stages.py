@@ -35,7 +35,7 @@ from .given_maps import GivenMaps
 from .pictures import SceneDetector
 
 _AS_IT_IS = DepthShaping()
-_APART = 8  # rows of those in which a filler is checked
+_ROWS_APART = 8  # a filler's known pixels are compared in every eighth row
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,9 @@ def fill(
         if frame.analysed.starts_scene:
             yield from take(stream.finish() for stream in streams)
             if size != (size := (frame.image.shape[-2], frame.image.shape[-1])):  # black bars come and go
-                streams = [CheckedStream(filler, eye=eye, size=size, rows_apart=_APART) for eye in frame.eyes]
+                streams = [
+                    CheckedStream(filler, eye=eye, size=size, rows_apart=_ROWS_APART) for eye in frame.eyes
+                ]
                 finished = [deque() for _ in streams]
         waiting.append(frame)
         yield from take(stream.push(view) for stream, view in zip(streams, frame.views, strict=True))

@@ -1,5 +1,7 @@
 """The names of `import spatialdreamer_core as sd`."""
 
+import inspect
+import pkgutil
 import subprocess
 import sys
 from importlib import import_module
@@ -39,6 +41,24 @@ def test_importing_loads_nothing_and_using_no_diffusion():
         "assert not {'diffusers', 'transformers', 'torchvision', 'huggingface_hub'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+PACKAGES = [
+    module.name for module in pkgutil.iter_modules(sd.__path__, "spatialdreamer_core.") if module.ispkg
+]
+
+
+@pytest.mark.parametrize("package", ["spatialdreamer_core", *PACKAGES])
+def test_each_public_name_is_described_on_the_api_pages(package):
+    pytest.importorskip("diffusers")
+    module = import_module(package)
+    assert module.__doc__
+    for name in module.__all__:
+        value = getattr(module, name)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            described = value.__doc__ or ""
+            assert described.strip(), f"{package}.{name}"
+            assert not described.startswith(f"{name}("), f"{package}.{name}: a dataclass's own words"
 
 
 def test_types_are_marked_as_given():

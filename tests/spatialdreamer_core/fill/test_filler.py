@@ -164,8 +164,8 @@ def fail(error):
         (lambda frame, _: [frame.to("meta")], "on meta"),
         (lambda frame, _: [frame[None]], r"returned \(1, 3, 12, 20\)"),
         (lambda frame, _: [frame.numpy()], "returned ndarray"),
-        (lambda frame, _: frame, "return a list of frames, but Deed returned Tensor"),
-        (lambda frame, _: None, "return a list of frames, but Deed returned NoneType"),
+        (lambda frame, _: frame, "return a list of the frames that are finished, but Deed returned Tensor"),
+        (lambda frame, _: None, "return a list of the frames that are finished, but Deed returned NoneType"),
         (lambda frame, _: [], "return every frame, but Deed kept 7"),
         (lambda frame, _: fail(KeyError("colour")), "failed at its frame 1: KeyError: 'colour'"),
         (
@@ -205,7 +205,7 @@ class OfAnotherPackage(Exception):
 
 
 @pytest.mark.parametrize("error", [OfAnotherPackage("stop"), InputError("a sentence"), MemoryError()])
-def test_what_is_told_elsewhere_passes_through(clip, error):
+def test_what_is_reported_elsewhere_passes_through(clip, error):
     with pytest.raises(type(error)) as caught:
         fill_holes(Deed(lambda *_: fail(error)), **clip)
     assert caught.value is error
@@ -222,13 +222,13 @@ class Opens:
 @pytest.mark.parametrize(
     ("filler", "message"),
     [
-        (Grey, r"filler must be an object, got the class Grey; write Grey\(...\)"),
-        ("fast", r"filler must be an object, got 'fast'; load one by its name with FillerConfig\(name\)"),
-        (fast_fill, r"filler must have a method open\(\*, eye, size\), got function"),
+        (Grey, r"must be a filler, .*, got the class Grey; make one, such as Grey\(...\)"),
+        ("fast", r"got str; make one, such as FillerConfig\('fast'\)\.load"),
+        (fast_fill, r"an object with a method open\(\*, eye, size\), got function; make one"),
         (None, "got NoneType"),
-        (Path("fast"), "filler must have a method open"),
-        (Opens(lambda size: None), "filler must have a method open"),
-        (Opens("open"), "filler must have a method open"),
+        (Path("fast"), "must be a filler, an object with a method open"),
+        (Opens(lambda size: None), "must be a filler, .*, got Opens; make one, such as FastFill"),
+        (Opens("open"), "must be a filler"),
         (Opens(lambda eye, size: None), "open a stream with push and finish, but Opens opened NoneType"),
         (Opens(lambda **_: None, reach=-1), "filler.reach must be between 0 and"),
         (Opens(lambda **_: None, reach="far"), "filler.reach must be a number"),

@@ -147,9 +147,9 @@ def test_a_filler_that_lets_parameters_learn_runs_on_a_film(make_film, tmp_path)
 @pytest.mark.parametrize(
     ("filler", "message"),
     [
-        (Inverted, r"got the class Inverted; write Inverted\(...\)"),
-        ("spatialdreamer", r"got 'spatialdreamer'; load one by its name with FillerConfig\(name\).load"),
-        (fill_holes, r"must have a method open\(\*, eye, size\), got function"),
+        (Inverted, r"got the class Inverted; make one, such as Inverted\(...\)"),
+        ("spatialdreamer", r"got str; make one, such as FillerConfig\('spatialdreamer'\)\.load"),
+        (fill_holes, r"with a method open\(\*, eye, size\), got function"),
         (False, "got bool"),
         (FillerConfig(), "got FillerConfig"),
     ],
