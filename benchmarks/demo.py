@@ -99,7 +99,7 @@ def measure_memory(clip: Path, folder: Path, loops: int) -> dict[str, float]:
 
 
 def repeat_clip(clip: Path, output: Path, loops: int) -> None:
-    """Put a clip behind itself without encoding it again."""
+    """Repeat a clip without encoding it again."""
     with av.open(str(clip)) as source, av.open(str(output), "w") as target:
         streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
         length = max(stream.duration * stream.time_base for stream in source.streams)

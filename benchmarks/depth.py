@@ -259,7 +259,7 @@ def stabilise_in_chunks(depth: Tensor, flow: Flow) -> Tensor:  # [F, 1, H, W]
 
 
 def measure_particle() -> dict[str, float]:
-    """Let a particle of maximal nearness pass through one frame; tell what it does to the others."""
+    """Let a very near speck cross one frame, and measure what it does to the other frames."""
     clip = make_clip("dolly_ground")  # its nearness has no plateau on which percentiles could rest
     flow = estimate_flow(clip.frames)
     normalised = []

@@ -1,6 +1,6 @@
 """The background plate: what the resting part of a scene looked like where nothing stood before it.
 
-Where a pixel looks again as the plate does, an object that passed has gone, and its evidence goes too.
+Where a pixel looks like the plate again, the object that passed is gone, and its evidence is dropped.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class BackgroundPlate:
         )
         alike = np.clip(2 - difference / _ALIKE, 0, 1)
         moving = np.clip(parallax.amount / 0.6 - 0.5, 0, 1) * parallax.certain
-        # What moves and looks like the plate was no background when the plate was taken.
+        # What moves and yet looks like the plate was not background when the plate was learnt.
         self._known = self._known * (1 - 0.5 * moving * alike)
         seen = np.clip(2 * self._known - 0.5, 0, 1) * alike * (1 - moving)
         learn = resting * np.clip(1 - 3 * evidence * (1 - seen), 0, 1)

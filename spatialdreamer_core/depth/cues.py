@@ -64,7 +64,7 @@ def _nearness(y: np.ndarray) -> np.ndarray:
 
 
 def haze_cue(frame: np.ndarray) -> np.ndarray:  # [h, w] uint8 RGB -> [h, w], 0 = hazy or sky, 1 = clear
-    """Measure how bluish, and how pale and smooth, each region is: air in between makes it so."""
+    """Measure how bluish, and how pale and smooth, each region is: the air in between makes it so."""
     blurred = cv2.blur(frame, (5, 5), borderType=cv2.BORDER_REFLECT).astype(np.float32) / 255
     red, green, blue = cv2.split(blurred)
     bluish = np.clip((blue - np.maximum(red, green * 0.9)) * 3, 0, 1)
@@ -92,7 +92,7 @@ def focus_cue(grey: np.ndarray) -> np.ndarray:  # [h, w] uint8 -> [h, w], 0 = bl
 
 
 def subject_cue(frame: np.ndarray) -> np.ndarray:  # [h, w, 3] uint8 RGB -> [h, w], 1 = unlike the border
-    """Mark what has other colours than the top, left and right border, and lies towards the middle."""
+    """Mark what differs in colour from the top, left and right border and lies towards the middle."""
     height, width = frame.shape[:2]
     smooth = cv2.blur(frame, (7, 7), borderType=cv2.BORDER_REFLECT)
     bins = (smooth // (256 // _BINS)).astype(np.int32)

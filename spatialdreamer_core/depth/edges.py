@@ -10,12 +10,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-_CONTRAST = 0.08  # difference of depth within a few pixels from which on it is an edge
-_FOREGROUND = (
-    0.35  # share of an edge's height from which on a pixel goes to its foreground (`benchmarks.edges`)
-)
+_CONTRAST = 0.08  # difference of depth within a few pixels that counts as an edge
+# Share of an edge's height above which a pixel belongs to its foreground (`benchmarks.edges`).
+_FOREGROUND = 0.35
 _MOVED = 1e-3
-_COLOUR_EDGE = (8, 24)  # of 255, largest difference of a channel that is no edge, and that is a strong one
+_COLOUR_EDGE = (8, 24)  # of 255, a channel's difference: no edge up to the first, strong from the second
 
 
 def contrast_of(
@@ -23,7 +22,7 @@ def contrast_of(
     *,
     radius: int,
 ) -> np.ndarray:  # [h, w] float32 in [0, 1]
-    """Tell where there is an edge of colour within `radius` pixels: 0 none, 1 a strong one."""
+    """Find edges of colour within `radius` pixels: 0 none, 1 a strong one."""
     window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     first, second, third = cv2.split(cv2.subtract(cv2.dilate(image, window), cv2.erode(image, window)))
     strength = cv2.max(cv2.max(first, second), third)
@@ -93,7 +92,7 @@ def snap_edges(
     radius: int,
     strength: np.ndarray | None = None,  # [h, w] in [0, 1]
 ) -> np.ndarray:  # [h, w]
-    """Turn ramps at edges into steps, so placed that the foreground covers its soft outline.
+    """Turn ramps at edges into steps, placed so that the foreground covers its soft outline.
 
     Where depth differs by clearly more than an edge's contrast within `radius`, a value becomes the largest
     or the smallest one there: the largest from `_FOREGROUND` of the way up on, because colours at an outline

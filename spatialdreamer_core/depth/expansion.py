@@ -1,11 +1,11 @@
 """Forward and backward motion: flow that radiates from a focus of expansion, whose rate is nearness.
 
-With p in widths of the frame from its centre, a camera that moves towards e and turns a little makes
+With p in widths of the frame from its centre, a camera that moves towards e and turns a little gives
 
     flow(p) = turn + roll * (-y, x) + rate(p) * (p - e)
 
 where `rate` is inverse depth times the speed: above zero everywhere when driving forward, below when backing,
-nought in the sky. The focus and the turn are those that leave the least flow across the rays (the epipolar
+zero in the sky. The focus and the turn are those that leave the least flow across the rays (the epipolar
 constraint of a small motion); each vector's rate is then free. A zoom lens makes such flow too, at one rate
 for all: then the rate says nothing about depth.
 """
@@ -20,27 +20,25 @@ import numpy as np
 from .farthest import COARSE, STILL, Layers
 from .pixels import length, rise
 
-_TYPICAL = 0.2  # widths from the focus, to make pixels of what an equation misses
+_TYPICAL = 0.2  # widths from the focus at which an equation's residual is turned into pixels
 _ITERATIONS, _LINEAR_ITERATIONS = 4, 3
 _STEP = 8  # pixels between the flow vectors used
 _FEWEST = 16  # vectors' worth of confidence
-_REST = 0.3  # pixels; less than this is rest
+_REST = 0.3  # pixels; slower counts as at rest
 _STANDS = 0.25  # share of the vectors that must move
 _HOPELESS = 0.4  # share of the votes below which a focus is not worth refining
 _CANDIDATES = (9, 5)  # foci tried, across and down
 _VOTERS = 200  # vectors that vote
-_HOLDS = 0.7  # share of the vectors above which the last frame's focus is followed
+_HOLDS = 0.7  # share of the vectors above which the last frame's focus is kept
 _REACH = 0.55  # widths and heights from the centre within which a focus is believed
-_TOLERANCE, _TOLERANCE_SHARE = (
-    0.25,
-    0.1,
-)  # pixels, and share of a vector's length, that it may miss the rays by
+# Pixels, and share of a vector's length, by which it may miss the rays.
+_TOLERANCE, _TOLERANCE_SHARE = 0.25, 0.1
 _RAY = 0.3  # widths from the focus at which rates are given as pixels
-_EDGE = (0.8, 0.95)  # of the reach: a focus out there rather stands for what passes sideways
+_EDGE = (0.8, 0.95)  # of the reach; a focus that far out more likely means sideways motion
 _NEAREST = 0.05  # widths from the focus within which rates are not compared
-# What holds focus (x, y), turn (x, y) and roll where the flow does not tell: straight on, and on a curve.
+# Ridge weights of focus (x, y), turn (x, y) and roll, for what the flow leaves open: straight on, in a curve.
 _STIFF, _LOOSE = (1e-3, 1e-3, 0.05, 0.05, 0.5), (1e-4, 1e-4, 2e-3, 2e-3, 5e-3)
-_NOISE = 1.0  # pixels per width, by which rates differ that are one
+_NOISE = 1.0  # pixels per width; rates that differ by less count as equal
 _BETTER = 0.1  # share of the flow that a curve must explain more
 
 
@@ -58,7 +56,7 @@ class Expansion:
     fastest: float  # pixels per width, a high percentile of the rates
 
     def turning(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return what the turn makes of the flow [h, w, 2]: the motion of what is infinitely far."""
+        """Return the flow that the turn alone causes, [h, w, 2]: that of points infinitely far away."""
         turn_x, turn_y = (np.float32(value) for value in self.turn)
         roll = np.float32(self.roll)
         return cv2.merge([turn_x - roll * y, turn_y + roll * x])
@@ -117,7 +115,7 @@ class _Fit:
     reach: np.ndarray  # [2] widths
 
     def _free(self, parameters: np.ndarray) -> np.ndarray:  # [n, 2]
-        """Take the turn away."""
+        """Subtract the flow that the turn causes."""
         perpendicular = np.stack([-self.points[:, 1], self.points[:, 0]], -1)
         return self.vectors - parameters[2:4] - parameters[4] * perpendicular
 
@@ -137,7 +135,7 @@ class _Fit:
         outward = (rays * free).sum(-1)
         votes = trust * _robust(across, self.tolerance[few])
         moves = length(free) / (length(free) + 0.5)
-        # What rests fits any focus; what moves must do so one way.
+        # Vectors at rest fit any focus; moving ones must all point outwards, or all inwards.
         counts = np.abs((votes * moves * np.sign(outward)).sum(1)) + (votes * (1 - moves)).sum(1)
         best = int(counts.argmax())
         if counts[best] < _HOPELESS * trust.sum():
@@ -145,7 +143,7 @@ class _Fit:
         return parameters if turning else np.array([*foci[best], 0, 0, 0])
 
     def _solve(self) -> np.ndarray:  # [5]
-        """Solve (flow - turn) x (p - e) = 0 for all at once, with the product of both as one unknown more."""
+        """Solve (flow - turn) x (p - e) = 0 for all vectors; the product of both is one more unknown."""
         (u, v), (x, y) = self.vectors.T, self.points.T
         equations = np.stack([v, -u, -y, x, x**2 + y**2, np.ones_like(x)], -1)
         right = v * x - u * y
@@ -175,7 +173,7 @@ class _Fit:
                 [-(outward / distance)[:, None] * normal, normal, (normal * perpendicular).sum(-1)[:, None]],
                 1,
             )
-            # The ridge draws the turn to nought and holds the focus where it is.
+            # The ridge pulls the turn to zero and holds the focus where it is.
             pull = hold @ np.array([0, 0, *-parameters[2:]])
             weighted = jacobian.T * weight
             step = np.linalg.solve(weighted @ jacobian + hold, weighted @ across + pull)
@@ -212,7 +210,7 @@ def measure_rates(
     x: np.ndarray,  # [h, w], see `centred_grid`
     y: np.ndarray,  # [h, w]
 ) -> Layers:
-    """Measure the rates at which the flow leaves the focus, or runs into it: what has none is farthest."""
+    """Measure the rates at which the flow leaves the focus, or runs into it; a rate of zero is farthest."""
     rays = expansion.rays(x, y)
     distance = length(rays)
     field = expansion.turning(x, y)
@@ -224,7 +222,7 @@ def measure_rates(
         outward = (free * unit).sum(-1)
         across = free[..., 0] * unit[..., 1] - free[..., 1] * unit[..., 0]
         amounts.append(np.maximum(toward * outward, 0))
-        # What crosses the rays moves by itself, and what runs against them is a fault.
+        # Flow across the rays is an object's own motion; flow against them is an error.
         amiss = np.abs(across) + np.maximum(-expansion.sign * outward, 0)
         reliable = reliable / (1 + (amiss / (0.5 + 0.2 * length(free))) ** 2)
     resting = float((length(velocities[0][COARSE]) < STILL).mean())
@@ -233,7 +231,7 @@ def measure_rates(
 
 
 def _robust(distance: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Weight deviations: 1 at none, 1/4 at `spread`, towards 0 beyond."""
+    """Weight deviations: 1 at zero, 1/4 at `spread`, falling to 0 beyond."""
     return (1 / (1 + (distance / spread) ** 2)) ** 2
 
 

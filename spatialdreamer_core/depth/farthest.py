@@ -3,8 +3,8 @@
 Flow shows only *relative* motion: three layers that pass at 1, 2 and 3 pixels look the same, up to a turn of
 the camera, as three that pass at -3, -2 and -1, whose order in depth is the opposite. So several motions are
 tried as that of the farthest part (the one most of the frame shares, and the two ends of the range), and the
-one is taken that fits best what is seen: which side is covered where surfaces meet, what rests, how depth
-looked before, what reaches the frame's border, and what single frames suggest.
+one that best fits the evidence is taken: which side is covered where surfaces meet, what is at rest, what
+depth was before, what reaches the frame's border, and what single frames suggest.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 from .camera_motion import CameraMotion, fit_camera_motion
 from .pixels import correlation, length, rise
 
-STILL = 0.2  # pixels at the analysis size; less than this is rest
+STILL = 0.2  # pixels at the analysis size; slower counts as at rest
 COARSE = np.s_[::4, ::4]  # where averages and percentiles are taken
 _HALF = np.s_[::2, ::2]  # where the candidates are compared
-# Weights of the reasons to take a motion for the farthest part's, and of the one not to.
+# Weights of the cues that a motion is the farthest part's, and of the one against it.
 _COVERING, _BORDER, _CONTINUITY, _PRIOR, _SLOWNESS, _SHARED, _AT_REST = 1.4, 0.2, 0.6, 0.1, 0.8, 1.5, 2.0
 _ISLAND = 0.6
-_CLEAR = (0.05, 0.3)  # lead over the opposite order at which that is not, and is, decided
+_CLEAR = (0.05, 0.3)  # lead over the opposite order: undecided up to the first, decided from the second on
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class FarthestPart:
         prior: np.ndarray,  # [h, w], inverse depth expected from the single frame
         before: np.ndarray | None,  # [h, w], earlier evidence, moved to this frame
     ) -> Layers:
-        """Take away the motion that most of the frame shares, and choose the farthest part's in the rest."""
+        """Subtract the motion that most of the frame shares, and choose the farthest part's from the rest."""
         motions: list[CameraMotion] = []
         for velocity in velocities:
             last = motions[-1] if motions else self._motion
@@ -74,7 +74,7 @@ class FarthestPart:
         farthest = candidates[best]
         amounts = [length(residual - farthest) for residual in residuals]
         reliable = np.ones_like(prior)
-        if pattern.shape[0] > 1:  # about the focus of expansion nothing moves, near or far
+        if pattern.shape[0] > 1:  # around the focus of expansion nothing moves, near or far
             distance = length(pattern)
             amounts = [amount * (0.3 / np.maximum(distance, 0.1)) for amount in amounts]
             reliable = np.clip(distance / 0.15, 0, 1) ** 2
@@ -142,7 +142,7 @@ class FarthestPart:
         for k, value in enumerate(values):
             border = np.concatenate([value[0], value[:, 0], value[:, -1]])
             reaching = float((border < 0.5 + 0.2 * np.percentile(value, 95)).mean())
-            # A part inside the frame is rather what the camera circles about.
+            # A part away from the border is more likely what the camera circles around.
             scores[k] += _BORDER * reaching - _ISLAND * (1 - rise(reaching, 0.05, 0.25))
             scores[k] += _PRIOR * correlation(value, prior[COARSE])
             if before is not None:

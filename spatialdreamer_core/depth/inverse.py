@@ -1,4 +1,4 @@
-"""From what a depth model gives to inverse depth, larger = nearer; scale and shift are settled per scene."""
+"""From a depth model's output to inverse depth, larger = nearer; scale and shift are set per scene."""
 
 from __future__ import annotations
 

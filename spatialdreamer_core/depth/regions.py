@@ -1,4 +1,4 @@
-"""Regions of about one colour, and what a map holds on average in each."""
+"""Regions of about one colour, and a map's mean in each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SAME_COLOUR = 9  # of 255, between neighbours of a region, in each channel of C
 
 @dataclass(frozen=True)
 class Regions:
-    """What mean shift leaves of a frame, connected where neighbours have about one colour."""
+    """A frame after mean shift, divided into connected regions of about one colour."""
 
     label: np.ndarray  # [h, w] int, of a small size
     boxes: np.ndarray  # [n, 4], left, top, width, height in pixels of that size
@@ -44,7 +44,7 @@ def find_regions(frame: np.ndarray) -> Regions:  # [h, w, 3] uint8 RGB
     flat = cv2.pyrMeanShiftFiltering(small, 4, 12, maxLevel=1, termcrit=(cv2.TERM_CRITERIA_MAX_ITER, 2, 1))
     height, width = flat.shape[:2]
     colour = cv2.cvtColor(flat, cv2.COLOR_RGB2LAB).astype(np.int16)
-    # On a grid twice as fine the pixels lie at even places, and what links two of them lies between.
+    # On a grid twice as fine, pixels lie at even positions and the links between them at odd ones.
     links = np.zeros((2 * height - 1, 2 * width - 1), np.uint8)
     links[::2, ::2] = 1
     links[::2, 1::2] = np.abs(colour[:, 1:] - colour[:, :-1]).max(-1) < _SAME_COLOUR

@@ -25,9 +25,9 @@ from .nonzero_pixels import nonzero_pixels
 from .splat import Landing, land_at
 from .zbuffer import NO_SOURCE, find_columns, take_columns
 
-LEAST_STEP = MAX_CRACK + 1.0  # px; what a smaller one opens is bridged as a crack once the rim lies in it
+LEAST_STEP = MAX_CRACK + 1.0  # px; with the rim in it, a smaller step's gap is bridged as a crack
 COLOUR_NOISE = 0.01  # λ, squared and summed over channels: 0.06 in each
-LEAST_SHARE = 0.15  # of a pixel, below which a rim is not told from the texture of its background
+LEAST_SHARE = 0.15  # of a pixel; less cannot be told from the background's texture
 
 
 class Rim(NamedTuple):

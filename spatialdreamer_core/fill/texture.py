@@ -1,22 +1,28 @@
-"""Texture for holes: detail of the background beside a hole, mirrored into it.
+"""Texture for holes: detail of the background beside a hole, continued into it.
 
 An estimate of what a hole hides is smooth, as every mean is, so a filled hole looks washed out. Its
-background goes on beside the hole, and its texture with it. So a pixel at distance r from the background's
-last pixel b takes the detail of the pixel r - 1 behind b,
+background goes on beside the hole, and its texture with it. So a hole pixel takes the detail of the pixel
+that lies W / 32 behind it in its row, which is farther than the default divergence opens holes:
 
-    detail = pixel - Gaussian mean of its surroundings (sigma 2.5 px),
+    detail = pixel - Gaussian mean of its surroundings (sigma 2.5 px).
 
-which is that of b itself at the seam. Where the background is narrower than the hole, detail runs back and
-forth in it; rows are aligned with their neighbours, so that a ragged seam does not tear the texture into
-stripes. The true texture is another one, so PSNR limits the strength. Means over Motorcycle, Books and
-Reindeer, both eyes, and over the synthetic clips (`benchmarks.warp`; gradient over the truth's):
+This shift is the same in all rows and frames. So texture is not torn between rows, and it moves with its
+background; mirrored at the hole's edge, it would move twice as far as the edge does. Where the shift ends
+inside the hole, in wide holes and at the frame's border, the texture is mirrored all the same, with the rows
+aligned so that a ragged edge does not tear it into stripes. Where the background is narrower than the hole,
+detail runs back and forth in it. The pixel at the edge gets none: its estimate is good already.
+
+The true texture is another one, so PSNR limits the strength. Means over Motorcycle, Books and
+Reindeer, both eyes, and over the synthetic clips (`benchmarks.warp`; gradient over the truth's); temporal
+error of frames filled one by one (`benchmarks.fill`):
 
     strength             0      .2     .4     .5     .6     .8     1
-    inner hole, dB       18.54  18.61  18.65  18.65  18.63  18.58  18.48
-      its gradient       .51    .56    .65    .70    .75    .86    .97
-    border, dB           18.00  18.00  18.00  17.99  17.98  17.94  17.90
-      its gradient       .18    .24    .33    .37    .42    .52    .61
-    synthetic inner, dB  23.27  23.23  23.11  23.02  22.91  22.65  22.33
+    inner hole, dB       18.48  18.53  18.55  18.55  18.54  18.48  18.39
+      its gradient       .51    .55    .63    .67    .72    .82    .93
+    border, dB           17.92  17.93  17.93  17.93  17.93  17.92  17.91
+      its gradient       .18    .21    .25    .28    .30    .36    .41
+    synthetic inner, dB  22.80  22.79  22.71  22.64  22.56  22.35  22.08
+    temporal error       11.22  11.24  11.30  11.34  11.39  11.52  11.69
 """
 
 from __future__ import annotations
@@ -31,8 +37,10 @@ from .hole_runs import HoleRuns
 from .spatial import mean_around
 
 TEXTURE = 0.5  # default strength
-BORDER_SHARE = 0.5  # of the strength, in holes at the frame's border, which are wide and seldom right
-LEAST_ROOM = 6  # px of background that give a full texture; fewer would give stripes
+SHIFT = 1 / 32  # of the frame's width, from a hole pixel to the one whose detail it takes
+BORDER_SHARE = 0.3  # of the strength, in holes at the frame's border, which are wide and seldom right
+SEAM = 2  # px after the hole's first pixel, in which the texture grows to its full strength
+LEAST_ROOM = 4  # px of background that give a full texture; fewer would give stripes
 _ROWS = (-4, -2, 2, 4)  # px, whose seams a row's texture is aligned with
 _SPACING, _SIGMA = 3, 2.5  # px, between the samples of the mean, and its standard deviation
 _TAPS = [
@@ -57,25 +65,25 @@ def add_texture(
         runs: What is known about its holes.
         strength: Share of the detail that is added, 0 to 1.
     """
+    distance = (runs.column - runs.source).abs()
+    share = torch.minimum((distance - 1) / SEAM, runs.room[runs.run] / LEAST_ROOM).clamp(0, 1)
     at_border = runs.limit.isinf()  # the frame ends where the foreground would be
-    weight = (
-        strength * torch.where(at_border, BORDER_SHARE, 1.0) * (runs.room / LEAST_ROOM).clamp(max=1)[runs.run]
-    )
-    textured = colour + weight.to(colour.dtype) * mirrored_detail(extended, runs)
+    weight = strength * share * torch.where(at_border, BORDER_SHARE, 1.0)
+    textured = colour + weight.to(colour.dtype) * continued_detail(extended, runs)
     # Within the range of a picture, or of the estimate where resampling has overshot.
     return textured.clamp(colour.clamp(max=0), colour.clamp(min=1))
 
 
-def mirrored_detail(extended: Tensor, runs: HoleRuns) -> Tensor:  # [3, N]
+def continued_detail(extended: Tensor, runs: HoleRuns) -> Tensor:  # [3, N]
     """Look up each hole pixel's detail in its background; none in what is foreground for another hole."""
-    column = mirrored_columns(runs, extended.shape[-2:])
+    column = detail_columns(runs, extended.shape[-2:])
     index = torch.add(column, runs.row, alpha=extended.shape[-1])
     detail = extended.flatten(1).index_select(1, index)
     detail -= mean_around(extended, runs.foreground, runs.row, column, _TAPS)
     return detail.masked_fill_(runs.foreground.flatten().index_select(0, index), 0)
 
 
-def mirrored_columns(
+def detail_columns(
     runs: HoleRuns,
     size: Sequence[int],  # height and width of the frame
 ) -> Tensor:  # [N] int64
@@ -83,7 +91,9 @@ def mirrored_columns(
     offset = runs.source - runs.column
     away = offset.sign()
     room = runs.room.clamp(min=1)[runs.run]
-    step = (offset.abs() - 1 + 2 * _seam_shift(runs, away, size)) % (2 * room)
+    shift = max(1, round(SHIFT * size[1]))
+    step = shift - offset.abs()  # from the background's last pixel; negative where the shift ends in the hole
+    step = torch.where(step < 0, 2 * _seam_shift(runs, away, size) - step, step) % (2 * room)
     return runs.source + away * torch.minimum(step, 2 * room - 1 - step)
 
 

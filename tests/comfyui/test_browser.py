@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 
 from .clips import write_clip
+from .frontend import Frontend
 from .server import NODE_IDS, REPOSITORY, WORKFLOWS
 
 pytestmark = pytest.mark.browser
@@ -61,6 +62,24 @@ def test_open_a_template_run_it_and_see_the_result(
         assert frontend.queue() is None  # live pictures take the video's place, and it theirs
         frontend.wait_for_results()
         assert not frontend.shows_live_picture("SpatialDreamerConvertVideo")
+
+
+def test_a_browser_without_webgl_opens_and_runs_a_template(browser, comfy_server, uploaded_clip):
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    page.add_init_script(
+        """const original = HTMLCanvasElement.prototype.getContext
+        HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+          return /webgl|webgpu/.test(kind) ? null : original.call(this, kind, ...rest)
+        }"""
+    )
+    frontend = Frontend(page, comfy_server.url)
+    frontend.open_workflow(QUICK)
+    frontend.use_clip(uploaded_clip)
+    frontend.set_widget("SpatialDreamerConvertVideo", "crf", 27)  # a result of its own
+    assert frontend.queue() is None
+    frontend.wait_for_results()
+    page.close()
+    assert frontend.errors == []
 
 
 def test_the_search_for_nodes_finds_ours(frontend):

@@ -8,7 +8,7 @@ from .clips import write_clip
 from .server import ExecutionFailed, RequestRefused
 from .test_interrupt_and_errors import convert_prompt, images, mask
 
-PREVIEWS = {"IMAGE": "images", "MASK": "mask"}
+SAMPLED = {"model": ["model", 0], "warped": ["image", 0], "hole": ["mask", 0]}
 SOURCES = {
     "SpatialDreamerConvertVideo": {"video": ["video", 0], "depth": "builtin"},
     "SpatialDreamerImageToStereo": {"image": ["image", 0], "depth": "builtin"},
@@ -18,33 +18,56 @@ SOURCES = {
     "SpatialDreamerComposite": {"warped": ["image", 0], "filled": ["image", 0], "hole": ["mask", 0]},
     "SpatialDreamerSBSPacker": {"left": ["image", 0], "right": ["image", 0]},
     "SpatialDreamerSaveStereoVideo": {"images": ["image", 0]},
+    "SpatialDreamerDepthEstimator": {"image": ["image", 0], "estimator": "builtin"},
+    "SpatialDreamerRefineHoleMask": {"hole": ["mask", 0], "flow": ["flow", 0], "disparity": ["warp", 2]},
+    "SpatialDreamerFiller": {"model": ["model", 0]},
+    "SpatialDreamerRefinerNetEncode": {"model": ["model", 0], "left": ["image", 0]},
+    "SpatialDreamerTILSVDSampler": SAMPLED | {"reference": ["reference", 0]},
 }
 
 
 @pytest.fixture(scope="module")
-def node_prompt(comfy_server, tmp_path_factory):
+def node_prompt(comfy_server, svd_checkpoint, tmp_path_factory):
     """A function that makes a prompt of one node, its widgets at their defaults or as given."""
     info = comfy_server.pack_info()
     clip = comfy_server.upload(write_clip(tmp_path_factory.mktemp("text") / "text.mp4", frames=2))
 
-    def make(node_id: str, **widgets) -> dict:
+    def node(node_id: str, **inputs) -> dict:
         required = info[node_id]["input"]["required"]
         defaults = {name: rest[0]["default"] for name, (_, *rest) in required.items() if "default" in rest[0]}
+        return {"class_type": node_id, "inputs": defaults | SOURCES.get(node_id, {}) | inputs}
+
+    def shown(kind: str, slot: int) -> dict:
+        """Make the nodes that bring an output to an end."""
+        link = ["node", slot]
+        if kind == "SPATIALDREAMER_FILLER":
+            return {"film": node("SpatialDreamerConvertVideo", filler=link)}
+        views = {}
+        if kind == "MASK":
+            views = {"picture": {"class_type": "MaskToImage", "inputs": {"mask": link}}}
+        elif kind == "SPATIALDREAMER_REFERENCE":
+            views = {"picture": node("SpatialDreamerTILSVDSampler", reference=link)}
+        link = ["picture", 0] if views else link
+        return views | {"preview": {"class_type": "PreviewImage", "inputs": {"images": link}}}
+
+    def make(node_id: str, **widgets) -> dict:
         prompt = {
             "video": {"class_type": "LoadVideo", "inputs": {"file": clip}},
             "image": images((64, 48)),
             "mask": mask((64, 48)),
-            "node": {"class_type": node_id, "inputs": defaults | SOURCES[node_id] | widgets},
+            "flow": node("SpatialDreamerOpticalFlow"),
+            "warp": node("SpatialDreamerDVGForwardWarp"),
+            "model": node(
+                "SpatialDreamerModelLoader", checkpoint=svd_checkpoint.name, weights="none (untrained)"
+            ),
+            "reference": node("SpatialDreamerRefinerNetEncode"),
+            "node": node(node_id, **widgets),
         }
-        if not info[node_id]["output_node"]:
-            kinds = info[node_id]["output"]
-            slot = next(index for index, kind in enumerate(kinds) if kind in PREVIEWS)
-            shown = ["node", slot]
-            if kinds[slot] == "MASK":
-                prompt["shown"] = {"class_type": "MaskToImage", "inputs": {"mask": shown}}
-                shown = ["shown", 0]
-            prompt["preview"] = {"class_type": "PreviewImage", "inputs": {"images": shown}}
-        return prompt
+        if info[node_id]["output_node"]:
+            return prompt
+        kinds = info[node_id]["output"]
+        slot = next((index for index, kind in enumerate(kinds) if kind in ("IMAGE", "MASK")), 0)
+        return prompt | shown(kinds[slot], slot)
 
     return make
 

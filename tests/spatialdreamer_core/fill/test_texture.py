@@ -5,7 +5,7 @@ from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.dvg import forward_warp
 from spatialdreamer_core.fill import FastFill, fast_fill
 from spatialdreamer_core.fill.hole_runs import find_runs
-from spatialdreamer_core.fill.texture import add_texture, mirrored_columns, mirrored_detail
+from spatialdreamer_core.fill.texture import BORDER_SHARE, add_texture, continued_detail, detail_columns
 
 HEIGHT, WIDTH = 24, 64
 WHITE_NOISE = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
@@ -27,7 +27,9 @@ def extend(view, runs):
 @pytest.mark.parametrize(
     ("text", "room", "columns"),
     [
-        ("F####.....", [5], [8, 7, 6, 5]),  # mirrored at the seam
+        ("F####.....", [5], [8, 7, 6, 5]),  # a shift of 1 px: what it does not reach is mirrored at the seam
+        ("F####" + "." * 123, [123], [5, 6, 7, 8]),  # a shift of 4 px along the whole hole
+        ("F######" + "." * 121, [121], [9, 8, 7, 8, 9, 10]),  # and along a part of it
         ("FF####..", [2], [6, 7, 7, 6]),  # back and forth where the background is narrow
         ("F##..#..", [2, 2], [4, 3, 4]),  # up to the next hole; the left of two alike
         ("F###..F", [2], [5, 5, 4]),  # up to the next foreground
@@ -38,7 +40,19 @@ def extend(view, runs):
 def test_columns_by_hand(text, room, columns):
     runs = find_runs(*row_with_holes(text), eye="right")
     assert runs.room.tolist() == room
-    assert mirrored_columns(runs, (1, len(text))).tolist() == columns
+    assert detail_columns(runs, (1, len(text))).tolist() == columns
+
+
+def test_texture_moves_with_its_background():
+    # The same background, and a foreground before it that goes on by 2 px.
+    columns = []
+    for end in (20, 22):
+        hole, disparity = row_with_holes("F" * end + "########" + "." * (256 - end - 8))
+        runs = find_runs(hole, disparity, eye="right")
+        columns.append(dict(zip(runs.column.tolist(), detail_columns(runs, (1, 256)).tolist(), strict=True)))
+    before, after = columns
+    assert all(after[column] == before[column] for column in before.keys() & after.keys())
+    assert len(before.keys() & after.keys()) == 6
 
 
 def test_detail_by_hand():
@@ -49,7 +63,7 @@ def test_detail_by_hand():
     disparity = torch.zeros(12, 12)
     disparity[:, 0] = 9.0
     runs = find_runs(hole, disparity, eye="right")
-    detail = mirrored_detail(extend(view, runs), runs)
+    detail = continued_detail(extend(view, runs), runs)
     side = torch.exp(torch.tensor(-0.5 * 9 / 2.5**2))
     known = view[0, 0].clone()
     known[1:5] = known[5]
@@ -101,6 +115,23 @@ def test_known_pixels_are_kept_and_holes_become_as_rough_as_asked():
     rough = [roughness(result, hole) for result in filled]
     assert rough[0] < 0.5 * rough[1] < 0.8 * rough[2]
     assert all(0 <= float(result.min()) and float(result.max()) <= 1 for result in filled)
+
+
+def test_a_seam_gets_no_texture_and_a_border_little_of_it():
+    disparity = torch.zeros(HEIGHT, 128)
+    hole = torch.zeros(HEIGHT, 128, dtype=torch.bool)
+    hole[:, 20:28] = hole[:, 120:] = True
+    disparity[:, :20] = 8.0
+    view = torch.rand(3, HEIGHT, 128, generator=torch.Generator().manual_seed(1)) * 0.2 + 0.4
+    runs = find_runs(hole, disparity, eye="right")
+    extended = extend(view, runs)
+    colour = extended[:, runs.row, runs.column]
+    added = add_texture(colour, extended, runs, strength=1) - colour
+    share = added / continued_detail(extended, runs)
+    expected = dict(zip(range(20, 28), [1, 1, 1, 1, 1, 1, 0.5, 0], strict=True))
+    expected |= {120: 0, 121: 0.5 * BORDER_SHARE} | dict.fromkeys(range(122, 128), BORDER_SHARE)
+    weight = torch.tensor([float(expected[column]) for column in runs.column.tolist()])
+    assert torch.allclose(share.nanmedian(0).values, weight, atol=1e-3)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0, 1.05])  # bicubic warps overshoot
@@ -164,7 +195,7 @@ def test_a_ragged_seam_does_not_tear_the_texture():
     disparity[:, :20] = 16.0
     runs = find_runs(hole, disparity, eye="right")
     columns = torch.zeros(HEIGHT, WIDTH)
-    columns[runs.row, runs.column] = mirrored_columns(runs, (HEIGHT, WIDTH)).to(torch.float32)
+    columns[runs.row, runs.column] = detail_columns(runs, (HEIGHT, WIDTH)).to(torch.float32)
     inside = columns[4:-4, 20:30]
     assert not inside.diff(dim=0).any()  # mirrored row by row, every second row would jump by 4 px
 
