@@ -101,7 +101,7 @@ def test_fast_fill_is_one_of_them(clip):
         (Gives(None), r"of the view's size, \(3, 12, 20\), but Gives returned NoneType"),
         (
             Gives(torch.zeros(3, *SIZE), listed=False),
-            r"a list of frames, but Gives returned Tensor",
+            r"a list of the frames .*, but Gives returned Tensor",
         ),
     ],
 )

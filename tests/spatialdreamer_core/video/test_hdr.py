@@ -13,7 +13,7 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.pipeline import ConvertConfig, convert
-from spatialdreamer_core.pipeline.chain import _pack_images
+from spatialdreamer_core.pipeline.packed import _pack_images
 from spatialdreamer_core.pipeline.preview import to_image
 from spatialdreamer_core.pipeline.stages import to_tensor
 from spatialdreamer_core.stereo import FORMATS, pack
