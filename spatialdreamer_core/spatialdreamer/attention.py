@@ -56,7 +56,7 @@ class ReaderProcessor(AttnProcessor2_0):
                 attn, hidden_states, encoder_hidden_states, attention_mask, temb, **kwargs
             )
         assert encoder_hidden_states is None, "a reader belongs at a self-attention"
-        assert attention_mask is None, "readers know no masks"
+        assert attention_mask is None, "readers support no masks"
         reference = self._matched(reference, hidden_states)
         both = torch.cat([hidden_states, reference], dim=1)
         return super().__call__(attn, hidden_states, both, None, temb, **kwargs)
@@ -80,7 +80,7 @@ class ReaderProcessor(AttnProcessor2_0):
 
 
 class WriterProcessor(AttnProcessor2_0):
-    """Notes down what an attention takes in, then runs as diffusers' processor.
+    """Records the input of an attention, then runs as diffusers' processor.
 
     Args:
         site: Name of the attention it is installed at.
@@ -126,7 +126,7 @@ def install_writers(refiner: Any) -> None:
 
 @contextmanager
 def recorded_features(refiner: Any) -> Iterator[dict[str, Tensor]]:
-    """Collect what the writers of a RefinerNet see, by site, until the context is left."""
+    """Collect what the writers of a RefinerNet record in the `with` block, by site."""
     notes: dict[str, Tensor] = {}
     writers = [item for item in refiner.attn_processors.values() if isinstance(item, WriterProcessor)]
     for writer in writers:

@@ -2,8 +2,8 @@
 
 Either a folder with `config.json`, `unet.safetensors`, `refiner.safetensors` and, from stage 2 of training
 on, `til.safetensors`; or one safetensors file with the same tensors under the prefixes `unet.`, `refiner.`
-and `til.` and the settings as JSON in its metadata. VAE and image tower are SVD's and never saved. What is
-written appears under its name when it is whole.
+and `til.` and the settings as JSON in its metadata. VAE and image tower are SVD's and never saved. A file
+or folder appears under its name only once it is complete.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def load_spatialdreamer(
     gradients.
 
     Args:
-        svd: The base model. Weights come in its UNet's device and precision; its UNet is used up.
+        svd: The base model. Weights get its UNet's device and precision; its UNet may be overwritten.
         path: A folder or file from `save_spatialdreamer`, or None.
         refiner: Weights of Stable Diffusion 2.1 from which RefinerNet is made, see `make_refiner`; None: from
             SVD's own. Trained weights have a RefinerNet already.

@@ -2,8 +2,9 @@
 
 A window is diffused as soon as its frames are there. The last finished frames are carried into the next
 window as pictures without holes, so that it continues what they show: the first `overlap` of it, or more
-where a scene ends before the window is full, since SVD knows windows of one length. Noise is drawn by a
-frame's index in the film.
+where a scene ends before the window is full, since SVD knows windows of one length. They are encoded
+again for it: outside its holes a finished frame is the rendered view, which the diffused latents do not show.
+Noise is drawn by a frame's index in the film.
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ class SpatialDreamerStream:
                 encode_reference(filler.model, left, max_side=filler.max_side),
                 warped,
                 hole,
-                replace(filler.config, window=len(frames), overlap=0),
+                # One window, unless memory runs out and it is cut in turn: those parts overlap, too.
+                replace(filler.config, window=len(frames), overlap=min(self._overlap, len(frames) - 1)),
                 first_frame=self._scene_start + window.start,
                 on_step=filler.on_step,
                 on_wait=filler.on_wait,

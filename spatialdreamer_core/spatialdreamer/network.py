@@ -24,7 +24,7 @@ TIME_IDS = 4  # SVD's fps, motion and noise augmentation, and the stereo deviati
 
 @dataclass(frozen=True)
 class Work:
-    """What comes next: the networks that do it, and the size of the clip or region that they do it on."""
+    """The next piece of work: which networks do it, and on how large a clip or region."""
 
     networks: tuple[nn.Module, ...]
     frames: int
@@ -45,7 +45,7 @@ class SpatialDreamer:
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
-        """What is moved between devices together."""
+        """The networks that are moved between devices together."""
         return (*self.svd.modules, self.refiner, *([] if self.til is None else [self.til]))
 
     @property

@@ -124,7 +124,7 @@ def _sample(
     keep_whole: bool,
     first_frame: int = 0,
 ) -> SampledViews:
-    """Sample; without `keep_whole` the whole view is the filled one, and takes no memory."""
+    """Sample. Without `keep_whole`, `whole` is the filled view, which takes no memory of its own."""
     # 1. Check what came, and be done where nothing is to be filled.
     config.check()
     _check_clip(model, reference, warped, hole)

@@ -1,4 +1,4 @@
-"""Pictures on their way into the sampler's latents and back: encoded, noised, blanked; decoded, pasted."""
+"""Pictures to the sampler's latents and back: encoded, noised, blanked; decoded, composited."""
 
 from __future__ import annotations
 

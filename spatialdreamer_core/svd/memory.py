@@ -1,8 +1,8 @@
-"""How much memory a sampling step and the VAE take, from the networks' own configurations.
+"""How much memory a sampling step and the VAE take, estimated from the networks' configurations.
 
-Counted are the tensors that live at once in diffusers' modules without gradients, where most do; weights,
-the clip itself and the libraries' workspaces are not. Attention is taken to be memory-efficient (torch's
-`scaled_dot_product_attention` on GPUs), so no matrix of scores is counted.
+An estimate counts the tensors that are alive at the peak inside diffusers' modules, without gradients, but
+not the weights, the clip itself or the libraries' workspaces. Attention is assumed to be memory-efficient
+(torch's `scaled_dot_product_attention` on GPUs), so no matrix of scores is counted.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ def bank_memory(
 def estimate_decoding_memory(
     config: Mapping[str, Any], *, frames: int, height: int, width: int, dtype: torch.dtype
 ) -> int:
-    """Estimate the memory of decoding a chunk, in bytes.
+    """Estimate the memory of decoding a window, in bytes.
 
     The peak is where the last level mixes its first spatial and temporal results: six tensors of its width,
     and the block's input of the level before, at the frames' full size.
 
     Args:
         config: Of the VAE.
-        frames: Of a chunk.
+        frames: Of a window.
         height: Of the frames or tiles, px.
         width: Of the frames or tiles, px.
         dtype: The VAE's precision.

@@ -29,5 +29,5 @@ class SVDModel:
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
-        """What is moved between devices together."""
+        """The networks that are moved between devices together."""
         return self.unet, self.vae, self.image_encoder

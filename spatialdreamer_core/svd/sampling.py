@@ -4,12 +4,12 @@
 overlaps (as MultiDiffusion, arXiv 2302.08113, does with tiles). `diffuse_in_turn` takes each region from the
 first to the last step: where it overlaps finished ones, its clean estimate is drawn to what is finished at
 every step, with a weight that falls over the overlap; what a region needs beside the latents, such as
-reference features, is needed once. Both hold the latents of the clip (1/48 of its pixels' numbers) and one
-region more.
+reference features, is needed once. Both hold the latents of the whole clip (1/48 as many numbers as its
+pixels) and one region more.
 
-Together shows less of the seams: the largest step from frame to frame is 1.1 to 1.3 times the median one, in
-turn 1.5 to 2.3 times, with overlaps of 4 of 14 frames (benchmarks/windows.py); it blurs more what windows
-disagree on.
+Seams show less together: the largest step from frame to frame is 1.1 to 1.3 times the median one, in turn 1.5
+to 2.3 times, with overlaps of 4 of 14 frames (benchmarks/windows.py). But what windows disagree on is blurred
+more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SVD's autoencoder over clips of any length and size, in portions that the memory takes.
+"""SVD's autoencoder on clips of any length and size, in portions that fit into memory.
 
 The encoder sees each frame by itself. The decoder also mixes frames: 29 convolutions over three frames each,
 and normalisation over all the frames it is given. A frame's influence on another one falls to about a fifth
@@ -55,7 +55,7 @@ def encode_frames(
 
     The encoder overflows in half precision, so it runs in float32, with a copy of its weights if they are of
     another precision; the VAE itself is not changed. Sides are padded to multiples of 8 by their last pixels.
-    If memory runs out, it starts anew with smaller portions, see `run_within_memory`.
+    If memory runs out, it starts again with smaller portions, see `run_within_memory`.
 
     Args:
         vae: SVD's VAE, on any device.
@@ -89,7 +89,7 @@ def decode_latents(
 
     A clip of at most one window and one tile is what the VAE decodes, exactly; the module's text has what
     happens to longer ones. What overflows in half precision is repeated in float32, with a copy of the
-    decoder's weights; the VAE itself is not changed. If memory runs out, decoding starts anew with smaller
+    decoder's weights; the VAE itself is not changed. If memory runs out, decoding starts again with smaller
     portions, see `run_within_memory`.
 
     Args:

@@ -1,13 +1,13 @@
 """How a clip that is too large is cut: windows, tiles, regions and chunks.
 
 A *window* is a number of frames that a model sees together, a *tile* a part of the picture in pixels or
-latents, a *region* one window of one tile. Each overlaps its neighbours, and what was made of each is joined
-over the overlap, so all three show in the result. A *chunk* is a number of frames that are worked on at once
-although each is worked on by itself: it bounds the memory and never changes the result.
+latents, a *region* one window of one tile. Neighbours overlap and are blended there, so all three change the
+result. A *chunk* is a number of frames that are processed at once although none depends on the others: it
+bounds the memory and never changes the result.
 
-All are spans of an axis, cut in one of two ways. `spans_in_turn` begins each span at a fixed overlap with
-what is finished, as sampling needs, where all spans have one length. `cut_spans` spreads as few spans as will
-do evenly over the axis, as the VAE needs, whose spans may be shorter.
+An axis is cut into spans in one of two ways. `spans_in_turn` starts each span a fixed overlap before the end
+of what is finished; sampling needs this, as its windows all have one length. `cut_spans` spreads as few spans
+as possible evenly over the axis, for the VAE, whose windows and tiles may be shorter.
 """
 
 from __future__ import annotations

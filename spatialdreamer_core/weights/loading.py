@@ -1,4 +1,4 @@
-"""Giving networks that were built without memory their tensors, most of them from a safetensors file.
+"""Weights loaded into networks that were built on the meta device.
 
 A table maps every tensor of a network to its place in the file. Tensors are read one by one and converted on
 their way, so that loading needs little more memory than the network. Nothing is left mapped: the file may be
@@ -89,7 +89,7 @@ def check_tensors(
 def load_into(
     network: nn.Module, table: Table, header: Header, dtype: torch.dtype, device: torch.device
 ) -> Any:
-    """Give a network without memory the weights of a checked file, in evaluation mode and without gradients.
+    """Load a checked file's weights into a network on the meta device; it is in evaluation mode afterwards.
 
     Tensors that are not in the table are left for the caller to set.
 
@@ -119,7 +119,7 @@ def load_into(
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, name: str, source: str) -> None:
-    """Give a module the weights of a state, which it keeps as they are.
+    """Load tensors into a module that must have exactly those; it keeps them as they are.
 
     Args:
         module: Takes the tensors as its parameters; it may be on the meta device.

@@ -1,12 +1,14 @@
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import torch
 
+import spatialdreamer_core
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.memory import (
     free_memory,
@@ -99,6 +101,12 @@ def test_what_the_work_held_is_freed_before_it_runs_again():
 
     shorten(run, 4)
     assert len(held) == 3
+
+
+def test_nothing_else_retries_by_itself():
+    root = Path(spatialdreamer_core.__file__).parent
+    users = {file.name for file in root.rglob("*.py") if "release_cached_memory" in file.read_text()}
+    assert users == {"memory.py"}
 
 
 class Interrupted(Exception):

@@ -1,4 +1,4 @@
-"""Loading Stable Video Diffusion from a folder in diffusers' layout: a config and a safetensors file each.
+"""Loading Stable Video Diffusion from a folder in diffusers' layout: config and safetensors for each network.
 
 Only safetensors and plain configs are read, and nothing is fetched.
 """

@@ -1,4 +1,4 @@
-"""What kind of model a checkpoint holds, told by its tensors' names and shapes, to name it in messages."""
+"""Identify the model that a checkpoint holds by its tensors' names and shapes, for messages."""
 
 from __future__ import annotations
 

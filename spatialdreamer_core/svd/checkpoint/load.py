@@ -1,7 +1,7 @@
 """Loading Stable Video Diffusion: a single file in sgm's names, or a folder in diffusers' layout.
 
-Of a single file the autoencoder is `first_stage_model`, as in ComfyUI; sgm's second copy of its encoder,
-which published files hold for conditioning, is not read.
+In a single file the autoencoder is `first_stage_model`, as in ComfyUI. The second copy of its encoder, which
+published files hold for conditioning, is not read.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _load_file(file: Path, dtype: torch.dtype, device: torch.device, *, with_une
 
 
 def _build_networks(header: Header, *, with_unet: bool) -> dict[str, tuple[Any, Table]]:
-    """Build a file's networks without memory, each with the places of its tensors."""
+    """Build a file's networks on the meta device, each with the places of its tensors."""
     file, shapes = header.file, header.shapes
     remedy = f"download it again, or choose {ADDRESS}"
     with parsing(file, rule="a Stable Video Diffusion must have the published layout", remedy=remedy):

@@ -1,4 +1,4 @@
-"""SVD's three networks, built without memory from somebody else's config and tried before they are filled."""
+"""SVD's three networks, built on the meta device from a config and tried out before weights are loaded."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..model import LATENT_FACTOR
 from ..unet import build_unet, check_unet, time_id_count
 
 ADDRESS = "https://huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt"  # of the published model
-_SIDE = 8  # latents; what three halvings leave one of
+_SIDE = 8  # latents, of which three halvings leave one
 
 
 def build_svd_unet(
     config: Mapping[str, Any], header: Header, *, file: Path
 ) -> UNetSpatioTemporalConditionModel:
-    """Build SVD's UNet without memory, widened or not.
+    """Build SVD's UNet on the meta device, widened or not.
 
     Args:
         config: Its config, in diffusers' names.
@@ -55,7 +55,7 @@ def build_svd_unet(
 
 
 def build_svd_vae(config: Mapping[str, Any], header: Header, *, file: Path) -> AutoencoderKLTemporalDecoder:
-    """Build SVD's autoencoder without memory, see `build_svd_unet`."""
+    """Build SVD's autoencoder on the meta device, see `build_svd_unet`."""
 
     def build(config: dict[str, Any]) -> AutoencoderKLTemporalDecoder:
         check_types(AutoencoderKLTemporalDecoder, config)
@@ -73,7 +73,7 @@ def build_svd_vae(config: Mapping[str, Any], header: Header, *, file: Path) -> A
 def build_image_encoder(
     config: Mapping[str, Any], header: Header, *, file: Path
 ) -> CLIPVisionModelWithProjection:
-    """Build SVD's image tower without memory, see `build_svd_unet`."""
+    """Build SVD's image tower on the meta device, see `build_svd_unet`."""
 
     def build(config: dict[str, Any]) -> CLIPVisionModelWithProjection:
         return CLIPVisionModelWithProjection(CLIPVisionConfig.from_dict(config))
@@ -86,6 +86,6 @@ def build_image_encoder(
 
 
 def _check_shape(result: Tensor, expected: tuple[int, ...]) -> None:
-    """Check that a network without memory gives tensors of the shape that SVD's has."""
+    """Check that a network on the meta device returns tensors of the same shape as SVD's."""
     if tuple(result.shape) != expected:
         raise ValueError(f"it gives {list(result.shape)} where {list(expected)} is needed")

@@ -1,4 +1,4 @@
-"""What a checkpoint's networks are built like, read off the shapes of its tensors.
+"""The configs of a checkpoint's networks, inferred from the shapes of its tensors.
 
 Single-file checkpoints carry no config. Shapes say almost all; what they cannot say is the same for every
 SVD: two residual blocks a level, one transformer block a site, heads of 64 channels, 256 channels a time id.
@@ -28,7 +28,7 @@ def infer_unet_config(shapes: Shapes) -> dict[str, Any]:
     """Infer the config of diffusers' UNet from a file in sgm's names.
 
     Raises:
-        InputError: If a tensor that tells is missing.
+        InputError: If a tensor that shows it is missing.
     """
     levels = _count(shapes, UNET + "input_blocks.{}.0.in_layers.0.weight", first=1, step=3)
     blocks = [f"{UNET}input_blocks.{1 + 3 * level}" for level in range(levels)]
@@ -75,7 +75,7 @@ def infer_vae_config(shapes: Shapes) -> dict[str, Any]:
     """Infer the config of diffusers' autoencoder from a file in sgm's names.
 
     Raises:
-        InputError: If a tensor that tells is missing.
+        InputError: If a tensor that shows it is missing.
     """
     levels = _count(shapes, VAE + "encoder.down.{}.block.0.norm1.weight")
     widths = tuple(
@@ -101,7 +101,7 @@ def infer_image_encoder_config(shapes: Shapes) -> CLIPVisionConfig:
     The number of heads cannot be seen: a width of 1280 (ViT-H/14) has heads of 80 channels, others of 64.
 
     Raises:
-        InputError: If a tensor that tells is missing.
+        InputError: If a tensor that shows it is missing.
     """
     if has_transformers_tower(shapes):
         layers = _count(shapes, IMAGE_ENCODER + "vision_model.encoder.layers.{}.layer_norm1.weight")

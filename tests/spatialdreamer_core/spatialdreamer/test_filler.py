@@ -123,6 +123,20 @@ def test_frames_without_holes_are_not_diffused(network, frames, sampled):
     assert sampled == []
 
 
+def test_parts_of_a_window_that_does_not_fit_overlap(network, frames):
+    sizes = []
+
+    def short_of_memory(module, given):
+        sizes.append(given[0].shape[1])
+        if sizes[-1] > 4:
+            raise torch.OutOfMemoryError("out of memory")
+
+    config = SamplerConfig(steps=1, window=8, overlap=2)
+    with network.svd.unet.register_forward_pre_hook(short_of_memory):
+        run(SpatialDreamerFiller(network, config, first=None), frames)
+    assert sizes == [8, 4, 4, 4], "frames 0 to 3, 2 to 5, 4 to 7"
+
+
 def test_options_are_checked_when_it_is_made(network):
     with pytest.raises(InputError, match="steps must be between 1 and 200, got 0"):
         SpatialDreamerFiller(network, SamplerConfig(steps=0))
