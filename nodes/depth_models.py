@@ -1,4 +1,4 @@
-"""Depth models in ComfyUI: fetched where the user lets it, moved between devices by ComfyUI."""
+"""Depth models in ComfyUI: downloaded if the user allows it, moved between devices by ComfyUI."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def depth_stability_input() -> Widget:
 
 @dataclass(frozen=True)
 class PreparedDepth:
-    """A depth estimator that is ready to run; to be held while it does."""
+    """A depth estimator that is ready to run; keep a reference to it while it runs."""
 
     kept: KeptModel[DepthModel] | None
     text: str  # says which one it is, and how to get better depth
@@ -110,7 +110,7 @@ def prepare_model(estimator: str, *, download: bool, node_id: str | None) -> Pre
 
 
 def depth_fingerprint(estimator: object, download: object) -> str:
-    """Return what changes when a choice means another model than before, for `fingerprint_inputs`."""
+    """Return a fingerprint that changes when a choice stands for another model."""
     return _FINGERPRINTS.tell(*_key_and_state(str(estimator), download is True))
 
 
@@ -120,7 +120,7 @@ def _key_and_state(estimator: str, download: bool) -> tuple[str, str]:
 
 
 def _download_progress(estimator: str, node_id: str | None) -> OnProgress:
-    """Make the `on_progress` callback of a download: moves the bar, and says on the node what comes."""
+    """Make the `on_progress` callback of a download: moves the bar and names the model on the node."""
     on_progress, told = download_progress(), False
     name = DEFAULT_MODEL if estimator == AUTO else estimator
 

@@ -57,7 +57,7 @@ def prepare_flow_model(method: str, *, download: bool) -> KeptModel[FlowModel] |
 
 
 def flow_fingerprint(method: object) -> str:
-    """Return what changes when a method's weights are replaced, for `fingerprint_inputs`."""
+    """Return a fingerprint that changes when a method's weights are replaced."""
     return _FINGERPRINTS.tell(str(method), _fingerprint_of(str(method)))
 
 

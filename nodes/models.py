@@ -44,12 +44,12 @@ def make_patcher(modules: Iterable[Module]) -> model_patcher.ModelPatcher:
     """Let ComfyUI move the modules of a model together."""
     device, offload_device = model_management.get_torch_device(), model_management.unet_offload_device()
     # ComfyUI notes the device on the module, which transformers' classes do not allow: hence the list.
-    # Newer versions' CoreModelPatcher moves weights while its own layers run, and makes no room for others.
+    # The CoreModelPatcher of newer versions moves weights only within ComfyUI's own layers.
     return model_patcher.ModelPatcher(ModuleList(modules), device, offload_device)
 
 
 def move_to_device(*patchers: model_patcher.ModelPatcher, memory: int = _WORKING_MEMORY) -> None:
-    """Bring models to ComfyUI's device, with room for the frames in work, in bytes."""
+    """Move models to ComfyUI's device, leaving room for the frames in work, in bytes."""
     model_management.load_models_gpu(list(patchers), memory_required=memory)
     for patcher in patchers:
         if hasattr(patcher, "unpin_all_weights"):
@@ -59,7 +59,7 @@ def move_to_device(*patchers: model_patcher.ModelPatcher, memory: int = _WORKING
 
 @dataclass(eq=False)
 class KeptModel(Generic[_Model]):
-    """A model in ComfyUI's care; who uses the model holds on to this, too."""
+    """A model that ComfyUI manages; keep a reference to this for as long as the model is used."""
 
     model: _Model
     patcher: model_patcher.ModelPatcher
@@ -79,7 +79,7 @@ def keep_model(
 
     Args:
         kind: The kind of model, of which the latest is kept.
-        state: What changes when another model is meant, or its files have been replaced.
+        state: Changes when another model is meant or its files have been replaced.
         load: Loads it.
         modules: Lists what ComfyUI moves.
     """
@@ -100,11 +100,10 @@ def keep_model(
 
 
 def _forget_when_unloaded(kind: str, kept: KeptModel[Any]) -> None:
-    """Let go of a model when ComfyUI unloads it.
+    """Drop a model when ComfyUI unloads it.
 
-    While it unloads, ComfyUI counts on the model's being there. So the callback holds it in a circle of
-    references, which Python's garbage collection breaks: ComfyUI calls it after it was told to free memory,
-    and after runs.
+    ComfyUI still needs the model while it unloads it. So the callback keeps it in a reference cycle, which
+    Python's garbage collector breaks: ComfyUI runs it after freeing memory and after each prompt.
     """
 
     def on_detach(_: model_patcher.ModelPatcher, unpatch_all: bool = True) -> None:
@@ -115,21 +114,21 @@ def _forget_when_unloaded(kind: str, kept: KeptModel[Any]) -> None:
 
 
 def _forget(kind: str, kept: KeptModel[Any]) -> None:
-    """Let go of a model, if it is the latest of its kind."""
+    """Drop a model if it is the latest of its kind."""
     if _LATEST.get(kind) is kept:
         del _LATEST[kind]
 
 
 class Fingerprints:
-    """What `fingerprint_inputs` returns for a choice of model: something else when it means other files.
+    """Fingerprints of choices of models for `fingerprint_inputs`: they change when the files do.
 
-    Files that a node's own run has brought are not other files: ComfyUI asks before the run, and the result
-    would be computed again the next time.
+    Files that a node's own run has downloaded do not count as a change: ComfyUI asks before the run, so the
+    next run would compute the same result again.
     """
 
     def __init__(self) -> None:
         self._told: dict[str, str] = {}  # by choice
-        self._same: dict[tuple[str, str], str] = {}  # what was told before, by choice and state
+        self._same: dict[tuple[str, str], str] = {}  # the fingerprint before, by choice and state
 
     def tell(self, choice: str, state: str) -> str:
         """Return the fingerprint of a choice in its present state."""
@@ -137,7 +136,7 @@ class Fingerprints:
         return self._told[choice]
 
     def keep(self, choice: str, state: str) -> None:
-        """Let a state into which a run has brought a choice count as the one before the run."""
+        """Make the state of a choice after a run count as the one before it."""
         if choice in self._told:
             self._same[choice, state] = self._told[choice]
 

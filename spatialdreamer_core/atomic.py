@@ -1,9 +1,8 @@
 """Files and folders that are whole or absent.
 
-What is written gets a hidden temporary name in the target's folder, and its own name when it is whole. A lock
-beside it, which the system releases when its process ends in whatever way, keeps a second run off the same
-target meanwhile; so whoever holds it knows that temporary files of this target that lie there are of dead
-runs, and removes them.
+Everything is written under a hidden temporary name in the target's folder and renamed when it is whole. A
+lock beside it, which the system releases however the process ends, keeps a second run from writing the same
+target. So any temporary files of this target that the holder finds belong to dead runs; it removes them.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from .checks import InputError
 from .locking import FileLock
 from .memory import is_out_of_memory, out_of_memory_error
 
-NAME_BYTES = 255  # longest name that file systems take
+NAME_BYTES = 255  # longest file name that file systems allow
 _FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _STEM_BYTES = 64  # of the target's stem in the names of its temporary files; file systems end at 143 or 255
-_ABANDONED = 24 * 3600  # seconds; a network share may not pass on locks, so others' files must be this old
+_ABANDONED = 24 * 3600  # s; network shares may not support locks, so other machines' files must be this old
 _OPEN: set[AtomicPath] = set()  # what `discard_open_paths` removes
 
 
 def partial_path_for(path: Path) -> Path:
-    """Return a hidden temporary name for an output file, another one at each call.
+    """Return a hidden temporary name for a path, a different one at each call.
 
     It is in the same folder, so that the final rename is atomic, and names the output and the machine.
     """
@@ -87,10 +86,10 @@ class AtomicPath:
         self.discard()
 
     def commit(self) -> None:
-        """Give what is whole its name; a temporary file must be closed.
+        """Rename what is whole to its own name; a temporary file must be closed.
 
         Raises:
-            OSError: If the name cannot be given; what had it before has it still.
+            OSError: If that fails; what was there before is still there.
         """
         before = None
         if (
@@ -108,7 +107,7 @@ class AtomicPath:
             shutil.rmtree(before, ignore_errors=True)
 
     def discard(self) -> None:
-        """Remove what is at the temporary name, if it is still there, and let others write this path."""
+        """Remove the temporary file or folder if it is still there, and release the lock."""
         with contextlib.suppress(OSError):
             _remove(self.partial)
         self._lock.release()
@@ -118,7 +117,7 @@ class AtomicPath:
         """Take the lock and remove what dead runs left."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            self.path.lstat()  # tells of a name that is too long
+            self.path.lstat()  # raises for a name that is too long
         if not self._lock.acquire():
             raise InputError(
                 f"{self._name} must be written by one run at a time, got {self.path}, which another run is "
@@ -130,7 +129,7 @@ class AtomicPath:
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give the name to write a file or folder to, which becomes `path` when the block has ended well.
+    """Yield the name to write a file or folder to; it becomes `path` when the block ends without an error.
 
     Args:
         path: What is written; what is there is replaced.
@@ -146,7 +145,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @atexit.register
 def discard_open_paths() -> None:
-    """Remove what is open in this process, which is about to end, under its temporary names."""
+    """Remove all temporary files and folders of this process, which is about to end."""
     for path in list(_OPEN):
         path.discard()
 
@@ -201,7 +200,7 @@ def shorten_name(text: str, length: int) -> str:
 
 
 def fold_name(path: str) -> str:
-    """Bring names that some file systems take for one to one spelling."""
+    """Map names that some file systems treat as equal to one spelling."""
     return unicodedata.normalize("NFC", path).casefold()
 
 
@@ -214,7 +213,7 @@ def _remove(path: Path) -> None:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove what dead runs left beside a path whose lock is held, but for what it may have to be again."""
+    """Remove what dead runs left beside a path whose lock is held, except the only whole copy."""
     kinds = "partial|before" if path.exists() else "partial"
     named = re.compile(
         rf"\.{re.escape(_short_stem(path))}\.({kinds})-{_digest(path)}-(?P<machine>[0-9a-f]+)-[0-9a-f]+"
@@ -231,15 +230,15 @@ def _remove_stale(path: Path) -> None:
 
 
 def _short_stem(path: Path) -> str:
-    """Return the beginning of a file's name, for the eye."""
+    """Return the beginning of a file's name, for people to recognise."""
     return shorten_name(path.stem, _STEM_BYTES)
 
 
 def _digest(path: Path) -> str:
-    """Return 8 hexadecimal digits of a file's whole name, which is cut in its temporary files' names."""
+    """Return 8 hexadecimal digits that stand for a file's whole name, which its temporary names cut short."""
     return hashlib.sha256(os.fsencode(fold_name(path.name))).hexdigest()[:8]
 
 
 def _machine() -> str:
-    """Return 6 hexadecimal digits of this machine's name."""
+    """Return 6 hexadecimal digits that stand for this machine."""
     return hashlib.sha256(os.fsencode(socket.gethostname())).hexdigest()[:6]

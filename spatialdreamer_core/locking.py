@@ -13,7 +13,7 @@ _TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 
 
 class FileLock:
-    """A lock on a file beside the one to be guarded; the system releases it when the process ends.
+    """A lock by a file beside the guarded one; the system releases it when the process ends.
 
     The file is removed on release. One that a killed process left is taken over.
 
@@ -45,14 +45,14 @@ class FileLock:
                 if error.errno in _TAKEN:
                     self._close()
                     return False
-                self.is_certain = False  # this file system has no locks: nothing is known of other runs
+                self.is_certain = False  # this file system has no locks, so other runs cannot be detected
             if _is_same(self._handle, self._path):
                 return True
-            self._close()  # its last holder has removed it meanwhile
+            self._close()  # its last holder has just removed it
         return False
 
     def release(self) -> None:
-        """Let others have the lock; does nothing if it is not held."""
+        """Release the lock; does nothing if it is not held."""
         if self._handle is None:
             return
         if os.name != "nt":

@@ -1,4 +1,4 @@
-"""What there is to choose from: the builtin estimator, `auto`, and the depth models."""
+"""The depth estimators to choose from: the builtin one, `auto`, and the depth models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def estimator_names() -> tuple[str, ...]:
 
 
 def list_estimators() -> list[EstimatorInfo]:
-    """List the depth estimators: what needs no weights, then the models, best for a first try first."""
+    """List the depth estimators: first those without weights, then the models, best first."""
     builtin = "From motion, position, upright shapes, haze and focus; no weights, no download. Preview grade."
     auto = f"{find_model(DEFAULT_MODEL).title} if its weights are there, else the built-in one."
     return [
@@ -115,13 +115,13 @@ def _describe(model: ModelSpec) -> EstimatorInfo:
 
 @lru_cache(maxsize=1)
 def _warn_preview_grade() -> None:
-    """Say once a process what the builtin estimator is good for."""
+    """Warn once per process that the builtin estimator is preview grade."""
     _LOGGER.warning("depth estimator `builtin` is preview grade: use a depth model for final results")
 
 
 @lru_cache(maxsize=1)
 def _say_how_to_get_better() -> None:
-    """Say once a process how to get depth of a model."""
+    """Say once per process how to get a depth model."""
     model = find_model(DEFAULT_MODEL)
     _LOGGER.info(
         "depth: %s (%s) is not installed, the built-in estimator is used; get it with `download` or from %s",

@@ -43,7 +43,7 @@ class DepthModel(Protocol):
     """A loaded depth model."""
 
     spec: ModelSpec
-    modules: tuple[nn.Module, ...]  # what takes part in it, to be moved between devices together
+    modules: tuple[nn.Module, ...]  # all networks in it, to be moved between devices together
 
     def inverse_depth(
         self,
@@ -119,7 +119,7 @@ def model_installed(spec: ModelSpec) -> bool:
 
 
 def package_installed(spec: ModelSpec) -> bool:
-    """Tell whether the Python package that runs a model is there."""
+    """Tell whether the Python package that runs a model is installed."""
     return find_spec(spec.package) is not None
 
 
@@ -250,7 +250,7 @@ def _load(
 
 
 def _check_unused(model: TransformersDepth, names: list[str], folder: Path) -> None:
-    """Check that tensors which the file lacks are never used, as some layers are built and never run."""
+    """Check that the missing tensors are never used: some layers are built but never run."""
     state = model.modules[0].state_dict()
     lacking = [state[name] for name in names if name in state and state[name].is_floating_point()]
     for tensor in lacking:
@@ -292,7 +292,7 @@ def _load_marigold(spec: ModelSpec, folder: Path, index: dict[str, Any], pipelin
 
 @contextmanager
 def _running(spec: ModelSpec, folder: Path) -> Iterator[None]:
-    """Say which model cannot run on a frame: a config that is damaged shows late; lack of memory passes."""
+    """Name the model that fails on a frame, as a damaged config may do; let out-of-memory errors pass."""
     try:
         yield
     except Exception as error:

@@ -191,7 +191,7 @@ def _read(spec: FlowModelSpec, file: Path) -> Any:
 
 
 def _unpacked_size(file: Path) -> int:
-    """Return how many bytes an archive of torch takes unpacked; 0 for its older files, which are none."""
+    """Return the unpacked size of a torch archive in bytes; 0 for older files, which are no archives."""
     if not zipfile.is_zipfile(file):
         return 0
     with zipfile.ZipFile(file) as archive:
@@ -199,7 +199,7 @@ def _unpacked_size(file: Path) -> int:
 
 
 def _counts(name: str) -> bool:
-    """Tell whether a tensor of a network counts what it was trained on: it holds no weights."""
+    """Tell whether a tensor counts training batches and so holds no weights."""
     return name.endswith("num_batches_tracked")
 
 

@@ -66,7 +66,7 @@ def output_path_for(
 
 
 def _has_namesake(path: Path, suffixes: Collection[str]) -> bool:
-    """Tell whether another file of some kinds lies beside a file that differs in its suffix alone."""
+    """Tell whether a file of certain kinds with the same stem but another suffix lies beside a file."""
     try:
         others = [other for other in path.parent.iterdir() if other.name != path.name]
     except OSError:

@@ -49,7 +49,7 @@ def check_another_file(
     name: str = "output",
     other_name: str = "input",
 ) -> None:
-    """Check that an output is not another file of the conversion, by whatever spelling or link.
+    """Check that an output is not another file of the conversion under another spelling or link.
 
     Args:
         path: The file to be written; it need not exist.
@@ -72,7 +72,7 @@ def check_another_file(
 
 
 def is_same_file(first: Path, second: Path) -> bool:
-    """Tell whether two paths lead to one file; of two that do not exist yet, whether they may.
+    """Tell whether two paths lead to the same file or, if neither exists yet, whether they may.
 
     Links, hard links and other spellings of an existing file are that file. Names that do not exist count as
     one where they differ in case or in the composition of accents alone, as on macOS and Windows.
@@ -178,11 +178,11 @@ def _numbered(path: Path) -> Iterator[Path]:
 
 
 def _is_among(path: Path, folder: Path) -> bool:
-    """Tell whether a path is one of a folder's files, or would be one more of their kind."""
+    """Tell whether a path is one of a folder's files, or would add one of their kind."""
     try:
         files = [file for file in folder.iterdir() if file.suffix.lower() == path.suffix.lower()]
     except OSError:
-        return False  # a folder that cannot be listed is an error of its reader
+        return False  # its reader reports a folder that cannot be listed
     if os.path.exists(path):
         return any(is_same_file(path, file) for file in files)
     return bool(files) and os.path.realpath(path.parent) == os.path.realpath(folder)

@@ -1,8 +1,8 @@
 """Download one file: resumed where it was cut, checked, and put in place only when whole.
 
-The bytes go to `<target>.part` beside the target, by one process or thread at a time. A partial file is kept
-when the connection breaks or the caller interrupts, and is continued by the next call, if the server still
-has the same file; it is removed when its size or checksum is wrong.
+One process or thread at a time writes the bytes to `<target>.part` beside the target. A partial file is kept
+when the connection breaks or the caller interrupts, and the next call continues it if the server still has
+the same file. It is removed when its size or checksum is wrong.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from .remote import (
 )
 
 _LOGGER = logging.getLogger(__name__)
-_SLOWEST = 20_000  # bytes/s on average; what is slower is given up and can be continued
-_GRACE = 300  # s that any download may take
+_SLOWEST = 20_000  # bytes/s on average; a slower download is given up and can be continued
+_GRACE = 300  # s that every download may take, however small
 _LIMIT = 1 << 37  # bytes of a file whose size is not known
 _CHUNK = 1 << 20  # bytes read at a time from the disk
-_POLL = 0.5  # s between two looks at whether another download of the file has ended
+_POLL = 0.5  # s between checks whether another download of the file has ended
 
 OnProgress = Callable[[int, "int | None"], None]
 
 
 @dataclass(frozen=True)
 class Checksum:
-    """What is known of a file's checksum."""
+    """A file's expected checksum."""
 
     digits: str  # hexadecimal
-    git: bool = False  # SHA-1 of the file as a blob of git; else SHA-256
-    whole: bool = True  # whether that is all of it, and not how it begins
+    git: bool = False  # whether it is the SHA-1 of a git blob; else SHA-256
+    whole: bool = True  # whether the digits are all of it, and not just its beginning
 
     @staticmethod
     def of_etag(etag: str | None) -> Checksum | None:
@@ -67,7 +67,7 @@ class Checksum:
         return "git checksum" if self.git else "SHA-256 checksum"
 
     def measure(self, file: Path) -> str:
-        """Return the checksum of this kind that a file has."""
+        """Compute a file's checksum of this kind."""
         digest = hashlib.sha1(usedforsecurity=False) if self.git else hashlib.sha256()
         if self.git:
             digest.update(b"blob %d\0" % file.stat().st_size)
@@ -77,7 +77,7 @@ class Checksum:
         return digest.hexdigest()
 
     def fits(self, found: str) -> bool:
-        """Tell whether a whole checksum is the one that is known."""
+        """Tell whether a computed checksum is the expected one."""
         return found[: None if self.whole else len(self.digits)] == self.digits.lower()
 
 
@@ -115,7 +115,7 @@ def download(
     check_scheme(url)
     digits = sha256 or sha256_prefix
     checksum = None if digits is None else Checksum(digits, whole=sha256 is not None)
-    bring(
+    fetch_file(
         lambda: look_up(url, patience=patience),
         Path(target),
         address=plain(url),
@@ -127,7 +127,7 @@ def download(
     return Path(target)
 
 
-def bring(
+def fetch_file(
     ask: Callable[[], Remote],
     target: Path,
     *,
@@ -137,14 +137,14 @@ def bring(
     limit: int = _LIMIT,
     on_progress: OnProgress | None = None,
 ) -> None:
-    """Bring a file to its place, see `download`.
+    """Fetch a file to its place, see `download`.
 
     Args:
-        ask: Looks the file up on its server; called when bytes of it are needed.
+        ask: Looks the file up on its server; called only when bytes are missing.
         target: Where it goes.
         address: Where it comes from, for messages.
-        checksum: What is known of its checksum.
-        size: Its bytes, if they are known.
+        checksum: Its expected checksum, if there is one.
+        size: Its size in bytes, if known.
         limit: Bytes that a file of unknown size may have.
         on_progress: See `download`.
 
@@ -157,12 +157,12 @@ def bring(
         target.parent.mkdir(parents=True, exist_ok=True)
         before = _stamp(target)
     with _alone(target, lambda: work.report(_size_of(work.partial), size)) as waited:
-        if not (waited and _stamp(target) not in (None, before)):  # another one has just brought it
+        if not (waited and _stamp(target) not in (None, before)):  # another one has just fetched it
             work.run()
 
 
 def check_writable(folder: Path, name: str) -> None:
-    """Check, before anything is asked of a server, that a folder is there or can be made, as far as it shows.
+    """Check, before any server is asked, that a folder exists or can be made, as far as can be told.
 
     Args:
         folder: Where a file is to go.
@@ -185,7 +185,7 @@ def partial_file(target: Path) -> Path:
 
 
 def unreachable(what: str, address: str, error: Exception, remedy: str) -> DownloadError:
-    """Describe a server that gives nothing.
+    """Describe a server that does not deliver.
 
     Args:
         what: What was wanted.
@@ -202,7 +202,7 @@ def unreachable(what: str, address: str, error: Exception, remedy: str) -> Downl
 
 @dataclass
 class _Download:
-    """One try to bring a file, whose partial file nobody else touches; see `bring`."""
+    """One attempt to fetch a file; nobody else touches its partial file. See `fetch_file`."""
 
     ask: Callable[[], Remote]
     target: Path
@@ -214,7 +214,7 @@ class _Download:
 
     def __post_init__(self) -> None:
         self.partial = partial_file(self.target)
-        self._etag = self.target.with_name(self.target.name + ".part.etag")  # of the file that is coming
+        self._etag = self.target.with_name(self.target.name + ".part.etag")  # of the version being fetched
 
     def report(self, done: int, total: int | None) -> None:
         """Tell the caller how far it is."""
@@ -222,10 +222,10 @@ class _Download:
             self.on_progress(done, total)
 
     def run(self) -> None:
-        """Bring the file."""
+        """Fetch the file."""
         with _writing(self.target):
             if self.partial.is_symlink():
-                self.partial.unlink()  # what it points to is not ours
+                self.partial.unlink()  # its target is not ours
             offset = _size_of(self.partial)
             if self.size is not None and offset > self.size:
                 self._drop()
@@ -240,7 +240,7 @@ class _Download:
             self._etag.unlink(missing_ok=True)
 
     def _fetch(self, offset: int) -> None:
-        """Receive the file, from an offset on if the server can, in the partial one."""
+        """Receive the file into the partial one, from an offset on if possible."""
         try:
             remote = self.ask()
         except InputError:
@@ -257,10 +257,10 @@ class _Download:
             self._receive(remote, offset, total)
 
     def _start_at(self, offset: int, remote: Remote, total: int | None) -> int:
-        """Return from where on the file is needed; what came of another file is removed."""
+        """Return the offset to continue from; bytes of another version are removed."""
         with _writing(self.target):
             known = self._etag.read_text(encoding="latin-1") if self._etag.is_file() else None
-            # Nothing but the etag or the checksum tells that the file has changed meanwhile.
+            # Only the etag or the checksum tells whether the file has changed meanwhile.
             same = self.checksum is not None if known is None else known == remote.etag
             if offset and (not same or total is None or offset > total):
                 self._drop()
@@ -306,12 +306,12 @@ class _Download:
             raise self._cut(reason_of(error)) from error
 
     def _drop(self) -> None:
-        """Remove what has come."""
+        """Remove the partial file."""
         for file in (self.partial, self._etag):
             file.unlink(missing_ok=True)
 
     def _check_space(self, needed: int) -> None:
-        """Check that the disk has room for so many more bytes."""
+        """Check that the disk has room for this many more bytes."""
         free = shutil.disk_usage(self.target.parent).free
         if needed > free:
             raise InputError(
@@ -320,7 +320,7 @@ class _Download:
             )
 
     def _check_content(self) -> None:
-        """Check size and checksum, or how it begins, of the whole file; remove it if they differ."""
+        """Check the whole file's size and checksum; remove it if they differ."""
         with _writing(self.target):
             found_size = self.partial.stat().st_size
         if self.size is not None and found_size != self.size:
@@ -338,7 +338,7 @@ class _Download:
             )
 
     def _wrong_size(self, found: int | None, size: int | None) -> InputError:
-        """Remove what has come, and describe a file of another size."""
+        """Remove the partial file, and describe the wrong size."""
         self._drop()
         wanted = f"at most {self.limit}" if size is None else str(size)
         return InputError(
@@ -347,15 +347,15 @@ class _Download:
         )
 
     def _unreachable(self, error: Exception) -> DownloadError:
-        """Describe a server that gives nothing."""
+        """Describe a server that does not deliver."""
         remedy = f"download the file elsewhere and put it into {self.target.parent}"
         return unreachable(self.target.name, self.address, error, remedy)
 
     def _cut(self, reason: str) -> DownloadError:
         """Describe a connection that broke."""
         return DownloadError(
-            f"the download of {self.address} was cut ({reason}); what came is kept as {self.partial}: try "
-            "again to continue it",
+            f"the download of {self.address} was cut ({reason}); the part that arrived is kept as "
+            f"{self.partial}: try again to continue it",
             f"the connection to {host_of(self.address)} was cut ({reason})",
         )
 
@@ -365,7 +365,7 @@ _END = object()  # of a file
 
 @contextmanager
 def _alone(target: Path, look: Callable[[], None]) -> Iterator[bool]:
-    """Let one process and thread at a time bring a file; says whether another one was waited for.
+    """Let one process or thread at a time download a file; yields whether it had to wait for another.
 
     Args:
         target: The file.
@@ -389,7 +389,7 @@ def _alone(target: Path, look: Callable[[], None]) -> Iterator[bool]:
 
 @contextmanager
 def _writing(target: Path) -> Iterator[None]:
-    """Describe a folder that takes no file."""
+    """Turn the system's errors while writing into an `InputError`."""
     try:
         yield
     except OSError as error:

@@ -47,11 +47,11 @@ class Header:
     file: Path
     shapes: dict[str, tuple[int, ...]]  # by name
     types: dict[str, str]  # by name, such as F16
-    metadata: dict[str, str]  # what the file says about itself
+    metadata: dict[str, str]  # the file's own metadata
 
     @property
     def elements(self) -> int:
-        """How many numbers its tensors have together."""
+        """The number of elements of all its tensors."""
         return sum(map(math.prod, self.shapes.values()))
 
     def check_floats(self, names: set[str]) -> None:
@@ -69,7 +69,7 @@ class Header:
 
 
 def file_stamp(file: Path) -> tuple[int, int]:
-    """Return what changes when a file is replaced: when it was changed last, in ns, and its size in bytes."""
+    """Return what changes when a file is replaced: its time of modification in ns and its size in bytes."""
     state = file.stat()
     return state.st_mtime_ns, state.st_size
 
@@ -212,7 +212,7 @@ def parse_json(text: str | bytes) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object, whose names must differ: readers do not agree on which of two counts."""
+    """Make an object whose names must differ: parsers disagree on which duplicate counts."""
     result = dict(pairs)
     if len(result) < len(pairs):
         names = [name for name, _ in pairs]
@@ -222,7 +222,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    """Refuse what Python reads as a number and JSON does not know."""
+    """Refuse NaN and infinity, which Python reads and JSON does not have."""
     raise ValueError(f"it holds {name}")
 
 
@@ -262,7 +262,7 @@ def _check_spans(header: Header, spans: Mapping[str, tuple[int, ...]], available
 
 
 def _check_format(file: Path, content: bytes) -> None:
-    """Check that a file's beginning is not of another format."""
+    """Check that a file does not begin like another format."""
     found = next((kind for magic, kind in _MAGIC.items() if content.lstrip().startswith(magic)), None)
     if found is None and file.suffix.lower() in _PICKLES:
         found = "a pickle"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..checks import InputError
-from .download import Checksum, OnProgress, bring, check_writable, unreachable
+from .download import Checksum, OnProgress, check_writable, fetch_file, unreachable
 from .files import file_stamp
 from .folders import download_folder, hub_cache, model_folders
 from .remote import (
@@ -120,7 +120,7 @@ def download_snapshot(
         before, total = sum(sizes[:index]), sum(sizes)
         target = folder / file
         if not (target.is_file() and target.stat().st_size == remote.size):
-            _bring(remote, target, None if on_progress is None else _offset(on_progress, before, total))
+            _fetch(remote, target, None if on_progress is None else _offset(on_progress, before, total))
         if on_progress is not None:
             on_progress(before + sizes[index], total)
     return folder
@@ -136,9 +136,9 @@ def _endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
-def _bring(remote: Remote, target: Path, on_progress: OnProgress | None) -> None:
-    """Bring a file that the hub has been asked about."""
-    bring(
+def _fetch(remote: Remote, target: Path, on_progress: OnProgress | None) -> None:
+    """Fetch a file that the hub has described."""
+    fetch_file(
         lambda: remote,
         target,
         address=remote.url,
@@ -174,7 +174,7 @@ def _candidates(kind: str, repository: str, revision: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Place:
-    """A repository at one revision, and the folder that files of it go to."""
+    """A repository at one revision, and the folder its files go to."""
 
     repository: str
     revision: str
@@ -190,7 +190,7 @@ class _Place:
             remote = look_up(url, token=True, patience=self.patience)
         except hub.errors.EntryNotFoundError:
             return None
-        except hub.errors.OfflineModeIsEnabled:  # it was so when huggingface_hub was imported
+        except hub.errors.OfflineModeIsEnabled:  # read when huggingface_hub was imported
             raise _switched_off(self.files, repository_address(self.repository), self.folder) from None
         except InputError:
             raise

@@ -29,7 +29,7 @@ _LONGEST = 4096  # list
 _MOST_LAYERS = 512  # of any kind; for each one lists grow before the first parameter is made
 _DEEPEST = 8  # level of objects
 _SLACK = 1.25  # times the weights' tensors and numbers; files may lack layers that are built but never used
-_RUNNING = {  # what says how a network runs, not what it is; some of it makes transformers fetch and run code
+_RUNNING = {  # how a network runs, not what it is; some of it makes transformers fetch and run code
     *("auto_map", "custom_pipelines", "quantization_config", "_name_or_path", "torch_dtype", "dtype"),
     *("attn_implementation", "_attn_implementation", "_attn_implementation_internal", "use_kernels"),
     *("experts_implementation", "_experts_implementation"),
@@ -148,7 +148,7 @@ def build_network(
         torch.device("meta"),
         torch.no_grad(),
     ):
-        network = build(config).to("meta")  # some parameters are made of numbers, in memory
+        network = build(config).to("meta")  # some parameters are made from numbers in memory
         if trial is not None:
             trial(network)
     return network
@@ -196,7 +196,7 @@ def load_transformers_network(
             remedy="delete it and download it again",
         ),
     ):
-        # Given no folder, it looks for nothing but what it is given: no adapters, no shards, no other names.
+        # Given no folder, it loads only what it is given: no adapters, no shards, no other names.
         network, report = network_class.from_pretrained(
             None, config=config_class.from_dict(config), state_dict=state, output_loading_info=True
         )

@@ -99,12 +99,12 @@ def load_parts(folder: Path, index: Mapping[str, Any], *, channels: int, address
         _check_shape(unet(latents, torch.zeros(1), prompt).sample, (1, 4, 16, 16))
 
     def try_vae(vae: Any) -> None:
-        factor = 2 ** (len(vae.config.block_out_channels) - 1)  # as pipelines reckon it
+        factor = 2 ** (len(vae.config.block_out_channels) - 1)  # as pipelines compute it
         latents = vae.encode(torch.zeros(1, 3, 8 * factor, 8 * factor)).latent_dist.mode()
         _check_shape(latents, (1, 4, 8, 8))
         _check_shape(vae.decode(latents).sample, (1, 3, 8 * factor, 8 * factor))
 
-    # All that can be wrong shows before any weight is read.
+    # All that can be wrong is found before any weight is read.
     unet = _build(classes["unet"], folder / "unet", try_unet, address)
     vae = _build(classes["vae"], folder / "vae", try_vae, address)
     text_encoder = _load_text_encoder(classes["text_encoder"], folder / "text_encoder")
@@ -147,7 +147,7 @@ def _read_text_config(file: Path) -> Any:
 
 
 def _load_text_encoder(text_class: Any, folder: Path) -> Any:
-    """Load a text encoder, which has to be whole."""
+    """Load a text encoder; none of its tensors may be missing."""
     from transformers import CLIPTextConfig
 
     header = _find_header(folder, "model")
@@ -180,7 +180,7 @@ def _load_tokenizer(tokenizer_class: Any, folder: Path) -> Any:
 
 
 def _load_scheduler(folder: Path, name: object) -> Any:
-    """Load a scheduler of diffusers, and let it make a step."""
+    """Load a scheduler of diffusers and try a few steps."""
     diffusers = importlib.import_module("diffusers")
     file = folder / "scheduler" / "scheduler_config.json"
     config = check_config(read_json(file), file)
@@ -214,7 +214,7 @@ def _find_header(folder: Path, stem: str) -> Header:
 
 
 def _stored_name(name: str, header: Header) -> str:
-    """Return what a file calls a tensor: older ones have other names for the autoencoder's attention."""
+    """Return a tensor's name in a file: older ones name the autoencoder's attention differently."""
     if name in header.shapes:
         return name
     for now, former in _FORMER_NAMES.items():

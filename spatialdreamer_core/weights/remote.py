@@ -1,12 +1,13 @@
-"""Files on servers, asked for and received through huggingface_hub, which also fetches plain addresses.
+"""Files on servers, looked up and received through huggingface_hub, which also fetches plain addresses.
 
-huggingface_hub brings tokens, proxies, redirects and retries, and goes on where a connection broke. Its
-`hf_hub_download` is not used: it throws away what has come when it is interrupted, checks no checksum, and
-waits for as long as a server tells it to. Its requests run in a thread of their own, so that the caller can
-give them up. It is imported with the first request, and only what all versions since 0.27 have is used.
+huggingface_hub takes care of tokens, proxies, redirects and retries, and resumes broken connections. Its
+`hf_hub_download` is not used: since 2.0 it discards what has arrived when it is interrupted or killed, it
+verifies no checksum, and it waits as long as a server asks it to. Its requests run in threads, so that the
+caller can give them up. It is imported with the first request, and only what every version since 0.27 has is
+used.
 
-An address may hold a user name and password, as that of a mirror in `HF_ENDPOINT`. They are sent to its host
-alone and are in no message.
+An address may hold a user name and password, as that of a mirror in `HF_ENDPOINT`. They are sent to that
+host only and appear in no message.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from .. import __version__
 from ..checks import InputError, one_line
 
 PATIENCE = 30  # s that a server has for its first answer
-_POLL = 0.5  # s between two looks at a server that sends nothing
-_MARGIN = 1  # s by which huggingface_hub's own time limit is later than ours, which has the better words
+_POLL = 0.5  # s after which the caller gets to check on a silent server
+_MARGIN = 1  # s by which huggingface_hub's time limit exceeds ours, whose message is clearer
 _BAR = "huggingface_hub.http_get"  # the progress bar that it draws on the console
 _NO_HEAD = (http.HTTPStatus.METHOD_NOT_ALLOWED, http.HTTPStatus.NOT_IMPLEMENTED)
 
 
 class DownloadError(InputError):
-    """A download that the network or the server has foiled.
+    """A download that failed because of the network or the server.
 
     Args:
         message: What failed and what to do.
@@ -53,10 +54,10 @@ class Remote:
     """A file on a server, as its headers describe it."""
 
     url: str
-    headers: dict[str, str]  # that requests for it must have
+    headers: dict[str, str]  # to send with requests for it
     size: int | None = None  # bytes
     etag: str | None = None  # changes with the content; on the hub a checksum
-    commit: str | None = None  # that the hub found the file in
+    commit: str | None = None  # in which the hub found it
 
 
 def plain(url: str) -> str:
@@ -70,7 +71,7 @@ def host_of(url: str) -> str:
 
 
 def check_scheme(url: str) -> None:
-    """Check that an address is one of the web.
+    """Check that an address is http or https.
 
     Raises:
         InputError: If it is not.
@@ -106,11 +107,11 @@ def request_headers(url: str, *, token: bool) -> dict[str, str]:
 
     Args:
         url: An address of the server.
-        token: Whether to send the user's token for the hub, if there is one; a password in the address goes
-            before it.
+        token: Whether to send the user's token for the hub, if there is one; a password in the address
+            takes precedence.
     """
     address = urlsplit(url)
-    headers = {"Accept-Encoding": "identity"}  # what is counted and checked are the file's own bytes
+    headers = {"Accept-Encoding": "identity"}  # sizes and checksums are those of the file itself
     if address.username is not None:
         pair = f"{unquote(address.username)}:{unquote(address.password or '')}"
         headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
@@ -150,12 +151,12 @@ def look_up(url: str, *, token: bool = False, patience: float = PATIENCE) -> Rem
         raise
     check_redirect(plain(url), found.location)
     if found.commit_hash is None and found.location != plain(url):
-        return Remote(plain(url), headers)  # older versions take the redirect's own headers for the file's
+        return Remote(plain(url), headers)  # old versions report the redirect's own headers
     return Remote(plain(url), headers, found.size, found.etag, found.commit_hash)
 
 
 def check_redirect(url: str, location: str) -> None:
-    """Check that a server redirects to addresses of the web alone, and from an encrypted to no plain one.
+    """Check that a redirect leads to http or https, and never from https to http.
 
     Raises:
         OSError: If it does not.
@@ -175,8 +176,8 @@ def receive(remote: Remote, offset: int) -> Generator[bytes | int | None, None, 
         offset: Bytes that are there already.
 
     Yields:
-        The file's next bytes, or to how many bytes what is there must be cut, as the server begins anew, or
-        None where nothing has come for a while.
+        The next bytes; or None when nothing has arrived for a while; or, when the server starts over, the
+        length to which what is there must be cut.
 
     Raises:
         Exception: What huggingface_hub raises, for `describe_failure`.
@@ -213,20 +214,20 @@ def describe_failure(error: Exception) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what the system says of a failed request, beneath the words of the libraries in between."""
+    """Return the system's own reason for a failed request, without those of the libraries in between."""
     while (cause := error.__cause__ or error.__context__) is not None and str(cause):
         error = cause
     return plain(one_line(error))
 
 
 def status_of(error: Exception) -> int | None:
-    """Return the status of a server's answer that an error tells of, or None if there was no answer."""
+    """Return the status of the server's answer behind an error, or None if there was no answer."""
     answer = _answer_of(error)
     return None if answer is None else answer.status_code
 
 
 def _answer_of(error: Exception) -> Any:
-    """Return the server's answer that an error tells of, if there was one."""
+    """Return the server's answer behind an error, if there was one."""
     return getattr(error, "response", None)
 
 
@@ -234,11 +235,11 @@ _END = object()  # of a file
 
 
 class _GivenUp(Exception):
-    """Nobody waits for the file any more."""
+    """Raised in the sending thread when nobody waits for the file any more."""
 
 
 class _Pipe:
-    """The file that huggingface_hub writes to: it hands over each piece to the thread that waits for it."""
+    """The file object that huggingface_hub writes to; it passes each piece to the waiting thread."""
 
     def __init__(self, offset: int) -> None:
         self.items: queue.Queue[Any] = queue.Queue(maxsize=1)
@@ -246,7 +247,7 @@ class _Pipe:
         self._position = offset
 
     def put(self, item: object) -> None:
-        """Hand over an item when the one before it has been taken."""
+        """Pass an item on, once the one before it has been taken."""
         while not self.given_up.is_set():
             with contextlib.suppress(queue.Full):
                 self.items.put(item, timeout=_POLL)
@@ -271,7 +272,7 @@ class _Pipe:
 
 
 def _send(remote: Remote, offset: int, pipe: _Pipe) -> None:
-    """Write a file to a pipe, and at the end `_END` or what went wrong."""
+    """Write a file to a pipe, then `_END` or the error."""
     with contextlib.suppress(_GivenUp):
         try:
             hub = import_hub()
@@ -293,10 +294,10 @@ def _send(remote: Remote, offset: int, pipe: _Pipe) -> None:
 
 
 def _within(seconds: float, call: Callable[[], Any]) -> Any:
-    """Return what a call gives, or give it up when it takes too long.
+    """Return the result of a call, or give it up when it takes too long.
 
-    A time limit of the connection is not enough: it holds for each address of a host and for each read, and
-    looking up a host's name has none.
+    The connection's own time limit is not enough: it applies to each address of a host and to each read, and
+    name lookups have none.
     """
     outcome: Future[Any] = Future()
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.plane import VideoPlane
 
 from ...checks import InputError
 from ...media import film_stream, open_media
 from ...parsing import parsing
 from .colours import check_equal_channels, check_grey, thin_out
-from .planes import plane_values
 from .sizes import MAX_PIXELS, check_frame_size
 
 _LIMITED_RANGE, _FULL_RANGE = 1, 2  # FFmpeg's AVColorRange
@@ -74,11 +74,11 @@ def _to_grey(frame: av.VideoFrame, where: str) -> np.ndarray:  # [h, w] uint16, 
     dtype = "u1" if bits == 8 else ">u2" if name.endswith("be") else "<u2"
     if not is_grey:
         blue, red = (
-            thin_out(plane_values(plane, dtype)).astype(np.float32) / (1 << bits) - 0.5
+            thin_out(_plane_values(plane, dtype)).astype(np.float32) / (1 << bits) - 0.5
             for plane in frame.planes[1:3]
         )
         check_grey(blue, red, where)
-    luma = plane_values(frame.planes[0], dtype).astype(np.float32)
+    luma = _plane_values(frame.planes[0], dtype).astype(np.float32)
     is_full = is_grey or name.startswith("yuvj") or frame.color_range == _FULL_RANGE
     if frame.color_range == _LIMITED_RANGE or not is_full:
         unit = 1 << (bits - 8)
@@ -93,12 +93,26 @@ def _floats_to_grey(frame: av.VideoFrame, where: str) -> np.ndarray:  # [h, w] f
     name, size = frame.format.name, 2 if "f16" in frame.format.name else 4
     dtype = f"{'>' if name.endswith('be') else '<'}f{size}"
     if frame.format.is_planar or name.startswith("grayf"):
-        planes = [plane_values(plane, dtype) for plane in frame.planes[: 3 if name.startswith("gb") else 1]]
+        planes = [_plane_values(plane, dtype) for plane in frame.planes[: 3 if name.startswith("gb") else 1]]
     else:
         channels = len(frame.format.components)
-        pixels = plane_values(frame.planes[0], dtype, channels=channels)
+        pixels = _plane_values(frame.planes[0], dtype, channels=channels)
         planes = list(np.moveaxis(pixels, -1, 0)[: 3 if channels > 2 else 1])
     if len(planes) == 1:
         return planes[0].astype(np.float32)
     check_equal_channels(np.stack([thin_out(plane) for plane in planes], axis=-1), where)
     return np.stack(planes).mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _plane_values(plane: VideoPlane, dtype: str, *, channels: int = 1) -> np.ndarray:
+    """Return a plane, [h, w] or [h, w, channels] of dtype, a view without the padding of its rows.
+
+    Args:
+        plane: The plane; its rows may be stored from the bottom up, as those of PFM are.
+        dtype: The type of its values.
+        channels: How many of them a pixel has.
+    """
+    values = np.frombuffer(memoryview(plane), dtype)
+    rows = values.reshape(plane.height, -1)[:, : plane.width * channels]
+    rows = rows[::-1] if plane.line_size < 0 else rows
+    return rows if channels == 1 else rows.reshape(plane.height, plane.width, channels)
