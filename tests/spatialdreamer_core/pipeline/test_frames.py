@@ -126,12 +126,9 @@ def test_a_stream_without_end_is_read_a_few_frames_ahead():
             yield frame
 
     pairs = sd.convert_frames(endless(), BUILTIN)
-    ahead = []
-    for index, _ in enumerate(itertools.islice(pairs, 30)):
-        ahead.append(read - index)
+    ahead = [read - index for index, _ in enumerate(itertools.islice(pairs, 30))]
     pairs.close()
-    assert max(ahead) < 30
-    assert max(ahead[20:]) <= max(ahead[:20]) + 2, "no more are held as it goes on"
+    assert max(ahead) < 22, "one or two frames a stage, and the filler's next ones"
 
 
 def test_closing_ends_the_threads():
