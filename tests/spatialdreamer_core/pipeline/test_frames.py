@@ -140,6 +140,29 @@ def test_closing_ends_the_threads():
     assert threading.active_count() == before
 
 
+def test_the_first_pass_can_be_interrupted():
+    class Stopped(Exception):
+        pass
+
+    def stop(done, total):
+        assert total is None, "nobody knows how many there are"
+        if done == 3:
+            raise Stopped
+
+    class Again:
+        """Frames that can be read twice, but not counted."""
+
+        def __iter__(self):
+            return iter(clip_of(5))
+
+    before, model = threading.active_count(), RedIsNear()
+    with pytest.raises(Stopped):
+        next(sd.convert_frames(Again(), depth_model=model, on_first_pass=stop))
+    assert model.pictures == 3
+    assert threading.active_count() == before
+    assert len(list(sd.convert_frames(Again(), depth_model=model))) == 5
+
+
 def test_both_eyes_share_the_disparity():
     frames = clip_of(2)
     both = next(sd.convert_frames(frames, sd.ConvertConfig(depth="builtin", eye="both")))
