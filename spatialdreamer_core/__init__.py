@@ -3,6 +3,8 @@
     import spatialdreamer_core as sd
 
     sd.convert("film.mp4", "film_LRF_Full_SBS.mp4", sd.ConvertConfig(divergence=2.0))
+    for pair in sd.convert_frames(frames):  # [F, 3, H, W] in [0, 1], or any iterable of frames
+        show(pair.left, pair.right)
 
 The sub-packages are the pipeline's stages, in the order in which data passes them: `flow`, `depth`, `dvg`,
 `fill`, `stereo`; `video` reads and writes files, `pipeline` joins all of them. `svd` and `spatialdreamer` are

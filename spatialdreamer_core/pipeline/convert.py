@@ -9,22 +9,20 @@ import logging
 import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ..checks import InputError
 from ..depth import DepthModel
 from ..fill import Filler, check_filler
-from ..flow import FlowEstimator, FlowModel, open_flow
+from ..flow import FlowModel, open_flow
 from ..stereo import packed_size, pixel_aspect
 from ..video.color import to_8_bit
 from ..video.completeness import IncompleteInput, check_whole
 from ..video.limits import require_film_memory
 from ..video.output import OutputFile, check_another_file
-from ..video.photo import WRITABLE_PHOTO_SUFFIXES, check_photo_target, read_photo, save_photo
+from ..video.photo import WRITABLE_PHOTO_SUFFIXES
 from ..video.photo_kind import FILM, is_photo, photo_kind
 from ..video.probe import VideoInfo, probe
 from ..video.reader import VideoFrame, has_frames, read_frames, until_broken
@@ -32,12 +30,11 @@ from ..video.stereo_source import check_one_view, output_tags
 from ..video.writer import VideoWriter
 from .clock import StageClock
 from .config import ConvertConfig
-from .depth_source import DepthSource, choose_depth, open_depth
+from .depth_source import choose_depth, open_depth
 from .device import choose_device
 from .fillers import FillerConfig
-from .large_photo import convert_in_strips, needs_strips
 from .packed import packed_frames
-from .pictures import cut_pictures
+from .photo import convert_photo
 from .preview import MiddleSheet
 
 _LOGGER = logging.getLogger(__name__)
@@ -93,6 +90,7 @@ def convert(
         IncompleteInput: If the input is cut short or damaged, unless `config.allow_incomplete`: before the
             work where its structure tells so, else when the output, with all that could be read, is in place.
     """
+    # 1. What can be checked without work: settings, files, and whether memory suffices.
     input_path, output_path = Path(input_path), Path(output_path)
     config = config or ConvertConfig()
     check_conversion(input_path, output_path, config, preview_path=preview_path)
@@ -110,17 +108,28 @@ def convert(
     sheet = MiddleSheet(
         preview_path, index=(total or 1) // 2, inputs=(*inputs, output_path), overwrite=overwrite
     )
+    # 2. A photo.
     if info is None:
         output = OutputFile(output_path, suffixes=WRITABLE_PHOTO_SUFFIXES, inputs=inputs, overwrite=overwrite)
         with sheet, output:
             source = choose_depth(config, depth_model, device)
             flow = open_flow(flow_model or config.flow, device=device)
-            _convert_photo(
-                input_path, output, config, device, source, flow, filler, on_progress, sheet, clock
+            picture = convert_photo(
+                input_path,
+                output,
+                config,
+                device=device,
+                source=source,
+                flow=flow,
+                filler=filler,
+                sheet=sheet,
+                clock=clock,
             )
+        on_progress(1, 1, None if picture is None else to_8_bit(picture, None))
         if on_saved is not None:
             on_saved(output.path)
         return 1
+    # 3. A film's output, before models are loaded: what cannot be written is found at once.
     height, width = packed_size(info.height, info.width, format=config.format)
     aspect = info.sample_aspect_ratio * pixel_aspect(config.format)
     done = 0
@@ -142,7 +151,8 @@ def convert(
         overwrite=overwrite,
         inputs=inputs,
     )
-    with sheet, writer:  # before models are loaded: what cannot be written is found at once
+    with sheet, writer:
+        # 4. Its depth, after a first pass if that is needed; then frame by frame through the chain.
         source = choose_depth(config, depth_model, device)
         flow = open_flow(flow_model or config.flow, device=device)
         with (
@@ -170,6 +180,7 @@ def convert(
                 done += 1
                 on_progress(done, total, to_8_bit(packed, info.color) if done % _PREVIEW_EVERY == 1 else None)
         sheet.write(film_ended=True)
+    # 5. The result is in place; what could not be read is told.
     if on_saved is not None:
         on_saved(writer.path)
     if faults and not config.allow_incomplete:
@@ -240,58 +251,6 @@ def _read_film(
     """Read the film's frames; where it breaks off they end, and the error is noted."""
     frames = read_frames(path, start=config.start, end=config.end, deinterlace=config.deinterlace == "auto")
     return until_broken(frames, faults.append)
-
-
-def _convert_photo(
-    input_path: Path,
-    output: OutputFile,
-    config: ConvertConfig,
-    device: torch.device,
-    source: DepthSource,
-    flow: FlowEstimator,
-    filler: Filler,
-    on_progress: Progress,
-    sheet: MiddleSheet,
-    clock: StageClock,
-) -> None:
-    """Convert a single picture: a film of one frame, or in strips."""
-    with open_depth(
-        source, input_path, config, photo=True, total=1, on_first_pass=None, clock=clock
-    ) as estimator:
-        image = read_photo(input_path)
-        check_photo_target(output.path, *packed_size(*image.shape[:2], format=config.format))
-        large, frames = needs_strips(image), iter([VideoFrame(image, 0, Fraction(1))])
-        del image  # encoding takes as much memory again
-        if large:
-            packed, picture = convert_in_strips(
-                next(cut_pictures(frames, black_bars=config.black_bars, clock=clock, report=True)),
-                config,
-                estimator=estimator,
-                filler=filler,
-                device=device,
-                clock=clock,
-                with_sheet=sheet.is_wanted,
-            )
-            sheet.give(picture)
-        else:
-            with closing(
-                packed_frames(
-                    frames,
-                    config,
-                    device=device,
-                    estimator=estimator,
-                    flow=flow,
-                    filler=filler,
-                    sheet=sheet,
-                    clock=clock,
-                )
-            ) as pictures:
-                packed = next(picture for _, picture in pictures)
-        with clock("encode"):
-            save_photo(output.partial, packed, suffix=output.path.suffix)
-    sheet.write(film_ended=True)
-    output.commit()
-    on_progress(1, 1, None if large else to_8_bit(packed, None))
 
 
 def _count_frames(info: VideoInfo, config: ConvertConfig) -> int | None:

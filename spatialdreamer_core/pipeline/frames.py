@@ -59,7 +59,8 @@ def convert_frames(
     scene's. Depth that is given and the builtin estimator need neither.
 
     Args:
-        frames: The frames, in order, of one size. They are read in a thread of their own, some frames ahead.
+        frames: The frames, in order, of one size, each a tensor of its own. They are read in another thread,
+            some frames ahead.
         config: The settings; those of files, such as the codec, do not matter.
         filler: What fills the holes; None is fast fill, which needs no weights.
         depth: Inverse depth of each frame, 1 = near, of any size of the same shape, instead of an
