@@ -1,9 +1,10 @@
 """Filling holes: the contract of fillers, one without weights, one by image diffusion, and compositing."""
 
 from .checked_stream import CheckedStream, FillerError, check_filler
+from .clip import fill_holes
 from .composite import composite
 from .fast import FastFill, FastFillConfig, fast_fill
-from .filler import Filler, FillStream, RenderedFrame, fill_holes
+from .filler import Filler, FillStream, RenderedFrame
 from .pair import RenderedPair, render_pair
 from .stable_diffusion import InpaintConfig, Inpainter, load_inpainter
 from .stable_diffusion_weights import INPAINTING_KIND, fetch_inpainting_model

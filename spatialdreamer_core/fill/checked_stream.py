@@ -5,17 +5,15 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from torch import Tensor
 
 from ..checks import InputError, check_flag, check_range, one_line
 from ..dvg.eyes import Eye
 from ..memory import is_out_of_memory
+from .filler import Filler, RenderedFrame
 from .known_pixels import KnownPixels
-
-if TYPE_CHECKING:
-    from .filler import Filler, RenderedFrame
 
 T = TypeVar("T")
 

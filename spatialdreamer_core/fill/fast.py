@@ -21,7 +21,8 @@ from ..dvg.eyes import Eye, eye_sign
 from ..flow import Flow, Motion
 from ..flow.motion import check_motion
 from ..options import check_options, option, option_of
-from .filler import RenderedFrame, fill_holes
+from .clip import fill_holes
+from .filler import RenderedFrame
 from .hole_runs import find_runs
 from .search import BackgroundSearch, SeenFrame
 from .spatial import fill_from_background

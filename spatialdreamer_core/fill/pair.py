@@ -19,8 +19,9 @@ from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..flow import estimate_flow
 from .checked_stream import check_filler
+from .clip import fill_holes
 from .fast import FastFill
-from .filler import Filler, fill_holes
+from .filler import Filler
 
 
 class RenderedPair(NamedTuple):
