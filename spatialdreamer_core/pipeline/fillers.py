@@ -193,11 +193,12 @@ def _load_spatialdreamer(
 
     assert settings.checkpoint is not None
     weights = None if settings.weights is None else os.fspath(settings.weights)
+    trained: dict[str, Any] = {} if weights is None else {"first": None}  # it knows holes as they are
     return SpatialDreamerFiller(
         load_spatialdreamer(load_svd(os.fspath(settings.checkpoint), device=device), weights),
         settings,
         max_side=settings.max_side,
-        first=FastFill() if weights is None else None,
+        **trained,
         on_step=None if on_wait is None else lambda *step: on_wait(),
         on_wait=on_wait,
     )
