@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 _MAX_PIXELS = 2**31  # of a picture
-_DEPTH_TOLERANCE = 1e-3  # overshoot of [0, 1] that resampling may leave
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -229,22 +228,6 @@ def check_finite(name: str, value: Tensor, remedy: str) -> None:
 def one_line(error: object) -> str:
     """Put another package's error into one line that is not too long."""
     return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def check_inverse_depth(depth: Tensor) -> None:
-    """Check that a tensor is a video [F, 1, H, W] of inverse depth in [0, 1], but for resampling's overshoot.
-
-    Raises:
-        InputError: If its shape is wrong, a value is not finite, or one is clearly outside [0, 1].
-    """
-    check_video("depth", depth, channels=1)
-    low, high = (float(bound) for bound in depth.detach().aminmax())
-    if not (low >= -_DEPTH_TOLERANCE and high <= 1 + _DEPTH_TOLERANCE):  # NaN is neither
-        check_finite("depth", depth, "repair the depth map or use another depth estimator")
-        raise InputError(
-            f"`depth` must be inverse depth in [0, 1], got values from {low:.4g} to {high:.4g}; "
-            "normalise it over the scene first (metres: use 1 / depth)"
-        )
 
 
 def check_types(settings: Any, names: Mapping[str, str] | None = None) -> None:
