@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from benchmarks.report import format_table, write_result
 from spatialdreamer_core.dvg import depth_to_disparity
-from spatialdreamer_core.dvg.splat import splat_rows, triton_runs
+from spatialdreamer_core.dvg.splat import splat_rows
+from spatialdreamer_core.kernels import kernels_run
 from spatialdreamer_core.metrics.clips import make_clip
 
 HEIGHT, WIDTH = 2160, 3840
@@ -38,7 +39,7 @@ def main() -> None:
     )
     parser.add_argument("--repetitions", type=int, default=20)
     options = parser.parse_args()
-    if not (torch.cuda.is_available() and triton_runs(torch.device("cuda", 0))):
+    if not (torch.cuda.is_available() and kernels_run(torch.device("cuda", 0))):
         print("this benchmark needs a CUDA GPU on which Triton runs; there is none here", file=sys.stderr)
         raise SystemExit(2)
     torch.set_grad_enabled(False)

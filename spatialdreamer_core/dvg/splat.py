@@ -12,16 +12,15 @@ gradients. On a GPU `splat_triton.py` does the same in one kernel.
 
 from __future__ import annotations
 
-import functools
-import logging
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..kernels import use_kernels
+
 MAX_EXPONENT = 80.0  # exp(±80) times a few colours fits float32
 LEAST_WEIGHT = 1e-37
-_LOGGER = logging.getLogger(__name__)
 
 
 class Landing(NamedTuple):
@@ -74,7 +73,7 @@ def splat_rows(
     Returns:
         The blended values (0 where nothing lands) and the coverage, the sum of the bilinear weights alone.
     """
-    if use_triton and _fits_kernel(values, disparity) and triton_runs(values.device):
+    if use_triton and _fits_kernel(values, disparity):
         from .splat_triton import splat_rows_triton
 
         return splat_rows_triton(values, disparity, sign=sign)
@@ -86,38 +85,13 @@ def splat_rows(
     return blended[..., 1:-2], _add_up(share, bins)[..., 1:-2]
 
 
-@functools.cache
-def triton_runs(device: torch.device) -> bool:
-    """Tell whether the kernel runs on a GPU, by trying it once.
-
-    Triton is not made for every system, and at run time it needs a C compiler and a GPU that it knows.
-    """
-    if torch.version.hip is not None:  # torch calls AMD's GPUs CUDA too
-        return False
-    try:
-        from .splat_triton import splat_rows_triton
-    except ImportError:
-        return False
-    row = torch.zeros(1, 1, 4, device=device)
-    try:
-        splat_rows_triton(row, row, sign=-1)
-        torch.cuda.synchronize(device)
-    except Exception as error:  # whatever it is, torch can do the work
-        _LOGGER.warning("warping is slower than it could be: Triton does not run on %s: %s", device, error)
-        return False
-    return True
-
-
 def _fits_kernel(values: Tensor, disparity: Tensor) -> bool:
     """Tell whether the kernel takes these tensors."""
-    needs_gradients = torch.is_grad_enabled() and (values.requires_grad or disparity.requires_grad)
     return (
-        values.is_cuda
-        and values.device == disparity.device
-        and values.dtype == disparity.dtype == torch.float32
+        values.dtype == disparity.dtype == torch.float32
         and 1 <= len(values) <= 4
         and values.numel() < 2**31
-        and not needs_gradients
+        and use_kernels(values, disparity)
     )
 
 

@@ -12,7 +12,7 @@ import spatialdreamer_core
 ROOT = Path(spatialdreamer_core.__file__).parent
 ORDER = (  # from what all stages stand on to what knows all of them
     *("lazy_names", "checks", "options", "arguments", "contracts", "memory", "locking", "atomic"),
-    *("parsing", "media", "bars", "process", "progress_bar"),
+    *("triton_probe", "kernels", "parsing", "media", "bars", "process", "progress_bar"),
     *("weights", "flow", "depth", "dvg", "metrics", "fill", "svd", "spatialdreamer"),
     *("stereo", "video", "pipeline", "__init__", "commands", "cli"),
 )

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from spatialdreamer_core.dvg import forward_warp, splat
+from spatialdreamer_core.dvg import forward_warp
 from spatialdreamer_core.dvg.reference import splat_rows_reference
 from spatialdreamer_core.dvg.splat import splat_rows
+from spatialdreamer_core.kernels import kernels_run
 
 pytest.importorskip("triton", reason="Triton is not installed")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -105,21 +106,9 @@ def test_views_of_larger_tensors():
     assert_same(result, expected)
 
 
-@pytest.mark.skipif(INTERPRETED, reason="the interpreter runs on any device")
-def test_where_the_kernel_fails_torch_is_kept_with_a_warning(caplog):
-    assert not splat.triton_runs.__wrapped__(torch.device("cpu"))
-    assert "Triton does not run on cpu" in caplog.text
-
-
-def test_without_triton_torch_is_kept_silently(monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "spatialdreamer_core.dvg.splat_triton", None)
-    assert not splat.triton_runs.__wrapped__(torch.device(DEVICE))
-    assert not caplog.text
-
-
 @pytest.mark.gpu
 def test_the_kernel_is_chosen_on_cuda_but_not_for_gradients():
-    assert splat.triton_runs(torch.device("cuda:0"))
+    assert kernels_run(torch.device("cuda:0"))
     values, disparity = (part.cuda() for part in scene(4, 20, channels=3, scale=3))
     blended, _ = splat_rows(values, disparity, sign=-1)
     assert torch.equal(blended, kernel(values, disparity, sign=-1)[0])
