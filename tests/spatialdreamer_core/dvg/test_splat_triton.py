@@ -17,6 +17,8 @@ from spatialdreamer_core.dvg.reference import splat_rows_reference
 from spatialdreamer_core.dvg.splat import splat_rows
 from spatialdreamer_core.kernels import kernels_run
 
+from ..triton_compile import compile_kernel
+
 pytest.importorskip("triton", reason="Triton is not installed")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
@@ -34,6 +36,16 @@ def test_in_the_interpreter():
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert " passed" in result.stdout
+
+
+@pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_compiles_for_old_and_new_gpus(channels):
+    from spatialdreamer_core.dvg.splat_triton import BLOCK, WARPS, _splat_rows_kernel
+
+    pointers = dict.fromkeys(("values", "disparity", "blended", "coverage"), "*fp32") | {"scratch": "*i32"}
+    types = pointers | dict.fromkeys(("height", "width", "sign"), "i32")
+    compile_kernel(_splat_rows_kernel, types, {"CHANNELS": channels, "BLOCK": BLOCK}, warps=WARPS)
 
 
 def kernel(values, disparity, *, sign, block=32):

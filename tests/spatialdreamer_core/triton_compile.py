@@ -1,0 +1,28 @@
+"""Compile Triton kernels for GPUs that are not there: the interpreter takes more than the compiler does."""
+
+from typing import Any
+
+ARCHITECTURES = (75, 90)  # compute capability of the oldest GPU that Triton knows, and of a recent one
+
+
+def compile_kernel(kernel: Any, types: dict[str, str], constants: dict[str, int], *, warps: int = 4) -> None:
+    """Compile a kernel to machine code; raises what the compiler raises.
+
+    Args:
+        kernel: A function under `triton.jit`; Triton must not be interpreting.
+        types: Triton's names of the types of its arguments, such as "*fp32" and "i32".
+        constants: Values of its `tl.constexpr` arguments.
+        warps: As at the launch.
+    """
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    assert set(types) | set(constants) == set(kernel.arg_names)
+    signature = {name: types.get(name, "constexpr") for name in kernel.arg_names}
+    for architecture in ARCHITECTURES:
+        source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+        compiled = triton.compile(
+            source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": warps}
+        )
+        assert compiled.asm["cubin"]
