@@ -12,7 +12,8 @@ source view: it is carried over with the same disparity that rendered the view.
 What is seen in frame t and hidden in frame t-1 has no flow between them, so with true depth and flow the
 equation adds next to nothing. It answers to the errors of estimated ones: masks that jump with the depth, and
 flow blurred at outlines. With frame t-1 alone, masks grow half as much and change less: that is the default,
-and the printed equation is `neighbours="eq2"`; `benchmarks.masks` has the figures.
+and the printed equation is `neighbours="eq2"`; `benchmarks.masks` has the figures. On CUDA
+`hole_masks_triton.py` does the same.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from ..checks import InputError, check_choice
 from ..contracts import check_call, working_dtype
 from ..flow import Flow, Motion
 from ..flow.motion import check_flow, check_motion
+from ..kernels import use_kernels
 from .eyes import Eye
 from .nonzero_pixels import nonzero_pixels
-from .zbuffer import bring_motion, find_columns
+from .zbuffer import bring_motions, find_columns
 
 NEIGHBOURS = ("previous", "eq2")
 _OLDER_NAMES = {"both": "eq2"}  # of choices that saved workflows and scripts may hold
@@ -64,12 +66,12 @@ def refine_hole_mask(
     check_flow(flow, like=hole)
     refined = []
     for t in range(len(hole)):
-        others = [(t - 1, flow.to_previous(t))]
-        if neighbours == "eq2":
-            others.append((t + 1, flow.to_next(t)))
+        motions = [flow.to_previous(t), flow.to_next(t) if neighbours == "eq2" else None]
         columns = find_columns(disparity[t : t + 1], eye=eye)
         carried = [
-            (hole[k : k + 1], bring_motion(motion, columns)) for k, motion in others if motion is not None
+            (hole[k : k + 1], motion)
+            for k, motion in zip((t - 1, t + 1), bring_motions(motions, columns), strict=True)
+            if motion is not None
         ]
         refined.append(add_neighbours(hole[t : t + 1], carried))
     return torch.cat(refined)
@@ -114,10 +116,22 @@ def refine_one_mask(
 
 def add_neighbours(hole: Tensor, neighbours: list[tuple[Tensor, Motion]]) -> Tensor:
     """Like `refine_one_mask`, without checking its arguments."""
-    refined = (hole > 0.5).to(hole.dtype)
+    refined = hole
     for mask, motion in neighbours:
-        row, column = _found_along_flow(mask, motion)
-        refined[0, 0, row, column] = 1
+        refined = _add_neighbour(refined, mask, motion)
+    return refined if neighbours else (hole > 0.5).to(hole.dtype)
+
+
+def _add_neighbour(hole: Tensor, mask: Tensor, motion: Motion) -> Tensor:
+    """Add what one neighbour's mask shows along the flow; gives a binary mask."""
+    if use_kernels(hole, mask, motion.flow, motion.confidence):
+        from .hole_masks_triton import add_neighbour_triton, fits_kernel
+
+        if fits_kernel(mask, motion):
+            return add_neighbour_triton(hole, mask, motion)
+    refined = (hole > 0.5).to(hole.dtype)
+    row, column = _found_along_flow(mask, motion)
+    refined[0, 0, row, column] = 1
     return refined
 
 

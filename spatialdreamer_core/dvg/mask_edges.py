@@ -1,7 +1,8 @@
 """Edges of hole masks: dilation, and a soft mask for compositing.
 
 A filler is given the dilated mask when rims of the foreground should be redrawn too; the soft mask only
-blends, and never replaces the binary one, which says what is known.
+blends, and never replaces the binary one, which says what is known. On CUDA `mask_edges_triton.py` does the
+same.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..contracts import check_call, working_dtype
+from ..kernels import use_kernels
 from ..options import Option
 
 DILATION = Option(
@@ -53,6 +55,12 @@ def dilate_hole(
 
 def grow_hole(hole: Tensor, pixels: int) -> Tensor:
     """Like `dilate_hole`, without checking its arguments."""
+    if pixels == 0:
+        return (hole > 0.5).to(hole.dtype)
+    if use_kernels(hole):
+        from .mask_edges_triton import grow_hole_triton
+
+        return grow_hole_triton(hole, int(pixels))
     grown = (hole > 0.5).to(working_dtype(hole))
     size = 2 * int(pixels) + 1
     for kernel in ((size, 1), (1, size)):  # a square's maximum is that of its columns' maxima
@@ -86,6 +94,10 @@ def soften_hole(hole: Tensor, *, feather: int) -> Tensor:
     """Like `soft_hole_mask`, without checking the mask."""
     FEATHER.check(feather)
     reach = int(feather) + 1
+    if use_kernels(hole):
+        from .mask_edges_triton import soften_hole_triton
+
+        return soften_hole_triton(hole, reach)
     # Frame by frame: the passes over one frame stay in the caches.
     return torch.cat([_soften(frame, reach) for frame in hole.split(1)])
 

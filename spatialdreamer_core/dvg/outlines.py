@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..kernels import use_kernels
 from .cracks import JUMP, MAX_CRACK
 from .eyes import Eye, eye_sign
 from .nonzero_pixels import nonzero_pixels
@@ -117,7 +118,12 @@ def find_seen(
 
     As `zbuffer.find_columns`, but for rims: a pixel that only they reach belongs to their foreground.
     """
-    widened = widen_foreground(disparity, sign=eye_sign(eye))
+    sign = eye_sign(eye)
+    if use_kernels(disparity):
+        from .zbuffer_triton import find_seen_triton
+
+        return find_seen_triton(disparity, sign=sign)
+    widened = widen_foreground(disparity, sign=sign)
     columns, of_rims = find_columns(disparity, eye=eye), find_columns(widened, eye=eye)
     is_rim = columns == NO_SOURCE
     seen = torch.where(is_rim, take_columns(widened, of_rims), take_columns(disparity, columns))

@@ -2,10 +2,13 @@
 
 Of the pixels that land on one column, the one with the largest disparity is in front. For the right eye
 (x' = x - d) that is the one with the largest x, for the left eye the one with the smallest: a single
-scatter-reduce of the source column, with no sorting and no second buffer.
+scatter-reduce of the source column, with no sorting and no second buffer. On CUDA `zbuffer_triton.py` does
+the same.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +16,7 @@ from torch import Tensor
 from ..contracts import check_call, working_dtype
 from ..flow import Motion
 from ..flow.motion import check_motion
+from ..kernels import use_kernels
 from .eyes import Eye, eye_sign
 
 NO_SOURCE = -1
@@ -36,10 +40,14 @@ def source_columns(
 
 def find_columns(disparity: Tensor, *, eye: Eye = "right") -> Tensor:
     """Like `source_columns`, without checking its arguments."""
-    sign = eye_sign(eye)
+    sign, disparity = eye_sign(eye), disparity.detach()
+    if use_kernels(disparity):
+        from .zbuffer_triton import find_columns_triton
+
+        return find_columns_triton(disparity, sign=sign)
     frames, _, height, width = disparity.shape
     column = torch.arange(width, device=disparity.device, dtype=torch.int32)
-    target = (column + sign * disparity.detach().to(working_dtype(disparity))).clamp(-1, width)
+    target = (column + sign * disparity.to(working_dtype(disparity))).clamp(-1, width)
     # Mirrored for the left eye, so that the frontmost source is the largest number there too.
     rank = (column if sign < 0 else width - 1 - column).expand(frames, 1, height, width)
     front = torch.full((frames, 1, height, width + 2), NO_SOURCE, dtype=torch.int32, device=disparity.device)
@@ -64,6 +72,10 @@ def gather_columns(
 
 def take_columns(values: Tensor, columns: Tensor) -> Tensor:
     """Like `gather_columns`, without checking its arguments."""
+    if use_kernels(values, columns):
+        from .zbuffer_triton import take_columns_triton
+
+        return take_columns_triton(values, columns)
     gathered = values.gather(-1, columns.clamp(min=0).expand(-1, values.shape[1], -1, -1))
     return gathered * (columns != NO_SOURCE)
 
@@ -86,7 +98,30 @@ def carry_motion(
 
 def bring_motion(motion: Motion, columns: Tensor) -> Motion:
     """Like `carry_motion`, without checking its arguments; the result is on the device of `columns`."""
-    motion = motion.to(columns.device)
+    (carried,) = bring_motions([motion], columns)
+    assert carried is not None
+    return carried
+
+
+def bring_motions(motions: Sequence[Motion | None], columns: Tensor) -> list[Motion | None]:
+    """Do as `bring_motion` for a frame's motions towards its neighbours, None where there is none.
+
+    On CUDA that is one launch for two of them.
+    """
+    there = [motion.to(columns.device) for motion in motions if motion is not None]
+    parts = [part for motion in there for part in (motion.flow, motion.confidence)]
+    of_one_type = len({motion.flow.dtype for motion in there}) == 1
+    if of_one_type and len(there) <= 2 and use_kernels(columns, *parts):
+        from .zbuffer_triton import bring_motions_triton
+
+        carried = iter(bring_motions_triton(there, columns))
+    else:
+        carried = (_bring(motion, columns) for motion in there)
+    return [None if motion is None else next(carried) for motion in motions]
+
+
+def _bring(motion: Motion, columns: Tensor) -> Motion:
+    """Bring one motion, which is on the device of `columns`."""
     both = torch.cat([motion.flow, motion.confidence.to(motion.flow.dtype)])
     carried = take_columns(both[None], columns)[0]
     return Motion(carried[:2], carried[2:])
