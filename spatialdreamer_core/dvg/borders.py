@@ -48,6 +48,11 @@ def ease_borders(
     """
     check_call("ease_borders", disparity=disparity)
     BORDER_WIDTH.check(width_percent)
+    return sink_borders(disparity, width_percent=width_percent)
+
+
+def sink_borders(disparity: Tensor, *, width_percent: float) -> Tensor:
+    """Like `ease_borders`, without checking its arguments."""
     width = disparity.shape[-1]
     border = width_percent / 100 * width
     if border == 0:

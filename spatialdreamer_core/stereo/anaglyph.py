@@ -7,6 +7,8 @@ glasses and what it should see (E. Dubois, "A projection method to generate anag
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,13 @@ def anaglyph(
 def mix_anaglyph(left: Tensor, right: Tensor) -> Tensor:
     """Do as `anaglyph`, for views that are known to be right."""
     dtype = working_dtype(left)
-    matrix = torch.tensor(DUBOIS_RED_CYAN, dtype=dtype, device=left.device)
+    matrix = _matrix(left.device, dtype)
     views = torch.cat([left.to(dtype), right.to(dtype)], dim=1)
     return torch.einsum("oc,fchw->fohw", matrix, views).clamp(0, 1).to(left.dtype)
+
+
+@functools.cache
+@torch.inference_mode(False)  # gradients may pass through the matrix later
+def _matrix(device: torch.device, dtype: torch.dtype) -> Tensor:  # [3, 6]
+    """Give the matrix on a device, to which it is copied once."""
+    return torch.tensor(DUBOIS_RED_CYAN, dtype=dtype, device=device)

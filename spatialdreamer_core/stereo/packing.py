@@ -53,6 +53,11 @@ def pack(
         raise InputError(
             f"`left` and `right` must have one type, got {left.dtype} and {right.dtype}; convert one of them"
         )
+    return join_views(left, right, format=format)
+
+
+def join_views(left: Tensor, right: Tensor, *, format: str) -> Tensor:
+    """Like `pack`, without checking its arguments."""
     if format == "anaglyph":
         if left.dtype == torch.uint8:
             return mix_anaglyph(left / 255, right / 255).mul_(255).round_().to(torch.uint8)
@@ -113,9 +118,14 @@ def check_packed(height: int, width: int, *, format: str, name: str = "images") 
 
 def _resize(view: Tensor, height: int, width: int) -> Tensor:
     """Resize by antialiased bilinear interpolation."""
-    # Half precision has no antialiased resizing on the CPU.
-    half = view.dtype in (torch.float16, torch.bfloat16)
+    # Half precision has no antialiased resizing on the CPU, and bytes have none on a GPU.
+    is_bytes = view.dtype == torch.uint8
+    as_floats = view.device.type != "cpu" if is_bytes else view.dtype in (torch.float16, torch.bfloat16)
     resized = F.interpolate(
-        view.float() if half else view, (height, width), mode="bilinear", antialias=True, align_corners=False
+        view.float() if as_floats else view,
+        (height, width),
+        mode="bilinear",
+        antialias=True,
+        align_corners=False,
     )
-    return resized.to(view.dtype)
+    return (resized.round() if is_bytes and as_floats else resized).to(view.dtype)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..checks import InputError, check_cuts, check_type
 from ..contracts import check_call, working_dtype
-from .percentiles import percentiles
+from .percentiles import percentile
 
 MAX_BAR_PERCENT = 3.0  # % of the width: the widest bar, and the band at each edge that it looks at
 _NEAREST = 0.95  # share of the band's pixels that end up behind the edge: small things do not move it
@@ -40,7 +40,7 @@ class FloatingWindowTracker:
 
     def reset(self) -> None:
         """Forget the scene: the next frame gets its own widths."""
-        self._widths: list[float] | None = None
+        self._widths: Tensor | None = None  # [2, 1] px, of the left and of the right bar
 
     def step(
         self,
@@ -52,21 +52,21 @@ class FloatingWindowTracker:
             InputError: If the disparity breaks its rule (`contracts.TABLE`).
         """
         check_call("FloatingWindowTracker.step", disparity=disparity)
-        return self._advance(disparity)
+        return self.advance(disparity)
 
-    def _advance(self, disparity: Tensor) -> FloatingWindow:
-        """Do as `step`, for disparity that is known to be right."""
+    def advance(self, disparity: Tensor) -> FloatingWindow:
+        """Like `step`, without checking its argument. The widths stay on the disparity's device."""
         limit = MAX_BAR_PERCENT / 100 * disparity.shape[-1]
         band = max(1, round(limit))
-        nearest = (_nearest(disparity[..., :band]), _nearest(disparity[..., -band:]))
-        widths = [min(max(0.0, width), limit) for width in nearest]
+        nearest = [
+            percentile(edge, _NEAREST).view(1) for edge in (disparity[..., :band], disparity[..., -band:])
+        ]
+        widths = torch.stack(nearest).clamp(0, limit)
         if self._widths is not None:
-            widths = [
-                before + _RATE * (now - before) for before, now in zip(self._widths, widths, strict=True)
-            ]
+            widths = torch.lerp(self._widths, widths, _RATE)
         self._widths = widths
-        bars = disparity.new_tensor(widths)[:, None]
-        return FloatingWindow(bars[0], bars[1])
+        left, right = widths.to(disparity.dtype)
+        return FloatingWindow(left, right)
 
 
 def floating_window(
@@ -93,7 +93,7 @@ def floating_window(
     for t, frame in enumerate(disparity.split(1)):
         if t in cuts:
             tracker.reset()
-        windows.append(tracker._advance(frame))
+        windows.append(tracker.advance(frame))
     return FloatingWindow(*(torch.cat(bars) for bars in zip(*windows, strict=True)))
 
 
@@ -118,6 +118,11 @@ def apply_floating_window(
             f"`window` must hold bars for each frame of `left` ({len(left)}), got {len(window.left)}; "
             "make it from the same clip's disparity"
         )
+    return draw_window(left, right, window)
+
+
+def draw_window(left: Tensor, right: Tensor, window: FloatingWindow) -> tuple[Tensor, Tensor]:
+    """Like `apply_floating_window`, without checking its arguments."""
     dtype = working_dtype(left)
     column = torch.arange(left.shape[-1], device=left.device, dtype=dtype)
     uncovered_left, uncovered_right = (
@@ -125,8 +130,3 @@ def apply_floating_window(
         for distance, bar in ((column, window.left), (column.flip(0), window.right))
     )
     return (left * uncovered_left).to(left.dtype), (right * uncovered_right).to(right.dtype)
-
-
-def _nearest(band: Tensor) -> float:
-    """Return the disparity of the nearest thing in a band at the edge."""
-    return percentiles(band, _NEAREST, _NEAREST)[0]

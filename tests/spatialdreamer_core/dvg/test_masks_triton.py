@@ -9,6 +9,7 @@ from spatialdreamer_core.dvg import hole_masks, mask_edges, outlines, refine_hol
 from spatialdreamer_core.flow import Flow, Motion
 
 from ..interpreted import DEVICE, not_interpreted, run_interpreted, runs_kernel
+from ..no_waits import no_waits
 from ..triton_compile import compile_kernel
 
 pytest.importorskip("triton", reason="Triton is not installed")
@@ -248,10 +249,7 @@ def test_a_film_s_frame_takes_few_launches_and_waits_for_nothing():
     frame()
     torch.cuda.synchronize()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        with no_waits():
             frame()
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
     launched = [event for event in profile.events() if event.device_type == torch.autograd.DeviceType.CUDA]
     assert len(launched) <= 4, [event.name for event in launched]

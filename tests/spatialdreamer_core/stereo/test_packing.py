@@ -86,3 +86,13 @@ def test_half_formats_have_pixels_of_another_shape():
 def test_a_size_that_cannot_hold_two_views_is_refused(format, size, said):
     with pytest.raises(InputError, match=said):
         check_packed(*size, format=format)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("format", FORMATS)
+def test_8_bit_views_on_cuda_are_packed_as_on_the_cpu(views, format):
+    left, right = ((view * 255).round().to(torch.uint8) for view in views)
+    expected = pack(left, right, format=format)
+    packed = pack(left.cuda(), right.cuda(), format=format).cpu()
+    assert packed.dtype == torch.uint8
+    assert int((packed.int() - expected.int()).abs().max()) <= 1

@@ -2,7 +2,13 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.stereo import FloatingWindowTracker, apply_floating_window, floating_window
+from spatialdreamer_core.dvg.borders import sink_borders
+from spatialdreamer_core.dvg.disparity import to_disparity
+from spatialdreamer_core.stereo import FORMATS, FloatingWindowTracker, apply_floating_window, floating_window
+from spatialdreamer_core.stereo.packing import join_views
+from spatialdreamer_core.stereo.window import draw_window
+
+from ..no_waits import no_waits
 
 
 def cut_object(frames=1, *, width=200, disparity=4.0):
@@ -106,3 +112,24 @@ def test_errors():
         floating_window(view)
     with pytest.raises(InputError, match="`disparity` must be finite, got 16 NaN or infinite values"):
         floating_window(torch.full((1, 1, 4, 4), torch.inf))
+
+
+@pytest.mark.gpu
+def test_a_film_s_frame_on_cuda_waits_for_nothing_and_equals_the_cpu():
+    generator = torch.Generator().manual_seed(0)
+    depth, view = torch.rand(1, 1, 40, 70, generator=generator), torch.rand(1, 3, 40, 70, generator=generator)
+
+    def frame(depth, view, tracker, format):
+        disparity = sink_borders(to_disparity(depth, divergence=9, convergence=0.3), width_percent=5)
+        window = tracker.advance(disparity)
+        return join_views(*draw_window(view, view.flip(-1), window), format=format), window.left
+
+    for format in FORMATS:
+        trackers = FloatingWindowTracker(), FloatingWindowTracker()
+        there = depth.cuda(), view.cuda()
+        frame(*there, trackers[1], format)
+        expected = frame(depth, view, trackers[0], format), frame(1 - depth, view, trackers[0], format)
+        with no_waits():
+            result = frame(1 - there[0], there[1], trackers[1], format)
+        for part, other in zip(result, expected[1], strict=True):
+            assert torch.allclose(part.cpu(), other, atol=1e-4)
