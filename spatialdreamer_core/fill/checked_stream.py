@@ -13,7 +13,7 @@ from ..checks import InputError, check_flag, check_range, one_line
 from ..dvg.eyes import Eye
 from ..memory import is_out_of_memory
 from .filler import Filler, RenderedFrame
-from .known_pixels import KnownPixels
+from .known_pixels import KnownPixels, Verdict
 
 T = TypeVar("T")
 
@@ -62,7 +62,8 @@ class CheckedStream:
     """A filler's stream, held to the contract.
 
     A frame of the view's size, type and device comes back for each one, in the end all of them; its values
-    lie in [0, 1], and known pixels beyond the filler's reach are as they were.
+    lie in [0, 1], and known pixels beyond the filler's reach are as they were. On a GPU, values and pixels
+    are judged without waiting for it: an error may come with a later frame, with a scene's last at the latest.
 
     Args:
         filler: Any filler.
@@ -82,6 +83,8 @@ class CheckedStream:
         self._rows_apart = rows_apart
         self._taken = 0
         self._waiting: deque[KnownPixels] = deque()
+        self._returned = 0
+        self._verdicts: deque[tuple[int, Verdict]] = deque()  # on the frame of that number
         self._stream = self._run(lambda: filler.open(eye=eye, size=size))
         if not all(callable(getattr(self._stream, name, None)) for name in ("push", "finish")):
             raise self._error("open a stream with push and finish", f"opened {type(self._stream).__name__}")
@@ -104,10 +107,13 @@ class CheckedStream:
             InputError: If the filler breaks the contract.
         """
         frames = self._listed(self._run(self._stream.finish))
+        self._read_verdicts(wait=True)
         kept = len(self._waiting) - len(frames)
         if kept > 0:
             raise self._error("return every frame", f"kept {kept} at the end of a scene")
-        return self._checked(frames)
+        self._checked(frames)
+        self._read_verdicts(wait=True)
+        return frames
 
     def _run(self, step: Callable[[], T]) -> T:
         """Run a step of the filler.
@@ -138,7 +144,9 @@ class CheckedStream:
         if more > 0:
             raise self._error("return one frame for each that it takes", f"returned {more} more")
         for frame in frames:
+            self._returned += 1
             self._check_frame(frame, self._waiting.popleft())
+            self._read_verdicts(wait=False)
         return frames
 
     def _check_frame(self, frame: Tensor, known: KnownPixels) -> None:
@@ -153,16 +161,21 @@ class CheckedStream:
                 f"return frames of the view's type, {known.dtype} on {known.device}",
                 f"returned {frame.dtype} on {frame.device}",
             )
-        wrong = known.find_wrong_value(frame)
-        if wrong is not None:
-            raise self._error("return values in [0, 1]", f"returned {wrong:g}")
-        changed = known.count_changed(frame)
-        if changed:
-            beyond = f" more than {self._reach} px from holes" if self._reach else ""
-            raise self._error(
-                f"leave known pixels{beyond} as they are (its `reach` says how far it may go)",
-                f"changed {changed} of them in a frame",
-            )
+        self._verdicts.append((self._returned, known.judge(frame)))
+
+    def _read_verdicts(self, *, wait: bool) -> None:
+        """Read the verdicts that are there, or all of them."""
+        while self._verdicts and (wait or self._verdicts[0][1].is_there()):
+            number, verdict = self._verdicts.popleft()
+            wrong, changed = verdict.read()
+            if wrong is not None:
+                raise self._error("return values in [0, 1]", f"returned {wrong:g} in its frame {number}")
+            if changed:
+                beyond = f" more than {self._reach} px from holes" if self._reach else ""
+                raise self._error(
+                    f"leave known pixels{beyond} as they are (its `reach` says how far it may go)",
+                    f"changed {changed} of them in its frame {number}",
+                )
 
     def _error(self, rule: str, deed: str) -> FillerError:
         """Name the filler, what it must do and what it did."""

@@ -19,7 +19,8 @@ INT, FLOAT = "i32", "*fp32"
 
 @not_interpreted
 def test_in_the_interpreter():
-    run_interpreted(Path(__file__))
+    fill = Path(__file__).parents[1] / "fill"
+    run_interpreted(Path(__file__), fill / "test_known_pixels_triton.py")
 
 
 def ints(*names):
