@@ -11,6 +11,7 @@ of its file: beside full-range video black and white are 0 and 65535; beside lim
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -156,6 +157,17 @@ class ColorConverter:
             interpolation=self._rounding,
         )
 
+    def to_layout(self, frame: av.VideoFrame, *, pixel_format: str) -> av.VideoFrame:
+        """Lay the YUV of a frame out as another pixel format of the same subsampling; no value changes."""
+        return self._to_yuv.reformat(
+            frame,
+            format=pixel_format,
+            src_colorspace=self._matrix,
+            dst_colorspace=self._matrix,
+            src_color_range=_LIMITED_RANGE,
+            dst_color_range=_LIMITED_RANGE,
+        )
+
     def _reformat(
         self, frame: av.VideoFrame, width: int, height: int, format: str, src_range: int, dst_range: int
     ) -> av.VideoFrame:
@@ -203,6 +215,41 @@ class ColorConverter:
         )
         frame.color_range = self._yuv_range
         return frame
+
+
+def frame_from_planes(
+    planes: Sequence[np.ndarray],  # each [h, w] of uint8 or uint16, interleaved chroma [h, w, 2]
+    *,
+    pixel_format: str,
+    width: int,
+    height: int,
+) -> av.VideoFrame:
+    """Make a frame for an encoder of planes that are laid out as its pixel format says.
+
+    Args:
+        planes: One for each plane of the format, in its order; yuv420p10le has its 10 bits at the lower end
+            of 16, p010le at the upper end.
+        pixel_format: Such as yuv420p, nv12, yuv420p10le or p010le.
+        width: Width of the frame in pixels, even.
+        height: Its height, even.
+
+    Raises:
+        InputError: If the planes are not those of the format.
+    """
+    frame = av.VideoFrame(width, height, pixel_format)
+    bytes_a_value = -(-max(component.bits for component in frame.format.components) // 8)
+    rows = [np.ascontiguousarray(plane).view(np.uint8).reshape(len(plane), -1) for plane in planes]
+    wide = [2 if len(frame.planes) == 2 and index else 1 for index in range(len(frame.planes))]
+    shapes = [(p.height, p.width * n * bytes_a_value) for p, n in zip(frame.planes, wide, strict=True)]
+    if [row.shape for row in rows] != shapes:
+        raise InputError(
+            f"`image` must have the planes of {pixel_format} at {width}x{height}, {shapes} in bytes, got "
+            f"{[row.shape for row in rows]}; prepare them for this writer"
+        )
+    for plane, source in zip(frame.planes, rows, strict=True):
+        target = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+        target[:, : source.shape[1]] = source
+    return frame
 
 
 def to_8_bit(
