@@ -11,7 +11,6 @@ of its file: beside full-range video black and white are 0 and 65535; beside lim
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -217,41 +216,6 @@ class ColorConverter:
         return frame
 
 
-def frame_from_planes(
-    planes: Sequence[np.ndarray],  # each [h, w] of uint8 or uint16, interleaved chroma [h, w, 2]
-    *,
-    pixel_format: str,
-    width: int,
-    height: int,
-) -> av.VideoFrame:
-    """Make a frame for an encoder of planes that are laid out as its pixel format says.
-
-    Args:
-        planes: One for each plane of the format, in its order; yuv420p10le has its 10 bits at the lower end
-            of 16, p010le at the upper end.
-        pixel_format: Such as yuv420p, nv12, yuv420p10le or p010le.
-        width: Width of the frame in pixels, even.
-        height: Its height, even.
-
-    Raises:
-        InputError: If the planes are not those of the format.
-    """
-    frame = av.VideoFrame(width, height, pixel_format)
-    bytes_a_value = -(-max(component.bits for component in frame.format.components) // 8)
-    rows = [np.ascontiguousarray(plane).view(np.uint8).reshape(len(plane), -1) for plane in planes]
-    wide = [2 if len(frame.planes) == 2 and index else 1 for index in range(len(frame.planes))]
-    shapes = [(p.height, p.width * n * bytes_a_value) for p, n in zip(frame.planes, wide, strict=True)]
-    if [row.shape for row in rows] != shapes:
-        raise InputError(
-            f"`image` must have the planes of {pixel_format} at {width}x{height}, {shapes} in bytes, got "
-            f"{[row.shape for row in rows]}; prepare them for this writer"
-        )
-    for plane, source in zip(frame.planes, rows, strict=True):
-        target = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-        target[:, : source.shape[1]] = source
-    return frame
-
-
 def to_8_bit(
     image: np.ndarray,  # [H, W, 3] uint8 or uint16
     color: ColorInfo | None,
@@ -305,6 +269,16 @@ def _yuv_to_rgb(matrix: int, full_range: bool, bits: int) -> np.ndarray:  # [3, 
     """Return the affine map from codes in the upper bits of 16 to 16-bit RGB of the same swing."""
     inverse = np.linalg.inv(_rgb_to_yuv(matrix, full_range, bits)[:, :3])
     return np.hstack([inverse, -inverse @ _rgb_to_yuv(matrix, full_range, bits)[:, 3:]])
+
+
+def rgb_to_yuv_matrix(color: ColorInfo, bits: int) -> np.ndarray:  # [3, 4]
+    """Return the affine map from 16-bit RGB of a file's swing to its YUV.
+
+    Args:
+        color: Coding of the YUV.
+        bits: Of its codes, which lie in the upper bits of 16.
+    """
+    return _rgb_to_yuv(_SWSCALE_MATRICES[color.matrix], color.full_range, bits)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +18,13 @@ from av.video.stream import VideoStream
 
 from ..atomic import write_error
 from ..checks import InputError
-from .color import ColorConverter, ColorInfo, frame_from_planes
+from .color import ColorConverter, ColorInfo
 from .encoders import CRF, PRESET
 from .encoding import Encoder
 from .output import OutputFile
 from .probe import VideoInfo
 from .stream_copy import EXTRAS, SOUND, StreamCopy
+from .yuv_on_device import frame_from_yuv
 
 VIDEO_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _MP4_FAMILY = ("mp4", "mov")
@@ -177,23 +178,20 @@ class VideoWriter:
 
     def prepare(
         self,
-        image: np.ndarray
-        | Sequence[np.ndarray],  # [H, W, 3] RGB, uint8, or uint16 of the swing of the colour
+        image: np.ndarray,  # [H, W, 3] RGB, uint8, or uint16 of the swing of the colour; or planes
     ) -> av.VideoFrame:
         """Convert a frame to what the encoder takes; any thread may, while another one writes.
 
         Args:
-            image: The frame, as `read_frames` gives it; or the planes of `pixel_format`, such as
-                `yuv_on_device` makes them, of even sizes.
+            image: The frame, as `read_frames` gives it; or what `rgb_to_yuv` made of it on a device for this
+                writer's `color` and `pixel_format`.
 
         Raises:
             InputError: If the image has another size or type.
         """
-        if not isinstance(image, np.ndarray):
-            width, height = self._encoder.width, self._encoder.height
-            return frame_from_planes(
-                image, pixel_format=self._encoder.pixel_format, width=width, height=height
-            )
+        if image.ndim == 1:
+            size = {"width": self._encoder.width, "height": self._encoder.height}
+            return frame_from_yuv(image, pixel_format=self._encoder.pixel_format, **size)
         if image.shape != (self._height, self._width, 3) or image.dtype not in (np.uint8, np.uint16):
             raise InputError(
                 f"`image` must be uint8 or uint16 of shape [{self._height}, {self._width}, 3], "
@@ -203,7 +201,7 @@ class VideoWriter:
 
     def write(
         self,
-        image: np.ndarray | Sequence[np.ndarray] | av.VideoFrame,
+        image: np.ndarray | av.VideoFrame,
         pts: int,
     ) -> None:
         """Encode one frame, and copy the audio up to its time.
