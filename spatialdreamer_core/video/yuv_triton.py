@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 BLOCK = 256  # columns of chroma at once
-WARPS = 4
+WARPS = BLOCK // 32  # a 2x2 block for each thread
 
 
 def rgb_to_yuv_triton(
