@@ -93,6 +93,7 @@ class _Switch(argparse.Action):
 def _add(parser: argparse._ActionsContainer, described: Option, text: str) -> None:
     """Add one argument."""
     name = described.name.replace("_", "-")
+    flags = [f"--{each}" for each in (described.other_name, name) if each]
     about: dict[str, Any] = {
         "dest": described.name,
         "default": argparse.SUPPRESS,
@@ -102,12 +103,13 @@ def _add(parser: argparse._ActionsContainer, described: Option, text: str) -> No
         names = [f"--no-{name}", f"--{name}"] if described.default else [f"--{name}"]
         parser.add_argument(*names, action=_Switch, nargs=0, **about)
     elif described.choices and not callable(described.choices):  # listing those of a machine takes time
-        parser.add_argument(f"--{name}", choices=described.list_choices(), **about)
+        choices = described.list_choices()
+        parser.add_argument(*flags, type=described.resolve, choices=choices, **about)
     else:
         unit = described.unit.split(" ")[0].rstrip(";")
         read = seconds if unit == "seconds" else described.kind
         metavar = described.metavar or _METAVARS.get(unit, "TEXT" if described.kind is str else "NUMBER")
-        parser.add_argument(f"--{name}", type=read, metavar=metavar, **about)
+        parser.add_argument(*flags, type=read, metavar=metavar, **about)
 
 
 def _describe(described: Option) -> str:

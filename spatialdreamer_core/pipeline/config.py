@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from ..depth import DEFAULT_STRENGTH, DEPTH_KINDS, EDGE_WIDTH, MAX_STRENGTH, DepthShaping, estimator_names
 from ..dvg import BORDER_WIDTH, CONVERGENCE, DIVERGENCE
 from ..flow import FLOW_METHODS
@@ -168,12 +170,17 @@ class ConvertConfig:
             settings["edge_width"] = 0 if builtin else EDGE_WIDTH
         return DepthShaping(**settings)
 
-    def encoder(self, width: int, height: int, *, bits: int = 8) -> str:
+    def encoder(
+        self, width: int, height: int, *, bits: int = 8, hdr: bool = False, device: torch.device | None = None
+    ) -> str:
         """Return the encoder for a packed video, see `choose_encoder`.
 
         Args:
             width: Width of the packed video in pixels.
             height: Its height.
             bits: Bits of a component in the source.
+            hdr: Whether the source has the metadata of HDR10.
+            device: Where the conversion runs.
         """
-        return choose_encoder(width, height, codec=self.codec, bits=bits)
+        cuda = device is not None and device.type == "cuda" and torch.version.hip is None
+        return choose_encoder(width, height, codec=self.codec, bits=bits, hdr=hdr, crf=self.crf, cuda=cuda)

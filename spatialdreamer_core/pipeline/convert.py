@@ -139,7 +139,9 @@ def convert(
         width=width,
         height=height,
         source=info,
-        codec=config.encoder(width, height, bits=info.color.bits),
+        codec=config.encoder(
+            width, height, bits=info.color.bits, hdr=info.color.hdr is not None, device=device
+        ),
         crf=config.crf,
         preset=config.preset,
         sample_aspect_ratio=aspect,

@@ -91,7 +91,7 @@ def write_clip(
             height=height,
             frame_rate=rate,
             time_base=1 / rate,
-            codec=choose_encoder(width, height, codec=codec),
+            codec=choose_encoder(width, height, codec=codec, crf=crf),
             crf=crf,
             preset=preset,
             pixel_format=pixel_format,

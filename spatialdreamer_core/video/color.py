@@ -156,6 +156,17 @@ class ColorConverter:
             interpolation=self._rounding,
         )
 
+    def to_layout(self, frame: av.VideoFrame, *, pixel_format: str) -> av.VideoFrame:
+        """Lay the YUV of a frame out as another pixel format of the same subsampling; no value changes."""
+        return self._to_yuv.reformat(
+            frame,
+            format=pixel_format,
+            src_colorspace=self._matrix,
+            dst_colorspace=self._matrix,
+            src_color_range=_LIMITED_RANGE,
+            dst_color_range=_LIMITED_RANGE,
+        )
+
     def _reformat(
         self, frame: av.VideoFrame, width: int, height: int, format: str, src_range: int, dst_range: int
     ) -> av.VideoFrame:
@@ -258,6 +269,16 @@ def _yuv_to_rgb(matrix: int, full_range: bool, bits: int) -> np.ndarray:  # [3, 
     """Return the affine map from codes in the upper bits of 16 to 16-bit RGB of the same swing."""
     inverse = np.linalg.inv(_rgb_to_yuv(matrix, full_range, bits)[:, :3])
     return np.hstack([inverse, -inverse @ _rgb_to_yuv(matrix, full_range, bits)[:, 3:]])
+
+
+def rgb_to_yuv_matrix(color: ColorInfo, bits: int) -> np.ndarray:  # [3, 4]
+    """Return the affine map from 16-bit RGB of a file's swing to its YUV.
+
+    Args:
+        color: Coding of the YUV.
+        bits: Of its codes, which lie in the upper bits of 16.
+    """
+    return _rgb_to_yuv(_SWSCALE_MATRICES[color.matrix], color.full_range, bits)
 
 
 @cache

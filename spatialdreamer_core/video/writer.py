@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import threading
 from collections.abc import Collection, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -13,18 +13,18 @@ import av
 import cv2
 import numpy as np
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from ..atomic import write_error
-from ..checks import InputError, check_choice
-from ..memory import is_out_of_memory, out_of_memory_error
+from ..checks import InputError
 from .color import ColorConverter, ColorInfo
-from .encoders import CRF, MIN_HEVC_WIDTH, PRESET
+from .encoders import CRF, PRESET
+from .encoding import Encoder
 from .output import OutputFile
 from .probe import VideoInfo
 from .stream_copy import EXTRAS, SOUND, StreamCopy
-
-_LOGGER = logging.getLogger(__name__)
+from .yuv_on_device import frame_from_yuv
 
 VIDEO_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _MP4_FAMILY = ("mp4", "mov")
@@ -40,6 +40,9 @@ class VideoWriter:
     Each frame keeps its pts, so that a variable frame rate stays variable. An odd width or height is padded
     by repeating the last column or row, since 4:2:0 video needs even sizes.
 
+    What is written may be prepared by other threads before. Where NVENC cannot be opened, or fails at the
+    first frame, as when all its sessions are in use, x264 or x265 takes its place.
+
     Time 0 of the output is the first frame's time if a part is written (`audio_start`) or nothing is copied
     beside the frames; else it is time 0 of the source, so that a video which begins later than its audio
     stays that way.
@@ -54,7 +57,7 @@ class VideoWriter:
         time_base: Seconds per unit of pts.
         codec: FFmpeg's name of the encoder.
         crf: Constant quality; 18 is visually lossless for libx264, lower is better and larger.
-        preset: The encoder's speed preset, used for libx264 and libx265.
+        preset: The speed by x264's names, used for libx264, libx265 and NVENC.
         pixel_format: Pixel format of the encoded video; None is 4:2:0 of 10 bits where the colour has more
             than 8 and the encoder takes them, else of 8 bits.
         audio_from: File whose audio streams are copied, or None.
@@ -109,7 +112,6 @@ class VideoWriter:
                 "choose a half format or make the input smaller first"
             )
         self._width, self._height = width, height
-        self._codec = codec
         self._copied_kinds: dict[Path, tuple[str, ...]] = {}  # by the file that they come from
         for file, kinds in ((audio_from, SOUND), (extras_from, EXTRAS)):
             if file is not None:
@@ -127,9 +129,17 @@ class VideoWriter:
             )
         self._frame_rate, self._time_base = frame_rate, time_base
         self._color = color or ColorInfo.guess(width, height)
-        self._pixel_format = pixel_format or _choose_pixel_format(codec, self._color.bits)
-        self._options = {**_encoder_options(codec, crf, preset, self._color), **(codec_options or {})}
-        self._converter = ColorConverter(self._color)
+        self._encoder = Encoder(
+            codec,
+            width=width,
+            height=height,
+            color=self._color,
+            crf=crf,
+            preset=preset,
+            pixel_format=pixel_format,
+            options=codec_options,
+        )
+        self._converters = threading.local()
         self._aspect = sample_aspect_ratio
         self._metadata, self._stream_metadata = dict(metadata or {}), dict(stream_metadata or {})
         self._duration = max(1, round(1 / frame_rate / time_base))
@@ -144,6 +154,16 @@ class VideoWriter:
         """The file's path; in the end one with a number if something else took the name during the work."""
         return self._file.path
 
+    @property
+    def pixel_format(self) -> str:
+        """What the encoder takes, by FFmpeg's name; another one once NVENC turned out not to be usable."""
+        return self._encoder.pixel_format
+
+    @property
+    def color(self) -> ColorInfo:
+        """How the file's YUV is coded."""
+        return self._color
+
     def __enter__(self) -> VideoWriter:
         self._file.__enter__()
         try:
@@ -156,37 +176,59 @@ class VideoWriter:
             raise
         return self
 
-    def write(
+    def prepare(
         self,
-        image: np.ndarray,  # [H, W, 3] RGB, uint8, or uint16 of the swing of the colour
-        pts: int,
-    ) -> None:
-        """Encode one frame, and copy the audio up to its time.
+        image: np.ndarray,  # [H, W, 3] RGB, uint8, or uint16 of the swing of the colour; or planes
+    ) -> av.VideoFrame:
+        """Convert a frame to what the encoder takes; any thread may, while another one writes.
 
         Args:
-            image: The frame, as `read_frames` gives it.
-            pts: Its time in units of `time_base`, later than that of the frame before.
+            image: The frame, as `read_frames` gives it; or what `rgb_to_yuv` made of it on a device for this
+                writer's `color` and `pixel_format`.
 
         Raises:
-            InputError: If the image has another size or type, pts does not rise, or the disk is full.
+            InputError: If the image has another size or type.
         """
+        if image.ndim == 1:
+            size = {"width": self._encoder.width, "height": self._encoder.height}
+            return frame_from_yuv(image, pixel_format=self._encoder.pixel_format, **size)
         if image.shape != (self._height, self._width, 3) or image.dtype not in (np.uint8, np.uint16):
             raise InputError(
                 f"`image` must be uint8 or uint16 of shape [{self._height}, {self._width}, 3], "
                 f"got {image.dtype} {list(image.shape)}; make a writer for each size"
             )
-        if self._last_pts is None:
-            self._begin(pts)
-        elif pts <= self._last_pts:
+        return self._converter.to_yuv(_pad_to_even(image), pixel_format=self._encoder.pixel_format)
+
+    def write(
+        self,
+        image: np.ndarray | av.VideoFrame,
+        pts: int,
+    ) -> None:
+        """Encode one frame, and copy the audio up to its time.
+
+        Args:
+            image: The frame, as `prepare` gives or takes it.
+            pts: Its time in units of `time_base`, later than that of the frame before.
+
+        Raises:
+            InputError: If the image has another size or type, pts does not rise, or the disk is full.
+        """
+        frame = image if isinstance(image, av.VideoFrame) else self.prepare(image)
+        if (frame.width, frame.height) != (self._encoder.width, self._encoder.height):
+            width, height = self._encoder.width, self._encoder.height
+            raise InputError(
+                f"`image` must be a frame of {width}x{height}, got {frame.width}x{frame.height}; "
+                "prepare it with this writer"
+            )
+        is_first = self._last_pts is None
+        if self._last_pts is not None and pts <= self._last_pts:
             raise InputError(
                 f"`pts` must rise from frame to frame, got {pts} after {self._last_pts}; sort the frames"
             )
         self._last_pts = pts
         self._frames += 1
-        frame = self._converter.to_yuv(_pad_to_even(image), pixel_format=self._pixel_format)
-        frame.pts, frame.time_base = pts - self._origin, self._time_base
         try:
-            self._encode(frame)
+            self._mux(self._encode_first(frame, pts) if is_first else self._encode(frame, pts))
             for copy in self._copies:
                 copy.write_until(pts * self._time_base)
         except OSError as error:
@@ -218,21 +260,27 @@ class VideoWriter:
     def _refused(self, error: av.error.FFmpegError) -> InputError:
         """Make the error for what the encoder or the container does not take."""
         return InputError(
-            f"the frames must fit {self._codec} and {self.path.suffix}, got an error of FFmpeg "
+            f"the frames must fit {self._encoder.codec} and {self.path.suffix}, got an error of FFmpeg "
             f"({error.strerror}) for {self.path}; write a .mkv file, or choose another codec"
         )
 
+    @property
+    def _converter(self) -> ColorConverter:
+        """The converter of this thread: libswscale's tables serve one at a time."""
+        if not hasattr(self._converters, "own"):
+            self._converters.own = ColorConverter(self._color)
+        return self._converters.own
+
     def _open(self) -> None:
         """Open the temporary file, the encoder and the audio, and write the header."""
-        check_choice("codec", self._codec, tuple(sorted(_video_encoders())))
-        # Without use_metadata_tags mp4 drops every tag that it has no box for.
-        movflags = "+faststart+use_metadata_tags" if self._metadata else "+faststart"
-        options = {"movflags": movflags} if self._container_name in _MP4_FAMILY else {}
-        self._container = av.open(
-            str(self._file.partial), "w", format=self._container_name, container_options=options
-        )
-        self._container.metadata.update(self._metadata)
-        self._stream = self._add_video_stream(self._container)
+        self._encoder.check()
+        try:
+            self._container, self._stream = self._open_encoder()
+        except InputError as error:
+            if not self._encoder.is_nvenc:
+                raise
+            self._encoder.use_software(error.__cause__ or error)
+            self._container, self._stream = self._open_encoder()
         for file, kinds in self._copied_kinds.items():
             self._copies.append(
                 StreamCopy(file, self._container, kinds=kinds, start=self._start, end=self._end)
@@ -248,37 +296,32 @@ class VideoWriter:
                 "write a .mkv file or convert without audio"
             ) from error
 
-    def _add_video_stream(self, container: OutputContainer) -> VideoStream:
-        """Add the encoder to the output."""
-        try:
-            stream = container.add_stream(self._codec, rate=self._frame_rate, options=self._options)
-            assert isinstance(stream, VideoStream), self._codec
-            self._configure(stream)
-        except (ValueError, av.error.FFmpegError) as error:
-            if is_out_of_memory(error):
-                raise out_of_memory_error(error) from error
-            raise InputError(
-                f"codec must be able to encode {self._width}x{self._height} {self._pixel_format} for "
-                f"{self.path.suffix}, got {self._codec!r} with {self._options} ({error}); "
-                "choose another codec, container or size"
-            ) from error
-        return stream
+    def _open_encoder(self) -> tuple[OutputContainer, VideoStream]:
+        """Open the temporary file and the encoder.
 
-    def _configure(self, stream: VideoStream) -> None:
-        """Set an encoder up and open it: even sizes, tagged colours, the clock of the source."""
-        stream.metadata.update(self._stream_metadata)
-        context = stream.codec_context
-        context.width, context.height = self._width + self._width % 2, self._height + self._height % 2
-        context.pix_fmt = self._pixel_format
-        if self._codec == "libx265" and self._width < MIN_HEVC_WIDTH:
-            raise ValueError(f"libx265 needs {MIN_HEVC_WIDTH} px")
-        context.time_base = self._time_base
-        if self._aspect is not None:
-            context.sample_aspect_ratio = self._aspect
-        if self._codec.startswith(("libx265", "hevc_")) and self._container_name in _MP4_FAMILY:
-            context.codec_tag = "hvc1"  # Apple's players refuse FFmpeg's default, hev1
-        self._color.tag(context)
-        context.open()
+        Raises:
+            InputError: If the encoder cannot be opened.
+        """
+        # Without use_metadata_tags mp4 drops every tag that it has no box for.
+        movflags = "+faststart+use_metadata_tags" if self._metadata else "+faststart"
+        options = {"movflags": movflags} if self._container_name in _MP4_FAMILY else {}
+        container = av.open(
+            str(self._file.partial), "w", format=self._container_name, container_options=options
+        )
+        try:
+            container.metadata.update(self._metadata)
+            stream = self._encoder.add_to(
+                container,
+                frame_rate=self._frame_rate,
+                time_base=self._time_base,
+                aspect=self._aspect,
+                metadata=self._stream_metadata,
+            )
+        except BaseException:
+            with contextlib.suppress(Exception):
+                container.close()
+            raise
+        return container, stream
 
     def _begin(self, pts: int) -> None:
         """Fix which time of the source becomes 0."""
@@ -287,12 +330,32 @@ class VideoWriter:
         for copy in self._copies:
             copy.begin(origin=self._origin * self._time_base)
 
-    def _encode(self, frame: av.VideoFrame | None) -> None:
-        """Encode a frame, or flush the encoder, and write what comes out of it."""
+    def _encode_first(self, frame: av.VideoFrame, pts: int) -> list[Packet]:
+        """Encode the first frame; if NVENC fails at it, the file is begun anew without."""
+        self._begin(pts)
+        try:
+            return self._encode(frame, pts)
+        except av.error.FFmpegError as error:
+            if not self._encoder.is_nvenc:
+                raise
+            self._close()
+            self._encoder.use_software(error)
+        self._open()
+        self._begin(pts)
+        return self._encode(frame, pts)
+
+    def _encode(self, frame: av.VideoFrame, pts: int) -> list[Packet]:
+        """Encode a frame; returns the packets that come out."""
         assert self._container is not None, "use the writer in a `with` statement"
-        for packet in self._stream.encode(frame):
-            if frame is None and self._frames <= (2 if self._codec == "libx265" else 1):
-                packet.dts = packet.pts  # libx265 leaves it undefined where there are but one or two frames
+        if frame.format.name != self._encoder.pixel_format:  # prepared for NVENC, which failed
+            frame = self._converter.to_layout(frame, pixel_format=self._encoder.pixel_format)
+        frame.pts, frame.time_base = pts - self._origin, self._time_base
+        return self._stream.encode(frame)
+
+    def _mux(self, packets: list[Packet]) -> None:
+        """Write packets, each with its duration."""
+        assert self._container is not None, "use the writer in a `with` statement"
+        for packet in packets:
             if not packet.duration:
                 packet.duration = self._duration
             self._container.mux(packet)
@@ -303,7 +366,11 @@ class VideoWriter:
             raise InputError(
                 f"a video must have at least one frame, got none for {self.path}; check the range"
             )
-        self._encode(None)
+        packets = self._stream.encode(None)
+        if self._frames <= (2 if self._encoder.codec == "libx265" else 1):
+            for packet in packets:
+                packet.dts = packet.pts  # libx265 leaves it undefined where there are but one or two frames
+        self._mux(packets)
         for copy in self._copies:
             copy.write_until(None)
             copy.close()
@@ -317,53 +384,19 @@ class VideoWriter:
         with contextlib.suppress(OSError):
             self._file.partial.unlink()  # where an open file can be unlinked, closing need not complete it
         try:
-            for copy in self._copies:
-                copy.close()
-            if self._container is not None:
-                with contextlib.suppress(Exception):  # the error that led here is the one to report
-                    self._container.close()
-                self._container = None
+            self._close()
         finally:
             self._file.discard()
 
-
-def _video_encoders() -> set[str]:
-    """List the encoders of this FFmpeg that a stereo video can be written with."""
-    software = {"libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks"}
-    return (software | {"h264_nvenc", "hevc_nvenc", "av1_nvenc"}) & av.codecs_available
-
-
-def _choose_pixel_format(codec: str, bits: int) -> str:
-    """Choose 4:2:0 of 10 bits for deeper sources if the encoder takes it."""
-    if bits <= 8 or codec not in av.codecs_available:  # an unknown codec is refused when the file is opened
-        return "yuv420p"
-    taken = {format.name for format in av.codec.Codec(codec, "w").video_formats or ()}
-    for pixel_format in ("yuv420p10le", "p010le", "yuv422p10le"):
-        if pixel_format in taken:
-            return pixel_format
-    _LOGGER.warning("%s takes 8 bits a component only; the source's %d are reduced", codec, bits)
-    return "yuv420p"
-
-
-def _encoder_options(codec: str, crf: float, preset: str, color: ColorInfo) -> dict[str, str]:
-    """Translate quality, speed and the metadata of HDR into an encoder's own options."""
-    options = _quality_options(codec, crf, preset)
-    for name, value in (color.hdr.encoder_options(codec) if color.hdr else {}).items():
-        options[name] = f"{options[name]}:{value}" if name in options else value
-    return options
-
-
-def _quality_options(codec: str, crf: float, preset: str) -> dict[str, str]:
-    """Translate quality and speed into an encoder's own options."""
-    if codec == "libx264":
-        return {"crf": f"{crf:g}", "preset": preset}
-    if codec == "libx265":
-        return {"crf": f"{crf:g}", "preset": preset, "x265-params": "log-level=error"}
-    if codec.endswith("_nvenc"):
-        return {"rc": "vbr", "cq": f"{crf:g}"}
-    if codec in ("libsvtav1", "libvpx-vp9"):
-        return {"crf": f"{crf:g}"}
-    return {}
+    def _close(self) -> None:
+        """Close what is open, whatever it says: the error that led here is the one to report."""
+        copies, self._copies = self._copies, []
+        container, self._container = self._container, None
+        for copy in copies:
+            copy.close()
+        if container is not None:
+            with contextlib.suppress(Exception):
+                container.close()
 
 
 def _pad_to_even(image: np.ndarray) -> np.ndarray:

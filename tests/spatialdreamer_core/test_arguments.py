@@ -106,6 +106,25 @@ def test_only_what_is_given_is_passed_on(given, expected):
     assert given_options(parser.parse_args(given), ConvertConfig) == expected
 
 
+@pytest.mark.parametrize("name", ["--encoder", "--codec"])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("x264", "libx264"), ("libx264", "libx264"), ("x265", "libx265"), ("libx265", "libx265")],
+)
+def test_the_encoder_may_be_named_as_before_and_shorter(name, given, expected):
+    parser = argparse.ArgumentParser()
+    add_options(parser, options_of(ConvertConfig).values())
+    assert given_options(parser.parse_args([name, given]), ConvertConfig) == {"codec": expected}
+
+
+def test_an_encoder_that_is_none_is_refused_in_one_line(capsys):
+    with pytest.raises(SystemExit):
+        main(["convert", "clip.mp4", "--encoder", "h265"])
+    said = capsys.readouterr().err
+    assert "argument --encoder/--codec: invalid choice: 'h265' (choose from" in said
+    assert "nvenc" in said
+
+
 def test_the_defaults_that_are_shown_are_words_where_there_is_no_number():
     arguments = convert_arguments()
     assert arguments["--edge-width"].help.endswith("(default: 3 for depth models, 0 for builtin)")

@@ -19,8 +19,8 @@ from spatialdreamer_core.pipeline.stages import to_tensor
 from spatialdreamer_core.stereo import FORMATS, pack
 from spatialdreamer_core.video import ColorInfo, VideoWriter, probe, read_frames, read_photo, to_8_bit
 from spatialdreamer_core.video.color import ColorConverter
+from spatialdreamer_core.video.encoders import choose_pixel_format
 from spatialdreamer_core.video.hdr import HdrMetadata
-from spatialdreamer_core.video.writer import _choose_pixel_format
 
 HDR10 = HdrMetadata((34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450), (10_000_000, 1), (1000, 400))
 LOSSLESS = "lossless=1:log-level=error:"
@@ -117,9 +117,9 @@ def test_h264_asked_for_keeps_10_bits_and_metadata(ramp_clips, tmp_path):
 
 
 def test_an_encoder_without_10_bits_gets_8_with_one_line(caplog):
-    assert _choose_pixel_format("mpeg4", 12) == "yuv420p"
+    assert choose_pixel_format("mpeg4", 12) == "yuv420p"
     assert caplog.messages == ["mpeg4 takes 8 bits a component only; the source's 12 are reduced"]
-    assert _choose_pixel_format("libx264", 8) == "yuv420p"
+    assert choose_pixel_format("libx264", 8) == "yuv420p"
 
 
 @pytest.mark.parametrize("tags", [(9, 9, 18), (1, 1, 1), (5, 5, 6)], ids=["HLG", "SDR of 709", "SDR of 601"])
