@@ -89,12 +89,10 @@ class Reference:
             replace(region, frames=wide).cut(self.latents).to(device),
             self.embeddings[wide.start : wide.stop].to(device),
             til=self.model.til,
+            own=range(frames.start - wide.start, frames.stop - wide.start),
             timestep=self.model.config.refiner_timestep,
             on_frame=on_frame,
         )
-        if wide != frames:
-            own = slice(frames.start - wide.start, frames.stop - wide.start)
-            features = {site: feature[own].clone() for site, feature in features.items()}
         self._keep(region, features)
         return features
 
