@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
 
 from comfy.model_patcher import ModelPatcher
@@ -14,8 +14,8 @@ from .models import make_patcher, move_to_device
 if TYPE_CHECKING:
     from ..spatialdreamer_core.spatialdreamer import Reference, SpatialDreamer, Work
 
-_REFINED = 4  # frames that pass RefinerNet at a time
-_ENCODED, _DECODED = 2, 4  # frames that the VAE should have room for; it takes more where more is free
+# Frames that RefinerNet and the VAE should have room for; they take more where more is free.
+_REFINED, _ENCODED, _DECODED = 4, 2, 4
 
 
 class PlacedModel:
@@ -78,10 +78,8 @@ class PlacedModel:
         )
 
         unet, vae = self.network.svd.unet, self.network.svd.vae
-        size = {"height": work.height, "width": work.width}
-        unet_memory = partial(
-            estimate_memory, unet.config, height=work.height, width=work.width, dtype=unet.dtype
-        )
+        size: dict[str, Any] = {"height": work.height, "width": work.width}
+        unet_memory = partial(estimate_memory, unet.config, **size, dtype=unet.dtype)
         if patcher is self.patcher:
             return unet_memory(frames=work.frames)
         if patcher is self._refiner:

@@ -73,7 +73,7 @@ def run_within_memory(
     smaller: Callable[[Size], Size | None],
     task: str,
     describe: Callable[[Size], str] = str,
-    explain: Callable[[Size], str],
+    explain: Callable[[Size], str] | None,
 ) -> tuple[Result, Size]:
     """Run work at a size, and at ever smaller ones as long as memory does not suffice.
 
@@ -86,7 +86,8 @@ def run_within_memory(
         smaller: Returns the size to try after one that did not fit, or None if there is none.
         task: What runs, for the log: "decoding".
         describe: Says what a size is, for the log: "3 frames at once".
-        explain: Makes the sentence for the user, with a remedy, when that size was the smallest.
+        explain: Makes the sentence for the user, with a remedy, when that size was the smallest. None lets
+            the error itself pass through, for a caller that has smaller portions of its own.
 
     Returns:
         The result, and the size that it was made at.
@@ -98,12 +99,13 @@ def run_within_memory(
         try:
             return run(size), size
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error) or (explain is None and smaller(size) is None):
                 raise
         # Only here is the error gone, whose traceback holds the work's tensors.
         release_cached_memory()
         next_size = smaller(size)
         if next_size is None:
+            assert explain is not None, size
             raise InputError(explain(size))
         _LOGGER.warning("%s ran out of memory with %s: trying %s", task, describe(size), describe(next_size))
         size = next_size

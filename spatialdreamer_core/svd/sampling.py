@@ -5,7 +5,9 @@ overlaps (as MultiDiffusion, arXiv 2302.08113, does with tiles). `diffuse_in_tur
 first to the last step: where it overlaps finished ones, its clean estimate is drawn to what is finished at
 every step, with a weight that falls over the overlap; what a region needs beside the latents, such as
 reference features, is needed once. Both hold the latents of the whole clip (1/48 as many numbers as its
-pixels) and one region more.
+pixels) and one region more; together, on the model's device where that has room for them.
+
+Nothing in the loops waits for the device: whether the model gave numbers is asked one step late.
 
 Seams show less together: the largest step from frame to frame is 1.1 to 1.3 times the median one, in turn 1.5
 to 2.3 times, with overlaps of 4 of 14 frames (benchmarks/windows.py). But what windows disagree on is blurred
@@ -22,9 +24,11 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
-from ..memory import run_within_memory
+from ..memory import free_memory, run_within_memory
 from .schedule import euler_step
 from .windows import Plan, Region, blend_weights, next_span, ramp
+
+_CLIP_SHARE = 0.1  # of a device's free memory that a clip's latents may take
 
 Result = TypeVar("Result")
 Denoise = Callable[[Tensor, float], Tensor]  # (noisy [F, C, h, w], sigma) -> its clean estimate
@@ -164,15 +168,17 @@ def _diffuse_region(
     """Take one region from the first noise level to the last."""
     finished, finished_weight = finished.to(noise), finished_weight.to(noise)
     levels = [float(sigma) for sigma in sigmas]
+    finite = _FiniteCheck()
     clean = torch.zeros_like(noise) if start is None else start.to(noise)
     # What is finished enters with the noise that it was made from.
     noisy = torch.lerp(clean, finished, finished_weight) + levels[0] * noise
     for sigma, next_sigma in pairwise(levels):
         clean = denoise(noisy, sigma)
-        _check_finite(clean)
+        finite.ask(clean)
         clean = torch.lerp(clean, finished, finished_weight)
         noisy = euler_step(noisy, clean, sigma, next_sigma)
         counter.step(clean)
+    finite.answer()
     return noisy
 
 
@@ -186,21 +192,40 @@ def _diffuse_regions(
     counter: _Counter,
 ) -> Tensor:
     """Take all regions, which come with their weights, through every noise level at once."""
-    levels = [float(sigma) for sigma in sigmas]
-    noisy = torch.zeros(shape) if start is None else start.clone()
-    for frame in range(shape[0]):
-        noise = noise_of(Region(range(frame, frame + 1), range(shape[2]), range(shape[3])))
-        noisy[frame] += levels[0] * noise[0].cpu()
-    device = noise.device
+    levels, finite = [float(sigma) for sigma in sigmas], _FiniteCheck()
+    noisy, device = _noised_clip(noise_of, levels[0], shape, regions[0][0].frames.stop, start)
+    regions = [(region, weight.to(noisy)) for region, weight in regions]
     for sigma, next_sigma in pairwise(levels):
-        blended = torch.zeros(shape)
+        blended = torch.zeros_like(noisy)
         for region, weight in regions:
             clean = open_region(region)(region.cut(noisy).to(device), sigma)
-            _check_finite(clean)
-            region.cut(blended).add_(clean.cpu() * weight)
+            finite.ask(clean)
+            region.cut(blended).add_(clean.to(noisy) * weight)
             counter.step(clean)
         noisy = euler_step(noisy, blended, sigma, next_sigma)
-    return noisy
+    finite.answer()
+    return noisy.cpu()
+
+
+def _noised_clip(
+    noise_of: Callable[[Region], Tensor],
+    sigma: float,
+    shape: tuple[int, int, int, int],
+    window: int,
+    start: Tensor | None,
+) -> tuple[Tensor, torch.device]:
+    """Make the clip that a run begins with, on the model's device if it fits; return that device, too."""
+    clip, device = torch.zeros(shape) if start is None else start.clone(), torch.device("cpu")
+    for first in range(0, shape[0], window):
+        frames = range(first, min(first + window, shape[0]))
+        noise = noise_of(Region(frames, range(shape[2]), range(shape[3])))
+        if first == 0:
+            device = noise.device
+            # Noisy and blended latents, and what is between a step's two.
+            if device.type != "cpu" and 4 * clip.nbytes <= free_memory(device) * _CLIP_SHARE:
+                clip = clip.to(device)
+        clip[first : frames.stop] += sigma * noise.to(clip.device)
+    return clip, device
 
 
 def _weighted_regions(plan: Plan, length: int, height: int, width: int) -> list[tuple[Region, Tensor]]:
@@ -228,9 +253,46 @@ def _run_within_memory(
     )
 
 
-def _check_finite(clean: Tensor) -> None:
+class _FiniteCheck:
+    """Checks that the model gives numbers, on CUDA one step late: the device need not wait to be asked."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[Tensor, torch.cuda.Event] | None = None
+
+    def ask(self, clean: Tensor) -> None:
+        """Check a step's estimate, or the one before it.
+
+        Raises:
+            InputError: If it is not finite.
+        """
+        finite = clean.isfinite().all()
+        if clean.device.type != "cuda":
+            _check_finite(bool(finite))
+            return
+        with torch.cuda.device_of(clean):
+            answer = torch.empty((), dtype=torch.bool, pin_memory=True)
+            answer.copy_(finite, non_blocking=True)
+            copied = torch.cuda.Event()
+            copied.record()
+        self.answer()
+        self._asked = answer, copied
+
+    def answer(self) -> None:
+        """Check the estimate that was asked about last.
+
+        Raises:
+            InputError: If it is not finite.
+        """
+        if self._asked is not None:
+            answer, copied = self._asked
+            self._asked = None
+            copied.synchronize()
+            _check_finite(bool(answer))
+
+
+def _check_finite(finite: bool) -> None:
     """Check that the model gave numbers."""
-    if not bool(clean.isfinite().all()):
+    if not finite:
         raise InputError(
             "the UNet must give finite latents, got NaN or infinity; load the model in another precision "
             "(bf16 or fp32), or check its weights"

@@ -3,8 +3,9 @@
 The encoder sees each frame by itself. The decoder also mixes frames: 29 convolutions over three frames each,
 and normalisation over all the frames it is given. A frame's influence on another one falls to about a fifth
 over two frames and to a thirtieth over four (random weights); the normalisation's never ends, but is small.
-So the decoder takes windows that overlap by six frames and are blended: at their borders the result differs
-from a clip decoded whole by no more than elsewhere.
+So a clip that does not fit into memory is decoded in windows that overlap by six frames and are blended: at
+their borders the result differs from a clip decoded whole by no more than elsewhere. Windows are as long as
+memory allows, since what they share is decoded twice.
 
 Tiles overlap by a quarter of their side and are blended linearly. A tile is normalised by its own statistics
 (GroupNorm) and attends only to itself, so tiled results differ from whole ones in tone, more so the smaller
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _OVERLAP = 6  # frames that windows share, see above
-_MOST_ENCODED, _MOST_DECODED = 8, 14  # frames at once; more are no faster, and decode no better
+_MOST_ENCODED = 8  # frames at once; more are no faster
+_USUAL_WINDOW = 14  # frames, for messages
 _TILE_STEP = 64  # px; tiles' sides are multiples of it
 _SMALLEST_TILE = 128  # px, that is fallen back to; smaller ones hold too little of a picture
 _FREE_SHARE = 0.7  # of the free memory that is used; the rest is for workspaces and what else runs
@@ -70,7 +72,7 @@ def encode_frames(
     check_video("frames", frames, channels=3)
     check_finite("frames", frames, "repair the frames")
     estimate = partial(estimate_encoding_memory, vae.config, frames=1)
-    _check_sizes("chunk", chunk, tile, most=_MOST_ENCODED)
+    _check_sizes("chunk", chunk, tile, usual=_MOST_ENCODED)
     portion = _first_portion(vae, estimate, frames.shape, chunk, tile, most=_MOST_ENCODED)
     run = partial(_encode, vae, frames, on_frame)
     return _run_within_memory(run, portion, longer_side=max(frames.shape[-2:]), task="encoding")
@@ -83,8 +85,9 @@ def decode_latents(
     *,
     window: int | None = None,
     tile: int = 0,
+    device: torch.device | None = None,
     on_frame: Callable[[int], None] | None = None,
-) -> Tensor:  # [F, 3, 8h, 8w] in [0, 1], float32 on the CPU
+) -> Tensor:  # [F, 3, 8h, 8w] in [0, 1], float32
     """Decode a clip.
 
     A clip of at most one window and one tile is what the VAE decodes, exactly; the module's text has what
@@ -96,8 +99,9 @@ def decode_latents(
         vae: SVD's VAE, on any device; decodes in its own precision.
         latents: The clip's latents.
         window: Frames at once, at least 1; fewer than 12 leave windows less than six frames of overlap. None
-            takes what fits into free memory, 14 at most.
+            takes as many as fit into free memory.
         tile: Side of a tile, px of the frames, a multiple of 64; 0 = whole frames.
+        device: Where the frames are returned; None: on the CPU.
         on_frame: Called after each window and tile with the number of finished frames; may raise to
             interrupt.
 
@@ -110,9 +114,9 @@ def decode_latents(
     dtype = next(vae.decoder.parameters()).dtype
     estimate = partial(estimate_decoding_memory, vae.config, frames=1, dtype=dtype)
     shape = (*latents.shape[:2], *(LATENT_FACTOR * side for side in latents.shape[2:]))
-    _check_sizes("window", window, tile, most=_MOST_DECODED)
-    portion = _first_portion(vae, estimate, shape, window, tile, most=_MOST_DECODED)
-    run = partial(_decode, vae, latents, on_frame)
+    _check_sizes("window", window, tile, usual=_USUAL_WINDOW)
+    portion = _first_portion(vae, estimate, shape, window, tile, most=len(latents))
+    run = partial(_decode, vae, latents, device or torch.device("cpu"), on_frame)
     return _run_within_memory(run, portion, longer_side=max(shape[-2:]), task="decoding")
 
 
@@ -137,10 +141,10 @@ class _Portion:
         return f"{self.frames} frame(s) at once in {pictures}"
 
 
-def _check_sizes(name: str, frames: int | None, tile: int, *, most: int) -> None:
+def _check_sizes(name: str, frames: int | None, tile: int, *, usual: int) -> None:
     """Check how much is asked for at a time; `name` is the option with the number of frames."""
     if frames is not None and (not isinstance(frames, int) or frames < 1):
-        raise InputError(f"{name} must be at least 1 frame, got {frames!r}; {most} suits most GPUs")
+        raise InputError(f"{name} must be at least 1 frame, got {frames!r}; {usual} suits most GPUs")
     if not isinstance(tile, int) or tile < 0 or tile % _TILE_STEP:
         raise InputError(
             f"tile must be a multiple of {_TILE_STEP} px, or 0 for whole pictures, got {tile!r}; 512 suits "
@@ -178,11 +182,22 @@ def _first_portion(
     if wanted is None:
         height, width = (min(tile or side, side) for side in shape[2:])
         free = int(free_memory(vae.quant_conv.weight.device) * _FREE_SHARE)
-        largest = height * width * vae.config.block_out_channels[1]  # elements of a frame at the finest level
+        largest = height * width * _widest(vae)
         wanted = max(1, min(most, free // estimate(height=height, width=width), (2**31 - 1) // largest))
         if wanted < most:
             _LOGGER.debug("the VAE takes %d frame(s) of %dx%d at once, not %d", wanted, width, height, most)
     return _Portion(min(wanted, shape[0]), tile)
+
+
+def _widest(vae: AutoencoderKLTemporalDecoder) -> int:
+    """Return the most channels at the frames' full size that a device must take of all frames at once.
+
+    The last level takes in as many as the level before has, frame by frame: CUDA's convolutions are split
+    along the frames where 32-bit indices do not suffice, and CPUs' indices have 64 bits. Frames are mixed
+    among its own channels.
+    """
+    own, before = vae.config.block_out_channels[:2]
+    return own if vae.quant_conv.weight.device.type in ("cuda", "cpu") else before
 
 
 def _encode(
@@ -215,12 +230,13 @@ def _encode(
 def _decode(
     vae: AutoencoderKLTemporalDecoder,
     latents: Tensor,
+    device: torch.device,
     on_frame: Callable[[int], None] | None,
     portion: _Portion,
 ) -> Tensor:
-    """Decode latents in such portions."""
+    """Decode latents in such portions; return the frames on a device."""
     height, width = (side * LATENT_FACTOR for side in latents.shape[-2:])
-    frames = torch.zeros(len(latents), vae.config.out_channels, height, width)
+    frames = torch.zeros(len(latents), vae.config.out_channels, height, width, device=device)
     tiles = cut_tiles(height, width, tile=portion.tile, step=LATENT_FACTOR)
     windows = cut_spans(len(latents), size=portion.frames, overlap=_OVERLAP)
     done = 0
@@ -230,8 +246,8 @@ def _decode(
             y, x = (
                 slice(side.start // LATENT_FACTOR, side.stop // LATENT_FACTOR) for side in (rows, columns)
             )
-            part = _decode_part(vae, latents[window.start : window.stop, :, y, x])
-            part.mul_(weights[:, None, None, None]).mul_(tile.weights)
+            part = _decode_part(vae, latents[window.start : window.stop, :, y, x]).to(device)
+            part.mul_(weights.to(device)[:, None, None, None]).mul_(tile.weights.to(device))
             frames[window.start : window.stop, :, rows, columns] += part
             done = window.stop if tile is tiles[-1] else done
             if on_frame is not None:
@@ -242,7 +258,7 @@ def _decode(
 def _decode_part(
     vae: AutoencoderKLTemporalDecoder,
     latents: Tensor,  # [F, 4, h, w], scaled
-) -> Tensor:  # [F, 3, 8h, 8w] in [0, 1], float32 on the CPU
+) -> Tensor:  # [F, 3, 8h, 8w] in [0, 1], float32
     """Decode what fits into memory, in float32 if the VAE's own precision overflows."""
     own = next(vae.decoder.parameters())
     latents = latents.to(own.device, torch.float32) / SCALING
@@ -251,7 +267,7 @@ def _decode_part(
     if own.dtype != torch.float32 and not bool(decoded.isfinite().all()):
         _LOGGER.warning("the VAE overflowed in %s: decoding %d frames in float32", own.dtype, len(latents))
         decoded = _in_float32(vae.decoder)(latents, is_picture, num_frames=len(latents))
-    decoded = decoded.float().cpu()
+    decoded = decoded.float()
     if not bool(decoded.isfinite().all()):
         raise InputError(
             "decoded frames must be finite, but the VAE gave NaN or infinite values even in float32, for "

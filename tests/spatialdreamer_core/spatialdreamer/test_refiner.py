@@ -1,12 +1,17 @@
+import math
+from types import SimpleNamespace
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel, UNetSpatioTemporalConditionModel
 from safetensors.torch import load_file, save_file
 
 from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.spatialdreamer import refiner as refiner_module
 from spatialdreamer_core.spatialdreamer.attention import spatial_sites
 from spatialdreamer_core.spatialdreamer.config import SVD_CLEAN_TIMESTEP
 from spatialdreamer_core.spatialdreamer.refiner import build_bank, dead_parameters, find_weights, make_refiner
+from spatialdreamer_core.svd import bank_memory, estimate_memory
 from spatialdreamer_core.svd.checkpoint.sgm_keys import to_stored, unet_table
 from spatialdreamer_core.weights.stable_diffusion import is_stable_diffusion_2
 
@@ -110,6 +115,57 @@ def test_chunks_equal_the_whole_and_frames_their_own(refiner, left):
         torch.testing.assert_close(last[site], features[2:], atol=1e-5, rtol=0)
     site = list(whole)[1]  # behind the first cross-attention
     assert not torch.allclose(other[site], last[site], atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_window_s_own_frames_are_those_of_the_whole(refiner, left):
+    whole = build_bank(refiner, *left, timestep=0.0)
+    part = build_bank(refiner, *left, timestep=0.0, own=range(1, 3))
+    for site, features in part.items():
+        assert torch.equal(features, whole[site][1:])
+    for wrong in (range(2, 4), range(1, 1), range(0, 3, 2)):
+        with pytest.raises(InputError, match="`own` must be a range of the 3 frames of `latents`"):
+            build_bank(refiner, *left, timestep=0.0, own=wrong)
+
+
+@torch.no_grad()
+def test_a_device_takes_all_frames_at_once_or_as_many_as_fit(refiner, monkeypatch):
+    """Four at a time left an H100 waiting for Python: the bank took 2.4 times one pass."""
+    config = refiner.config
+    size = {"height": 64, "width": 128, "dtype": torch.float16}
+    frame = estimate_memory(config, frames=1, **size, reference=False)
+    features = bank_memory(config, frames=25, **size)
+    on_gpu = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float16, config=config)
+    latents = torch.zeros(25, 4, 8, 16)
+
+    def choose(fitting, network=on_gpu):
+        free = features + math.ceil(fitting * frame / refiner_module._FREE_SHARE)
+        monkeypatch.setattr(refiner_module, "free_memory", lambda device: free)
+        return refiner_module._choose_chunk(network, latents)
+
+    assert [choose(fitting) for fitting in (100, 25, 24, 9, 0)] == [25, 25, 13, 9, 4]
+    assert choose(100, refiner) == 4
+    with torch.enable_grad():
+        assert choose(100) == 4
+
+
+@torch.no_grad()
+def test_a_bank_that_runs_out_of_memory_is_made_in_smaller_chunks(refiner, left):
+    def make(most):
+        def check(_, args):
+            sizes.append(len(args[0]))
+            if sizes[-1] > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+        with refiner.register_forward_pre_hook(check):
+            return build_bank(refiner, *left, timestep=0.0)
+
+    whole, sizes = build_bank(refiner, *left, timestep=0.0), []
+    for site, features in make(most=1).items():
+        torch.testing.assert_close(features, whole[site], atol=1e-5, rtol=0)
+    assert sizes == [3, 1, 1, 1]
+    with pytest.raises(torch.OutOfMemoryError):  # the caller may have smaller windows
+        make(most=0)
 
 
 @torch.no_grad()

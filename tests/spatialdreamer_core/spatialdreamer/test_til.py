@@ -102,6 +102,28 @@ def test_no_pair_is_attended_to_twice(monkeypatch):
     assert sum(pairs) == 4 * 4
 
 
+@pytest.mark.parametrize("own", [range(3), range(4, 9), range(7, 12)])
+def test_only_a_window_s_own_frames_are_mixed(monkeypatch, own):
+    til, features = make_til(), torch.randn(12, 6, 16, dtype=torch.float64)
+    whole, asked, projected = til(SITE, features), [], []
+    attend = nn.functional.scaled_dot_product_attention
+
+    def count(query, key, value):
+        asked.append(query.shape[0])
+        return attend(query, key, value)
+
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", count)
+    for layer in (til.sites[SITE].to_q, til.sites[SITE].to_k, til.sites[SITE].to_v):
+        layer.register_forward_hook(lambda _, args, output: projected.append(len(args[0])))
+    weights = til.pair_weights(12, like=features)
+    torch.testing.assert_close(
+        til(SITE, features, own=own, chunk=25, weights=weights), whole[own.start : own.stop]
+    )
+    assert len(asked) <= 9, "one attention an offset"
+    assert sum(asked) == sum(min(frame + 4, 11) - max(frame - 4, 0) + 1 for frame in own)
+    assert projected == [len(own), 12, 12], "once a frame, not once a neighbour"
+
+
 def test_the_projections_start_as_those_of_the_refiner(tiny_svd):
     refiner = make_refiner(tiny_svd.make_unet())
     til = TemporalInteraction.from_refiner(refiner, SpatialDreamerConfig(til_weight=1.0))

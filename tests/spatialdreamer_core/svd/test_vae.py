@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -83,7 +85,7 @@ def test_sizes_that_are_no_multiple_of_8_are_padded(vae):
 
 def test_chunks_of_frames_decode_nearly_like_the_whole_and_borders_do_not_show(vae):
     latents = make_latents(40, 6, 6)  # chunks of 13: 0, 6, 13, 20, 27
-    whole, chunked = decode_whole(vae, latents), decode_latents(vae, latents)
+    whole, chunked = decode_whole(vae, latents), decode_latents(vae, latents, window=14)
     # Against decoding in chunks of the same number that do not overlap:
     apart = torch.cat([decode_whole(vae, part) for part in latents.split(8)])
     error, error_apart = ((other - whole).abs().mean((1, 2, 3)) for other in (chunked, apart))
@@ -93,6 +95,41 @@ def test_chunks_of_frames_decode_nearly_like_the_whole_and_borders_do_not_show(v
     # From frame to frame no change is added where chunks change over.
     jump = ((chunked - whole).diff(dim=0)).abs().mean((1, 2, 3))
     assert jump.max() < 2 * jump.mean()
+
+
+@pytest.mark.parametrize(("fitting", "windows"), [(25, [25]), (14, [13, 13, 13]), (24, [16, 16])])
+def test_a_clip_that_fits_is_decoded_whole_and_no_frame_twice(vae, monkeypatch, fitting, windows):
+    latents = make_latents(25, 2, 2)
+    let_frames_fit(monkeypatch, vae, fitting, height=16, width=16)
+    decoded: list = []
+    with vae.decoder.register_forward_pre_hook(lambda _, args: decoded.append(len(args[0]))):
+        frames = decode_latents(vae, latents)
+    assert decoded == windows
+    if fitting == 25:
+        assert torch.equal(frames, decode_whole(vae, latents))
+
+
+@pytest.mark.parametrize(("device", "frames"), [("cpu", 28), ("cuda", 28), ("mps", 14)])
+def test_no_more_frames_than_indices_can_tell_apart(vae, monkeypatch, device, frames):
+    """At 1024x576, 28 frames of the 128 channels in which they are mixed are all that 32 bits index."""
+    from spatialdreamer_core.svd import vae as module
+
+    monkeypatch.setattr(module, "free_memory", lambda device: 1 << 50)
+    weight = SimpleNamespace(device=torch.device(device))
+    big = SimpleNamespace(
+        config=SimpleNamespace(block_out_channels=(128, 256, 512, 512)),
+        quant_conv=SimpleNamespace(weight=weight),
+    )
+    portion = module._first_portion(big, lambda **_: 1, (100, 3, 576, 1024), None, 0, most=100)
+    assert portion.frames == frames
+
+
+@pytest.mark.gpu
+def test_frames_stay_on_the_device_if_asked(vae):
+    own, latents = copy.deepcopy(vae).cuda(), make_latents(5, 4, 6)
+    stayed = decode_latents(own, latents, window=3, tile=128, device=torch.device("cuda"))
+    assert stayed.is_cuda
+    torch.testing.assert_close(stayed.cpu(), decode_latents(own, latents, window=3, tile=128))
 
 
 def test_tiles_decode_nearly_like_the_whole_and_edges_do_not_show(vae):
@@ -123,7 +160,18 @@ def assert_no_seam(error, difference, *, borders):
         assert rises[border - 1].mean() < 2 * rises.mean()
 
 
-def test_no_more_memory_for_many_frames(vae, live_tensors):
+def let_frames_fit(monkeypatch, vae, frames, *, height, width):
+    """Let the free memory be what decoding so many frames takes."""
+    from spatialdreamer_core.svd import estimate_decoding_memory
+    from spatialdreamer_core.svd import vae as module
+
+    dtype = next(vae.decoder.parameters()).dtype
+    needed = estimate_decoding_memory(vae.config, frames=frames, height=height, width=width, dtype=dtype)
+    monkeypatch.setattr(module, "free_memory", lambda device: math.ceil(needed / module._FREE_SHARE))
+
+
+def test_no_more_memory_for_many_frames(vae, live_tensors, monkeypatch):
+    let_frames_fit(monkeypatch, vae, 14, height=16, width=16)
     latents, frames = make_latents(200, 2, 2), make_frames(200, 16, 16)
     peaks = []
     for count in (30, 200):

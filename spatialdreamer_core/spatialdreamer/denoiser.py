@@ -1,0 +1,152 @@
+"""The denoiser of each region: SVD's UNet with what it is conditioned on, kept on the device for all steps.
+
+What stays on the device is small beside a step: the conditioning's latents and the mask, 5 channels where the
+UNet's finest level has 320; where even that is too much, each region's are sent when it is opened. The
+reference's keys and values, which are the same at every step, are kept where there is room beside a step.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ..memory import free_memory
+from ..svd import LATENT_FACTOR, SCALING, decode_latents, encode_frames
+from ..svd.sampling import Denoise
+from ..svd.schedule import clean_estimate, noise_time, scale_input
+from ..svd.windows import Region
+from .network import SpatialDreamer
+from .reference import Reference
+from .sampler_config import SamplerConfig
+from .views import EncodedView, device_of_frames
+
+_LOGGER = logging.getLogger(__name__)
+_FREE_SHARE = 0.5  # of the memory free beside a step that keys and values may take
+_CLIP_SHARE = 0.05  # of a device's free memory that the conditioning of a whole clip may take
+
+
+class Denoisers:
+    """Makes the denoisers of a clip's regions.
+
+    Args:
+        model: The model, whose UNet has been announced.
+        reference: The left view.
+        encoded: The rendered view, encoded.
+        warped: The rendered view.
+        hole: Its hole mask.
+        config: How to sample.
+        sigmas: The noise levels of the run.
+        time_ids: Returns the time ids [1, 3 or 4] of a window.
+        reads: Whether the UNet reads the reference.
+        returns: Whether a region is opened again after others, at each step.
+        on_wait: Called now and then within a step; may raise to interrupt.
+    """
+
+    def __init__(
+        self,
+        model: SpatialDreamer,
+        reference: Reference,
+        encoded: EncodedView,
+        warped: Tensor,  # [F, 3, H, W]
+        hole: Tensor,  # [F, 1, H, W]
+        config: SamplerConfig,
+        *,
+        sigmas: Sequence[float],
+        time_ids: Callable[[range], Tensor],
+        reads: bool,
+        returns: bool,
+        on_wait: Callable[[], None] | None,
+    ) -> None:
+        self._model, self._reference = model, reference
+        self._warped, self._hole = warped, hole
+        self._config, self._time_ids = config, time_ids
+        self._reads, self._returns = reads, returns
+        self._check = None if on_wait is None else lambda done: on_wait()
+        levels = [sigma for sigma in sigmas if sigma > 0]
+        times = torch.tensor([noise_time(sigma) for sigma in levels]).to(model.device)
+        self._times = dict(zip(levels, times.unbind(), strict=True))
+        assert encoded.condition is not None
+        self._fixed = torch.cat([encoded.condition, encoded.mask], dim=1)
+        self._fits = self._fixed.nbytes <= free_memory(model.device) * _CLIP_SHARE
+        if self._fits:
+            self._fixed = self._fixed.to(model.device)
+        self._opened: dict[Region, Denoise] = {}
+        self._loaded: Region | None = None  # whose features the bank holds
+
+    def open(self, region: Region) -> Denoise:
+        """Return the denoiser of a region, and let the UNet read its features of the reference."""
+        unet, config = self._model.svd.unet, self._config
+        features = None
+        if self._reads and region != self._loaded:
+            self._model.bank.clear()  # so that two windows' features are never held at once
+            self._loaded = None
+            features = self._reference.features(region, on_frame=self._check)
+        vae = self._model.svd.vae if config.reinject else None
+        self._model.announce(unet, vae, frames=len(region.frames), latent_size=region.picture_size)
+        if features is not None:
+            self._load(region, features)
+        if region not in self._opened:
+            if config.reinject or not self._fits:
+                self._opened.clear()
+            self._opened[region] = self._make(region)
+        return self._opened[region]
+
+    def _load(self, region: Region, features: Mapping[str, Tensor]) -> None:
+        """Put a region's features into the bank."""
+        device = self._model.device
+        features = {site: feature.to(device) for site, feature in features.items()}
+        keys = 2 * sum(feature.nbytes for feature in features.values())
+        free = self._model.free_beside_step(device, region, reference=False)
+        once = not self._returns and keys <= free * _FREE_SHARE
+        self._model.bank.load(features, keep_projections=once)
+        self._loaded = region
+        _LOGGER.debug(
+            "the reference's keys and values of %d frames, %.1f GB, are projected %s",
+            *(len(region.frames), keys / 2**30, "once" if once else "at each step"),
+        )
+
+    def _make(self, region: Region) -> Denoise:
+        """Make the denoiser of a region."""
+        unet, bank, device = self._model.svd.unet, self._model.bank, self._model.device
+        config, times = self._config, self._times
+        fixed = region.cut(self._fixed).to(device)
+        embedding = self._reference.embeddings[region.frames.start].to(device, unet.dtype)[None]
+        ids = self._time_ids(region.frames).to(device)
+        scales = torch.linspace(config.guidance_min, config.guidance_max, len(region.frames))
+        guided = bool((scales != 1).any())
+        guidance = scales.to(device)[:, None, None, None]
+        blank = torch.cat([torch.zeros_like(fixed[:, :4]), fixed[:, 4:]], dim=1) if guided else fixed
+        reinject = self._make_reinjection(region) if config.reinject else None
+
+        def predict(noisy: Tensor, sigma: float, fixed: Tensor, embedding: Tensor) -> Tensor:
+            sample = torch.cat([scale_input(noisy, sigma), fixed], dim=1).to(unet.dtype)
+            output = unet(sample[None], times[sigma], embedding, ids, return_dict=False)[0][0]
+            return clean_estimate(output.float(), noisy, sigma)
+
+        def denoise(noisy: Tensor, sigma: float) -> Tensor:
+            clean = predict(noisy, sigma, fixed, embedding)
+            if guided:
+                with bank.disabled():
+                    free = predict(noisy, sigma, blank, torch.zeros_like(embedding))
+                clean = torch.lerp(free, clean, guidance)
+            return clean if reinject is None else reinject(clean)
+
+        return denoise
+
+    def _make_reinjection(self, region: Region) -> Callable[[Tensor], Tensor]:
+        """Make what puts the known pixels of a region into its clean estimate."""
+        vae, canvas, check = self._model.svd.vae, self._reference.canvas, self._check
+        frames, pixels = slice(region.frames.start, region.frames.stop), region.scaled(LATENT_FACTOR)
+        device = device_of_frames(self._model.device, len(region.frames), *pixels.picture_size)
+        known = pixels.cut_frame(canvas.fit(self._warped[frames])).to(device)
+        holes = pixels.cut_frame(canvas.fit_mask(self._hole[frames])).to(device) > 0.5
+
+        def reinject(clean: Tensor) -> Tensor:
+            decoded = decode_latents(vae, clean, device=device, on_frame=check)
+            picture = torch.where(holes, decoded.to(known), known)
+            return (SCALING * encode_frames(vae, picture, on_frame=check)).to(clean)
+
+        return reinject
