@@ -53,6 +53,8 @@ def dilate_hole(
 
 def grow_hole(hole: Tensor, pixels: int) -> Tensor:
     """Like `dilate_hole`, without checking its arguments."""
+    if not pixels:
+        return (hole > 0.5).to(hole.dtype)
     grown = (hole > 0.5).to(working_dtype(hole))
     size = 2 * int(pixels) + 1
     for kernel in ((size, 1), (1, size)):  # a square's maximum is that of its columns' maxima
