@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 from ..flow import Motion
@@ -119,4 +120,4 @@ class ModelPhoto:
 
 def _vectors(motion: Motion | None) -> np.ndarray | None:
     """Convert the flow to [h, w, 2], which the builtin estimator takes."""
-    return None if motion is None else np.ascontiguousarray(motion.flow.permute(1, 2, 0).cpu().numpy())
+    return None if motion is None else cv2.merge([*motion.flow.cpu().numpy()])

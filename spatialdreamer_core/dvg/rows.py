@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .cracks import JUMP, bridge_cracks
-from .nonzero_pixels import nonzero_pixels
+from .nonzero_pixels import nonzero_pixels, values_at
 from .outlines import LEAST_SHARE, Rim, find_outlines
 from .splat import LEAST_WEIGHT, MAX_EXPONENT, Landing, land, splat_rows
 
@@ -153,13 +153,13 @@ def _splat_at(
     wanted = slot < count
     lands = (wanted[..., :-1] | wanted[..., 1:]).gather(-1, landing.first)
     from_row, from_column = nonzero_pixels(lands[0])
-    first, fraction = (part[0, from_row, from_column] for part in landing)
-    target = torch.cat([slot[0, from_row, first], slot[0, from_row, first + 1]])
+    first, fraction = (values_at(part[0], from_row, from_column) for part in landing)
+    target = torch.cat([values_at(slot[0], from_row, first + n) for n in (0, 1)])
     share = torch.cat([1 - fraction, fraction])
-    moved = disparity[0, from_row, from_column].repeat(2)
-    source = colour[:, from_row, from_column].repeat(1, 2)
+    moved = values_at(disparity[0], from_row, from_column).repeat(2)
+    source = values_at(colour, from_row, from_column).repeat(1, 2)
     if rim is not None:
-        rim_target = torch.cat([slot[0, rim.row, rim.landing.first + n] for n in (0, 1)])
+        rim_target = torch.cat([values_at(slot[0], rim.row, rim.landing.first + n) for n in (0, 1)])
         target, share = torch.cat([target, rim_target]), torch.cat([share, rim.shares])
         moved = torch.cat([moved, rim.disparity.repeat(2)])
         source = torch.cat([source, rim.front.repeat(1, 2)], dim=1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..dvg.eyes import Eye
-from ..dvg.nonzero_pixels import nonzero_pixels
+from ..dvg.nonzero_pixels import nonzero_pixels, values_at
 
 FOREGROUND_REACH = 32  # px; farther from a hole, nothing is kept from colouring it
 
@@ -97,5 +97,5 @@ def _disparity_at(disparity: Tensor | None, row: Tensor, column: Tensor, width: 
     if disparity is None:
         found = (-column if eye == "right" else column).float()
     else:
-        found = disparity[row, column.clamp(0, width - 1)]
+        found = values_at(disparity, row, column.clamp(0, width - 1))
     return found.masked_fill((column < 0) | (column >= width), torch.inf)

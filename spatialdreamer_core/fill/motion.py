@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..dvg.nonzero_pixels import values_at
 from ..flow import Motion
 from .hole_runs import HoleRuns
 
@@ -31,7 +32,7 @@ class BackgroundMotion:
 
     def __init__(self, runs: HoleRuns, disparity: Tensor, size: Sequence[int]) -> None:
         height, width = disparity.shape
-        flow_height, flow_width = size
+        self.size = flow_height, flow_width = size[0], size[1]
         self._run = runs.run
         self._scale = (width / flow_width, height / flow_height)
         row, source, column, background, limit = (
@@ -46,7 +47,7 @@ class BackgroundMotion:
         self._valid = (x >= 0) & (x < flow_width) & (y >= 0) & (y < flow_height)
         at_row = (y * height // flow_height).clamp(0, height - 1)
         at_column = (x * width // flow_width).clamp(0, width - 1)
-        seen = disparity[at_row, at_column]
+        seen = values_at(disparity, at_row, at_column)
         # The same surface: nearer to the background's disparity than to the foreground's, on either side.
         farthest = 2 * background - limit
         self._valid &= (seen <= limit[:, None]) & (seen >= farthest[:, None])
@@ -63,8 +64,8 @@ class BackgroundMotion:
         height, width = towards.flow.shape[-2:]
         column, row = self._now.round().long()
         column, row = column.clamp(0, width - 1), row.clamp(0, height - 1)
-        self._valid = self._valid & (towards.confidence[0, row, column] > 0.5)
-        self._now = self._now + towards.flow[:, row, column]
+        self._valid = self._valid & (values_at(towards.confidence[0], row, column) > 0.5)
+        self._now = self._now + values_at(towards.flow, row, column)
         moved = (self._now - self._start).masked_fill(~self._valid, torch.nan)
         dx, dy = moved.nanmedian(-1).values.nan_to_num(0.0)
         trusted = self._valid.sum(-1) >= _LEAST

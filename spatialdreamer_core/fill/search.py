@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..dvg.nonzero_pixels import values_at
 from ..flow import Motion
 from .filler import RenderedFrame
 from .hole_runs import HoleRuns
@@ -35,12 +37,13 @@ class BackgroundSearch:
         self.found = torch.zeros_like(runs.row, dtype=torch.bool)  # [N]
         self._runs = runs
         self._disparity = disparity
+        self._start: BackgroundMotion | None = None
 
     def look_back(self, memory: SeenFrame, to_previous: Motion) -> None:
         """Take what an earlier frame saw, and blend estimates with the ones made there."""
-        motion = BackgroundMotion(self._runs, self._disparity, to_previous.flow.shape[-2:])
+        moved = self._motion(to_previous).follow(to_previous)
         everything = torch.arange(len(self._runs.row), device=self.colour.device)
-        earlier, valid, real = self._look_up(memory, *motion.follow(to_previous), everything)
+        earlier, valid, real = self._look_up(memory, *moved, everything)
         blended = torch.lerp(self.colour, earlier, CARRIED_SHARE)
         self.colour = torch.where(valid, torch.where(real, earlier, blended), self.colour)
         self.found = valid & real
@@ -52,12 +55,19 @@ class BackgroundSearch:
             missing = (~self.found).nonzero()[:, 0]
             if not len(missing) or frame.disparity is None:
                 return
-            motion = motion or BackgroundMotion(self._runs, self._disparity, towards.flow.shape[-2:])
+            motion = motion or self._motion(towards)
             other = SeenFrame(frame.warped, frame.disparity[0], frame.hole[0] < 0.5)
             colour, valid, real = self._look_up(other, *motion.follow(towards), missing)
             seen = valid & real
             self.colour[:, missing[seen]] = colour[:, seen]
             self.found[missing[seen]] = True
+
+    def _motion(self, towards: Motion) -> BackgroundMotion:
+        """Begin to follow the background, through flow of the size of `towards`."""
+        size = tuple(towards.flow.shape[-2:])
+        if self._start is None or self._start.size != size:
+            self._start = BackgroundMotion(self._runs, self._disparity, size)
+        return copy(self._start)
 
     def _look_up(
         self,
@@ -79,15 +89,15 @@ class BackgroundSearch:
         y = self._runs.row[wanted] + dy.masked_fill(still, 0)
         valid = valid & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
         row, column = y.clamp(0, height - 1), x.clamp(0, width - 1)
-        near_row = row.round().long()
-        valid &= other.disparity[near_row, column.round().long()] <= self._runs.limit[wanted]
+        beside = column + torch.tensor([[-RIM], [0], [RIM]], device=column.device)
+        beside = beside.clamp_(0, width - 1)  # [3, M]
+        seen = values_at(other.disparity, row.round().long(), beside.round().long())
+        is_background = seen <= self._runs.limit[wanted]
+        valid &= is_background[1]
         # Holes of an unfilled frame are black: a real pixel has none among the four that it is mixed from.
         # Nor is it in the soft rim of a foreground, which reaches beyond outlines and holes opened there.
-        real = torch.ones_like(valid)
-        for offset in (-RIM, 0, RIM):
-            beside = (column + offset).clamp(0, width - 1)
-            real &= other.disparity[near_row, beside.round().long()] <= self._runs.limit[wanted]
-            for corner_row in (row.floor().long(), row.ceil().long()):
-                for corner_column in (beside.floor().long(), beside.ceil().long()):
-                    real &= other.real[corner_row, corner_column]
+        corners = torch.stack([beside.floor(), beside.ceil()]).long()  # [2, 3, M]
+        corner_rows = torch.stack([row.floor(), row.ceil()]).long()[:, None, None]  # [2, 1, 1, M]
+        is_real = values_at(other.real, corner_rows, corners).flatten(0, 2)  # [12, M]
+        real = is_background.all(0) & is_real.all(0)
         return sample_at(other.colour, x, y), valid, real

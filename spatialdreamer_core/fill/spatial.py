@@ -70,13 +70,13 @@ def mean_around(
     """Take a weighted mean around each of N pixels, beyond the border as at it; 0 where all are excluded."""
     height, width = excluded.shape
     # One index into flat planes: gathering by row and column takes four times as long on the CPU.
-    planes, allowed = image.flatten(1), (~excluded).flatten().to(image.dtype)
+    planes, barred = image.flatten(1), excluded.flatten()
     total, norm = image.new_zeros(len(image), len(row)), image.new_zeros(len(row))
     for down, right, weight in taps:
         at_row = (row + down).clamp(0, height - 1) if down else row
         at_column = (column + right).clamp(0, width - 1) if right else column
         index = torch.add(at_column, at_row, alpha=width)
-        share = allowed.index_select(0, index) * weight
+        share = barred.index_select(0, index).logical_not_().to(image.dtype) * weight
         total.addcmul_(planes.index_select(1, index), share)
         norm += share
     return total / norm.clamp(min=torch.finfo(image.dtype).tiny)

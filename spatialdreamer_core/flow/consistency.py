@@ -7,12 +7,11 @@ Sundaram, Brox and Keutzer, ECCV 2010). SpatialDreamer uses it as the confidence
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ..checks import check_range
 from ..contracts import check_call, working_dtype
-from .sampling import look_up
+from .sampling import ends_of, look_up_at
 
 
 def flow_confidence(
@@ -48,11 +47,12 @@ def flow_confidence(
 def compare_flows(flow: Tensor, flow_back: Tensor, *, alpha: float = 0.01, beta: float = 0.5) -> Tensor:
     """Like `flow_confidence`, without checking its arguments."""
     dtype = working_dtype(flow)
-    flow, flow_back, given = flow.to(dtype), flow_back.to(dtype), flow.dtype
-    back = look_up(flow_back, flow)
+    flow, flow_back, given = flow.detach().to(dtype), flow_back.detach().to(dtype), flow.dtype
+    x, y = ends_of(flow)
+    back = look_up_at(flow_back, x, y)
     tolerance = alpha * (_squared_length(flow) + _squared_length(back)) + beta
-    agree = _squared_length(flow + back) < tolerance
-    return (agree & _lands_inside(flow)).to(given)
+    agree = _squared_length(back.add_(flow)) < tolerance
+    return (agree & _is_inside(x, y)[:, None]).to(given)
 
 
 def _squared_length(flow: Tensor) -> Tensor:  # [B, 2, H, W] -> [B, 1, H, W]
@@ -61,9 +61,7 @@ def _squared_length(flow: Tensor) -> Tensor:  # [B, 2, H, W] -> [B, 1, H, W]
     return dx * dx + dy * dy
 
 
-def _lands_inside(flow: Tensor) -> Tensor:  # [B, 2, H, W] -> [B, 1, H, W] bool
-    """Tell which vectors end inside the frame."""
-    height, width = flow.shape[-2:]
-    x = torch.arange(width, device=flow.device) + flow[:, :1]
-    y = torch.arange(height, device=flow.device)[:, None] + flow[:, 1:]
+def _is_inside(x: Tensor, y: Tensor) -> Tensor:  # two of [B, H, W] -> [B, H, W] bool
+    """Tell which positions lie inside the frame."""
+    height, width = x.shape[-2:]
     return (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)

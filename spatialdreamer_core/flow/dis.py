@@ -44,7 +44,7 @@ class DisFlow:
     def between(self, first: np.ndarray, second: np.ndarray) -> Flow:
         """Estimate the flow between two frames in both directions."""
         there, back = (
-            torch.from_numpy(dis_flow(a, b, preset=self._preset)).permute(2, 0, 1)[None].contiguous()
+            torch.from_numpy(np.stack(cv2.split(dis_flow(a, b, preset=self._preset))))[None]
             for a, b in ((first, second), (second, first))
         )
         return join_flows(there, back)

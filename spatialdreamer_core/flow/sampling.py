@@ -49,12 +49,31 @@ def look_up(
     """Like `sample_at_flow`, without checking its arguments."""
     if not len(values):
         return values
-    height, width = values.shape[-2:]
+    return look_up_at(values, *ends_of(flow), mode=mode, outside=outside)
+
+
+def ends_of(flow: Tensor) -> tuple[Tensor, Tensor]:  # [B, 2, H, W] -> two of [B, H, W]
+    """Return where vectors end, x and y in pixels."""
     flow = flow.to(working_dtype(flow))  # half precision does not tell neighbouring columns apart
+    height, width = flow.shape[-2:]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype) + flow[:, 0]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
-    grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
+    return x, y
+
+
+def look_up_at(
+    values: Tensor,  # [B, C, H, W]
+    x: Tensor,  # [B, h, w] px
+    y: Tensor,  # [B, h, w] px
+    *,
+    mode: Literal["bilinear", "nearest"] = "bilinear",
+    outside: Literal["border", "zeros"] = "border",
+) -> Tensor:  # [B, C, h, w]
+    """Sample `values` at positions."""
+    height, width = values.shape[-2:]
     dtype = working_dtype(values)
+    grid = x.new_empty(*x.shape, 2)  # written in two steps: on the CPU `stack` takes three times as long
+    grid[..., 0], grid[..., 1] = (2 * x + 1) / width - 1, (2 * y + 1) / height - 1
     found = F.grid_sample(
         values.to(dtype), grid.to(dtype), mode=mode, padding_mode=outside, align_corners=False
     )
