@@ -81,7 +81,9 @@ class Rendered:
     window: FloatingWindow | None = None  # of this frame
 
 
-def analyse(frames: Iterator[VideoFrame], *, flow: FlowEstimator, clock: StageClock) -> Iterator[Analysed]:
+def analyse(
+    frames: Iterator[VideoFrame], *, flow: FlowEstimator | None, clock: StageClock
+) -> Iterator[Analysed]:
     """Find cuts and estimate the flow between neighbouring frames, both ways."""
     scenes = SceneDetector()
     current: Analysed | None = None
@@ -90,11 +92,12 @@ def analyse(frames: Iterator[VideoFrame], *, flow: FlowEstimator, clock: StageCl
         with clock("flow"):
             small = working_frame(frame.image, levels=frame.levels)
             starts_scene = scenes.step(frame, small) or current is None
-            previous, prepared = prepared, flow.prepare(torch.from_numpy(small).permute(2, 0, 1))
-            to_previous = None
+            previous, to_previous = prepared, None
+            if flow is not None:
+                prepared = flow.prepare(torch.from_numpy(small).permute(2, 0, 1))
             if current is not None:
                 to_next = None
-                if not starts_scene:
+                if flow is not None and not starts_scene:
                     pair = flow.between(previous, prepared)
                     to_next, to_previous = pair.to_next(0), pair.to_previous(1)
                 current = replace(current, to_next=to_next)

@@ -259,6 +259,14 @@ def test_photos(tmp_path, mode):
     assert np.array_equal(packed[:, :81], np.asarray(picture.convert("RGB")))
 
 
+def test_a_photo_needs_no_flow_method(tmp_path, own_models):
+    from PIL import Image
+
+    Image.fromarray(np.full((60, 81, 3), 99, np.uint8)).save(tmp_path / "photo.png")
+    config = ConvertConfig(depth="builtin", flow="raft_small")
+    assert convert(tmp_path / "photo.png", tmp_path / "out.png", config) == 1
+
+
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
 def test_an_animated_picture_is_a_film_unless_a_photo_is_asked_for(tmp_path, kind):
     from PIL import Image
