@@ -58,7 +58,7 @@ def stereo_frames(
     if isinstance(job.depth, OneReadStream):
         analysed = job.depth.hold_back(analysed)
     # 3. Depth, steady over the scene.
-    estimated = threads.prefetch(estimate(analysed, estimator=job.depth, clock=clock))
+    estimated = threads.prefetch(estimate(analysed, estimator=job.depth, clock=clock, threads=threads))
     # 4. Disparity in pixels of the picture.
     placed = threads.prefetch(
         place(

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -51,14 +52,18 @@ class _Channel(Generic[Item]):
             self._changed.notify_all()
 
     def get(self) -> Item:
+        return self.get_some(1)[0]
+
+    def get_some(self, most: int) -> list[Item]:
+        """Wait for an item; return it with those behind it that are there, too."""
         with self._changed:
             while not self._items and not self._is_closed:
                 self._changed.wait(_POLL_SECONDS)
             if self._is_closed:
                 raise _Closed
-            item = self._items.popleft()
+            items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
             self._changed.notify_all()
-            return item
+            return items
 
     def close(self) -> None:
         with self._changed:
@@ -76,6 +81,8 @@ class StageThreads:
     def __init__(self) -> None:
         self._channels: list[_Channel] = []
         self._threads: list[threading.Thread] = []
+        self._is_stopped = False
+        self._lock = threading.Lock()
         _LIVING.add(self)
 
     def __enter__(self) -> StageThreads:
@@ -91,6 +98,8 @@ class StageThreads:
 
     def stop(self) -> None:
         """Stop the threads and wait for them; consumers in other threads end, too."""
+        with self._lock:
+            self._is_stopped = True
         with ExitStack() as stack:
             for thread in self._threads:
                 stack.callback(_join, thread)  # each, even if a second interrupt ends the wait for another
@@ -104,14 +113,31 @@ class StageThreads:
             items: The iterator; generators are closed in the thread when it ends.
             ahead: How many items may wait, which bounds the memory.
         """
+        return chain.from_iterable(self.prefetch_some(items, ahead=ahead, most=1))
+
+    def prefetch_some(self, items: Iterator[Item], *, ahead: int, most: int) -> Iterator[list[Item]]:
+        """Run an iterator in a thread of its own; returns as many of its items at a time as wait.
+
+        Args:
+            items: As for `prefetch`.
+            ahead: As for `prefetch`.
+            most: How many items come at a time at most; there is always one.
+        """
+        return _take(self._start(items, ahead), most)
+
+    def _start(self, items: Iterator[Item], ahead: int) -> _Channel[Item | _End]:
+        """Start a thread that runs an iterator; return where its items arrive."""
         channel: _Channel[Item | _End] = _Channel(ahead)
         thread = threading.Thread(
             target=_hand_over, args=(items, channel), name="spatialdreamer-prefetch", daemon=True
         )
-        self._channels.append(channel)
-        self._threads.append(thread)
-        thread.start()
-        return _take(channel)
+        with self._lock:
+            if self._is_stopped:  # while a stage was about to start a thread of its own
+                raise _Closed
+            self._channels.append(channel)
+            self._threads.append(thread)
+            thread.start()
+        return channel
 
 
 def prefetch(items: Iterator[Item], *, ahead: int = 2) -> Generator[Item, None, None]:
@@ -161,18 +187,21 @@ def _hand_over(items: Iterator[Item], channel: _Channel[Item | _End]) -> None:
         del error  # its traceback holds this frame, and with it all that the stages hold
 
 
-def _take(channel: _Channel[Item | _End]) -> Iterator[Item]:
-    """Yield what a thread hands over, and raise its error."""
+def _take(channel: _Channel[Item | _End], most: int) -> Iterator[list[Item]]:
+    """Yield what a thread hands over, some at a time, and raise its error."""
     while True:
-        value = channel.get()
-        if isinstance(value, _End):
-            if value.error is None:
+        values = channel.get_some(most)
+        items = [value for value in values if not isinstance(value, _End)]
+        if items:
+            yield items
+        end = values[-1]
+        if isinstance(end, _End):
+            if end.error is None:
                 return
             try:
-                raise value.error
+                raise end.error
             finally:
-                del value
-        yield value
+                del end, values
 
 
 def _join(thread: threading.Thread) -> None:

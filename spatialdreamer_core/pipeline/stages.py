@@ -9,7 +9,7 @@ window would end.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bars import crop_map
-from ..depth import DepthShaping, DepthStream, FileDepth, shape_depth, upsample_depth, working_frame
+from ..depth import (
+    DepthShaping,
+    DepthStream,
+    FileDepth,
+    ModelStream,
+    shape_depth,
+    upsample_depth,
+    working_frame,
+)
 from ..dvg import depth_to_disparity
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
@@ -33,6 +41,7 @@ from ..video.reader import VideoFrame
 from .clock import StageClock
 from .given_maps import GivenMaps
 from .pictures import SceneDetector
+from .prefetch import StageThreads
 
 _AS_IT_IS = DepthShaping()
 _ROWS_APART = 8  # a filler's known pixels are compared in every eighth row
@@ -108,16 +117,39 @@ def analyse(
         yield current
 
 
-def estimate(frames: Iterator[Analysed], *, estimator: DepthStream, clock: StageClock) -> Iterator[Estimated]:
-    """Estimate each frame's depth at working size; a scene begins anew at each cut."""
-    for frame in frames:
-        with clock("depth"):
-            if frame.starts_scene:
-                estimator.reset()
-            depth = estimator.step(frame.small, frame.to_next, frame.to_previous)
-            if isinstance(estimator, (FileDepth, GivenMaps)) and frame.frame.surround is not None:
-                depth = crop_map(depth, frame.frame.surround)  # given depth covers the whole frame
-        yield Estimated(frame, depth)
+def estimate(
+    frames: Iterator[Analysed],
+    *,
+    estimator: DepthStream,
+    clock: StageClock,
+    threads: StageThreads | None = None,
+) -> Iterator[Estimated]:
+    """Estimate each frame's depth at working size; a scene begins anew at each cut.
+
+    A model that takes batches gets as many frames at once as wait in a thread of `threads`.
+    """
+    groups: Iterator[Sequence[Analysed]] = ((frame,) for frame in frames)
+    if threads is not None and isinstance(estimator, ModelStream) and estimator.batch > 1:
+        groups = threads.prefetch_some(frames, ahead=estimator.batch, most=estimator.batch)
+    return _estimate(groups, estimator, clock)
+
+
+def _estimate(
+    groups: Iterator[Sequence[Analysed]], estimator: DepthStream, clock: StageClock
+) -> Iterator[Estimated]:
+    """Estimate the depth of frames that come a few at a time."""
+    for group in groups:
+        if len(group) > 1 and isinstance(estimator, ModelStream):
+            with clock("depth"):
+                estimator.look_ahead([frame.small for frame in group])
+        for frame in group:
+            with clock("depth"):
+                if frame.starts_scene:
+                    estimator.reset()
+                depth = estimator.step(frame.small, frame.to_next, frame.to_previous)
+                if isinstance(estimator, (FileDepth, GivenMaps)) and frame.frame.surround is not None:
+                    depth = crop_map(depth, frame.frame.surround)  # given depth covers the whole frame
+            yield Estimated(frame, depth)
 
 
 def place(
