@@ -54,7 +54,7 @@ def stereo_frames(
     decoded = _timed(frames, "decode", clock)
     pictures = threads.prefetch(cut_pictures(decoded, black_bars=config.black_bars, clock=clock, report=True))
     # 2. Optical flow between neighbouring frames, and the cuts between scenes.
-    analysed = analyse(pictures, flow=job.flow, clock=clock)
+    analysed = analyse(pictures, flow=job.flow, clock=clock, threads=threads)
     if isinstance(job.depth, OneReadStream):
         analysed = job.depth.hold_back(analysed)
     # 3. Depth, steady over the scene.

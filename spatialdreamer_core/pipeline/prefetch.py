@@ -10,14 +10,15 @@ import atexit
 import threading
 import weakref
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, cycle, islice
 from types import TracebackType
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.5  # on Windows a wait without an end cannot be interrupted by Ctrl-C
 
@@ -123,21 +124,38 @@ class StageThreads:
             ahead: As for `prefetch`.
             most: How many items come at a time at most; there is always one.
         """
-        return _take(self._start(items, ahead), most)
+        (channel,) = self._start(items, ahead)
+        return _take(channel, most)
 
-    def _start(self, items: Iterator[Item], ahead: int) -> _Channel[Item | _End]:
-        """Start a thread that runs an iterator; return where its items arrive."""
-        channel: _Channel[Item | _End] = _Channel(ahead)
+    def map(
+        self, function: Callable[[Item], Result], items: Iterator[Item], *, workers: int
+    ) -> Iterator[Result]:
+        """Apply a function to items in several threads; results, and errors, come in the order of the items.
+
+        Args:
+            function: It may run in several threads at the same time.
+            items: The iterator runs in a thread of its own.
+            workers: How many threads; each has at most three items on their way.
+        """
+        results = []
+        for channel in self._start(items, 1, channels=workers):
+            work = map(function, chain.from_iterable(_take(channel, 1)))
+            results.append(self.prefetch(work, ahead=1))
+        return _in_turn(results)
+
+    def _start(self, items: Iterator[Item], ahead: int, *, channels: int = 1) -> list[_Channel[Item | _End]]:
+        """Start a thread that runs an iterator; return where its items arrive, in turn."""
+        created: list[_Channel[Item | _End]] = [_Channel(ahead) for _ in range(channels)]
         thread = threading.Thread(
-            target=_hand_over, args=(items, channel), name="spatialdreamer-prefetch", daemon=True
+            target=_hand_over, args=(items, created), name="spatialdreamer-prefetch", daemon=True
         )
         with self._lock:
             if self._is_stopped:  # while a stage was about to start a thread of its own
                 raise _Closed
-            self._channels.append(channel)
+            self._channels.extend(created)
             self._threads.append(thread)
             thread.start()
-        return channel
+        return created
 
 
 def prefetch(items: Iterator[Item], *, ahead: int = 2) -> Generator[Item, None, None]:
@@ -164,13 +182,14 @@ def _stop_all() -> None:
         threads.stop()
 
 
-def _hand_over(items: Iterator[Item], channel: _Channel[Item | _End]) -> None:
-    """Do the work of a thread."""
+def _hand_over(items: Iterator[Item], channels: list[_Channel[Item | _End]]) -> None:
+    """Do the work of a thread: its items go to the channels in turn."""
     error: BaseException | None = None
+    turns = cycle(channels)
     try:
         try:
             for item in items:
-                channel.put(item)
+                next(turns).put(item)
         finally:
             close = getattr(items, "close", None)
             if close is not None:
@@ -180,7 +199,9 @@ def _hand_over(items: Iterator[Item], channel: _Channel[Item | _End]) -> None:
     except BaseException as caught:
         error = caught
     try:
-        channel.put(_End(error))
+        for channel in islice(turns, len(channels)):
+            channel.put(_End(error))  # an error comes where the next item would have come
+            error = None
     except _Closed:
         pass
     finally:
@@ -202,6 +223,16 @@ def _take(channel: _Channel[Item | _End], most: int) -> Iterator[list[Item]]:
                 raise end.error
             finally:
                 del end, values
+
+
+def _in_turn(results: list[Iterator[Result]]) -> Iterator[Result]:
+    """Yield one item of each iterator, again and again, until one ends."""
+    for iterator in cycle(results):
+        try:
+            result = next(iterator)
+        except StopIteration:
+            return
+        yield result
 
 
 def _join(thread: threading.Thread) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 from itertools import chain, islice
 
 import pytest
@@ -53,3 +55,59 @@ def test_nothing_starts_once_all_are_stopped():
     with pytest.raises(_Closed):
         threads.prefetch(iter([1]))
     assert threading.active_count() == before
+
+
+def test_several_threads_give_results_in_the_order_of_the_items():
+    running, most, lock = set(), [0], threading.Lock()
+
+    def work(index):
+        with lock:
+            running.add(index)
+            most[0] = max(most[0], len(running))
+        time.sleep(0.005 * (index % 3))
+        with lock:
+            running.remove(index)
+        return index * index
+
+    with StageThreads() as threads:
+        assert list(threads.map(work, iter(range(40)), workers=3)) == [t * t for t in range(40)]
+        assert list(threads.map(work, iter([]), workers=3)) == []
+    assert 1 < most[0] <= 3
+
+
+@pytest.mark.parametrize("breaks", ["items", "work"])
+def test_an_error_of_several_threads_comes_in_its_turn_and_ends_all(breaks):
+    before = threading.active_count()
+
+    def items():
+        yield from range(7)
+        if breaks == "items":
+            raise InputError("broken")
+        yield from itertools.count(7)
+
+    def work(index):
+        if breaks == "work" and index == 7:
+            raise InputError("broken")
+        return index
+
+    with StageThreads() as threads:
+        results = threads.map(work, items(), workers=3)
+        assert list(islice(results, 7)) == list(range(7))
+        with pytest.raises(InputError, match="broken"):
+            next(results)
+    assert threading.active_count() == before
+
+
+def test_several_threads_run_a_few_items_ahead_and_can_be_stopped():
+    taken = []
+
+    def endless():
+        for index in itertools.count():
+            taken.append(index)
+            yield index
+
+    with StageThreads() as threads:
+        results = threads.map(lambda index: index, endless(), workers=2)
+        assert next(results) == 0
+        time.sleep(0.1)
+        assert len(taken) <= 1 + 2 * 3 + 1
