@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.depth import BUILTIN
-from ..spatialdreamer_core.pipeline import ConvertConfig, convert_frames
+from ..spatialdreamer_core.pipeline import convert_frames
 from ..spatialdreamer_core.stereo import pack, packed_size
 from .conversion import check_is_linked, flow_method_input, view_inputs
 from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
@@ -79,9 +79,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
         frames = image_to_frames("image", image)
         depth = None if depth_map is None else image_to_depth(depth_map, like=frames, name="depth_map")
         depth_model = flow_model = None
-        if len(frames) == 1:
-            config = replace(config, flow=ConvertConfig.flow)  # there is no motion, so no weights are needed
-        elif (kept := prepare_flow_model(config.flow, download=download)) is not None:
+        if len(frames) > 1 and (kept := prepare_flow_model(config.flow, download=download)) is not None:
             flow_model = kept.model
         if depth is None:
             depth_model = prepare_model(config.depth, download=download, node_id=cls.hidden.unique_id).model

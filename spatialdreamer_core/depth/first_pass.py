@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from .alignment import typical_range
-from .inference import infer_picture
+from .inference import film_inference
 from .loading import DepthModel
 from .scene_range import SceneRange, SceneRangeMeter
 
@@ -33,12 +33,14 @@ class MeasuredScene:
 class DepthFirstPass:
     """Takes a film's frames in order and measures its scenes; its memory does not grow with their length.
 
+    Frames wait until the model takes them in a batch.
+
     Args:
         model: The model, on the device where it is to run.
     """
 
     def __init__(self, model: DepthModel) -> None:
-        self._model = model
+        self._inference = film_inference(model)
         self._scenes: list[MeasuredScene] = []
         self._begin_scene()
 
@@ -56,12 +58,10 @@ class DepthFirstPass:
         if starts_scene:
             self._finish_scene()
             self._begin_scene()
-        if self._count < START_FRAMES:
-            depth = infer_picture(self._model, frame)
-            self._start.append(depth)
-            self._meter.add(depth)
-        elif self._count % _EVERY == 0:  # stands for as many frames as all those of the start do together
-            self._meter.add(infer_picture(self._model, frame), weight=START_FRAMES)
+        if self._count < START_FRAMES or self._count % _EVERY == 0:
+            self._waiting.append(frame)
+        if len(self._waiting) == self._inference.most:
+            self._measure()
         self._count += 1
 
     def finish(self) -> list[MeasuredScene]:
@@ -73,9 +73,21 @@ class DepthFirstPass:
         """Forget the current scene."""
         self._meter = SceneRangeMeter()
         self._start: list[Tensor] = []
+        self._waiting: list[np.ndarray] = []
         self._count = 0  # frames of the scene
+
+    def _measure(self) -> None:
+        """Look at the frames that wait."""
+        for depth in self._inference.run_pictures(self._waiting):
+            if len(self._start) < START_FRAMES:
+                self._start.append(depth)
+                self._meter.add(depth)
+            else:  # stands for as many frames as all those of the start do together
+                self._meter.add(depth, weight=START_FRAMES)
+        self._waiting = []
 
     def _finish_scene(self) -> None:
         """Note what was found out about the current scene, if there is one."""
+        self._measure()
         if self._count:
             self._scenes.append(MeasuredScene(self._meter.result(), typical_range(self._start)))

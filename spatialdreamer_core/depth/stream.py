@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from ..flow import Motion
 from .builtin import BuiltinDepth
 from .first_pass import MeasuredScene
-from .inference import infer_picture
+from .inference import film_inference, infer_picture
 from .loading import DepthModel
 from .scene_range import measure_scenes
 from .stabilise import DEFAULT_STRENGTH, DepthStabiliser
@@ -62,6 +64,9 @@ class ModelStream:
         scenes: What `DepthFirstPass` found out about the scenes of the same frames, in order.
         strength: Of `DepthStabiliser`, 0 to 0.95; 0 leaves each frame as the model gives it.
 
+    Attributes:
+        batch: How many frames the model takes at once at most, see `look_ahead`.
+
     Raises:
         InputError: If `strength` is out of range.
     """
@@ -70,6 +75,9 @@ class ModelStream:
         self, model: DepthModel, scenes: Iterable[MeasuredScene], *, strength: float = DEFAULT_STRENGTH
     ) -> None:
         self._model = model
+        self._inference = film_inference(model)
+        self._seen: deque[Tensor] = deque()  # raw depth of frames that `step` has not taken yet
+        self.batch = self._inference.most
         self._scenes = iter(scenes)
         self._stabiliser = DepthStabiliser(strength=strength)
         self._stabilises = strength > 0
@@ -80,6 +88,17 @@ class ModelStream:
         assert scene is not None, "the first pass must have seen the same frames"
         self._range = scene.range
         self._stabiliser.reset(scene.start_range)
+
+    def look_ahead(
+        self,
+        frames: Sequence[np.ndarray],  # each [h, w, 3] uint8 RGB
+    ) -> None:
+        """Run the model on the frames that `step` takes next, of this scene or later ones, all at once.
+
+        Raises:
+            InputError: If one does not fit into memory.
+        """
+        self._seen.extend(self._inference.run_pictures(frames))
 
     def step(
         self,
@@ -92,7 +111,9 @@ class ModelStream:
         Raises:
             InputError: If it does not fit into memory.
         """
-        depth = infer_picture(self._model, frame)[0]
+        if not self._seen:
+            self.look_ahead([frame])
+        depth = self._seen.popleft()[0]
         if self._stabilises:
             depth = self._stabiliser.step(depth, to_previous)
         return self._range.normalise(depth)[0].numpy()

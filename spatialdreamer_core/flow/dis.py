@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -24,11 +25,13 @@ _SMALLEST_SIDE = 32  # below this DIS has too few pyramid levels and patches
 
 
 class DisFlow:
-    """DIS flow as a `FlowEstimator`.
+    """DIS flow as a `FlowEstimator`; each thread that works with it has buffers of its own.
 
     Args:
         preset: A key of `DIS_PRESETS`, from fast to accurate.
     """
+
+    batch = 1
 
     def __init__(self, *, preset: str = "fast") -> None:
         check_choice("preset", preset, tuple(DIS_PRESETS))
@@ -48,6 +51,10 @@ class DisFlow:
             for a, b in ((first, second), (second, first))
         )
         return join_flows(there, back)
+
+    def between_pairs(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Flow]:
+        """Estimate the flow of several pairs, one by one."""
+        return [self.between(*pair) for pair in pairs]
 
 
 def dis_flow(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -41,16 +42,20 @@ def estimate_flow(
     check_call("estimate_flow", frames=frames)
     estimator = open_flow(method, device=frames.device if device is None else device, download=download)
     pairs, (height, width) = len(frames) - 1, frames.shape[-2:]
-    forward, backward = (torch.empty(pairs, 2, height, width) for _ in range(2))
-    forward_confidence, backward_confidence = (torch.empty(pairs, 1, height, width) for _ in range(2))
-    whole = Flow(forward, backward, forward_confidence, backward_confidence)
+    forward, backward = (torch.empty(pairs, 2, height, width, device=frames.device) for _ in range(2))
+    forward_confidence, backward_confidence = (
+        torch.empty(pairs, 1, height, width, device=frames.device) for _ in range(2)
+    )
     following = estimator.prepare(frames[0])
-    for t in range(pairs):
-        current, following = following, estimator.prepare(frames[t + 1])
-        pair = estimator.between(current, following)
-        forward[t : t + 1], backward[t : t + 1] = pair.forward, pair.backward
-        forward_confidence[t : t + 1] = pair.forward_confidence
-        backward_confidence[t : t + 1] = pair.backward_confidence
-        if on_frame is not None:
-            on_frame(t + 1)
-    return whole.to(frames.device)
+    for first in range(0, pairs, estimator.batch):
+        prepared = [following]
+        for frame in frames[first + 1 : first + 1 + estimator.batch]:
+            prepared.append(estimator.prepare(frame))
+        following = prepared[-1]
+        for t, pair in enumerate(estimator.between_pairs(list(pairwise(prepared))), start=first):
+            forward[t : t + 1], backward[t : t + 1] = pair.forward, pair.backward
+            forward_confidence[t : t + 1] = pair.forward_confidence
+            backward_confidence[t : t + 1] = pair.backward_confidence
+            if on_frame is not None:
+                on_frame(t + 1)
+    return Flow(forward, backward, forward_confidence, backward_confidence)

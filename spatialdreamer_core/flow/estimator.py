@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +17,13 @@ from .raft_weights import FlowModel, load_flow_model
 
 
 class FlowEstimator(Protocol):
-    """Estimates the flow of pairs of frames."""
+    """Estimates the flow of pairs of frames.
+
+    Attributes:
+        batch: How many pairs it takes at once at most; 1: it works on them one by one, in any thread.
+    """
+
+    batch: int
 
     def prepare(
         self,
@@ -26,7 +33,11 @@ class FlowEstimator(Protocol):
         ...
 
     def between(self, first: Any, second: Any) -> Flow:
-        """Estimate the flow between two frames in both directions, on the CPU."""
+        """Estimate the flow between two frames in both directions, where it works: on the CPU or a GPU."""
+        ...
+
+    def between_pairs(self, pairs: Sequence[tuple[Any, Any]]) -> list[Flow]:
+        """Estimate the flow of several pairs, see `between`."""
         ...
 
 

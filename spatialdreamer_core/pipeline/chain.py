@@ -14,16 +14,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..depth import BuiltinStream, DepthStream
-from ..dvg.eyes import Eye
-from ..fill import Filler
-from ..flow import FlowEstimator
 from ..stereo import apply_floating_window
 from ..video.reader import VideoFrame
 from .borders import treat_borders
 from .clock import StageClock
-from .config import ConvertConfig
 from .first_pass import OneReadStream
+from .job import Job
 from .pictures import cut_pictures
 from .prefetch import StageThreads
 from .stages import Rendered, analyse, estimate, fill, place, refine, render
@@ -42,37 +38,27 @@ class StereoFrame(NamedTuple):
 
 def stereo_frames(
     frames: Iterator[VideoFrame],
-    config: ConvertConfig,
+    job: Job,
     *,
-    device: torch.device,
-    estimator: DepthStream,
-    flow: FlowEstimator,
-    filler: Filler,
-    clock: StageClock,
     threads: StageThreads,
 ) -> Iterator[StereoFrame]:
     """Render the eyes' views of each frame.
 
     Args:
         frames: The film.
-        config: The settings.
-        device: Where views are rendered.
-        estimator: Gives the film's depth.
-        flow: Estimates its flow.
-        filler: Fills the holes of its views.
-        clock: Adds up the time that each stage takes.
+        job: What it is converted with.
         threads: Run the stages.
     """
-    eyes: tuple[Eye, ...] = ("left", "right") if config.eye == "both" else (config.eye,)
+    config, clock, eyes = job.config, job.clock, job.eyes
     # 1. The picture of each frame, without its black bars.
     decoded = _timed(frames, "decode", clock)
     pictures = threads.prefetch(cut_pictures(decoded, black_bars=config.black_bars, clock=clock, report=True))
     # 2. Optical flow between neighbouring frames, and the cuts between scenes.
-    analysed = analyse(pictures, flow=flow, clock=clock)
-    if isinstance(estimator, OneReadStream):
-        analysed = estimator.hold_back(analysed)
+    analysed = analyse(pictures, flow=job.flow, clock=clock, threads=threads)
+    if isinstance(job.depth, OneReadStream):
+        analysed = job.depth.hold_back(analysed)
     # 3. Depth, steady over the scene.
-    estimated = threads.prefetch(estimate(analysed, estimator=estimator, clock=clock))
+    estimated = threads.prefetch(estimate(analysed, estimator=job.depth, clock=clock, threads=threads))
     # 4. Disparity in pixels of the picture.
     placed = threads.prefetch(
         place(
@@ -80,9 +66,9 @@ def stereo_frames(
             eyes=len(eyes),
             divergence=config.divergence,
             convergence=config.convergence,
-            device=device,
+            device=job.device,
             clock=clock,
-            shaping=config.shaping(builtin=isinstance(estimator, BuiltinStream)),
+            shaping=job.shaping,
             guided=config.guided_upsampling,
         ),
         ahead=1,
@@ -93,10 +79,10 @@ def stereo_frames(
     # 5. DVG forward warp: each rendered eye's view, and its holes.
     rendered = threads.prefetch(render(bordered, eyes=eyes, clock=clock), ahead=1)
     # 6. Hole masks that are steady over time, for fillers that redraw regions.
-    if getattr(filler, "refines_holes", False):
+    if getattr(job.filler, "refines_holes", False):
         rendered = refine(rendered, clock=clock)
     # 7. The holes filled.
-    filled = fill(rendered, filler=filler, clock=clock)
+    filled = fill(rendered, filler=job.filler, clock=clock)
     # 8. What each eye sees: the source, or a rendered view.
     return _both_eyes(filled, config.eye)
 

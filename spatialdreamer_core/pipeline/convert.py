@@ -33,6 +33,7 @@ from .config import ConvertConfig
 from .depth_source import choose_depth, open_depth
 from .device import choose_device
 from .fillers import FillerConfig
+from .job import Job
 from .packed import packed_frames
 from .photo import convert_photo
 from .preview import MiddleSheet
@@ -113,18 +114,11 @@ def convert(
         output = OutputFile(output_path, suffixes=WRITABLE_PHOTO_SUFFIXES, inputs=inputs, overwrite=overwrite)
         with sheet, output:
             source = choose_depth(config, depth_model, device)
-            flow = open_flow(flow_model or config.flow, device=device)
-            picture = convert_photo(
-                input_path,
-                output,
-                config,
-                device=device,
-                source=source,
-                flow=flow,
-                filler=filler,
-                sheet=sheet,
-                clock=clock,
-            )
+            with open_depth(
+                source, input_path, config, photo=True, total=1, on_first_pass=None, clock=clock
+            ) as depth:
+                job = Job(config, device, depth, None, filler, clock)
+                picture = convert_photo(input_path, output, job, sheet=sheet)
         on_progress(1, 1, None if picture is None else to_8_bit(picture, None))
         if on_saved is not None:
             on_saved(output.path)
@@ -160,19 +154,10 @@ def convert(
         with (
             open_depth(
                 source, input_path, config, photo=False, total=total, on_first_pass=on_first_pass, clock=clock
-            ) as estimator,
+            ) as depth,
             closing(_read_film(input_path, config, faults)) as frames,
             closing(
-                packed_frames(
-                    frames,
-                    config,
-                    device=device,
-                    estimator=estimator,
-                    flow=flow,
-                    filler=filler,
-                    sheet=sheet,
-                    clock=clock,
-                )
+                packed_frames(frames, Job(config, device, depth, flow, filler, clock), sheet=sheet)
             ) as pictures,
         ):
             for pts, packed in pictures:

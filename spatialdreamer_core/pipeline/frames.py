@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 import torch
@@ -25,6 +25,7 @@ from .device import choose_device
 from .fillers import FillerConfig
 from .first_pass import OneReadStream, measure_film
 from .given_maps import GivenMaps
+from .job import Job
 from .pictures import cut_pictures
 from .prefetch import StageThreads
 
@@ -130,15 +131,15 @@ def _convert(
     clock: StageClock,
 ) -> Generator[StereoPair, None, None]:
     """Do the work of `convert_frames`, with what it has checked and opened."""
-    flow = open_flow(flow_model or config.flow, device=device)
-    # 1. The first frame tells the size of all.
+    # 1. The first frame tells the size of all, the second one whether anything moves.
     once = iter(frames)
-    first = next(once, None)
-    if first is None:
+    start = list(islice(once, 2))
+    if not start:
         raise InputError("`frames` must hold at least one frame, got none")
-    check_call("convert_frames", frame=first)
-    size = (first.shape[-2], first.shape[-1])
-    again = chain([first], once) if once is frames else frames
+    check_call("convert_frames", frame=start[0])
+    size = (start[0].shape[-2], start[0].shape[-1])
+    flow = open_flow(flow_model or config.flow, device=device) if len(start) > 1 else None
+    again = chain(start, once) if once is frames else frames
     # 2. Where depth comes from, after a first pass if that is needed and possible.
     estimator: DepthStream
     if depth is not None:
@@ -156,16 +157,8 @@ def _convert(
         estimator = ModelStream(depth_model, scenes, strength=config.depth_stability)
     # 3. The chain that films go through.
     with half_of_the_cores(), StageThreads() as threads:
-        stereo = stereo_frames(
-            _read(again, size),
-            config,
-            device=device,
-            estimator=estimator,
-            flow=flow,
-            filler=filler,
-            clock=clock,
-            threads=threads,
-        )
+        job = Job(config, device, estimator, flow, filler, clock)
+        stereo = stereo_frames(_read(again, size), job, threads=threads)
         yield from threads.prefetch(_to_pairs(stereo), ahead=1)
 
 

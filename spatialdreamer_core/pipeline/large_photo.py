@@ -18,15 +18,12 @@ import torch
 from torch import Tensor
 
 from ..bars import Surround
-from ..depth import BuiltinStream, DepthShaping, DepthStream, RowUpsampler, shape_depth, working_frame
+from ..depth import RowUpsampler, shape_depth, working_frame
 from ..dvg import depth_to_disparity
-from ..dvg.eyes import Eye
-from ..fill import Filler
 from ..stereo import FloatingWindow, FloatingWindowTracker, apply_floating_window, pack, packed_size
 from ..video.reader import VideoFrame
 from .borders import treat_borders
-from .clock import StageClock
-from .config import ConvertConfig
+from .job import Job
 from .preview import preview_sheet, to_image
 from .stages import Analysed, Estimated, Rendered, estimate, fill, place, render, to_tensor
 
@@ -46,32 +43,23 @@ def needs_strips(image: np.ndarray) -> bool:
 
 def convert_in_strips(
     frame: VideoFrame,
-    config: ConvertConfig,
+    job: Job,
     *,
-    estimator: DepthStream,
-    filler: Filler,
-    device: torch.device,
-    clock: StageClock,
     with_sheet: bool = False,
 ) -> tuple[np.ndarray, np.ndarray | None]:  # [H', W', 3] of the photo's type, [h, w, 3] uint8
     """Convert a photo, a strip at a time.
 
     Args:
         frame: The photo, cut out of its black bars if it has some.
-        config: The settings.
-        estimator: Gives the photo's depth.
-        filler: Fills the holes of its views.
-        device: Where views are rendered.
-        clock: Adds up the time that each stage takes.
+        job: What it is converted with.
         with_sheet: Whether to make a contact sheet, which shows a reduced copy.
 
     Returns:
         The packed photo, and the sheet or None.
     """
     analysed = Analysed(frame, working_frame(frame.image), True, None, None)
-    depth = next(estimate(iter([analysed]), estimator=estimator, clock=clock)).depth
-    builtin = isinstance(estimator, BuiltinStream)
-    photo = _LargePhoto(frame.image, depth, config, builtin, filler, device, clock)
+    depth = next(estimate(iter([analysed]), estimator=job.depth, clock=job.clock)).depth
+    photo = _LargePhoto(frame.image, depth, job)
     sheet = None
     if with_sheet:
         rendered, left, right = photo.reduced()
@@ -88,24 +76,16 @@ class _LargePhoto:
     Attributes:
         image: [H, W, 3] uint8 or uint16 RGB.
         depth: [h, w] float32 in [0, 1], not larger than the photo.
-        config: The settings.
-        builtin: Whether depth is the builtin estimator's.
-        filler: Fills the holes of its views.
-        device: Where views are rendered.
-        clock: Adds up the time that each stage takes.
+        job: What it is converted with.
     """
 
     image: np.ndarray
     depth: np.ndarray
-    config: ConvertConfig
-    builtin: bool
-    filler: Filler
-    device: torch.device
-    clock: StageClock
+    job: Job
 
     def packed(self, surround: Surround | None) -> np.ndarray:  # [H', W', 3], of the photo's type
         """Render the photo's views, strip by strip, put them back into its black bars, and pack them."""
-        eyes = self._eyes()
+        eyes = self.job.eyes
         views = {eye: np.empty_like(self.image) for eye in eyes}
         for top, start, strips in self._strips():
             for eye, strip in zip(eyes, strips, strict=True):
@@ -116,8 +96,8 @@ class _LargePhoto:
             left, right = _with_bars(left, window, right_eye=False), _with_bars(right, window, right_eye=True)
         if surround is not None:
             left, right = surround.around(left), surround.around(right)
-        with self.clock("pack"):
-            return pack_in_parts(left, right, format=self.config.format)
+        with self.job.clock("pack"):
+            return pack_in_parts(left, right, format=self.job.config.format)
 
     def reduced(self) -> tuple[Rendered, Tensor, Tensor]:
         """Render a reduced copy for the contact sheet; returns it with its left and right view."""
@@ -127,31 +107,23 @@ class _LargePhoto:
         image = cv2.resize(self.image, size, interpolation=cv2.INTER_AREA)
         small = replace(self, image=image, depth=cv2.resize(self.depth, size, interpolation=cv2.INTER_LINEAR))
         rendered, views = small._render(image, small.depth)
-        by_eye = dict(zip(self._eyes(), views, strict=True))
+        by_eye = dict(zip(self.job.eyes, views, strict=True))
         left, right = by_eye.get("left", rendered.image), by_eye.get("right", rendered.image)
         window = small._window()
         if window is not None:
             left, right = (view[0] for view in apply_floating_window(left[None], right[None], window))
         return rendered, left, right
 
-    def _eyes(self) -> tuple[Eye, ...]:
-        """Return the eyes that are rendered; the other one sees the photo itself."""
-        return ("left", "right") if self.config.eye == "both" else (self.config.eye,)
-
-    def _shaping(self) -> DepthShaping:
-        """Return how depth is shaped before the warp."""
-        return self.config.shaping(builtin=self.builtin)
-
     def _strips(self) -> Iterator[tuple[int, int, list[np.ndarray]]]:
         """Render strip after strip; yields its first row, the row where its own part begins, its views."""
         height, width = self.image.shape[:2]
         upsampler = RowUpsampler(
-            self.depth, (height, width), guide=self.image if self.config.guided_upsampling else None
+            self.depth, (height, width), guide=self.image if self.job.config.guided_upsampling else None
         )
         rows = max(_LEAST_ROWS, STRIP_PIXELS // width - 2 * MARGIN) // _ALIGNMENT * _ALIGNMENT
         for start in range(0, height, rows):
             top, bottom = max(0, start - MARGIN), min(height, start + rows + MARGIN)
-            with self.clock("disparity"):
+            with self.job.clock("disparity"):
                 depth = upsampler.rows(top, bottom)
             _, views = self._render(self.image[top:bottom], depth)
             images = [to_image(view, self.image.dtype) for view in views]
@@ -160,38 +132,33 @@ class _LargePhoto:
 
     def _render(self, image: np.ndarray, depth: np.ndarray) -> tuple[Rendered, tuple[Tensor, ...]]:
         """Send a part of the photo through the stages."""
-        eyes = self._eyes()
+        config, clock, eyes = self.job.config, self.job.clock, self.job.eyes
         frame = VideoFrame(image, 0, Fraction(1))
         analysed = Analysed(frame, working_frame(image), True, None, None)
         placed = place(
             iter([Estimated(analysed, depth)]),
             eyes=len(eyes),
-            divergence=self.config.divergence,
-            convergence=self.config.convergence,
-            device=self.device,
-            clock=self.clock,
-            shaping=self._shaping(),
+            divergence=config.divergence,
+            convergence=config.convergence,
+            device=self.job.device,
+            clock=clock,
+            shaping=self.job.shaping,
         )
-        border = "ease" if self.config.border == "ease" else "none"  # the window is found on the whole photo
+        border = "ease" if config.border == "ease" else "none"  # the window is found on the whole photo
         bordered = treat_borders(
-            placed,
-            border=border,
-            width_percent=self.config.border_width,
-            eyes=len(eyes),
-            clock=self.clock,
+            placed, border=border, width_percent=config.border_width, eyes=len(eyes), clock=clock
         )
-        rendered = render(bordered, eyes=eyes, clock=self.clock)
-        return next(fill(rendered, filler=self.filler, clock=self.clock))
+        rendered = render(bordered, eyes=eyes, clock=clock)
+        return next(fill(rendered, filler=self.job.filler, clock=clock))
 
     def _window(self) -> FloatingWindow | None:
         """Find the floating window on the depth at working size."""
-        if self.config.border != "floating_window":
+        if self.job.config.border != "floating_window":
             return None
-        shaping = replace(self._shaping(), edge_width=0, edge_dilation=0)
+        shaping = replace(self.job.shaping, edge_width=0, edge_dilation=0)
         depth = shape_depth(torch.from_numpy(self.depth)[None, None], shaping)
-        disparity = depth_to_disparity(
-            depth, divergence=self.config.divergence, convergence=self.config.convergence
-        )
+        config = self.job.config
+        disparity = depth_to_disparity(depth, divergence=config.divergence, convergence=config.convergence)
         bars = FloatingWindowTracker().step(disparity)
         scale = self.image.shape[1] / depth.shape[-1]
         return FloatingWindow(bars.left * scale, bars.right * scale)

@@ -8,15 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..depth import DepthStream
-from ..fill import Filler
-from ..flow import FlowEstimator
 from ..stereo import pack
 from ..video.color import ColorInfo
 from ..video.reader import VideoFrame
 from .chain import StereoFrame, half_of_the_cores, stereo_frames
 from .clock import StageClock
-from .config import ConvertConfig
+from .job import Job
 from .prefetch import StageThreads
 from .preview import MiddleSheet, to_image
 from .stages import Rendered, to_tensor
@@ -26,39 +23,20 @@ _JOINED = ("full_sbs", "full_tb", "cross_eyed")  # formats that leave the views'
 
 def packed_frames(
     frames: Iterator[VideoFrame],
-    config: ConvertConfig,
+    job: Job,
     *,
-    device: torch.device,
-    estimator: DepthStream,
-    flow: FlowEstimator,
-    filler: Filler,
     sheet: MiddleSheet,
-    clock: StageClock,
 ) -> Generator[tuple[int, np.ndarray], None, None]:
     """Convert a film's frames; yields each frame's pts and the packed picture, of the source's type.
 
     Args:
         frames: The film.
-        config: The settings.
-        device: Where views are rendered.
-        estimator: Gives the film's depth.
-        flow: Estimates its flow.
-        filler: Fills the holes of its views.
+        job: What it is converted with.
         sheet: Takes the frame of which the contact sheet is made.
-        clock: Adds up the time that each stage takes.
     """
     with half_of_the_cores(), StageThreads() as threads:
-        stereo = stereo_frames(
-            frames,
-            config,
-            device=device,
-            estimator=estimator,
-            flow=flow,
-            filler=filler,
-            clock=clock,
-            threads=threads,
-        )
-        yield from threads.prefetch(_pack_all(stereo, config.format, sheet, clock))
+        stereo = stereo_frames(frames, job, threads=threads)
+        yield from threads.prefetch(_pack_all(stereo, job.config.format, sheet, job.clock))
 
 
 def _pack_all(

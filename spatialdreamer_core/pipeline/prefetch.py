@@ -10,13 +10,15 @@ import atexit
 import threading
 import weakref
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain, cycle, islice
 from types import TracebackType
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.5  # on Windows a wait without an end cannot be interrupted by Ctrl-C
 
@@ -51,14 +53,18 @@ class _Channel(Generic[Item]):
             self._changed.notify_all()
 
     def get(self) -> Item:
+        return self.get_some(1)[0]
+
+    def get_some(self, most: int) -> list[Item]:
+        """Wait for an item; return it with those behind it that are there, too."""
         with self._changed:
             while not self._items and not self._is_closed:
                 self._changed.wait(_POLL_SECONDS)
             if self._is_closed:
                 raise _Closed
-            item = self._items.popleft()
+            items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
             self._changed.notify_all()
-            return item
+            return items
 
     def close(self) -> None:
         with self._changed:
@@ -76,6 +82,8 @@ class StageThreads:
     def __init__(self) -> None:
         self._channels: list[_Channel] = []
         self._threads: list[threading.Thread] = []
+        self._is_stopped = False
+        self._lock = threading.Lock()
         _LIVING.add(self)
 
     def __enter__(self) -> StageThreads:
@@ -91,6 +99,8 @@ class StageThreads:
 
     def stop(self) -> None:
         """Stop the threads and wait for them; consumers in other threads end, too."""
+        with self._lock:
+            self._is_stopped = True
         with ExitStack() as stack:
             for thread in self._threads:
                 stack.callback(_join, thread)  # each, even if a second interrupt ends the wait for another
@@ -104,14 +114,48 @@ class StageThreads:
             items: The iterator; generators are closed in the thread when it ends.
             ahead: How many items may wait, which bounds the memory.
         """
-        channel: _Channel[Item | _End] = _Channel(ahead)
+        return chain.from_iterable(self.prefetch_some(items, ahead=ahead, most=1))
+
+    def prefetch_some(self, items: Iterator[Item], *, ahead: int, most: int) -> Iterator[list[Item]]:
+        """Run an iterator in a thread of its own; returns as many of its items at a time as wait.
+
+        Args:
+            items: As for `prefetch`.
+            ahead: As for `prefetch`.
+            most: How many items come at a time at most; there is always one.
+        """
+        (channel,) = self._start(items, ahead)
+        return _take(channel, most)
+
+    def map(
+        self, function: Callable[[Item], Result], items: Iterator[Item], *, workers: int
+    ) -> Iterator[Result]:
+        """Apply a function to items in several threads; results, and errors, come in the order of the items.
+
+        Args:
+            function: It may run in several threads at the same time.
+            items: The iterator runs in a thread of its own.
+            workers: How many threads; each has at most three items on their way.
+        """
+        results = []
+        for channel in self._start(items, 1, channels=workers):
+            work = map(function, chain.from_iterable(_take(channel, 1)))
+            results.append(self.prefetch(work, ahead=1))
+        return _in_turn(results)
+
+    def _start(self, items: Iterator[Item], ahead: int, *, channels: int = 1) -> list[_Channel[Item | _End]]:
+        """Start a thread that runs an iterator; return where its items arrive, in turn."""
+        created: list[_Channel[Item | _End]] = [_Channel(ahead) for _ in range(channels)]
         thread = threading.Thread(
-            target=_hand_over, args=(items, channel), name="spatialdreamer-prefetch", daemon=True
+            target=_hand_over, args=(items, created), name="spatialdreamer-prefetch", daemon=True
         )
-        self._channels.append(channel)
-        self._threads.append(thread)
-        thread.start()
-        return _take(channel)
+        with self._lock:
+            if self._is_stopped:  # while a stage was about to start a thread of its own
+                raise _Closed
+            self._channels.extend(created)
+            self._threads.append(thread)
+            thread.start()
+        return created
 
 
 def prefetch(items: Iterator[Item], *, ahead: int = 2) -> Generator[Item, None, None]:
@@ -138,13 +182,14 @@ def _stop_all() -> None:
         threads.stop()
 
 
-def _hand_over(items: Iterator[Item], channel: _Channel[Item | _End]) -> None:
-    """Do the work of a thread."""
+def _hand_over(items: Iterator[Item], channels: list[_Channel[Item | _End]]) -> None:
+    """Do the work of a thread: its items go to the channels in turn."""
     error: BaseException | None = None
+    turns = cycle(channels)
     try:
         try:
             for item in items:
-                channel.put(item)
+                next(turns).put(item)
         finally:
             close = getattr(items, "close", None)
             if close is not None:
@@ -154,25 +199,40 @@ def _hand_over(items: Iterator[Item], channel: _Channel[Item | _End]) -> None:
     except BaseException as caught:
         error = caught
     try:
-        channel.put(_End(error))
+        for channel in islice(turns, len(channels)):
+            channel.put(_End(error))  # an error comes where the next item would have come
+            error = None
     except _Closed:
         pass
     finally:
         del error  # its traceback holds this frame, and with it all that the stages hold
 
 
-def _take(channel: _Channel[Item | _End]) -> Iterator[Item]:
-    """Yield what a thread hands over, and raise its error."""
+def _take(channel: _Channel[Item | _End], most: int) -> Iterator[list[Item]]:
+    """Yield what a thread hands over, some at a time, and raise its error."""
     while True:
-        value = channel.get()
-        if isinstance(value, _End):
-            if value.error is None:
+        values = channel.get_some(most)
+        items = [value for value in values if not isinstance(value, _End)]
+        if items:
+            yield items
+        end = values[-1]
+        if isinstance(end, _End):
+            if end.error is None:
                 return
             try:
-                raise value.error
+                raise end.error
             finally:
-                del value
-        yield value
+                del end, values
+
+
+def _in_turn(results: list[Iterator[Result]]) -> Iterator[Result]:
+    """Yield one item of each iterator, again and again, until one ends."""
+    for iterator in cycle(results):
+        try:
+            result = next(iterator)
+        except StopIteration:
+            return
+        yield result
 
 
 def _join(thread: threading.Thread) -> None:

@@ -9,9 +9,11 @@ window would end.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,22 +21,32 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bars import crop_map
-from ..depth import DepthShaping, DepthStream, FileDepth, shape_depth, upsample_depth, working_frame
+from ..depth import (
+    DepthShaping,
+    DepthStream,
+    FileDepth,
+    ModelStream,
+    shape_depth,
+    upsample_depth,
+    working_frame,
+)
 from ..dvg import depth_to_disparity
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..dvg.hole_masks import add_neighbours
 from ..dvg.zbuffer import bring_motion, find_columns
 from ..fill import CheckedStream, Filler, RenderedFrame
-from ..flow import FlowEstimator, Motion
+from ..flow import Flow, FlowEstimator, Motion
 from ..stereo import FloatingWindow
 from ..video.color import to_8_bit
 from ..video.reader import VideoFrame
 from .clock import StageClock
 from .given_maps import GivenMaps
 from .pictures import SceneDetector
+from .prefetch import StageThreads
 
 _AS_IT_IS = DepthShaping()
+_MOST_FLOW_WORKERS = 4
 _ROWS_APART = 8  # a filler's known pixels are compared in every eighth row
 
 
@@ -81,40 +93,119 @@ class Rendered:
     window: FloatingWindow | None = None  # of this frame
 
 
-def analyse(frames: Iterator[VideoFrame], *, flow: FlowEstimator, clock: StageClock) -> Iterator[Analysed]:
-    """Find cuts and estimate the flow between neighbouring frames, both ways."""
+def analyse(
+    frames: Iterator[VideoFrame],
+    *,
+    flow: FlowEstimator | None,
+    clock: StageClock,
+    threads: StageThreads | None = None,
+) -> Iterator[Analysed]:
+    """Find cuts and estimate the flow between neighbouring frames, both ways.
+
+    A flow method that takes batches gets as many pairs at once as wait in a thread of `threads`; one that
+    does not works on several pairs at the same time, in some more of them, where there are cores enough.
+    """
+    looked = _look(frames, flow, clock)
+    groups: Iterator[Sequence[_Looked]] = ((item,) for item in looked)
+    workers = 1
+    if threads is not None and flow is not None:
+        if flow.batch > 1:
+            groups = threads.prefetch_some(looked, ahead=flow.batch, most=flow.batch)
+        else:
+            workers = flow_workers()
+    work = partial(_move, flow=flow, clock=clock)
+    if threads is None or workers == 1:
+        return _join(chain.from_iterable(map(work, groups)))
+    clock.share("flow", workers)
+    return _join(chain.from_iterable(threads.map(work, groups, workers=workers)))
+
+
+def flow_workers() -> int:
+    """Return how many threads estimate the flow of pairs: a quarter of the cores, of which torch has half."""
+    return max(1, min(_MOST_FLOW_WORKERS, torch.get_num_threads() // 2))
+
+
+class _Looked(NamedTuple):
+    """A frame that has been looked at, and its pair with the frame before as the flow method takes it."""
+
+    frame: Analysed
+    pair: tuple[Any, Any] | None  # None at a scene's first frame
+
+
+def _look(frames: Iterator[VideoFrame], flow: FlowEstimator | None, clock: StageClock) -> Iterator[_Looked]:
+    """Shrink frames to their working size and find the cuts between them."""
     scenes = SceneDetector()
-    current: Analysed | None = None
-    prepared: Any = None  # the frame as the flow estimator takes it
+    previous: Any = None  # the frame before as the flow method takes it
+    is_first = True
     for frame in frames:
         with clock("flow"):
             small = working_frame(frame.image, levels=frame.levels)
-            starts_scene = scenes.step(frame, small) or current is None
-            previous, prepared = prepared, flow.prepare(torch.from_numpy(small).permute(2, 0, 1))
-            to_previous = None
-            if current is not None:
-                to_next = None
-                if not starts_scene:
-                    pair = flow.between(previous, prepared)
-                    to_next, to_previous = pair.to_next(0), pair.to_previous(1)
-                current = replace(current, to_next=to_next)
+            starts_scene = scenes.step(frame, small) or is_first
+            pair = None
+            if flow is not None:
+                prepared = flow.prepare(torch.from_numpy(small).permute(2, 0, 1))
+                pair = None if starts_scene else (previous, prepared)
+                previous = prepared
+            is_first = False
+        yield _Looked(Analysed(frame, small, starts_scene, None, None), pair)
+
+
+def _move(
+    group: Sequence[_Looked], *, flow: FlowEstimator | None, clock: StageClock
+) -> list[tuple[Analysed, Flow | None]]:
+    """Estimate the flow of some frames' pairs."""
+    pairs = [pair for _, pair in group if pair is not None]
+    if flow is None or not pairs:
+        return [(frame, None) for frame, _ in group]
+    with clock("flow"):
+        flows = iter(flow.between_pairs(pairs))
+    return [(frame, None if pair is None else next(flows)) for frame, pair in group]
+
+
+def _join(frames: Iterator[tuple[Analysed, Flow | None]]) -> Iterator[Analysed]:
+    """Give each frame its motion towards both of its neighbours."""
+    current: Analysed | None = None
+    for frame, pair in frames:
         if current is not None:
-            yield current
-        current = Analysed(frame, small, starts_scene, to_previous, None)
+            yield current if pair is None else replace(current, to_next=pair.to_next(0))
+        current = frame if pair is None else replace(frame, to_previous=pair.to_previous(1))
     if current is not None:
         yield current
 
 
-def estimate(frames: Iterator[Analysed], *, estimator: DepthStream, clock: StageClock) -> Iterator[Estimated]:
-    """Estimate each frame's depth at working size; a scene begins anew at each cut."""
-    for frame in frames:
-        with clock("depth"):
-            if frame.starts_scene:
-                estimator.reset()
-            depth = estimator.step(frame.small, frame.to_next, frame.to_previous)
-            if isinstance(estimator, (FileDepth, GivenMaps)) and frame.frame.surround is not None:
-                depth = crop_map(depth, frame.frame.surround)  # given depth covers the whole frame
-        yield Estimated(frame, depth)
+def estimate(
+    frames: Iterator[Analysed],
+    *,
+    estimator: DepthStream,
+    clock: StageClock,
+    threads: StageThreads | None = None,
+) -> Iterator[Estimated]:
+    """Estimate each frame's depth at working size; a scene begins anew at each cut.
+
+    A model that takes batches gets as many frames at once as wait in a thread of `threads`.
+    """
+    groups: Iterator[Sequence[Analysed]] = ((frame,) for frame in frames)
+    if threads is not None and isinstance(estimator, ModelStream) and estimator.batch > 1:
+        groups = threads.prefetch_some(frames, ahead=estimator.batch, most=estimator.batch)
+    return _estimate(groups, estimator, clock)
+
+
+def _estimate(
+    groups: Iterator[Sequence[Analysed]], estimator: DepthStream, clock: StageClock
+) -> Iterator[Estimated]:
+    """Estimate the depth of frames that come a few at a time."""
+    for group in groups:
+        if len(group) > 1 and isinstance(estimator, ModelStream):
+            with clock("depth"):
+                estimator.look_ahead([frame.small for frame in group])
+        for frame in group:
+            with clock("depth"):
+                if frame.starts_scene:
+                    estimator.reset()
+                depth = estimator.step(frame.small, frame.to_next, frame.to_previous)
+                if isinstance(estimator, (FileDepth, GivenMaps)) and frame.frame.surround is not None:
+                    depth = crop_map(depth, frame.frame.surround)  # given depth covers the whole frame
+            yield Estimated(frame, depth)
 
 
 def place(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -10,12 +11,14 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.cli import main
-from spatialdreamer_core.depth import DepthFirstPass, ModelStream, load_model
+from spatialdreamer_core.depth import DepthFirstPass, ModelStream, first_pass, load_model, stream
+from spatialdreamer_core.depth.inference import Inference
 from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.flow import open_flow
 from spatialdreamer_core.metrics import make_clip
-from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
+from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert, convert_frames
 from spatialdreamer_core.pipeline.first_pass import measure_film
+from spatialdreamer_core.pipeline.prefetch import StageThreads
 from spatialdreamer_core.pipeline.stages import analyse, estimate
 from spatialdreamer_core.video import VideoWriter, probe, read_frames
 
@@ -220,3 +223,87 @@ def test_missing_weights_end_before_anything_is_written(models_folder, film, tmp
     with pytest.raises(InputError, match="depth_anything_v2_small"):
         convert(film, tmp_path / "out.mp4", ConvertConfig(depth="depth_anything_v2_small"))
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".mp4"] == ["film.mp4"]
+
+
+def measured(path, model):
+    return measure_film(read_frames(path), model=model, total=None, on_progress=None, clock=StageClock())
+
+
+def batched_depth(path, model, strength):
+    """Run both passes with batches; return the frames' depth, [F, h, w], and the batches' sizes."""
+    sizes, network = [], model.inverse_depth
+    model.inverse_depth = lambda frames: (sizes.append(len(frames)), network(frames))[1]
+    clock, scenes = StageClock(), measured(path, model)
+    with StageThreads() as threads:
+        analysed = analyse(read_frames(path), flow=open_flow("dis_fast"), clock=clock)
+        depths = ModelStream(model, scenes, strength=strength)
+        estimated = list(estimate(analysed, estimator=depths, clock=clock, threads=threads))
+    return np.stack([frame.depth for frame in estimated]), sizes
+
+
+@pytest.fixture
+def batches_of_7(monkeypatch):
+    """Let models take batches, as on a GPU."""
+    for module in (stream, first_pass):
+        monkeypatch.setattr(module, "film_inference", lambda model: Inference(model, on_gpu=7, on_cpu=7))
+
+
+def test_batches_give_a_films_depth_frame_by_frame(two_scenes, request):
+    """Also over cuts; in the first pass each scene has its own."""
+    model, strength = RedIsNear(jumps=False), 0.6
+    scenes, (_, expected) = measured(two_scenes, model), film_depth(two_scenes, model, strength)
+    request.getfixturevalue("batches_of_7")
+    model = RedIsNear(jumps=False)
+    assert measured(two_scenes, model) == scenes
+    depth, sizes = batched_depth(two_scenes, model, strength)
+    np.testing.assert_array_equal(depth, expected)
+    assert sizes[:4] == [7, 2, 7, 2], "of each scene, frames 0 to 7 and 16"
+    assert sum(sizes[4:]) == 2 * SCENE_FRAMES
+    assert max(sizes) <= 7
+
+
+def test_a_real_network_sees_batches_as_it_sees_frames(install):
+    """Up to the rounding of a batch."""
+    install("depth_anything_v2_small")
+    model = load_model("depth_anything_v2_small")
+    pictures = list((make_clip("translate_right", frames=5, size=(45, 80)).frames * 255).byte())
+    pictures = [picture.permute(1, 2, 0).numpy() for picture in pictures]
+    alone, together = (Inference(model, on_gpu=n, on_cpu=n).run_pictures(pictures) for n in (1, 4))
+    for depth, expected in zip(together, alone, strict=True):
+        torch.testing.assert_close(depth, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_pictures_of_several_sizes_and_too_large_a_batch(caplog):
+    """Black bars come and go within a batch."""
+    model, pictures = RedIsNear(jumps=False), []
+    for t, size in enumerate([(20, 30)] * 3 + [(10, 30)] * 5 + [(20, 30)]):
+        pictures.append(np.full((*size, 3), t, np.uint8))
+    network = model.inverse_depth
+
+    def small_batches(frames):
+        if len(frames) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return network(frames)
+
+    model.inverse_depth = small_batches
+    inference = Inference(model, on_gpu=8, on_cpu=8)
+    for t, depth in enumerate(inference.run_pictures(pictures)):
+        assert depth.shape == (1, 1, *pictures[t].shape[:2])
+        assert torch.equal(depth, torch.full_like(depth, t) / 255)
+    assert caplog.text.count("ran out of memory") == 1, "what fitted is remembered"
+
+
+def test_a_stream_without_end_is_read_a_few_frames_ahead(batches_of_7):
+    """What waits for the network is no more than a batch, however long the film is."""
+    frames, read = make_clip("translate_right", frames=4, size=(45, 80)).frames, 0
+
+    def endless():
+        nonlocal read
+        for frame in itertools.cycle(frames):
+            read += 1
+            yield frame
+
+    pairs = convert_frames(endless(), depth_model=RedIsNear(jumps=False))
+    ahead = [read - index for index, _ in enumerate(itertools.islice(pairs, 60))]
+    pairs.close()
+    assert max(ahead) < 22 + 2 * 7

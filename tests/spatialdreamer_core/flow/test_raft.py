@@ -137,6 +137,34 @@ def test_out_of_memory_halves_the_working_size_and_says_so(install_raft, caplog)
     assert tried[3:] == [(256, 320), (128, 160)], "the next clip starts at full working size"
 
 
+def test_pairs_in_batches_are_pairs_one_by_one(install_raft, caplog):
+    """Also where sizes differ, and where memory takes fewer at once than wanted, which is remembered."""
+    install_raft("raft_small")
+    model = load_flow_model("raft_small")
+    alone, batched = open_flow(model), open_flow(model)
+    assert alone.batch == 1, "on the CPU"
+    batched.batch = batched._fitting = 4
+    frames = [*frames_of(3), *frames_of(2, size=(128, 128))]
+    prepared = list(map(alone.prepare, frames))
+    pairs = [(prepared[t], prepared[t + 1]) for t in (0, 1, 3)]
+    expected = [alone.between(*pair) for pair in pairs]
+    sizes = []
+
+    def check(module, inputs):
+        sizes.append(len(inputs[0]) // 2)
+        if sizes[-1] > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    model.module.register_forward_pre_hook(check)
+    for got, wanted in zip(batched.between_pairs(pairs), expected, strict=True):
+        assert got.forward.shape == wanted.forward.shape
+        torch.testing.assert_close(got.forward, wanted.forward, atol=1e-2, rtol=1e-3)
+        torch.testing.assert_close(got.backward, wanted.backward, atol=1e-2, rtol=1e-3)
+        assert torch.equal(got.backward_confidence, wanted.backward_confidence)
+    assert sizes == [2, 1, 1, 1]
+    assert caplog.text.count("ran out of memory with 2 pairs of frames: trying") == 1
+
+
 def test_a_pair_that_never_fits_is_an_error_and_other_errors_stay(install_raft):
     install_raft("raft_small")
     model = load_flow_model("raft_small")

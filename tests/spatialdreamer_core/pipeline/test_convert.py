@@ -154,6 +154,27 @@ def test_a_film_takes_its_flow_from_raft(make_video, install_raft, tmp_path):
     assert len(decode(output)) == 3
 
 
+def test_pairs_in_several_threads_have_the_flow_of_one(clip, monkeypatch):
+    from spatialdreamer_core.pipeline import stages
+    from spatialdreamer_core.pipeline.prefetch import StageThreads
+
+    clock, flow = StageClock(), open_flow("dis_fast")
+    alone = list(stages.analyse(read_frames(clip), flow=flow, clock=clock))
+    monkeypatch.setattr(stages, "flow_workers", lambda: 3)
+    with StageThreads() as threads:
+        frames = list(stages.analyse(read_frames(clip), flow=flow, clock=clock, threads=threads))
+    for frame, expected in zip(frames, alone, strict=True):
+        assert frame.frame.pts == expected.frame.pts
+        assert frame.starts_scene == expected.starts_scene
+        for motion, wanted in zip(
+            (frame.to_previous, frame.to_next), (expected.to_previous, expected.to_next), strict=True
+        ):
+            assert (motion is None) == (wanted is None)
+            assert motion is None or torch.equal(motion.flow, wanted.flow)
+            assert motion is None or torch.equal(motion.confidence, wanted.confidence)
+    assert clock.busy("flow") == clock.seconds["flow"] / 3
+
+
 @pytest.mark.parametrize("guided", [False, True])
 def test_films_shape_depth_as_the_functions_do(clip, guided):
     from spatialdreamer_core.pipeline.stages import analyse, estimate, place
@@ -257,6 +278,14 @@ def test_photos(tmp_path, mode):
     packed = np.asarray(Image.open(output))
     assert packed.shape == (60, 162, 3)
     assert np.array_equal(packed[:, :81], np.asarray(picture.convert("RGB")))
+
+
+def test_a_photo_needs_no_flow_method(tmp_path, own_models):
+    from PIL import Image
+
+    Image.fromarray(np.full((60, 81, 3), 99, np.uint8)).save(tmp_path / "photo.png")
+    config = ConvertConfig(depth="builtin", flow="raft_small")
+    assert convert(tmp_path / "photo.png", tmp_path / "out.png", config) == 1
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])

@@ -17,6 +17,7 @@ from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.flow import open_flow
 from spatialdreamer_core.metrics import make_clip
 from spatialdreamer_core.pipeline import StageClock
+from spatialdreamer_core.pipeline.job import Job
 from spatialdreamer_core.pipeline.packed import packed_frames
 from spatialdreamer_core.pipeline.preview import MiddleSheet
 from spatialdreamer_core.stereo import pack
@@ -71,16 +72,9 @@ def test_a_film_and_its_frames_give_the_same_pictures(eye):
     frames = clip_of(6)
     images = (frames * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
     film = (VideoFrame(image, t, Fraction(1, 25)) for t, image in enumerate(images))
-    packed = packed_frames(
-        film,
-        config,
-        device=torch.device("cpu"),
-        estimator=BuiltinStream(),
-        flow=open_flow(config.flow),
-        filler=sd.FastFill(),
-        sheet=MiddleSheet(None, index=0),
-        clock=StageClock(),
-    )
+    flow, filler = open_flow(config.flow), sd.FastFill()
+    job = Job(config, torch.device("cpu"), BuiltinStream(), flow, filler, StageClock())
+    packed = packed_frames(film, job, sheet=MiddleSheet(None, index=0))
     pairs = sd.convert_frames(frames, config)
     for (_, picture), pair in zip(packed, pairs, strict=True):
         expected = pack(pair.left[None], pair.right[None], format="full_sbs")[0]
@@ -99,6 +93,15 @@ def test_the_sources_eye_is_the_frame_itself(eye, dtype):
         assert rendered.dtype == pair.depth.dtype == pair.hole.dtype == dtype
         assert not torch.equal(rendered, frame)
         assert pair.depth.shape == pair.hole.shape == (1, *SIZE)
+
+
+def test_one_frame_needs_no_flow_method(own_models):
+    """Nothing moves in a photo, so RAFT's weights may be missing."""
+    config = sd.ConvertConfig(depth="builtin", flow="raft_small")
+    for frames in (clip_of(1), iter(clip_of(1))):
+        assert len(list(sd.convert_frames(frames, config))) == 1
+    with pytest.raises(InputError, match="raft_small"):
+        list(sd.convert_frames(clip_of(2), config))
 
 
 def test_frames_are_left_as_they_are():

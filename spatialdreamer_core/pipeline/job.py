@@ -1,0 +1,45 @@
+"""What a conversion works with, as one value that all of its stages take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..depth import BuiltinStream, DepthShaping, DepthStream
+from ..dvg.eyes import Eye
+from ..fill import Filler
+from ..flow import FlowEstimator
+from .clock import StageClock
+from .config import ConvertConfig
+
+
+@dataclass(frozen=True)
+class Job:
+    """A conversion's settings, and what does its work.
+
+    Attributes:
+        config: The settings.
+        device: Where views are rendered.
+        depth: Gives the depth of the frames.
+        flow: Estimates the flow between them; None for a single picture, where nothing moves.
+        filler: Fills the holes of the views.
+        clock: Adds up the time that each stage takes.
+    """
+
+    config: ConvertConfig
+    device: torch.device
+    depth: DepthStream
+    flow: FlowEstimator | None
+    filler: Filler
+    clock: StageClock
+
+    @property
+    def eyes(self) -> tuple[Eye, ...]:
+        """The eyes that are rendered; the other one sees the source itself."""
+        return ("left", "right") if self.config.eye == "both" else (self.config.eye,)
+
+    @property
+    def shaping(self) -> DepthShaping:
+        """How depth is shaped before the warp."""
+        return self.config.shaping(builtin=isinstance(self.depth, BuiltinStream))
