@@ -174,6 +174,7 @@ TABLE: dict[str, dict[str, Takes]] = {
     "sharpness": {"result": _RGB, "truth": _RGB, "mask": _MASK},
     "gradient_ratio": {"result": _RGB, "truth": _RGB, "mask": _MASK},
     "ssim": {"result": _ANYTHING, "truth": _ANYTHING, "mask": _optional(_MASK)},
+    "lpips": {"result": _picture(), "truth": _picture()},
     "warping_error": {"frames": _ANYTHING},
     "temporal_error": {"result": _ANYTHING, "truth": _ANYTHING, "mask": _optional(_MASK)},
     "mask_flicker": {"hole": _hole(), "disparity": _disparity()},

@@ -1,6 +1,15 @@
 """Measures of rendered views, and the synthetic clips with exact depth on which they are taken."""
 
 from .clips import CLIPS, MOTION_CLIPS, make_clip
+from .perceptual import (
+    ClipFeatures,
+    FeatureStatistics,
+    PerceptualDistance,
+    frechet_distance,
+    load_clip_features,
+    load_lpips,
+    lpips,
+)
 from .round_trip import RoundTrip, round_trip, round_trip_psnr
 from .similarity import ssim
 from .stereo_views import (
@@ -23,9 +32,12 @@ __all__ = [
     "CLIPS",
     "MOTION_CLIPS",
     "Camera",
+    "ClipFeatures",
     "ColourShift",
+    "FeatureStatistics",
     "Layer",
     "Matchability",
+    "PerceptualDistance",
     "RoundTrip",
     "Scene",
     "SceneClip",
@@ -35,8 +47,12 @@ __all__ = [
     "colour_shift",
     "consistency",
     "disparity_error",
+    "frechet_distance",
     "gradient_ratio",
     "hole_regions",
+    "load_clip_features",
+    "load_lpips",
+    "lpips",
     "make_clip",
     "mask_flicker",
     "masked_psnr",
