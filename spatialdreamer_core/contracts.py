@@ -182,8 +182,15 @@ TABLE: dict[str, dict[str, Takes]] = {
     "siou": {"source": _picture(), "result": _picture(), "truth": _picture()},
     "match_views": {"source": _picture(), "other": _picture()},
     "matchability": {"source": _picture(), "result": _picture(), "truth": _picture()},
+    "Comparison.add": {
+        "result": _picture("3 H W"),
+        "truth": _optional(_picture("3 H W")),
+        "source": _optional(_picture("3 H W")),
+        "disparity": _optional(_disparity("1 H W")),
+        "hole": _optional(_hole("1 H W")),
+    },
     "consistency": {"source": _picture(), "result": _picture(), "disparity": _disparity()},
-    "round_trip": {"result": _picture(), "disparity": _disparity()},
+    "round_trip": {"source": _picture(), "result": _picture(), "disparity": _disparity()},
     "round_trip_psnr": {"source": _picture(), "result": _picture(), "disparity": _disparity()},
     # svd and spatialdreamer; a loss hands on what is not finite, as scalers of losses expect
     "pad_to_multiple": {"frames": replace(_ANYTHING, finite=False)},

@@ -1,6 +1,8 @@
 """Measures of rendered views, and the synthetic clips with exact depth on which they are taken."""
 
 from .clips import CLIPS, MOTION_CLIPS, make_clip
+from .comparison import ComparedFrame, Comparison
+from .measures import MEASURES, Measure
 from .perceptual import (
     ClipFeatures,
     FeatureStatistics,
@@ -30,13 +32,17 @@ from .views import ViewRegions, gradient_ratio, hole_regions, masked_psnr, sharp
 
 __all__ = [
     "CLIPS",
+    "MEASURES",
     "MOTION_CLIPS",
     "Camera",
     "ClipFeatures",
     "ColourShift",
+    "ComparedFrame",
+    "Comparison",
     "FeatureStatistics",
     "Layer",
     "Matchability",
+    "Measure",
     "PerceptualDistance",
     "RoundTrip",
     "Scene",

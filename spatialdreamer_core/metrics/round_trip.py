@@ -27,6 +27,7 @@ class RoundTrip(NamedTuple):
 
 
 def round_trip(
+    source: Tensor,  # [F, 3, H, W] in [0, 1], the view that was given
     result: Tensor,  # [F, 3, H, W] in [0, 1], the rendered view
     disparity: Tensor,  # [F, 1, H, W] px, of the source view
     *,
@@ -38,6 +39,7 @@ def round_trip(
     nothing did, lie with the background beside them and count as unknown.
 
     Args:
+        source: The given view; its colours tell where outlines lie.
         result: The view of `eye`.
         disparity: The source view's disparity.
         eye: The eye that was rendered.
@@ -45,8 +47,8 @@ def round_trip(
     Raises:
         InputError: If a tensor breaks its rule (`contracts.TABLE`) or the eye is unknown.
     """
-    check_call("round_trip", result=result, disparity=disparity)
-    _, hole, seen = warp_frames(result, disparity, eye=eye)
+    check_call("round_trip", source=source, result=result, disparity=disparity)
+    _, hole, seen = warp_frames(source.detach().float(), disparity, eye=eye)
     return bring_back(result, seen, hole, eye=eye)
 
 
@@ -79,5 +81,5 @@ def round_trip_psnr(
         InputError: If a tensor breaks its rule (`contracts.TABLE`) or the eye is unknown.
     """
     check_call("round_trip_psnr", source=source, result=result, disparity=disparity)
-    back = round_trip(result.detach().float(), disparity, eye=eye)
+    back = round_trip(source, result.detach().float(), disparity, eye=eye)
     return masked_psnr(back.view, source, back.known)

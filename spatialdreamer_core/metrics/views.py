@@ -86,10 +86,19 @@ def sharpness(
         InputError: If a tensor breaks its rule (`contracts.TABLE`).
     """
     check_call("sharpness", result=result, truth=truth, mask=mask)
-    result, truth = result.detach().float(), truth.detach().float()
-    outside = (mask < 0.5).float()
-    inner = F.max_pool2d(outside, 5, stride=1, padding=2) < 0.5
-    return float(_mean_gradient(result, inner) / _mean_gradient(truth, inner))
+    return float(inner_gradient(result, mask > 0.5) / inner_gradient(truth, mask > 0.5))
+
+
+def inner_gradient(
+    video: Tensor,  # [F, 3, H, W]
+    mask: Tensor,  # [F, 1, H, W] bool
+) -> Tensor:
+    """Sum of the mean absolute forward differences along x and y over the mask eroded 5x5."""
+    inner = F.max_pool2d((~mask).float(), 5, stride=1, padding=2) < 0.5
+    grey = _grey(video.detach().float())
+    along_x = grey.diff(dim=-1).abs()[inner[..., 1:]].mean()
+    along_y = grey.diff(dim=-2).abs()[inner[..., 1:, :]].mean()
+    return along_x + along_y
 
 
 def gradient_ratio(
@@ -124,11 +133,3 @@ def _grey(video: Tensor) -> Tensor:  # [F, 1, H, W]
     """Weight the channels to luma (BT.601)."""
     weights = torch.tensor(_LUMA, dtype=video.dtype, device=video.device).view(1, 3, 1, 1)
     return (video * weights).sum(1, keepdim=True)
-
-
-def _mean_gradient(video: Tensor, mask: Tensor) -> Tensor:
-    """Sum of the mean absolute forward differences along x and y on masked pixels."""
-    grey = _grey(video)
-    along_x = grey.diff(dim=-1).abs()[mask[..., 1:]].mean()
-    along_y = grey.diff(dim=-2).abs()[mask[..., 1:, :]].mean()
-    return along_x + along_y

@@ -17,6 +17,7 @@ from spatialdreamer_core.depth import DepthShaping, DepthStabiliser, SceneRange
 from spatialdreamer_core.fill import FastFill, InpaintConfig, Inpainter, RenderedFrame
 from spatialdreamer_core.flow import Flow, Motion
 from spatialdreamer_core.flow.motion import check_flow
+from spatialdreamer_core.metrics import ComparedFrame, Comparison
 from spatialdreamer_core.pipeline import ConvertConfig
 from spatialdreamer_core.stereo import FloatingWindow, FloatingWindowTracker
 
@@ -150,6 +151,7 @@ CALLS: dict[str, Any] = {
     ),
     "colour_shift": lambda **given: metrics.colour_shift(**given, chunk=1),
     "match_views": lambda source, other: len(metrics.match_views(source, other)[0][0].found),
+    "Comparison.add": lambda **given: list(Comparison().add(ComparedFrame(**given)).values()),
     "consistency": lambda **given: min(metrics.consistency(**given), 99.0),
     **{name: of_svd(name) for name in ("pad_to_multiple", "crop_to", "pool_mask", *LATENTS)},
     "dilate_hole": lambda hole: dvg.dilate_hole(hole, 2),

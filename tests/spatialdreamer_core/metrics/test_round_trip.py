@@ -10,7 +10,7 @@ EYES = [("right", 0.05), ("left", -0.05)]
 @pytest.mark.parametrize(("eye", "baseline"), EYES)
 def test_the_true_view_comes_back(eye, baseline):
     clip = make_clip("strips_right", size=(48, 96), frames=2, baseline=baseline)
-    back = round_trip(clip.other, clip.disparity, eye=eye)
+    back = round_trip(clip.frames, clip.other, clip.disparity, eye=eye)
     assert back.known.float().mean() > 0.85
     assert round_trip_psnr(clip.frames, clip.other, clip.disparity, eye=eye) > 30
 
@@ -20,7 +20,7 @@ def test_whole_pixels_come_back_as_they_were(eye, baseline):
     frames = torch.rand(1, 3, 20, 60, generator=torch.Generator().manual_seed(0))
     disparity = torch.full((1, 1, 20, 60), 4.0)
     warped, _ = forward_warp(frames, disparity, eye=eye)
-    back = round_trip(warped, disparity, eye=eye)
+    back = round_trip(frames, warped, disparity, eye=eye)
     known = torch.ones(60, dtype=torch.bool)
     known[slice(0, 4) if eye == "right" else slice(56, 60)] = False  # left the frame
     assert torch.equal(back.known[0, 0, 0], known)
