@@ -79,6 +79,8 @@ def _optional(rule: Takes) -> Takes:
 
 _VIEW = replace(_picture(), bytes_too=True)
 _ANYTHING = Takes("F C H W")
+_RGB = Takes("F 3 H W")
+_MASK = Takes("F 1 H W", finite=False, bools_too=True)
 _COLUMNS = Takes("F 1 H W", "columns of the frame", "use what source_columns gives", columns=True)
 _LATENTS = Takes("F 4 h w", remedy="sample in bfloat16 or float32, or with less guidance")
 _LOSS = replace(_LATENTS, shape="F C H W", finite=False)
@@ -167,16 +169,29 @@ TABLE: dict[str, dict[str, Takes]] = {
     "convert_frames: depth": {"depth": _depth("1 h w")},
     # metrics
     "view_regions": {"disparity": _disparity()},
-    "masked_psnr": {
-        "result": Takes("F C H W"),
-        "truth": Takes("F C H W"),
-        "mask": Takes("F 1 H W", finite=False, bools_too=True, optional=True),
+    "hole_regions": {"hole": _hole()},
+    "masked_psnr": {"result": _ANYTHING, "truth": _ANYTHING, "mask": _optional(_MASK)},
+    "sharpness": {"result": _RGB, "truth": _RGB, "mask": _MASK},
+    "gradient_ratio": {"result": _RGB, "truth": _RGB, "mask": _MASK},
+    "ssim": {"result": _ANYTHING, "truth": _ANYTHING, "mask": _optional(_MASK)},
+    "lpips": {"result": _picture(), "truth": _picture()},
+    "warping_error": {"frames": _ANYTHING},
+    "temporal_error": {"result": _ANYTHING, "truth": _ANYTHING, "mask": _optional(_MASK)},
+    "mask_flicker": {"hole": _hole(), "disparity": _disparity()},
+    "colour_shift": {"result": _RGB, "reference": _RGB, "mask": _optional(_MASK)},
+    "siou": {"source": _picture(), "result": _picture(), "truth": _picture()},
+    "match_views": {"source": _picture(), "other": _picture()},
+    "matchability": {"source": _picture(), "result": _picture(), "truth": _picture()},
+    "Comparison.add": {
+        "result": _picture("3 H W"),
+        "truth": _optional(_picture("3 H W")),
+        "source": _optional(_picture("3 H W")),
+        "disparity": _optional(_disparity("1 H W")),
+        "hole": _optional(_hole("1 H W")),
     },
-    "sharpness": {
-        "result": Takes("F 3 H W"),
-        "truth": Takes("F 3 H W"),
-        "mask": Takes("F 1 H W", finite=False, bools_too=True),
-    },
+    "consistency": {"source": _picture(), "result": _picture(), "disparity": _disparity()},
+    "round_trip": {"source": _picture(), "result": _picture(), "disparity": _disparity()},
+    "round_trip_psnr": {"source": _picture(), "result": _picture(), "disparity": _disparity()},
     # svd and spatialdreamer; a loss hands on what is not finite, as scalers of losses expect
     "pad_to_multiple": {"frames": replace(_ANYTHING, finite=False)},
     "crop_to": {"frames": replace(_ANYTHING, finite=False)},

@@ -34,12 +34,30 @@ def view_regions(
         InputError: If the disparity breaks its rule (`contracts.TABLE`) or the eye is unknown.
     """
     check_call("view_regions", disparity=disparity)
-    visible = source_columns(disparity, eye=eye) != NO_SOURCE
-    hole = (~visible).to(torch.uint8)
-    from_left = hole.cumprod(-1).bool()
-    from_right = hole.flip(-1).cumprod(-1).flip(-1).bool()
+    return split_regions(source_columns(disparity, eye=eye) == NO_SOURCE)
+
+
+def hole_regions(
+    hole: Tensor,  # [F, 1, H, W], 1 = hole
+) -> ViewRegions:
+    """Split a rendered view by its hole mask, as `view_regions` does by disparity.
+
+    Raises:
+        InputError: If the mask breaks its rule (`contracts.TABLE`).
+    """
+    check_call("hole_regions", hole=hole)
+    return split_regions(hole > 0.5)
+
+
+def split_regions(
+    hole: Tensor,  # [F, 1, H, W] bool
+) -> ViewRegions:
+    """Like `hole_regions`, without checking the mask."""
+    runs = hole.to(torch.uint8)
+    from_left = runs.cumprod(-1).bool()
+    from_right = runs.flip(-1).cumprod(-1).flip(-1).bool()
     border = from_left | from_right
-    return ViewRegions(visible, ~visible & ~border, border)
+    return ViewRegions(~hole, hole & ~border, border)
 
 
 def masked_psnr(
@@ -68,16 +86,50 @@ def sharpness(
         InputError: If a tensor breaks its rule (`contracts.TABLE`).
     """
     check_call("sharpness", result=result, truth=truth, mask=mask)
-    result, truth = result.detach().float(), truth.detach().float()
-    outside = (mask < 0.5).float()
-    inner = F.max_pool2d(outside, 5, stride=1, padding=2) < 0.5
-    return float(_mean_gradient(result, inner) / _mean_gradient(truth, inner))
+    return float(inner_gradient(result, mask > 0.5) / inner_gradient(truth, mask > 0.5))
 
 
-def _mean_gradient(video: Tensor, mask: Tensor) -> Tensor:
-    """Sum of the mean absolute forward differences along x and y on masked pixels."""
-    weights = torch.tensor(_LUMA, dtype=video.dtype, device=video.device).view(1, 3, 1, 1)
-    grey = (video * weights).sum(1, keepdim=True)
-    along_x = grey.diff(dim=-1).abs()[mask[..., 1:]].mean()
-    along_y = grey.diff(dim=-2).abs()[mask[..., 1:, :]].mean()
+def inner_gradient(
+    video: Tensor,  # [F, 3, H, W]
+    mask: Tensor,  # [F, 1, H, W] bool
+) -> Tensor:
+    """Sum of the mean absolute forward differences along x and y over the mask eroded 5x5."""
+    inner = F.max_pool2d((~mask).float(), 5, stride=1, padding=2) < 0.5
+    grey = _grey(video.detach().float())
+    along_x = grey.diff(dim=-1).abs()[inner[..., 1:]].mean()
+    along_y = grey.diff(dim=-2).abs()[inner[..., 1:, :]].mean()
     return along_x + along_y
+
+
+def gradient_ratio(
+    result: Tensor,  # [F, 3, H, W] in [0, 1]
+    truth: Tensor,  # [F, 3, H, W] in [0, 1]
+    mask: Tensor,  # [F, 1, H, W] bool
+) -> float:
+    """Mean |forward difference| of grey between masked pixels, divided by the truth's; 1 is ideal.
+
+    Unlike `sharpness` it is meant for holes, which are narrow: no pixel beside the mask counts, and none of
+    it is left out. Below 1 a fill lacks texture; NaN if no two masked pixels are neighbours.
+
+    Raises:
+        InputError: If a tensor breaks its rule (`contracts.TABLE`).
+    """
+    check_call("gradient_ratio", result=result, truth=truth, mask=mask)
+    return float(gradient_within(result, mask > 0.5) / gradient_within(truth, mask > 0.5))
+
+
+def gradient_within(
+    video: Tensor,  # [F, 3, H, W]
+    mask: Tensor,  # [F, 1, H, W] bool
+) -> Tensor:
+    """Sum of the mean absolute differences along x and y between pixels that are both masked."""
+    grey = _grey(video.detach().float())
+    along_x = grey.diff(dim=-1).abs()[mask[..., 1:] & mask[..., :-1]].mean()
+    along_y = grey.diff(dim=-2).abs()[mask[..., 1:, :] & mask[..., :-1, :]].mean()
+    return along_x + along_y
+
+
+def _grey(video: Tensor) -> Tensor:  # [F, 1, H, W]
+    """Weight the channels to luma (BT.601)."""
+    weights = torch.tensor(_LUMA, dtype=video.dtype, device=video.device).view(1, 3, 1, 1)
+    return (video * weights).sum(1, keepdim=True)

@@ -17,7 +17,7 @@ from spatialdreamer_core.depth import DepthShaping, DepthStabiliser, SceneRange
 from spatialdreamer_core.fill import FastFill, InpaintConfig, Inpainter, RenderedFrame
 from spatialdreamer_core.flow import Flow, Motion
 from spatialdreamer_core.flow.motion import check_flow
-from spatialdreamer_core.metrics import views
+from spatialdreamer_core.metrics import ComparedFrame, Comparison
 from spatialdreamer_core.pipeline import ConvertConfig
 from spatialdreamer_core.stereo import FloatingWindow, FloatingWindowTracker
 
@@ -105,6 +105,17 @@ def composite_in_holes(filled):
     return fill.composite(warped, filled, torch.ones_like(hole))
 
 
+def grow(video):
+    """Make frames large enough for LPIPS, if they are frames."""
+    usable = isinstance(video, Tensor) and video.ndim == 4 and video.numel() and not video.is_sparse
+    return video.repeat(1, 1, 32, 32) if usable else video
+
+
+def mean_difference(result, truth):
+    """Stand in for LPIPS's network."""
+    return (result - truth).abs().mean((1, 2, 3))
+
+
 def still_flow(mask):
     """The flow between as many frames, in which nothing moves."""
     usable = isinstance(mask, Tensor) and mask.ndim == 4 and mask.numel()
@@ -131,7 +142,17 @@ CALLS: dict[str, Any] = {
     **{name: getattr(stereo, name) for name in stereo.__all__ if name in TABLE},
     **{name: getattr(flow, name) for name in flow.__all__ if name in TABLE},
     **{name: getattr(depth, name) for name in depth.__all__ if name in TABLE},
-    **{name: getattr(views, name) for name in ("view_regions", "masked_psnr", "sharpness")},
+    **{name: getattr(metrics, name) for name in metrics.__all__ if name in TABLE},
+    "ssim": lambda **given: metrics.ssim(**given, window="uniform"),  # 7x7, which fits
+    "lpips": lambda result, truth: metrics.lpips(grow(result), grow(truth), network=mean_difference),
+    "warping_error": lambda frames: metrics.warping_error(frames, Flow.between(*2 * [still_flow(frames)])),
+    "mask_flicker": lambda hole, disparity: metrics.mask_flicker(
+        hole, Flow.between(*2 * [still_flow(hole)]), disparity=disparity
+    ),
+    "colour_shift": lambda **given: metrics.colour_shift(**given, chunk=1),
+    "match_views": lambda source, other: len(metrics.match_views(source, other)[0][0].found),
+    "Comparison.add": lambda **given: list(Comparison().add(ComparedFrame(**given)).values()),
+    "consistency": lambda **given: min(metrics.consistency(**given), 99.0),
     **{name: of_svd(name) for name in ("pad_to_multiple", "crop_to", "pool_mask", *LATENTS)},
     "dilate_hole": lambda hole: dvg.dilate_hole(hole, 2),
     "soft_hole_mask": lambda hole: dvg.soft_hole_mask(hole, feather=3),
@@ -166,9 +187,14 @@ CALLS: dict[str, Any] = {
     "embed_images": embed_images,
 }
 SLOW = ("estimate_depth", "embed_images", "estimate_flow", "render_pair", *FRAMES_TO_PAIRS)
+MAY_FIND_NOTHING = (  # to measure, such as behind an empty mask: NaN
+    *("masked_psnr", "sharpness", "gradient_ratio", "ssim", "warping_error", "temporal_error"),
+    *("mask_flicker", "colour_shift", "consistency", "round_trip_psnr"),
+)
 CHECKED_BY_THEMSELVES = {  # with a model, frame by frame, or by `fill_holes`
     *("sample", "measure_deviation", "encode_reference", "build_bank", "encode_frames", "decode_latents"),
     *("stabilise_depth", "added_time_ids", "measure_scenes", "fast_fill", "load_depth"),
+    "disparity_error",
 }
 
 
@@ -203,7 +229,7 @@ def arguments_of(key, *, sizes=None):
             value = 4 * value - 2
         elif key == "Inpainter" and name == "hole":
             value = value / 4  # none: there is no model to fill it
-        elif key == "sharpness" and name == "mask":
+        elif key in ("sharpness", "ssim") and name == "mask":
             value = torch.ones_like(value)
         elif "mask" in rule.remedy or name in ("mask", "known"):
             value = (value > 0.7).to(value.dtype)
@@ -328,14 +354,14 @@ def test_how_a_tensor_is_made_does_not_matter(key):
         assert all(torch.equal(value, given[name]) for name, value in made.items()), "left as they were"
 
 
-@pytest.mark.parametrize("key", [key for key in TABLE if key not in ("crop_to", *SLOW)])
+@pytest.mark.parametrize("key", [key for key in TABLE if key not in ("crop_to", "ssim", *SLOW)])
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 1, 9), (2, 7, 1), (1, 2, 2)])
 def test_least_sizes(key, sizes):
     fixed = ("Motion", "apply_floating_window: bars", "composite: in holes")
     if key in fixed:
         sizes = (FRAMES, HEIGHT, WIDTH)
     for result in tensors_of(call(key, arguments_of(key, sizes=Sizes(*sizes)))):
-        if key not in ("sharpness", "masked_psnr"):  # of nothing
+        if key not in MAY_FIND_NOTHING:
             assert result.double().isfinite().all()
 
 
@@ -561,5 +587,5 @@ def test_fuzz(seed):
             continue
         except Exception as error:
             raise AssertionError(f"{type(error).__name__}: {error} of {described}") from error
-        if key not in ("pad_to_multiple", "crop_to", "masked_psnr", "sharpness"):
+        if key not in ("pad_to_multiple", "crop_to", *MAY_FIND_NOTHING):
             assert all(tensor.double().isfinite().all() for tensor in tensors_of(result)), described
