@@ -8,7 +8,7 @@ ARCHITECTURES = (75, 90)  # compute capability of the oldest GPU that Triton kno
 def compile_kernel(kernel: Any, types: dict[str, str], constants: dict[str, int], *, warps: int = 4) -> None:
     """Compile a kernel to machine code; raises what the compiler raises.
 
-    Whole numbers that are 1, as a frame's height can be, become constants at a launch: so they are tried, too.
+    A whole number that is 1, as a height can be, becomes a constant at a launch: that is tried, too.
 
     Args:
         kernel: A function under `triton.jit`; Triton must not be interpreting.
