@@ -19,8 +19,9 @@ INT, FLOAT = "i32", "*fp32"
 
 @not_interpreted
 def test_in_the_interpreter():
-    fill = Path(__file__).parents[1] / "fill"
-    run_interpreted(Path(__file__), fill / "test_known_pixels_triton.py")
+    tests = Path(__file__).parents[1]
+    others = ("fill/test_known_pixels_triton.py", "depth/test_edges_triton.py")
+    run_interpreted(Path(__file__), *(tests / other for other in others))  # one start for all
 
 
 def ints(*names):
