@@ -28,6 +28,7 @@ from ..checks import check_type
 from ..contracts import check_call
 from ..options import OptionConflict, check_options, option
 from .edges import dilate_foreground, snap_edges
+from .edges_on_device import dilate_on_device, snap_on_device
 
 EDGE_WIDTH = 3  # px; best for blurred depth and harmless to exact one in `benchmarks.edges`
 _LEAST_RANGE = 0.01  # of near - far
@@ -121,7 +122,7 @@ def shape_depth(
 ) -> Tensor:  # [F, 1, H, W] in [0, 1]
     """Shape inverse depth for the warp: snap its edges, clip its range, bend its curve.
 
-    The edges are worked on by the CPU, a frame at a time.
+    The edges are worked on by the CPU, a frame at a time, or by the GPU that holds the depth.
 
     Args:
         depth: Inverse depth of the size at which it is warped.
@@ -136,11 +137,17 @@ def shape_depth(
     check_type("shaping", shaping, DepthShaping)
     shaping.check()
     check_call("shape_depth", depth=depth)
+    return shape_frames(depth, shaping, on_device=depth.is_cuda)
+
+
+def shape_frames(depth: Tensor, shaping: DepthShaping, *, on_device: bool) -> Tensor:
+    """Like `shape_depth`, without checking its arguments; `on_device` keeps edges off the CPU."""
     if shaping == DepthShaping():
         return depth
     depth = depth.float().clamp(0, 1)
     if shaping.edge_width or shaping.edge_dilation:
-        depth = _snap_edges(depth, shaping.edge_width, shaping.edge_dilation)
+        work = _work_on_device if on_device else _work_on_cpu
+        depth = work(depth.detach(), int(shaping.edge_width), int(shaping.edge_dilation))
     if (shaping.near, shaping.far) != (1.0, 0.0):
         depth = ((depth - shaping.far) / (shaping.near - shaping.far)).clamp(0, 1)
     if shaping.gamma != 1:
@@ -148,15 +155,22 @@ def shape_depth(
     return _scale_foreground(depth, shaping.foreground_scale)
 
 
-def _snap_edges(depth: Tensor, width: int, dilation: int) -> Tensor:
-    """Make the edges of each frame steep and let foregrounds grow."""
+def _work_on_device(depth: Tensor, width: int, dilation: int) -> Tensor:
+    """Make the edges of each frame steep and let foregrounds grow, where the depth is."""
+    if width:
+        depth = snap_on_device(depth, radius=width)
+    return dilate_on_device(depth, radius=dilation) if dilation else depth
+
+
+def _work_on_cpu(depth: Tensor, width: int, dilation: int) -> Tensor:
+    """Do the same by OpenCV, a frame at a time."""
     planes = []
-    for frame in depth.detach().cpu().contiguous():
+    for frame in depth.cpu().contiguous():
         plane = frame[0].numpy()
         if width:
-            plane = snap_edges(plane, radius=int(width))
+            plane = snap_edges(plane, radius=width)
         if dilation:
-            plane = dilate_foreground(plane, radius=int(dilation))
+            plane = dilate_foreground(plane, radius=dilation)
         planes.append(plane)
     return torch.from_numpy(np.stack(planes))[:, None].to(depth.device)
 

@@ -63,7 +63,7 @@ class CheckedStream:
 
     A frame of the view's size, type and device comes back for each one, in the end all of them; its values
     lie in [0, 1], and known pixels beyond the filler's reach are as they were. On a GPU, values and pixels
-    are judged without waiting for it: an error may come with a later frame, or where a scene ends.
+    are judged without waiting for it: an error may come with a later frame of the scene.
 
     Args:
         filler: Any filler.

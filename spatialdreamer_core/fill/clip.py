@@ -10,7 +10,7 @@ from torch import Tensor
 from ..contracts import check_call
 from ..dvg.eyes import Eye, eye_sign
 from ..dvg.outlines import find_seen
-from ..dvg.zbuffer import bring_motion
+from ..dvg.zbuffer import bring_motions
 from ..flow import Flow
 from ..flow.motion import check_flow
 from .checked_stream import CheckedStream
@@ -84,8 +84,5 @@ def _rendered_frames(
             columns, carried = find_seen(disparity[t : t + 1], eye=eye)
             seen = carried[0]
             if flow is not None:
-                to_previous, to_next = (
-                    None if motion is None else bring_motion(motion, columns)
-                    for motion in (flow.to_previous(t), flow.to_next(t))
-                )
+                to_previous, to_next = bring_motions([flow.to_previous(t), flow.to_next(t)], columns)
         yield RenderedFrame(left[t], warped[t], hole[t], seen, to_previous, to_next)

@@ -40,9 +40,14 @@ def composite(
     """
     check_call("composite", warped=warped, filled=filled, hole=hole)
     DILATION.check(dilate)
+    result = take_filled(warped, filled, hole, dilate=dilate, feather=feather)
+    check_call("composite: in holes", filled=result)
+    return result
+
+
+def take_filled(warped: Tensor, filled: Tensor, hole: Tensor, *, dilate: int, feather: int) -> Tensor:
+    """Like `composite`, without checking its arguments and what it gives."""
     dtype = working_dtype(warped)
     weight = soften_hole(grow_hole(hole.to(dtype), dilate), feather=feather)
     blended = torch.lerp(warped.to(dtype), filled.to(dtype), weight).to(warped.dtype)
-    result = torch.where(weight > 0, blended, warped)
-    check_call("composite: in holes", filled=result)
-    return result
+    return torch.where(weight > 0, blended, warped)

@@ -69,27 +69,26 @@ class KnownPixels:
         self.dtype, self.device = warped.dtype, warped.device
         self._rows = rows
         self._range = warped.aminmax()
-        self._pixels: Tensor | None = None
+        self._kept: Tensor | None = None  # [4, h, W], those rows: colours, and above 0.5 may be changed
         if reach is not None:
-            # Copies: fillers may work in the frame's own memory.
-            self._grown = grow_hole(hole[None], reach)[0] if reach else hole.clone()
-            self._pixels = warped[:, rows].clone()
+            grown = grow_hole(hole[None], reach)[0] if reach else hole
+            # A copy: fillers may work in the frame's own memory.
+            self._kept = torch.cat([warped[:, rows], grown[:, rows]])
 
     def judge(self, filled: Tensor) -> Verdict:  # filled: [3, H, W]
         """Compare a finished frame with what is known of it."""
         extremes = (*filled.aminmax(), *self._range)
-        if self._pixels is not None and 0 < self._pixels.numel() <= filled.numel() < 2**31:
-            if use_kernels(filled, self._pixels, self._grown):
+        if self._kept is not None and self._kept.numel() and filled.numel() < 2**31:
+            if use_kernels(filled, self._kept):
                 from .known_pixels_triton import judge_triton
 
-                return Verdict(judge_triton(filled, self._pixels, self._grown, self._rows, extremes))
+                return Verdict(judge_triton(filled, self._kept, self._rows, extremes))
         dtype = working_dtype(filled)
         return Verdict(torch.stack([value.to(dtype) for value in (*extremes, self._count_changed(filled))]))
 
     def _count_changed(self, filled: Tensor) -> Tensor:  # []
         """Count the known pixels in those rows that differ in a finished frame."""
-        if self._pixels is None:
+        if self._kept is None:
             return filled.new_zeros(())
-        red, green, blue = filled[:, self._rows] != self._pixels
-        known = self._grown[0, self._rows] <= 0.5
-        return ((red | green | blue) & known).sum()
+        red, green, blue = filled[:, self._rows] != self._kept[:3]
+        return ((red | green | blue) & (self._kept[3] <= 0.5)).sum()

@@ -15,8 +15,7 @@ BLOCK = 512  # pixels a program
 
 def judge_triton(
     filled: Tensor,  # [3, H, W]
-    pixels: Tensor,  # [3, h, W], the rows that are compared
-    grown: Tensor,  # [1, H, W], 1 = may be changed
+    kept: Tensor,  # [4, h, W], the rows that are compared: colours, and above 0.5 may be changed
     rows: slice,
     extremes: tuple[Tensor, Tensor, Tensor, Tensor],  # of [], see `Verdict`
 ) -> Tensor:  # [5] float32
@@ -24,10 +23,9 @@ def judge_triton(
     _, height, width = filled.shape
     found = torch.zeros(5, dtype=torch.float32, device=filled.device)
     with torch.cuda.device_of(filled):
-        _judge_kernel[(pixels.shape[1], triton.cdiv(width, BLOCK))](
+        _judge_kernel[(kept.shape[1], triton.cdiv(width, BLOCK))](
             filled.contiguous(),
-            pixels.contiguous(),
-            grown.contiguous(),
+            kept,
             *extremes,
             found,
             rows.start or 0,
@@ -42,8 +40,7 @@ def judge_triton(
 @triton.jit
 def _judge_kernel(
     filled: tl.tensor,  # [3, H, W]
-    pixels: tl.tensor,  # [3, h, W]
-    grown: tl.tensor,  # [H, W]
+    kept: tl.tensor,  # [4, h, W]
     least: tl.tensor,  # []
     largest: tl.tensor,  # []
     low: tl.tensor,  # []
@@ -61,13 +58,13 @@ def _judge_kernel(
     inside = column < width
     begin = (first_row + row * rows_apart).to(tl.int64) * width
     plane, kept_plane = height * width, tl.num_programs(0) * width
-    kept = row.to(tl.int64) * width + column
+    kept += row.to(tl.int64) * width + column
     differs = tl.zeros([BLOCK], tl.int32)
     for channel in range(3):
         now = tl.load(filled + channel * plane + begin + column, mask=inside, other=0.0)
-        before = tl.load(pixels + channel * kept_plane + kept, mask=inside, other=0.0)
+        before = tl.load(kept + channel * kept_plane, mask=inside, other=0.0)
         differs = tl.where(now != before, 1, differs)
-    known = tl.load(grown + begin + column, mask=inside, other=1.0) <= 0.5
+    known = tl.load(kept + 3 * kept_plane, mask=inside, other=1.0) <= 0.5
     tl.atomic_add(found + 4, tl.sum(tl.where(known, differs, 0)).to(tl.float32), sem="relaxed")
     if row + part == 0:
         tl.store(found, tl.load(least).to(tl.float32))

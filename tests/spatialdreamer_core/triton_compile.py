@@ -5,7 +5,9 @@ from typing import Any
 ARCHITECTURES = (75, 90)  # compute capability of the oldest GPU that Triton knows, and of a recent one
 
 
-def compile_kernel(kernel: Any, types: dict[str, str], constants: dict[str, int], *, warps: int = 4) -> None:
+def compile_kernel(
+    kernel: Any, types: dict[str, str], constants: dict[str, int | float], *, warps: int = 4
+) -> None:
     """Compile a kernel to machine code; raises what the compiler raises.
 
     A whole number that is 1, as a height can be, becomes a constant at a launch: that is tried, too.

@@ -19,8 +19,9 @@ INT, FLOAT = "i32", "*fp32"
 
 @not_interpreted
 def test_in_the_interpreter():
-    fill = Path(__file__).parents[1] / "fill"
-    run_interpreted(Path(__file__), fill / "test_known_pixels_triton.py")
+    tests = Path(__file__).parents[1]
+    others = ("fill/test_known_pixels_triton.py", "depth/test_edges_triton.py")
+    run_interpreted(Path(__file__), *(tests / other for other in others))  # one start for all
 
 
 def ints(*names):
@@ -32,30 +33,33 @@ def pointers(*names, kind=FLOAT):
 
 
 @not_interpreted
-@pytest.mark.parametrize("sign", [-1, 1])
-@pytest.mark.parametrize("kind", ["*fp32", "*fp16", "*fp64"])
-def test_columns_compile(sign, kind):
+@pytest.mark.parametrize(("sign", "kind"), [(-1, "*fp32"), (1, "*fp16"), (1, "*fp64")])
+@pytest.mark.parametrize("one", [{}, {"width": 1}])  # Triton compiles a 1 into the kernel
+def test_columns_compile(sign, kind, one):
     from spatialdreamer_core.dvg import zbuffer_triton as kernels
 
-    types = pointers("disparity", "seen", kind=kind) | {"columns": "*i64", "width": INT}
-    constants = {"SIGN": sign, "WITH_RIMS": 1, "BLOCK": kernels.BLOCK}
+    types = pointers("disparity", "seen", kind=kind) | {"columns": "*i64"} | ints(*({"width"} - set(one)))
+    constants = {"SIGN": sign, "WITH_RIMS": 1, "BLOCK": kernels.BLOCK} | one
     compile_kernel(kernels._find_columns_kernel, types, constants)
 
 
 @not_interpreted
-def test_what_uses_columns_compiles():
+@pytest.mark.parametrize("one", [{}, {"channels": 1, "height": 1, "width": 1}])
+def test_what_uses_columns_compiles(one):
     from spatialdreamer_core.dvg import zbuffer_triton as kernels
 
-    constants = {"BLOCK": kernels.BLOCK}
-    columns = {"columns": "*i64"}
-    types = pointers("values", "taken") | columns | ints("channels", "height", "width")
-    compile_kernel(kernels._take_columns_kernel, types, constants)
-    parts = pointers("flow", "confidence", "other_flow", "other_confidence", "carried")
-    compile_kernel(kernels._bring_motions_kernel, parts | columns | ints("width"), constants)
+    constants, columns = {"BLOCK": kernels.BLOCK}, {"columns": "*i64"}
+    types = pointers("values", "taken") | columns | ints(*({"channels", "height", "width"} - set(one)))
+    compile_kernel(kernels._take_columns_kernel, types, constants | one)
+    types = pointers("flow", "confidence", "other_flow", "other_confidence", "carried") | columns
+    for width in ({}, {"width": 1}):
+        compile_kernel(
+            kernels._bring_motions_kernel, types | ints(*({"width"} - set(width))), constants | width
+        )
 
 
 @not_interpreted
-@pytest.mark.parametrize("row", [{}, {"height": 1, "rows": 1}])  # Triton compiles a 1 into the kernel
+@pytest.mark.parametrize("row", [{}, {"height": 1, "rows": 1}, {"width": 1, "columns": 1}])
 def test_refining_compiles(row):
     from spatialdreamer_core.dvg import hole_masks_triton as kernels
 
