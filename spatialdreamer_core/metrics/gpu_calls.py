@@ -18,6 +18,7 @@ class GpuCalls(NamedTuple):
     launches: int  # of kernels, those that fill memory among them
     downloads: int  # copies from the GPU
     waits: int  # of the host
+    busy: float  # ms that the GPU's work took, one piece after another
 
 
 def count_gpu_calls(call: Callable[[], object]) -> GpuCalls:
@@ -28,13 +29,14 @@ def count_gpu_calls(call: Callable[[], object]) -> GpuCalls:
     ):
         call()
     events = list(profiler.events() or [])
-    on_gpu = [event.name for event in events if event.device_type == DeviceType.CUDA and event.name != _CALL]
+    on_gpu = [event for event in events if event.device_type == DeviceType.CUDA and event.name != _CALL]
     on_host = [event for event in events if event.device_type == DeviceType.CPU]
     span = next(event.time_range for event in on_host if event.name == _CALL)
     # The profiler waits for the GPU itself, but after the call.
     waits = [e for e in on_host if e.name in _WAITS and span.start <= e.time_range.start <= span.end]
     return GpuCalls(
-        launches=sum(not name.startswith("Memcpy") for name in on_gpu),
-        downloads=sum(name.startswith("Memcpy DtoH") for name in on_gpu),
+        launches=sum(not event.name.startswith("Memcpy") for event in on_gpu),
+        downloads=sum(event.name.startswith("Memcpy DtoH") for event in on_gpu),
         waits=len(waits),
+        busy=sum(event.time_range.elapsed_us() for event in on_gpu) / 1000,
     )
