@@ -2,7 +2,8 @@
 
 A stretched surface leaves cracks, gaps of a pixel or two between neighbours that belong together, which are
 bridged (`cracks.py`); a disocclusion leaves a hole. A foreground takes along what it covers of the pixel
-after its trailing edge (`outlines.py`). `rows.py` renders the rest.
+after its trailing edge (`outlines.py`). `rows.py` renders the rest; on a GPU `warp_triton.py` does all of it
+in one kernel.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import check_call, working_dtype
+from ..kernels import use_kernels
 from .eyes import Eye, eye_sign
 from .rows import warp_rows
 
@@ -75,9 +77,14 @@ def warp_frames(
 ) -> tuple[Tensor, Tensor, Tensor]:  # [F, 3, H, W] in [0, 1], [F, 1, H, W], [F, 1, H, W] px
     """Like `forward_warp_with_disparity`, without checking its arguments.
 
-    `widen` is that of `warp_rows`.
+    `widen` is that of `warp_rows`. On a GPU with Triton, without gradients, the host waits for nothing, and
+    `on_frame` is called when a frame's work is on its way.
     """
     sign = eye_sign(eye)
+    if _fits_kernel(image, disparity):
+        from .warp_triton import warp_frames_triton
+
+        return warp_frames_triton(image, disparity, sign=sign, widen=widen, on_frame=on_frame)
     dtype = working_dtype(image)
     warped = torch.empty_like(image)
     hole = image.new_empty(len(image), 1, *image.shape[-2:])
@@ -90,6 +97,30 @@ def warp_frames(
         if on_frame is not None:
             on_frame(t + 1)
     return warped, hole, seen
+
+
+def warp_memory(
+    height: int,
+    width: int,
+    dtype: torch.dtype,
+    *,
+    disparity_dtype: torch.dtype = torch.float32,
+) -> int:
+    """Return the bytes that the results of `warp_frames` take for a frame of a type.
+
+    A GPU's kernel takes little besides (`warp_triton.scratch_memory`), whatever the number of frames.
+    """
+    return height * width * (4 * dtype.itemsize + disparity_dtype.itemsize)
+
+
+def _fits_kernel(image: Tensor, disparity: Tensor) -> bool:
+    """Tell whether the kernel takes these tensors."""
+    return (
+        working_dtype(image) == torch.float32
+        and image.shape[1] == 3
+        and image[0].numel() < 2**31  # offsets are 32-bit
+        and use_kernels(image, disparity)
+    )
 
 
 def _strips(image: Tensor) -> Iterator[slice]:

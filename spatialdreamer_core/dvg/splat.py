@@ -7,7 +7,7 @@ reference that its exponents are taken from, so any reference gives the same res
 0 where no exponent can overflow, else the nearest disparity that reaches each column.
 
 The readable twin is `reference.splat_rows_reference`; `tests/…/dvg/test_splat.py` compares values and
-gradients. On a GPU `splat_triton.py` does the same in one kernel.
+gradients. On a GPU it is a part of the warp's kernel (`warp_triton.py`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-from ..kernels import use_kernels
 
 MAX_EXPONENT = 80.0  # exp(±80) times a few colours fits float32
 LEAST_WEIGHT = 1e-37
@@ -58,7 +56,6 @@ def splat_rows(
     *,
     sign: int,
     landing: Landing | None = None,
-    use_triton: bool = True,
 ) -> tuple[Tensor, Tensor]:  # [C, H, W], [1, H, W]
     """Splat one frame along its rows.
 
@@ -67,32 +64,16 @@ def splat_rows(
         disparity: Displacement and importance of each pixel, pixels.
         sign: -1 for the right eye (x' = x - d), +1 for the left one.
         landing: What `land` gives for this disparity, if it is there already.
-        use_triton: Whether to use the kernel of `splat_triton.py` where it runs: on a GPU with Triton, for up
-            to four channels, without gradients. Its result is the same within rounding.
 
     Returns:
         The blended values (0 where nothing lands) and the coverage, the sum of the bilinear weights alone.
     """
-    if use_triton and _fits_kernel(values, disparity):
-        from .splat_triton import splat_rows_triton
-
-        return splat_rows_triton(values, disparity, sign=sign)
     first, fraction = land(disparity, sign=sign) if landing is None else landing
     bins, share = (first, first + 1), (1 - fraction, fraction)
     weight = _weigh(disparity, bins, share)
     total = _add_up((values * weight[0], values * weight[1]), bins)
     blended = total / _add_up(weight, bins).clamp(min=LEAST_WEIGHT)
     return blended[..., 1:-2], _add_up(share, bins)[..., 1:-2]
-
-
-def _fits_kernel(values: Tensor, disparity: Tensor) -> bool:
-    """Tell whether the kernel takes these tensors."""
-    return (
-        values.dtype == disparity.dtype == torch.float32
-        and 1 <= len(values) <= 4
-        and values.numel() < 2**31
-        and use_kernels(values, disparity)
-    )
 
 
 def _weigh(
