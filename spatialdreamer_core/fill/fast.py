@@ -112,6 +112,8 @@ class FastFillStream:
     def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Take a scene's next frame; return the one that is finished by it, if there is one.
 
+        After an error, lack of memory say, the frame has not been taken and can be pushed again.
+
         Raises:
             InputError: If a tensor breaks its rule (`contracts.TABLE`), or the size changes within a scene.
         """
@@ -125,7 +127,7 @@ class FastFillStream:
     def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Return the scene's other frames; the next frame begins a new scene.
 
-        After an error it can be called again.
+        After an error it can be called again, and returns what it had finished too.
         """
         while self._waiting:
             self._finished.append(self._fill(self._waiting[0], self._waiting[1:]))

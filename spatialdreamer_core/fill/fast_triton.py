@@ -86,27 +86,6 @@ def fill_frame_triton(
     return filled, None if disparity is None else SeenFrame(view, disparity, real)
 
 
-def fill_memory(height: int, width: int, dtype: torch.dtype) -> int:
-    """Estimate the bytes that a stream of fast fill needs on the GPU at its peak, while it fills a frame.
-
-    Counted are the frames that wait, the one that is filled, what is remembered of the one before, and
-    scratch memory; not flow, which may be smaller than frames.
-
-    Args:
-        height: Of the frames.
-        width: Of the frames.
-        dtype: Of the views.
-    """
-    pixels, size = height * width, dtype.itemsize
-    waiting = (3 + 3 + 1 + 1) * size  # of a frame: left, warped, hole, disparity
-    seen = 3 * 4 + 4 + 1  # colour, disparity, real
-    result = 3 * size if dtype != torch.float32 else 0
-    frames = 4 * waiting + 2 * seen + result
-    runs = height * ((width + 1) // 2)
-    lists = 1 + 4 + 4 + 3 * 4  # marks, run_at, pixel, colour
-    return pixels * (frames + lists) + runs * (6 + 2) * 4 + 4 * pyramid_values(height, width)
-
-
 class _Scratch(NamedTuple):
     """What is needed while a frame is filled."""
 

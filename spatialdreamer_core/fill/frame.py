@@ -87,6 +87,27 @@ def fill_frame_torch(
     return frame.warped.copy_(filled) if overwrite else filled.to(frame.warped.dtype), seen
 
 
+def fill_memory(height: int, width: int, dtype: torch.dtype) -> int:
+    """Estimate the bytes that a stream of fast fill needs on a GPU at its peak, while it fills a frame.
+
+    Counted are the frames that wait, the one that is filled, what is remembered of the one before, and the
+    kernels' scratch memory, which suffices for any holes; not flow, which may be smaller than frames.
+
+    Args:
+        height: Of the frames.
+        width: Of the frames.
+        dtype: Of the frames.
+    """
+    pixels, runs = height * width, height * ((width + 1) // 2)
+    rendered = (3 + 3 + 1 + 1) * dtype.itemsize  # bytes a pixel: left, warped, hole, disparity
+    seen = 3 * 4 + 4 + 1  # colour, disparity, real
+    result = 0 if dtype == torch.float32 else 3 * dtype.itemsize
+    lists = 1 + 4 + 4 + 3 * 4  # `DeviceRuns`: marks, run_at, pixel; colours
+    pyramid = 4 / 3  # four values of four bytes at each sixteenth pixel, and a third of it for coarser levels
+    bytes_a_run = (6 + 2) * 4  # `DeviceRuns`, `Moved`
+    return round(pixels * (4 * rendered + 2 * seen + result + lists + pyramid)) + runs * bytes_a_run
+
+
 def _kernels_fill(
     frame: RenderedFrame, following: Sequence[tuple[Motion, RenderedFrame]], memory: SeenFrame | None
 ) -> bool:

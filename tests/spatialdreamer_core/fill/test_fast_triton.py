@@ -4,18 +4,23 @@ Triton reads TRITON_INTERPRET when it is first imported, so the interpreter runs
 fill that hold for both, in a process of its own.
 """
 
+import importlib
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spatialdreamer_core.fill import FastFill, RenderedFrame
 from spatialdreamer_core.fill.fast import _following
-from spatialdreamer_core.fill.frame import fill_frame_torch
+from spatialdreamer_core.fill.frame import fill_frame_torch, fill_memory
 from spatialdreamer_core.flow import Motion
+
+from ..svd.conftest import LiveTensors
 
 pytest.importorskip("triton", reason="Triton is not installed")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -183,3 +188,152 @@ def test_the_stream_fills_views_of_larger_tensors(overwrite, dtype):
     for there, here, frame, given in zip(expected, filled, own, frames, strict=True):
         assert torch.allclose(here, there, atol=1e-3 if dtype == torch.float16 else 2e-5)
         assert torch.equal(frame.warped, here if overwrite else given.warped)
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """Let kernels be chosen, and leave their work undone; returns the names of those launched."""
+    from spatialdreamer_core.fill import frame as chooser
+
+    names = []
+
+    class Kernel:
+        def __init__(self, name):
+            self.name = name
+
+        def __getitem__(self, grid):
+            names.append(self.name)
+            return lambda *_, **__: None
+
+    monkeypatch.setattr(chooser, "_kernels_fill", lambda *_: True)
+    for name in ("hole_runs", "pyramid", "spatial", "texture", "search", "fast"):
+        module = importlib.import_module(f"spatialdreamer_core.fill.{name}_triton")
+        for kernel, value in list(vars(module).items()):
+            if hasattr(value, "arg_names"):
+                monkeypatch.setattr(module, kernel, Kernel(kernel))
+    return names
+
+
+@pytest.mark.skipif(INTERPRETED, reason="memory is the same there")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("size", [(41, 95), (1080, 1920), pytest.param((2160, 3840), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_memory_and_launches(launches, size, dtype, overwrite):
+    motion = Motion(torch.zeros(2, 4, 5), torch.ones(1, 4, 5))
+    stream = FastFill(overwrite=overwrite, check=False).open(eye="right", size=size)
+    with LiveTensors() as live:
+        for t in range(6):
+            parts = (torch.empty(channels, *size, dtype=dtype) for channels in (3, 3, 1, 1))
+            launches.clear()
+            stream.push(RenderedFrame(*parts, motion if t else None, motion))
+    assert live.peak == pytest.approx(fill_memory(*size, dtype), rel=0.2)
+    assert 15 < len(launches) < 40
+
+
+class Scarce(TorchDispatchMode):
+    """Memory for so many tensors more."""
+
+    def __init__(self, tensors):
+        super().__init__()
+        self.left = tensors
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ in ("empty", "empty_like", "_to_copy", "clone"):
+            self.left -= 1
+            if self.left < 0:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.skipif(INTERPRETED, reason="memory is the same there")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_what_does_not_fit_is_left_as_it_was(launches, dtype, overwrite):
+    frames = make_frames(5, dtype=dtype, device="cpu")
+    stream = FastFill(overwrite=overwrite, check=False).open(eye="right", size=SIZE)
+    for frame in frames[:4]:
+        stream.push(frame)
+    failures = 0
+    while True:
+        launches.clear()
+        try:
+            with Scarce(failures):
+                (filled,) = stream.push(frames[4])
+        except torch.OutOfMemoryError:
+            assert launches == []
+            failures += 1
+        else:
+            break
+    assert failures > 10
+    assert len(launches) > 15
+    assert filled.shape == (3, *SIZE)
+
+
+def test_a_stream_goes_on_after_it_ran_out_of_memory():
+    expected = fill_scene(FastFill(check=False), make_frames(6, device="cpu"))
+    got = fill_scene(FastFill(check=False, overwrite=True), make_frames(6, device="cpu"), failing=True)
+    assert all(map(torch.equal, got, expected))
+
+
+def fill_scene(filler, frames, *, failing=False):
+    """Fill a scene; each call may first fail for lack of memory."""
+    stream = filler.open(eye="right", size=SIZE)
+    filled = []
+    for call in (*(partial(stream.push, frame) for frame in frames), stream.finish):
+        for tensors in range(1, 30, 9) if failing else ():
+            try:
+                with Scarce(tensors):
+                    filled += call()
+            except torch.OutOfMemoryError:
+                continue
+            break
+        else:
+            filled += call()
+    return filled
+
+
+@pytest.mark.gpu
+def test_a_steady_frame_on_cuda_waits_for_nothing():
+    frames = make_frames(7, (270, 480), flow_size=(135, 240))
+    stream = FastFill(check=False, overwrite=True).open(eye="right", size=(270, 480))
+    for frame in frames[:5]:
+        stream.push(frame)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")  # torch's operations raise where they wait for the device
+    try:
+        with torch.profiler.profile() as profile:
+            stream.push(frames[5])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    names = [event.name for event in profile.events()]
+    launches = [name for name in names if name.startswith(("cudaLaunch", "cuLaunch", "cudaMem", "cuMem"))]
+    assert 15 < len(launches) <= 50, launches
+    assert not [name for name in names if "StreamSynchronize" in name or "EventSynchronize" in name]
+
+
+@pytest.mark.gpu
+def test_motion_from_the_host_is_brought_without_waiting():
+    frames = make_frames(4)
+    expected = [done for done, _ in fill_all(fill_frame_torch, frames)]
+    torch.cuda.synchronize()
+    elsewhere = [
+        frame._replace(
+            to_previous=frame.to_previous and frame.to_previous.to("cpu"),
+            to_next=frame.to_next and frame.to_next.to("cpu"),
+        )
+        for frame in frames
+    ]
+    stream = FastFill(check=False).open(eye="right", size=SIZE)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        filled = [*(done for frame in elsewhere for done in stream.push(frame)), *stream.finish()]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(torch.allclose(a, b, atol=2e-5) for a, b in zip(filled, expected, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("size", [(1080, 1920), (2160, 3840), (271, 4097)])
+def test_large_frames_on_cuda(size):
+    frames = make_frames(3, size, flow_size=(size[0] // 2, size[1] // 2))
+    assert_same(frames)
