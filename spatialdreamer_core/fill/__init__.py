@@ -5,6 +5,7 @@ from .clip import fill_holes
 from .composite import composite
 from .fast import FastFill, FastFillConfig, fast_fill
 from .filler import Filler, FillStream, RenderedFrame
+from .frame import fill_memory
 from .pair import RenderedPair, render_pair
 from .stable_diffusion import InpaintConfig, Inpainter, load_inpainter
 from .stable_diffusion_weights import INPAINTING_KIND, fetch_inpainting_model
@@ -28,6 +29,7 @@ __all__ = [
     "fast_fill",
     "fetch_inpainting_model",
     "fill_holes",
+    "fill_memory",
     "load_inpainter",
     "render_pair",
 ]

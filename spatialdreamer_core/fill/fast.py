@@ -9,24 +9,22 @@ blended with what was estimated there before, so that it does not flicker.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..checks import InputError, check_type
-from ..contracts import check_call, working_dtype
+from ..contracts import check_call
 from ..dvg.eyes import Eye, eye_sign
 from ..flow import Flow, Motion
 from ..flow.motion import check_motion
 from ..options import check_options, option, option_of
 from .clip import fill_holes
 from .filler import RenderedFrame
-from .hole_runs import find_runs
-from .search import BackgroundSearch, SeenFrame
-from .spatial import fill_from_background
-from .texture import TEXTURE, add_texture
+from .frame import fill_frame
+from .search import SeenFrame
+from .texture import TEXTURE
 
 LOOK_AHEAD = 3  # frames in which a hole's background is looked for
 
@@ -107,23 +105,34 @@ class FastFillStream:
         self._texture = texture
         self._overwrite = overwrite
         self._checks = check
-        self._waiting: deque[RenderedFrame] = deque()
+        self._waiting: list[RenderedFrame] = []
+        self._finished: list[Tensor] = []  # by a `finish` that failed at a later frame
         self._memory: SeenFrame | None = None
 
     def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Take a scene's next frame; return the one that is finished by it, if there is one.
+
+        After an error, lack of memory say, the frame has not been taken and can be pushed again.
 
         Raises:
             InputError: If a tensor breaks its rule (`contracts.TABLE`), or the size changes within a scene.
         """
         if self._checks:
             self._check(frame)
-        self._waiting.append(frame)
-        return [self._fill_next()] if len(self._waiting) > LOOK_AHEAD else []
+        frames = [*self._waiting, frame]
+        filled = [self._fill(frames.pop(0), frames)] if len(frames) > LOOK_AHEAD else []
+        self._waiting = frames
+        return filled
 
     def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
-        """Return the scene's other frames; the next frame begins a new scene."""
-        frames = [self._fill_next() for _ in range(len(self._waiting))]
+        """Return the scene's other frames; the next frame begins a new scene.
+
+        After an error it can be called again, and returns what it had finished too.
+        """
+        while self._waiting:
+            self._finished.append(self._fill(self._waiting[0], self._waiting[1:]))
+            del self._waiting[0]
+        frames, self._finished = self._finished, []
         self._memory = None
         return frames
 
@@ -143,45 +152,22 @@ class FastFillStream:
                 "or call finish() where another video begins"
             )
 
-    def _fill_next(self) -> Tensor:  # [3, H, W] in [0, 1]
-        """Fill the frame that waits longest."""
-        frame = self._waiting.popleft()
-        return self._fill(frame, _following(frame, self._waiting))
-
-    def _fill(
-        self, frame: RenderedFrame, following: Sequence[tuple[Motion, RenderedFrame]]
-    ) -> Tensor:  # [3, H, W] in [0, 1]
-        """Fill one frame."""
-        hole = frame.hole[0] > 0.5
-        dtype, copied = working_dtype(frame.warped), not self._overwrite
-        filled = frame.warped.to(dtype, copy=copied)
-        disparity = None if frame.disparity is None else frame.disparity[0].to(dtype, copy=copied)
-        runs = find_runs(hole, disparity, eye=self._eye)
-        real = ~hole
-        if len(runs.row):
-            filled[:, runs.row, runs.column] = filled[:, runs.row, runs.source]
-            colour = fill_from_background(filled, hole, runs)
-            if self._texture > 0:
-                colour = add_texture(colour, filled, runs, strength=self._texture)
-            if disparity is not None:
-                search = BackgroundSearch(runs, disparity, colour)
-                if frame.to_previous is not None and self._memory is not None:
-                    search.look_back(self._memory, frame.to_previous)
-                search.look_ahead(following)
-                colour = search.colour
-                real[runs.row, runs.column] = search.found
-            filled[:, runs.row, runs.column] = colour
-        if disparity is not None:
-            disparity[runs.row, runs.column] = runs.disparity.to(disparity.dtype)
-            self._memory = SeenFrame(filled, disparity, real)
-        if filled.dtype == frame.warped.dtype:
-            return filled
-        return frame.warped.copy_(filled) if self._overwrite else filled.to(frame.warped.dtype)
+    def _fill(self, frame: RenderedFrame, later: Sequence[RenderedFrame]) -> Tensor:  # [3, H, W] in [0, 1]
+        """Fill a frame, looking into later ones, and remember it."""
+        following = _following(frame, later)
+        filled, seen = fill_frame(
+            frame,
+            following,
+            self._memory,
+            eye=self._eye,
+            texture=self._texture,
+            overwrite=self._overwrite,
+        )
+        self._memory = seen or self._memory
+        return filled
 
 
-def _following(
-    frame: RenderedFrame, later: Sequence[RenderedFrame] | deque[RenderedFrame]
-) -> list[tuple[Motion, RenderedFrame]]:
+def _following(frame: RenderedFrame, later: Sequence[RenderedFrame]) -> list[tuple[Motion, RenderedFrame]]:
     """Pair each of the later frames with the flow towards it, up to where the flow ends."""
     following = []
     towards = frame.to_next

@@ -18,7 +18,7 @@ from .hole_runs import HoleRuns
 
 _SIDEWAYS = (6, 12, 18, 24, 32)  # px of the flow's size, from the hole's end into the background
 _UPWARDS = (-3, 0, 3)  # px of the flow's size
-_LEAST = 3  # points that must be left for their median to be trusted
+LEAST_POINTS = 3  # points that must be left for their median to be trusted
 
 
 class BackgroundMotion:
@@ -68,5 +68,5 @@ class BackgroundMotion:
         self._now = self._now + values_at(towards.flow, row, column)
         moved = (self._now - self._start).masked_fill(~self._valid, torch.nan)
         dx, dy = moved.nanmedian(-1).values.nan_to_num(0.0)
-        trusted = self._valid.sum(-1) >= _LEAST
+        trusted = self._valid.sum(-1) >= LEAST_POINTS
         return (dx * self._scale[0])[self._run], (dy * self._scale[1])[self._run], trusted[self._run]

@@ -42,11 +42,11 @@ BORDER_SHARE = 0.3  # of the strength, in holes at the frame's border, which are
 SEAM = 2  # px after the hole's first pixel, in which the texture grows to its full strength
 LEAST_ROOM = 4  # px of background that give a full texture; fewer would give stripes
 _ROWS = (-4, -2, 2, 4)  # px, whose seams a row's texture is aligned with
-_SPACING, _SIGMA = 3, 2.5  # px, between the samples of the mean, and its standard deviation
+SPACING, SIGMA = 3, 2.5  # px, between the samples of the mean, and its standard deviation
 _TAPS = [
-    (down, right, math.exp(-0.5 * (down**2 + right**2) / _SIGMA**2))
-    for down in (-_SPACING, 0, _SPACING)
-    for right in (-_SPACING, 0, _SPACING)
+    (down, right, math.exp(-0.5 * (down**2 + right**2) / SIGMA**2))
+    for down in (-SPACING, 0, SPACING)
+    for right in (-SPACING, 0, SPACING)
 ]
 
 
@@ -91,10 +91,15 @@ def detail_columns(
     offset = runs.source - runs.column
     away = offset.sign()
     room = runs.room.clamp(min=1)[runs.run]
-    shift = max(1, round(SHIFT * size[1]))
-    step = shift - offset.abs()  # from the background's last pixel; negative where the shift ends in the hole
+    # From the background's last pixel; negative where the shift ends in the hole.
+    step = whole_shift(size[1]) - offset.abs()
     step = torch.where(step < 0, 2 * _seam_shift(runs, away, size) - step, step) % (2 * room)
     return runs.source + away * torch.minimum(step, 2 * room - 1 - step)
+
+
+def whole_shift(width: int) -> int:
+    """Return how many pixels away a hole pixel's detail is, in a frame of this width."""
+    return max(1, round(SHIFT * width))
 
 
 def _seam_shift(runs: HoleRuns, away: Tensor, size: Sequence[int]) -> Tensor:  # [N] int64, px
