@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -23,6 +24,12 @@ from .checks import InputError
 from .memory import is_out_of_memory
 from .parsing import parsing
 
+ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+"""For each `reformat`: several threads of libswscale, PyAV's default since 17, write into each other's rows.
+
+A row whose length is no multiple of 8 pixels is written beyond its end, where in memory the next one begins.
+One thread comes to that row later and makes it good; of several, another may have been there before.
+"""
 _FILMS = """
     mov,mp4,m4a,3gp,3g2,mj2 matroska,webm avi mpegts mpegtsraw mpeg flv live_flv asf asf_o ogg mxf gxf
     lxf nut nuv rm ivr wtv dv dhav pva ty nsv swf kux ivf obu av1 h261 h263 h264 hevc vvc evc vc1 vc1test
