@@ -90,7 +90,7 @@ def load_model(checkpoint: str, weights: str, unet: str, precision: str, refiner
     svd = load_svd(
         checkpoint_path,
         unet=unet_path,
-        dtype=PRECISIONS[precision] or choose_dtype(model_management.get_torch_device()),
+        dtype=choose_dtype(model_management.get_torch_device(), PRECISIONS[precision]),
         device=model_management.unet_offload_device(),
     )
     network = load_spatialdreamer(svd, weights_path, refiner=source)

@@ -13,8 +13,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -23,6 +25,13 @@ from .checks import InputError
 from .memory import is_out_of_memory
 from .parsing import parsing
 
+PYAV = int(av.__version__.split(".")[0])  # its major version
+ONE_THREAD: dict[str, Any] = {"threads": 1} if PYAV >= 17 else {}
+"""For each `reformat`: several threads of libswscale, PyAV's default since 17, write into each other's rows.
+
+A row whose length is no multiple of 8 pixels is written beyond its end, where in memory the next one begins.
+One thread comes to that row later and makes it good; of several, another may have been there before.
+"""
 _FILMS = """
     mov,mp4,m4a,3gp,3g2,mj2 matroska,webm avi mpegts mpegtsraw mpeg flv live_flv asf asf_o ogg mxf gxf
     lxf nut nuv rm ivr wtv dv dhav pva ty nsv swf kux ivf obu av1 h261 h263 h264 hevc vvc evc vc1 vc1test
@@ -50,12 +59,15 @@ _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 @contextmanager
-def open_media(path: str | os.PathLike[str], *, name: str = "input") -> Iterator[InputContainer]:
+def open_media(
+    path: str | os.PathLike[str], *, name: str = "input", card: HWAccel | None = None
+) -> Iterator[InputContainer]:
     """Open a file with FFmpeg and close it when done.
 
     Args:
         path: The file.
         name: What it is called in messages, such as the option that named it.
+        card: The card that decodes it; None: software does.
 
     Raises:
         InputError: If the file is missing, no regular file, empty, nothing that FFmpeg knows, or a list of
@@ -68,7 +80,7 @@ def open_media(path: str | os.PathLike[str], *, name: str = "input") -> Iterator
         rule=f"{name} must be a whole video file",
         remedy="copy or download it again if it was cut short, or choose another file",
     ):
-        container = _open(path, name)
+        container = _open(path, name, card)
     try:
         yield container
     finally:
@@ -110,10 +122,12 @@ def film_stream(container: InputContainer) -> VideoStream | None:
     return next((s for s in films if best is not None and s.index == best.index), films[0])
 
 
-def _open(path: Path, name: str) -> InputContainer:
+def _open(path: Path, name: str, card: HWAccel | None) -> InputContainer:
     """Open a regular file; an error that is not one of its content becomes an `InputError` here."""
     try:
-        return av.open(str(path.absolute()), metadata_errors="replace", container_options=dict(_OPTIONS))
+        return av.open(
+            str(path.absolute()), metadata_errors="replace", container_options=dict(_OPTIONS), hwaccel=card
+        )
     except PermissionError as error:
         raise InputError(
             f"{name} must be readable, got {path} ({error.strerror}); change its permissions"

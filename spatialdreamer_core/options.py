@@ -37,7 +37,7 @@ class Option:
         unit: Unit of the number; a hint for the error message may follow it.
         also: Values outside the range or the choices that are valid too.
         choices: The valid texts, or a function that lists those of this machine; empty for any text.
-        synonyms: Other texts that mean a choice, each with that choice.
+        synonyms: Other texts by which the command knows a choice, each with that choice.
         other_name: A second name of the command's argument; empty for none.
         step: How far one click on a widget's arrow goes; None leaves it to ComfyUI.
         advanced: Whether most users leave it alone.
@@ -85,13 +85,13 @@ class Option:
         if (value is None and self.nullable) or value in self.also:
             return
         if self.choices:
-            check_choice(self.name, self.resolve(value), self.list_choices())
+            check_choice(self.name, value, self.list_choices())
         elif self.low is not None and self.high is not None:
             check_range(self.name, value, self.low, self.high, self.unit, whole=self.kind is int)
 
-    def resolve(self, value: Any) -> Any:
-        """Return the choice that a text means; what is no synonym is returned as it is."""
-        return self.synonyms.get(value, value) if isinstance(value, str) else value
+    def resolve(self, text: str) -> str:
+        """Return the choice that a text means to the command; what is no synonym is returned as it is."""
+        return self.synonyms.get(text, text)
 
     def list_choices(self) -> tuple[str, ...]:
         """List the valid texts on this machine."""

@@ -236,7 +236,13 @@ def _read_film(
     path: Path, config: ConvertConfig, faults: list[IncompleteInput]
 ) -> Generator[VideoFrame, None, None]:
     """Read the film's frames; where it breaks off they end, and the error is noted."""
-    frames = read_frames(path, start=config.start, end=config.end, deinterlace=config.deinterlace == "auto")
+    frames = read_frames(
+        path,
+        start=config.start,
+        end=config.end,
+        deinterlace=config.deinterlace == "auto",
+        device=choose_device(config.device),
+    )
     return until_broken(frames, faults.append)
 
 

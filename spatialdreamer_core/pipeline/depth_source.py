@@ -22,6 +22,7 @@ from ..video.photo import read_photo_as_film
 from ..video.reader import VideoFrame, count_frames, read_frames, until_broken
 from .clock import StageClock
 from .config import ConvertConfig
+from .device import choose_device
 from .first_pass import measure_film
 from .given_depth import measure_given_depth
 from .pictures import cut_pictures
@@ -84,6 +85,7 @@ def open_depth(
                 end=config.end,
                 deinterlace=config.deinterlace == "auto",
                 report=False,
+                device=choose_device(config.device),
             ),
             faults.append,
         )

@@ -21,6 +21,7 @@ from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
 
 from ..checks import InputError
+from ..media import ONE_THREAD
 from .hdr import HdrMetadata
 
 _UNSPECIFIED = 2
@@ -129,7 +130,7 @@ class ColorConverter:
         if self._color.bits > 8:
             return self._to_deep_rgb(frame, width, height)
         if _is_rgb(frame):
-            converted = self._to_rgb.reformat(frame, width, height, "rgb24")
+            converted = self._to_rgb.reformat(frame, width, height, "rgb24", **ONE_THREAD)
             image = converted.to_ndarray()
             return image.copy() if converted is frame else image  # the decoder may still refer to its frame
         if _is_grey(frame):  # libswscale has no limited range for it, or has it in some versions
@@ -146,14 +147,17 @@ class ColorConverter:
         """Convert an RGB image to a frame for the encoder."""
         if image.dtype == np.uint16:
             return self._to_deep_yuv(image, pixel_format)
+        # From four bytes a pixel libswscale gives the same in three quarters of the time.
+        padded = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
         return self._to_yuv.reformat(
-            av.VideoFrame.from_numpy_buffer(image, format="rgb24"),
+            av.VideoFrame.from_numpy_buffer(padded, format="rgba"),
             format=pixel_format,
             src_colorspace=self._matrix,
             dst_colorspace=self._matrix,
             src_color_range=self._rgb_range,
             dst_color_range=self._yuv_range,
             interpolation=self._rounding,
+            **ONE_THREAD,
         )
 
     def to_layout(self, frame: av.VideoFrame, *, pixel_format: str) -> av.VideoFrame:
@@ -165,6 +169,7 @@ class ColorConverter:
             dst_colorspace=self._matrix,
             src_color_range=_LIMITED_RANGE,
             dst_color_range=_LIMITED_RANGE,
+            **ONE_THREAD,
         )
 
     def _reformat(
@@ -180,6 +185,7 @@ class ColorConverter:
             dst_colorspace=self._matrix,
             src_color_range=src_range,
             dst_color_range=dst_range,
+            **ONE_THREAD,
         )
 
     def _to_deep_rgb(self, frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
@@ -187,7 +193,7 @@ class ColorConverter:
         black, white = self._color.swing
         bits = _bits(frame)
         if _is_rgb(frame):
-            image = self._to_rgb.reformat(frame, width, height, "rgb48le").to_ndarray()
+            image = self._to_rgb.reformat(frame, width, height, "rgb48le", **ONE_THREAD).to_ndarray()
             if (black, white) == (0, _WHITE):
                 return image
             return cv2.transform(image, np.eye(3, 4) * (white - black) / _WHITE + black * np.eye(4)[3:])
@@ -211,6 +217,7 @@ class ColorConverter:
             src_color_range=_LIMITED_RANGE,  # the same on both sides: no value is to change
             dst_color_range=_LIMITED_RANGE,
             interpolation=_BILINEAR | _ACCURATE_ROUNDING,
+            **ONE_THREAD,
         )
         frame.color_range = self._yuv_range
         return frame

@@ -89,7 +89,6 @@ def choose_encoder(
         crf: Quality; 0 is lossless.
         cuda: Whether the conversion runs on an NVIDIA card.
     """
-    codec = CODEC.resolve(codec)
     if codec not in ("auto", "nvenc"):
         return codec
     blocks = -(-width // 16) * -(-height // 16)

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -92,14 +93,20 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 @contextmanager
-def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its video stream for decoding on several threads; close it when done.
+def open_video(
+    path: str | Path, *, card: HWAccel | None = None
+) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file and its video stream for decoding on several threads, or on a card; close it when done.
+
+    Args:
+        path: The file.
+        card: The card that decodes it; None: software does.
 
     Raises:
         InputError: If the file is missing, a folder, empty, unreadable, no video or too large a one.
     """
     path = Path(path)
-    with open_media(path) as container:
+    with open_media(path, card=card) as container:
         stream = film_stream(container)
         if stream is None:
             raise InputError(f"input must have a video stream, got {path} without one; choose a video file")
@@ -113,7 +120,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
             check_frame_size(stream.codec_context.width, stream.codec_context.height, path)
         # A stream may grow later: then its decoder refuses the frames before it makes room for them.
         stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
-        stream.thread_type = "AUTO"
+        stream.thread_type = "AUTO" if card is None else "NONE"
         yield container, stream
 
 

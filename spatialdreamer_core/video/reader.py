@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+import torch
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
@@ -20,29 +22,26 @@ from torch import Tensor
 from ..bars import Surround
 from ..checks import InputError
 from ..parsing import parsing
+from . import nvdec
 from .color import ColorConverter, ColorInfo, eight_bit_levels
-from .completeness import IncompleteInput, is_whole
+from .completeness import IncompleteInput
+from .decoder import FrameClock, PacketDecoder, broken_off, stated_end
 from .deinterlace import Deinterlacer
 from .probe import (
     clock_start,
     display_matrix,
     open_video,
-    stream_duration,
     stream_rate,
     stream_time_base,
     upright,
 )
-from .timeline import LARGEST_GLITCH, Timeline, may_leap, move, packet_time
+from .timeline import Timeline, may_leap, move, packet_time
 
 _LOGGER = logging.getLogger(__name__)
 _SILENCE = logging.getLogger(f"{__name__}.silence")  # for passes over a film that another pass reports on
 _SILENCE.disabled = True
 
 _SEEK_MARGIN = 0.5  # seconds: the pictures just before a key frame may depend on an earlier one
-_MISSING_END = 1.0  # seconds that may be missing at the end before a file counts as broken off
-_MISSING_FRAMES = 2  # that may be missing at the end before a file counts as broken off
-_MAX_FAILURES = 25  # packets in a row that cannot be decoded before the file counts as broken off
-_STATING_FORMATS = ("flv", "asf")  # whose duration of the whole is not an estimate
 _LONGEST_GROUP = 3000  # packets that are kept while a key frame is looked for
 
 
@@ -74,6 +73,7 @@ def read_frames(
     end: float | None = None,
     deinterlace: bool = True,
     report: bool = True,
+    device: torch.device | None = None,
 ) -> Generator[VideoFrame, None, None]:
     """Decode a video lazily; the file is closed when the iterator ends, fails or is closed.
 
@@ -88,6 +88,8 @@ def read_frames(
         end: Seconds; only frames with time < end. None: to the end.
         deinterlace: Whether frames that are marked as interlaced are made whole.
         report: Whether damage and deinterlacing are logged.
+        device: Where the frames are going to. On an NVIDIA card its decoder does what it does as well as the
+            software, see `nvdec`.
 
     Returns:
         An iterator over the frames, in the order of display.
@@ -99,7 +101,7 @@ def read_frames(
     if start is not None and end is not None and not start < end:
         raise InputError(f"start must be before end, got start {start:g} s and end {end:g} s")
     log = _LOGGER if report else _SILENCE
-    return _read(Path(path), 0.0 if start is None else start, end, deinterlace, log)
+    return _read(Path(path), 0.0 if start is None else start, end, deinterlace, log, device)
 
 
 def count_frames(path: str | Path, *, before: float) -> int:
@@ -147,12 +149,17 @@ def has_frames(path: str | Path, *, start: float) -> bool:
 
 
 def _read(
-    path: Path, start: float, end: float | None, deinterlace: bool, log: logging.Logger
+    path: Path,
+    start: float,
+    end: float | None,
+    deinterlace: bool,
+    log: logging.Logger,
+    device: torch.device | None,
 ) -> Generator[VideoFrame, None, None]:
     """Convert the decoded frames of a range."""
     converter = None
     count = 0
-    with closing(_decode_from(path, start, end, deinterlace, log)) as frames:
+    with closing(_decode_from(path, start, end, deinterlace, log, device)) as frames:
         for frame, pts, time_base, context in frames:
             time = float(pts * time_base)
             if end is not None and time >= end:
@@ -179,32 +186,83 @@ _Decoded = tuple[av.VideoFrame, int, Fraction, av.VideoCodecContext]
 
 
 def _decode_from(
-    path: Path, start: float, end: float | None, deinterlace: bool, log: logging.Logger
+    path: Path,
+    start: float,
+    end: float | None,
+    deinterlace: bool,
+    log: logging.Logger,
+    device: torch.device | None,
 ) -> Generator[_Decoded, None, None]:
     """Decode from somewhere before `start`: a seek where the file allows it, else from the first frame."""
     if start > _SEEK_MARGIN:
         seek_to = start - _SEEK_MARGIN
-        with closing(_decode(path, end, seek_to=seek_to, deinterlace=deinterlace, log=log)) as frames:
+        with closing(_decode_anywhere(path, end, seek_to, deinterlace, log, device)) as frames:
             first = next(frames, None)
             if first is not None and first[0].pts is not None and first[1] * first[2] <= start:
                 yield from itertools.chain((first,), frames)
                 return
-    with closing(_decode(path, end, seek_to=None, deinterlace=deinterlace, log=log)) as frames:
+    with closing(_decode_anywhere(path, end, None, deinterlace, log, device)) as frames:
         yield from frames
 
 
+def _decode_anywhere(
+    path: Path,
+    end: float | None,
+    seek_to: float | None,
+    deinterlace: bool,
+    log: logging.Logger,
+    device: torch.device | None,
+) -> Generator[_Decoded, None, None]:
+    """Decode on the card as far as it goes, the rest by software."""
+    reached: int | None = None
+    if device is not None and _suits_card(path, device):
+        try:
+            with closing(
+                _decode(
+                    path, end, seek_to=seek_to, deinterlace=deinterlace, log=log, card=nvdec.card_of(device)
+                )
+            ) as frames:
+                for decoded in frames:
+                    reached = decoded[1]
+                    yield decoded
+            if reached is not None:
+                return
+        except InputError as error:  # of the card, or of a file on which the software is to judge
+            nvdec.note_software(path, error)
+    with closing(_decode(path, end, seek_to=seek_to, deinterlace=deinterlace, log=log)) as frames:
+        for decoded in frames:
+            if reached is None or decoded[1] > reached:
+                yield decoded
+
+
+def _suits_card(path: Path, device: torch.device) -> bool:
+    """Tell by a film's header whether the card is to decode it."""
+    if device.type != "cuda":
+        return False
+    with open_video(path) as (_, stream):
+        context = stream.codec_context
+        return nvdec.can_decode(path, context.name, context.pix_fmt, device)
+
+
 def _decode(
-    path: Path, end: float | None, *, seek_to: float | None, deinterlace: bool, log: logging.Logger
+    path: Path,
+    end: float | None,
+    *,
+    seek_to: float | None,
+    deinterlace: bool,
+    log: logging.Logger,
+    card: HWAccel | None = None,
 ) -> Generator[_Decoded, None, None]:
     """Decode frames, repair their times and notice a file that breaks off."""
     with (
         parsing(path, rule="input must be a whole video file", remedy="copy or download it again"),
-        open_video(path) as (container, stream),
+        open_video(path, card=card) as (container, stream),
     ):
         time_base, context = stream_time_base(stream), stream.codec_context
-        clock = _Clock(time_base, step=1 / stream_rate(stream), origin=clock_start(container))
+        clock = FrameClock(time_base, step=1 / stream_rate(stream), origin=clock_start(container))
         deinterlacer = Deinterlacer(context) if deinterlace else None
-        decoder = _Decoder(path, clock, log)
+        decode = Packet.decode if card is None else nvdec.CardDecoder(context)
+        decoder = PacketDecoder(path, clock, log, decode)
         try:
             for packet in _packets(container, stream, seek_to):
                 for frame in decoder.decode(packet):
@@ -217,11 +275,11 @@ def _decode(
         except av.error.FFmpegError as error:
             if seek_to is not None and clock.last is None:
                 return  # this file cannot seek: the caller starts at the beginning
-            raise _broken_off(path, clock.time, str(error.strerror)) from error
+            raise broken_off(path, clock.time, str(error.strerror)) from error
         if seek_to is not None and clock.last is None:
             return  # the caller starts at the beginning
         if end is None or clock.time < end:
-            decoder.check_end(_stated_end(container, stream))
+            decoder.check_end(stated_end(container, stream))
 
 
 def _packets(
@@ -260,129 +318,3 @@ def _deinterlace(
     yield from deinterlacer.step(frame)
     if deinterlacer.found and not found:
         log.info("%s: interlaced frames are deinterlaced", path)
-
-
-class _Decoder:
-    """Decodes packets, skips damaged ones, and knows what should have come but did not.
-
-    Args:
-        path: The file, for messages.
-        clock: The clock of the frames that came.
-        log: Where damage is reported.
-    """
-
-    def __init__(self, path: Path, clock: _Clock, log: logging.Logger) -> None:
-        self._path, self._clock, self._log = path, clock, log
-        self._failures = self._row = self._longest_row = 0
-        self._reached = Fraction(0)  # where the last packet ends; the last frame may be long
-        self._late: list[int] = []  # pts of packets since the last frame that came
-        self._first_failure: tuple[float, str] | None = None
-        self._begun = False
-
-    def decode(self, packet: Packet) -> list[av.VideoFrame]:
-        """Return the frames that come out with a packet."""
-        clock = self._clock
-        if packet.pts is not None and packet.size and not packet.is_discard:
-            self._reached = max(self._reached, clock.seconds(packet.pts + (packet.duration or 0)))
-            self._late.append(packet.pts)
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError as error:
-            if not self._begun:
-                return []  # it begins between two key frames
-            self._failures, self._row = self._failures + 1, self._row + 1
-            self._longest_row = max(self._longest_row, self._row)
-            if self._first_failure is None:
-                self._first_failure = clock.time, str(error.strerror)
-                self._log.warning("%s: a damaged packet near %.2f s is skipped", self._path, clock.time)
-            return []
-        if frames:
-            self._begun, self._row = True, 0
-            last = max((frame.pts for frame in frames if frame.pts is not None), default=None)
-            self._late = [] if last is None else [pts for pts in self._late if pts > last]
-        return frames
-
-    def check_end(self, stated: float) -> None:
-        """Check, after the last packet, that the film is whole.
-
-        Args:
-            stated: Seconds at which it ends by its header; 0 where that does not say.
-
-        Raises:
-            IncompleteInput: If frames are missing.
-        """
-        path, time = self._path, self._clock.time
-        if self._failures > 1:
-            self._log.warning("%s: %d damaged packets were skipped", path, self._failures)
-        if self._first_failure is not None and self._longest_row > _MAX_FAILURES:
-            raise _broken_off(path, *self._first_failure)
-        if self._row > _MISSING_FRAMES:
-            raise _broken_off(path, time, f"its last {self._row} packets are damaged")
-        whole = is_whole(path)
-        if len(self._late) > (_MAX_FAILURES if whole else _MISSING_FRAMES):  # some codecs code "as before"
-            raise _broken_off(path, time, f"its last {len(self._late)} packets give no frames")
-        if whole is False:
-            raise _broken_off(path, time, "its end is missing")
-        if max(float(self._reached), time) < stated - _MISSING_END:
-            if whole is None:
-                raise _broken_off(path, time, f"its header states {stated:.2f} s")
-            self._log.warning(
-                "%s: the video ends at %.2f s and not, as its header states, at %.2f s", path, time, stated
-            )
-
-
-class _Clock:
-    """Turns the pts of decoded frames into rising ones that count from the start of the file.
-
-    Args:
-        time_base: Seconds per unit of pts.
-        step: Seconds between frames, for those without pts.
-        origin: Seconds of the file's clock that become 0.
-    """
-
-    def __init__(self, time_base: Fraction, *, step: Fraction, origin: Fraction) -> None:
-        self._time_base = time_base
-        self._step = max(1, round(step / time_base))
-        self._offset = -round(origin / time_base)
-        self.last: int | None = None
-
-    def seconds(self, pts: int) -> Fraction:
-        """Return the seconds that a packet's pts stands for."""
-        return (pts + self._offset) * self._time_base
-
-    @property
-    def time(self) -> float:
-        """Seconds at which the last frame ends."""
-        return 0.0 if self.last is None else float((self.last + self._step) * self._time_base)
-
-    def repair(self, pts: int | None) -> int:
-        """Return the pts of the next frame."""
-        if pts is None:
-            pts = 0 if self.last is None else self.last + self._step
-        else:
-            pts += self._offset
-        if self.last is not None and pts <= self.last:
-            if (self.last - pts) * self._time_base > LARGEST_GLITCH:
-                self._offset += self.last + self._step - pts
-                pts = self.last + self._step
-            else:
-                pts = self.last + 1
-        self.last = pts
-        return pts
-
-
-def _stated_end(container: InputContainer, stream: VideoStream) -> float:
-    """Return at which time the video ends by its own header, or 0 where the header does not say."""
-    stated = stream.duration or "DURATION" in stream.metadata or container.format.name in _STATING_FORMATS
-    if may_leap(container) or not stated:
-        return 0.0
-    start = (stream.start_time or 0) * stream_time_base(stream) - clock_start(container)
-    return (stream_duration(container, stream) or 0.0) + float(start)
-
-
-def _broken_off(path: Path, time: float, reason: str) -> IncompleteInput:
-    """Make the error for a file that cannot be decoded to its end."""
-    return IncompleteInput(
-        f"input must be decodable to its end, but {path} breaks off at {time:.2f} s ({reason}); "
-        "copy or download it again, or choose an end before that time"
-    )

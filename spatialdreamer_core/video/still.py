@@ -12,6 +12,7 @@ import av
 import cv2
 import numpy as np
 
+from ..media import ONE_THREAD
 from .color import ColorInfo
 
 _STRIP_PIXELS = 1 << 20
@@ -28,9 +29,9 @@ def still_to_rgb(frame: av.VideoFrame, color: ColorInfo) -> np.ndarray:  # [H, W
     """
     bits = frame.format.components[0].bits
     if frame.format.is_rgb or frame.format.has_palette:
-        return frame.reformat(format="rgb24" if bits <= 8 else "rgb48le").to_ndarray()
+        return frame.reformat(format="rgb24" if bits <= 8 else "rgb48le", **ONE_THREAD).to_ndarray()
     if not frame.format.name.startswith(("yuv", "gray")):  # such as two planes, of luma and of chroma
-        frame = frame.reformat(format="yuv444p" if bits <= 8 else f"yuv444p{bits}le")
+        frame = frame.reformat(format="yuv444p" if bits <= 8 else f"yuv444p{bits}le", **ONE_THREAD)
     channels = 3 if len(frame.format.components) >= 3 else 1
     planes = [_raise(_plane(frame, i), frame.height, frame.width) for i in range(channels)]
     k_r, k_b = _LUMA.get(color.matrix, _LUMA_601)

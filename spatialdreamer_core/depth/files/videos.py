@@ -16,7 +16,7 @@ import numpy as np
 from av.video.plane import VideoPlane
 
 from ...checks import InputError
-from ...media import film_stream, open_media
+from ...media import ONE_THREAD, film_stream, open_media
 from ...parsing import parsing
 from .colours import check_equal_channels, check_grey, thin_out
 from .sizes import MAX_PIXELS, check_frame_size
@@ -68,7 +68,7 @@ def _to_grey(frame: av.VideoFrame, where: str) -> np.ndarray:  # [h, w] uint16, 
     if not is_grey and not (name.startswith("yuv") and frame.format.is_planar):
         # Not always rgb48le: from 8 bits it is off by a few steps of 65535.
         format, white = ("rgb24", 255) if bits == 8 else ("rgb48le", _WHITE)
-        rgb = frame.reformat(format=format).to_ndarray()
+        rgb = frame.reformat(format=format, **ONE_THREAD).to_ndarray()
         check_equal_channels(rgb, where, white=white)
         return np.rint(rgb.mean(2, dtype=np.float64) * (_WHITE / white)).astype(np.uint16)
     dtype = "u1" if bits == 8 else ">u2" if name.endswith("be") else "<u2"

@@ -6,6 +6,7 @@ published files hold for conditioning, is not read.
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from .sgm_shapes import (
     published_frames,
 )
 
+_LOGGER = logging.getLogger(__name__)
+
 _QUANT_CONV = "quant_conv."  # of the autoencoder, which files may lack; it is the identity then
 _PRECISIONS = {"cpu": torch.float32, "xla": torch.bfloat16, "hpu": torch.bfloat16}  # by kind of device
 # What files hold beside the three networks: sgm's second copy of the autoencoder, what it kept of CLIP's text
@@ -36,13 +39,22 @@ _PRECISIONS = {"cpu": torch.float32, "xla": torch.bfloat16, "hpu": torch.bfloat1
 _UNUSED = rf"(?!{re.escape(UNET)}|{re.escape(VAE)}|{re.escape(IMAGE_ENCODER)})|{re.escape(VAE)}loss\."
 
 
-def choose_dtype(device: torch.device | str) -> torch.dtype:
+def choose_dtype(device: torch.device | str, wanted: torch.dtype | None = None) -> torch.dtype:
     """Choose a precision for a device.
 
     SVD was published in float16, which also has finer steps than bfloat16: GPUs get it. Accelerators without
     it get bfloat16, and the CPU, where halves are slow, float32.
+
+    Args:
+        device: Where the model runs.
+        wanted: A precision to take instead, if the device has it: NVIDIA's cards before 2020 have no bfloat16
+            and get float16, which the log says.
     """
-    return _PRECISIONS.get(torch.device(device).type, torch.float16)
+    kind = torch.device(device).type
+    if wanted == torch.bfloat16 and kind == "cuda" and not torch.cuda.is_bf16_supported(False):
+        _LOGGER.warning("this card has no bfloat16, so the model runs in float16")
+        return torch.float16
+    return wanted or _PRECISIONS.get(kind, torch.float16)
 
 
 def load_svd(
@@ -58,14 +70,14 @@ def load_svd(
         checkpoint: A single safetensors file, such as `svd_xt.safetensors`, or a folder in diffusers' layout.
         unet: A folder with a UNet in diffusers' layout that replaces the checkpoint's, such as one of 9
             channels.
-        dtype: Precision of the weights; by default that of `choose_dtype`.
+        dtype: Precision of the weights, see `choose_dtype`; None is the best for the device.
         device: Where the weights go.
 
     Raises:
         InputError: If a file or folder is missing, damaged, a pickle, or holds another model.
     """
     device = torch.device(device)
-    dtype = dtype or choose_dtype(device)
+    dtype = choose_dtype(device, dtype)
     checkpoint = Path(checkpoint)
     load = load_folder if checkpoint.is_dir() else _load_file
     parts = {} if unet is None else {"unet": load_unet_folder(Path(unet), dtype, device)}

@@ -10,6 +10,7 @@ from PIL import Image
 
 from spatialdreamer_core.pipeline import ConvertConfig, convert
 from spatialdreamer_core.video import ColorInfo, VideoWriter, probe, read_frames, to_8_bit
+from spatialdreamer_core.video.color import ColorConverter
 
 PATCH = 16
 COLORS = np.random.default_rng(0).integers(20, 236, (4, 6, 3)).astype(np.uint8)
@@ -212,3 +213,19 @@ def test_frames_with_metadata_that_pyav_does_not_know_are_read(tmp_path):
     assert image.shape == (info.height, info.width, 3)
     assert (info.width, info.height) == ((32, 64) if info.rotation else (64, 32))
     assert np.abs(image.astype(int) - 100).max() <= 1
+
+
+@pytest.mark.parametrize("width", [98, 854])
+def test_films_of_10_bits_are_the_same_at_each_reading_and_writing(width):
+    """With several threads libswscale spoils rows where the width is no multiple of 8."""
+    color = ColorInfo(1, bits=10)
+    ramp = np.linspace(*color.swing, width)[None, :, None] * np.linspace(1, 0.2, 66)[:, None, None]
+    image = np.clip(ramp * [1, 0.9, 0.8], *color.swing).astype(np.uint16)
+    converter = ColorConverter(color)
+    frame = converter.to_yuv(image, pixel_format="yuv420p10le")
+    first = converter.to_rgb(frame, width=width, height=66)
+    for _ in range(30):
+        again = ColorConverter(color)
+        np.testing.assert_array_equal(again.to_rgb(frame, width=width, height=66), first)
+        written = again.to_yuv(image, pixel_format="yuv420p10le")
+        np.testing.assert_array_equal(converter.to_rgb(written, width=width, height=66), first)

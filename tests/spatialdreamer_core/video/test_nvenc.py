@@ -65,10 +65,10 @@ def test_on_a_card_auto_takes_nvenc_by_the_rule_for_x264_and_x265(card, size, bi
     assert not choose_encoder(*size, bits=bits).endswith("nvenc"), "where nothing runs on a card"
 
 
-@pytest.mark.parametrize("codec", ["libx264", "libx265", "x264", "x265"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_who_names_an_encoder_gets_it(card, codec):
     card()
-    assert choose_encoder(640, 360, codec=codec, cuda=True) == f"lib{codec.removeprefix('lib')}"
+    assert choose_encoder(640, 360, codec=codec, cuda=True) == codec
 
 
 def test_a_conversion_on_the_card_asks_for_it(card):

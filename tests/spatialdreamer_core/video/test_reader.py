@@ -10,6 +10,7 @@ import pytest
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.video import probe, read_frames
+from spatialdreamer_core.video.decoder import FrameClock
 from spatialdreamer_core.video.reader import count_frames
 
 LONG_GOP = {"g": "12", "bf": "3"}
@@ -196,9 +197,7 @@ def test_a_file_whose_packets_stay_damaged_gets_an_error(make_video):
 
 
 def test_missing_and_repeated_times_are_repaired():
-    from spatialdreamer_core.video.reader import _Clock
-
-    clock = _Clock(Fraction(1, 1000), step=Fraction(1, 25), origin=Fraction(0))
+    clock = FrameClock(Fraction(1, 1000), step=Fraction(1, 25), origin=Fraction(0))
     assert [clock.repair(pts) for pts in (None, None, 80, 80, 70, 120)] == [0, 40, 80, 81, 82, 120]
     assert [clock.repair(pts) for pts in (10_000, 40, 80, None)] == [10_000, 10_040, 10_080, 10_120]
 

@@ -94,6 +94,18 @@ def test_weights_are_converted(checkpoint, loaded, dtype):
 def test_precision_follows_the_device():
     kinds = {"cpu": torch.float32, "cuda": torch.float16, "hpu": torch.bfloat16}
     assert {kind: choose_dtype(kind) for kind in kinds} == kinds
+    for wanted in (torch.float16, torch.float32):
+        assert {choose_dtype(kind, wanted) for kind in kinds} == {wanted}
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_a_card_without_bfloat16_gets_float16_and_the_log_says_so(monkeypatch, caplog, has_it):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: has_it)
+    assert choose_dtype("cuda:0", torch.bfloat16) == (torch.bfloat16 if has_it else torch.float16)
+    said = [] if has_it else ["this card has no bfloat16, so the model runs in float16"]
+    assert caplog.messages == said
+    assert choose_dtype("cpu", torch.bfloat16) == torch.bfloat16, "the CPU has it"
+    assert choose_dtype("cuda") == torch.float16
 
 
 @pytest.mark.parametrize(
