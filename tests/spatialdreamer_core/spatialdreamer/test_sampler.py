@@ -767,6 +767,21 @@ def test_on_cuda_as_on_the_cpu(make_network, left, rendered, options):
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-3)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("max_side", [1024, 64])
+def test_a_clip_on_the_gpu_stays_there(make_network, max_side):
+    network, left = make_network(), picture(3, 90, 130)
+    rendered = render(left, divergence=6.0)
+    config = SamplerConfig(steps=2, dilate=1, reinject=True)
+    expected = sample(network, encode_reference(network, left, max_side=max_side), *rendered, config)
+    for module in network.modules:
+        module.cuda()
+    reference = encode_reference(network, left.cuda(), max_side=max_side)
+    result = sample(network, reference, *(clip.cuda() for clip in rendered), config)
+    assert result.is_cuda
+    torch.testing.assert_close(result.cpu(), expected, rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("device", "dtype"),
     [
