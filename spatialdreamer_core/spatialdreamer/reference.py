@@ -183,7 +183,7 @@ class Reference:
         """Keep features where they fit, if they are needed again or cost no copy."""
         wanted = sum(feature.nbytes for feature in features.values())
         device = next(iter(features.values())).device
-        if device.type == "cpu" or (self._returns and not self._fits_on_device(0, region, device)):
+        if device.type == "cpu" or (self._returns and not self._fits_on_device(wanted, region, device)):
             free = free_memory(torch.device("cpu"))
             if self.nbytes + wanted <= self._limit and wanted <= free * _FREE_SHARE:
                 self._kept[region] = {site: feature.cpu() for site, feature in features.items()}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal, NamedTuple
 
 import torch
@@ -200,11 +200,15 @@ def _sample(
         on_wait=callbacks.on_wait,
     )
 
-    def noise_of(region: Region) -> Tensor:
-        drawn = noise.take((first_frame + frame for frame in region.frames), model.device)
-        following = range(region.frames.stop, min(region.frames.stop + plan.window, len(warped)))
+    @lru_cache(maxsize=1)  # for all tiles of a window
+    def window_noise(frames: range) -> Tensor:
+        drawn = noise.take((first_frame + frame for frame in frames), model.device)
+        following = range(frames.stop, min(frames.stop + plan.window, len(warped)))
         noise.draw_ahead(first_frame + frame for frame in following)
-        return region.cut_frame(drawn)
+        return drawn
+
+    def noise_of(region: Region) -> Tensor:
+        return region.cut_frame(window_noise(region.frames))
 
     diffuse = diffuse_in_turn if order == "in_turn" else diffuse_together
     try:

@@ -137,6 +137,32 @@ def test_parts_of_a_window_that_does_not_fit_overlap(network, frames):
     assert sizes == [8, 4, 4, 4], "frames 0 to 3, 2 to 5, 4 to 7"
 
 
+@pytest.mark.parametrize(("overlap", "windows"), [(1, 3), (2, 3), (3, 5)])
+def test_each_picture_is_encoded_once(network, frames, overlap, windows):
+    """The left view's, the warped ones, and the finished ones that had holes and are carried on."""
+    frames = [frame._replace(hole=frame.hole * (index != 3)) for index, frame in enumerate(frames)]
+    config = SamplerConfig(steps=1, window=4, overlap=overlap, feather=0, noise_augmentation=0.0)
+    stepped, encoded = [], []
+    filler = SpatialDreamerFiller(network, config, first=None, on_step=lambda *_: stepped.append(1))
+    with network.svd.vae.encoder.register_forward_hook(lambda _, given, __: encoded.append(len(given[0]))):
+        (result,), _ = run(filler, frames)
+    assert len(stepped) == windows
+    carried = {1: {3, 4, 5, 6}, 2: {2, 3, 4, 5}, 3: set(range(1, 7))}[overlap]
+    assert sum(encoded) == 8 + 8 + len(carried - {3})
+    assert torch.equal(result[3], frames[3].warped)
+
+
+def test_a_window_after_one_that_was_not_diffused_is_encoded_whole(network, frames):
+    frames = [frame._replace(hole=frame.hole * (index > 4)) for index, frame in enumerate(frames)]
+    (result,), _ = run(SpatialDreamerFiller(network, CONFIG, first=None), frames)
+    window = {
+        name: torch.stack([getattr(f, name) for f in frames[3:7]]) for name in ("left", "warped", "hole")
+    }
+    reference = encode_reference(network, window["left"])
+    alone = sample(network, reference, window["warped"], window["hole"], CONFIG, first_frame=3)
+    assert torch.equal(result[4:7], alone[1:])
+
+
 def test_options_are_checked_when_it_is_made(network):
     with pytest.raises(InputError, match="steps must be between 1 and 200, got 0"):
         SpatialDreamerFiller(network, SamplerConfig(steps=0))

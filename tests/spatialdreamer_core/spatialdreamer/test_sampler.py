@@ -24,8 +24,10 @@ from spatialdreamer_core.spatialdreamer import (
     sample,
     sample_views,
 )
+from spatialdreamer_core.spatialdreamer import network as network_module
 from spatialdreamer_core.spatialdreamer import reference as reference_module
 from spatialdreamer_core.svd import SCALING, bank_memory, encode_frames, pool_mask
+from spatialdreamer_core.svd.canvas import Canvas
 from spatialdreamer_core.svd.windows import Region
 
 FAST = SamplerConfig(steps=2, feather=0)
@@ -296,6 +298,112 @@ def test_noise_augmentation_is_told_and_added(network, reference, rendered):
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[1], results[2])
     assert not torch.equal(results[2], results[3])
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "time_ids", "encoded"),
+    [
+        ({}, {}, 4, 2 * FRAMES),  # noise: the condition is another picture
+        ({"noise_augmentation": 0.0}, {}, 4, FRAMES),
+        ({"noise_augmentation": 0.0}, {"blank_holes": True}, 4, FRAMES + 2),  # those with holes again
+        ({}, {}, 3, FRAMES),  # a UNet that knows no deviation
+        ({"deviation": 0.0}, {}, 4, FRAMES),
+        ({"strength": 0.5}, {}, 3, 2 * FRAMES),
+        ({"strength": 0.5, "noise_augmentation": 0.0}, {"blank_holes": True}, 3, FRAMES + 2),
+    ],
+)
+def test_a_picture_is_encoded_once_and_none_for_nothing(
+    make_svd, make_network, left, rendered, options, settings, time_ids, encoded
+):
+    if time_ids == 4:
+        network = make_network()
+    else:
+        network = SpatialDreamer.from_svd(make_svd(in_channels=9, time_ids=3))
+        settings = {"noise_augmentation": 0.02, **settings}
+    network = dataclasses.replace(network, config=dataclasses.replace(network.config, **settings))
+    warped, hole = rendered
+    hole = hole.clone()
+    hole[2:] = 0
+    reference, shapes = encode_reference(network, left), []
+    with count_calls(network.svd.vae.encoder, shapes):
+        sample(network, reference, warped, hole, SamplerConfig(steps=1, **options))
+    assert sum(shape[0] for shape in shapes) == encoded
+
+
+def test_the_deviation_is_measured_on_one_encoding(network, reference, rendered):
+    shapes: list = []
+    with count_calls(network.svd.vae.encoder, shapes):
+        measure_deviation(network, reference, *rendered)
+    assert sum(shape[0] for shape in shapes) == FRAMES
+
+
+@pytest.mark.parametrize("windows", ["together", "in_turn"])
+def test_what_a_step_needs_again_is_made_once(network, reference, rendered, windows, monkeypatch):
+    """Time ids and embedding of a window are the same tensors at each step, its known pixels fitted once."""
+    given, fitted = [], []
+    fit = Canvas.fit
+    monkeypatch.setattr(
+        Canvas, "fit", lambda canvas, frames: fitted.append(len(frames)) or fit(canvas, frames)
+    )
+    config = SamplerConfig(steps=3, window=3, overlap=1, windows=windows, noise_augmentation=0.0)
+    with network.svd.unet.register_forward_pre_hook(lambda _, inputs: given.append(inputs)):
+        sample(network, reference, *rendered, config)
+    assert len(given) == 6
+    for index in (2, 3):  # embedding, time ids
+        assert len({id(inputs[index]) for inputs in given}) == 2
+    assert len({inputs[1].data_ptr() for inputs in given}) == 3, "a time for each noise level"
+    fitted.clear()
+    sample(network, reference, *rendered, SamplerConfig(steps=3, reinject=True, noise_augmentation=0.0))
+    assert fitted == [FRAMES, FRAMES], "encoded and put in again"
+
+
+def test_the_reference_is_projected_once_where_memory_allows(network, reference, rendered, monkeypatch):
+    layer, results, calls = network.svd.unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_k, {}, {}
+    for free in (1 << 50, 0):
+        monkeypatch.setattr(network_module, "free_memory", lambda device, free=free: free)
+        shapes: list = []
+        with count_calls(layer, shapes):
+            results[free] = sample(network, reference, *rendered, SamplerConfig(steps=3))
+        calls[free] = len(shapes)
+    assert list(calls.values()) == [3 + 1, 3 + 3]
+    torch.testing.assert_close(*results.values(), rtol=0, atol=1e-5)
+
+
+def test_features_on_a_gpu_stay_there_where_a_run_needs_them_again(network, left, monkeypatch):
+    """Shown by features without content, as of any device that is not the CPU."""
+    reference = encode_reference(network, left)
+    regions = [Region(range(3), range(8), range(8)), Region(range(2, 5), range(8), range(8))]
+    features = {"site": torch.empty(3, 64, 64, device="meta")}
+    before = reference.nbytes
+    reference._keep(regions[0], features)
+    assert reference._kept == {}, "once a run: nothing is brought to main memory for the next"
+    monkeypatch.setattr(network_module, "free_memory", lambda device: 1 << 50)
+    assert reference.make_room(regions)
+    for region in regions:
+        reference._keep(region, features)
+        assert reference.features(region) is features
+    assert reference.nbytes == before, "main memory holds none of them"
+    reference.end_run()
+    assert reference._kept == {}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("windows", ["together", "in_turn"])
+def test_no_step_waits_for_the_device(make_network, left, rendered, windows):
+    network = make_network(with_til=True)
+    for module in network.modules:
+        module.cuda()
+    reference = encode_reference(network, left)
+    config = SamplerConfig(steps=6, window=3, overlap=1, windows=windows, guidance_max=2.0)
+
+    def forbid_waiting(done, total, clean):
+        between = done >= 2 and done % 6 and done < total  # windows begin at the first step, or every six
+        torch.cuda.set_sync_debug_mode("error" if between else "default")
+
+    try:
+        sample(network, reference, *rendered, config, on_step=forbid_waiting)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def watch_unet(network):
@@ -657,6 +765,21 @@ def test_on_cuda_as_on_the_cpu(make_network, left, rendered, options):
     result = sample(network, encode_reference(network, left), *rendered, config)
     assert result.device == rendered[0].device
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("max_side", [1024, 64])
+def test_a_clip_on_the_gpu_stays_there(make_network, max_side):
+    network, left = make_network(), picture(3, 90, 130)
+    rendered = render(left, divergence=6.0)
+    config = SamplerConfig(steps=2, dilate=1, reinject=True)
+    expected = sample(network, encode_reference(network, left, max_side=max_side), *rendered, config)
+    for module in network.modules:
+        module.cuda()
+    reference = encode_reference(network, left.cuda(), max_side=max_side)
+    result = sample(network, reference, *(clip.cuda() for clip in rendered), config)
+    assert result.is_cuda
+    torch.testing.assert_close(result.cpu(), expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,17 @@ def noise_large(region):
     return region.cut_frame(frame_noise(0, region.frames, height=64, width=128))
 
 
+def test_noise_is_asked_for_by_windows_not_by_frames():
+    asked = []
+
+    def note(region):
+        asked.append(region.frames)
+        return noise_of(region)
+
+    diffuse_together(open_pointwise, note, karras_sigmas(2), shape=SHAPE, plan=Plan(window=4, overlap=1))
+    assert asked == [range(4), range(4, 8), range(8, 11)]
+
+
 @BOTH
 def test_steps_are_counted_and_may_interrupt(diffuse):
     calls = []
@@ -166,3 +177,33 @@ def test_steps_are_counted_and_may_interrupt(diffuse):
 def test_a_model_that_gives_nan_is_named(diffuse):
     with pytest.raises(InputError, match=r"UNet must give finite latents.*another precision"):
         run(diffuse, lambda region: lambda noisy, sigma: noisy * math.nan, Plan(20, 4))
+
+
+@pytest.mark.gpu
+@BOTH
+def test_on_cuda_a_clip_is_diffused_as_on_the_cpu_and_nan_is_named_a_step_late(diffuse):
+    mean = MEAN.cuda()
+
+    def open_region(region):
+        part = region.cut(mean)
+        return lambda noisy, sigma: part + (noisy - part) * SPREAD**2 / (SPREAD**2 + sigma**2)
+
+    def noise_on_device(region):
+        return noise_of(region).cuda()
+
+    plan = Plan(window=4, overlap=1, tile=8)
+    options = {"shape": SHAPE, "plan": plan}
+    result = diffuse(open_region, noise_on_device, karras_sigmas(4), **options)
+    assert result.device.type == "cpu"
+    expected = diffuse(open_pointwise, noise_of, karras_sigmas(4), **options)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
+    steps: list = []
+    with pytest.raises(InputError, match="UNet must give finite latents"):
+        diffuse(
+            lambda region: lambda noisy, sigma: noisy * math.nan,
+            noise_on_device,
+            karras_sigmas(9),
+            **options,
+            on_step=lambda *step: steps.append(step),
+        )
+    assert len(steps) == 1
