@@ -27,11 +27,9 @@ class ColourGuide:
             size = max(1, image.shape[1] // shrink), max(1, image.shape[0] // shrink)
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             radius = max(1, round(radius / shrink))
-        self._image = image
         self._window = (2 * radius + 1, 2 * radius + 1)
-        self._mean = self._box(image)
-        r, g, b = cv2.split(image)
-        mean_r, mean_g, mean_b = cv2.split(self._mean)
+        self._planes = r, g, b = cv2.split(image)
+        self._means = mean_r, mean_g, mean_b = cv2.split(self._box(image))
         rr, rg, rb, gg = cv2.split(self._box(cv2.merge([r * r, r * g, r * b, g * g])))
         gb, bb = cv2.split(self._box(cv2.merge([g * b, b * b])))
         rr, gg, bb = (square - m * m + epsilon for square, m in ((rr, mean_r), (gg, mean_g), (bb, mean_b)))
@@ -47,15 +45,14 @@ class ColourGuide:
 
     def coefficients(self, values: np.ndarray) -> np.ndarray:
         """Return the averaged coefficients (a_r, a_g, a_b, b), [h, w, 4], for a map of the guide's size."""
-        if values.shape != self._image.shape[:2]:
-            size = self._image.shape[1], self._image.shape[0]
-            values = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
-        mean = self._box(values)
-        covariance = self._box(self._image * values[..., None]) - self._mean * mean[..., None]
-        cov = cv2.split(covariance)
+        size = self._planes[0].shape
+        if values.shape != size:
+            values = cv2.resize(values, size[::-1], interpolation=cv2.INTER_AREA)
+        products = [plane * values for plane in self._planes]
+        *products, mean = cv2.split(self._box(cv2.merge([*products, values])))
+        cov = [product - channel * mean for product, channel in zip(products, self._means, strict=True)]
         slopes = [sum(row[k] * cov[k] for k in range(3)) for row in self._inverse]
-        means = cv2.split(self._mean)
-        offset = mean - sum(slope * channel for slope, channel in zip(slopes, means, strict=True))
+        offset = mean - sum(slope * channel for slope, channel in zip(slopes, self._means, strict=True))
         return self._box(cv2.merge([*slopes, offset]))
 
     def filter(self, values: np.ndarray) -> np.ndarray:
@@ -76,10 +73,10 @@ def apply_coefficients(coefficients: np.ndarray, image: np.ndarray) -> np.ndarra
     same = coefficients.shape[:2] == (height, width)
     result = np.zeros((height, width), np.float32)
     for channel in (3, 0, 1, 2):
-        plane = coefficients[..., channel]
+        plane = cv2.extractChannel(coefficients, channel)
         if not same:
             plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
-        result += plane * image[..., channel] if channel < 3 else plane
+        result += plane * cv2.extractChannel(image, channel) if channel < 3 else plane
     return result
 
 

@@ -37,4 +37,4 @@ def to_inverse_depth(
         inverse = 1 - raw
     else:
         inverse = raw
-    return torch.where(inverse.isfinite(), inverse, 0)
+    return inverse.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)

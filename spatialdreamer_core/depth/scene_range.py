@@ -45,7 +45,7 @@ class SceneRange:
         width = self.high - self.low
         if width <= _FLAT * max(abs(self.low), abs(self.high), _TINY):
             return torch.full_like(depth, 0.5)
-        return ((depth - self.low) / width).clamp(0, 1)
+        return (depth - self.low).div_(width).clamp_(0, 1)
 
 
 class SceneRangeMeter:
@@ -179,11 +179,13 @@ def apply_scene_ranges(
     return torch.cat([scene.normalise(depth[start:end]) for scene, start, end in scenes])
 
 
-def _to_key(values: Tensor) -> Tensor:  # float32 -> int64 in [0, 2 ** _KEY_BITS)
+def _to_key(values: Tensor) -> Tensor:  # float32 -> int32 in [0, 2 ** _KEY_BITS)
     """Map values to bins whose numbers sort like the values."""
-    bits = (values + 0.0).view(torch.int32).to(torch.int64)  # + 0.0 makes -0 into 0
-    ordered = torch.where(bits < 0, -(bits & 0x7FFFFFFF) - 1, bits) + 2**31
-    return ordered >> _DROPPED_BITS
+    bits = (values + 0.0).view(torch.int32)  # + 0.0 makes -0 into 0
+    bits ^= (bits >> 31).bitwise_and_(0x7FFFFFFF)  # below 0, larger bits are smaller values
+    bits >>= _DROPPED_BITS
+    bits += 2 ** (_KEY_BITS - 1)
+    return bits
 
 
 def _from_key(keys: Tensor) -> Tensor:  # int64 -> float64

@@ -148,18 +148,18 @@ def _splat_at(
     """
     height, width = disparity.shape[-2:]
     bins, count = width + 3, len(row)
-    slot = torch.full((1, height, bins), count, device=row.device)  # the last one is for all other pixels
-    slot[0, row, column + 1] = torch.arange(count, device=row.device)
-    wanted = slot < count
-    lands = (wanted[..., :-1] | wanted[..., 1:]).gather(-1, landing.first)
-    from_row, from_column = nonzero_pixels(lands[0])
+    slot = torch.full((height, bins), count, device=row.device)  # the last one is for all other pixels
+    slot[row, column + 1] = torch.arange(count, device=row.device)
+    wanted = torch.zeros(height, bins, dtype=torch.bool, device=row.device)
+    wanted[row, column] = wanted[row, column + 1] = True  # bins that share a pixel with the next one
+    from_row, from_column = nonzero_pixels(wanted.gather(-1, landing.first[0]))
     first, fraction = (values_at(part[0], from_row, from_column) for part in landing)
-    target = torch.cat([values_at(slot[0], from_row, first + n) for n in (0, 1)])
+    target = torch.cat([values_at(slot, from_row, first + n) for n in (0, 1)])
     share = torch.cat([1 - fraction, fraction])
     moved = values_at(disparity[0], from_row, from_column).repeat(2)
     source = values_at(colour, from_row, from_column).repeat(1, 2)
     if rim is not None:
-        rim_target = torch.cat([values_at(slot[0], rim.row, rim.landing.first + n) for n in (0, 1)])
+        rim_target = torch.cat([values_at(slot, rim.row, rim.landing.first + n) for n in (0, 1)])
         target, share = torch.cat([target, rim_target]), torch.cat([share, rim.shares])
         moved = torch.cat([moved, rim.disparity.repeat(2)])
         source = torch.cat([source, rim.front.repeat(1, 2)], dim=1)

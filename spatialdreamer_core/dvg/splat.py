@@ -47,7 +47,7 @@ def land_at(
     # The first bin and the last two collect what leaves the frame.
     target = target.clamp(-1, width)
     left = target.detach().floor()
-    return Landing(left.long() + 1, target - left)
+    return Landing((left + 1).long(), target - left)
 
 
 def splat_rows(
@@ -69,16 +69,16 @@ def splat_rows(
         The blended values (0 where nothing lands) and the coverage, the sum of the bilinear weights alone.
     """
     first, fraction = land(disparity, sign=sign) if landing is None else landing
-    bins, share = (first, first + 1), (1 - fraction, fraction)
-    weight = _weigh(disparity, bins, share)
-    total = _add_up((values * weight[0], values * weight[1]), bins)
-    blended = total / _add_up(weight, bins).clamp(min=LEAST_WEIGHT)
-    return blended[..., 1:-2], _add_up(share, bins)[..., 1:-2]
+    share = (1 - fraction, fraction)
+    weight = _weigh(disparity, first, share)
+    total = _add_up((values * weight[0], values * weight[1]), first)
+    blended = total.div_(_add_up(weight, first).clamp_(min=LEAST_WEIGHT))
+    return blended[..., 1:-2], _add_up(share, first)[..., 1:-2]
 
 
 def _weigh(
     disparity: Tensor,  # [1, H, W]
-    bins: tuple[Tensor, Tensor],  # two of [1, H, W] int64
+    first: Tensor,  # [1, H, W] int64
     share: tuple[Tensor, Tensor],  # two of [1, H, W]
 ) -> tuple[Tensor, Tensor]:  # two of [1, H, W]
     """Multiply each pixel's bilinear shares by its importance exp(d)."""
@@ -86,34 +86,36 @@ def _weigh(
     if max(-float(low), float(high)) <= MAX_EXPONENT:
         importance = disparity.exp()
         return importance * share[0], importance * share[1]
-    nearest = _nearest_disparity(disparity.detach(), bins, share[1].detach())
-    first, second = (
-        (disparity - nearest.gather(-1, index)).clamp(-MAX_EXPONENT, 0).exp() * part
-        for index, part in zip(bins, share, strict=True)
-    )
-    return first, second
+    nearest = _nearest_disparity(disparity.detach(), first, share[1].detach())
+    weights = [
+        (disparity - there.gather(-1, first)).clamp(-MAX_EXPONENT, 0).exp() * part
+        for there, part in zip((nearest, nearest[..., 1:]), share, strict=True)
+    ]
+    return weights[0], weights[1]
 
 
 def _add_up(
     values: tuple[Tensor, Tensor],  # two of [C, H, W]: what each pixel gives to its first and second bin
-    bins: tuple[Tensor, Tensor],  # two of [1, H, W] int64
+    first: Tensor,  # [1, H, W] int64
 ) -> Tensor:  # [C, H, W + 3]
     """Sum what lands in each bin of a row."""
     channels, height, width = values[0].shape
     sums = values[0].new_zeros(channels, height, width + 3)
-    for index, value in zip(bins, values, strict=True):
-        sums.scatter_add_(-1, index.expand(channels, -1, -1), value)
+    index = first.expand(channels, -1, -1)
+    sums.scatter_add_(-1, index, values[0])
+    sums[..., 1:].scatter_add_(-1, index, values[1])
     return sums
 
 
 def _nearest_disparity(
     disparity: Tensor,  # [1, H, W]
-    bins: tuple[Tensor, Tensor],  # two of [1, H, W] int64
+    first: Tensor,  # [1, H, W] int64
     fraction: Tensor,  # [1, H, W], share of the second bin
 ) -> Tensor:  # [1, H, W + 3]
     """Find the largest disparity that reaches each bin."""
     height, width = disparity.shape[-2:]
     nearest = disparity.new_full((1, height, width + 3), -torch.inf)
-    nearest.scatter_reduce_(-1, bins[0], disparity, "amax")
+    nearest.scatter_reduce_(-1, first, disparity, "amax")
     reaching = disparity.masked_fill(fraction == 0, -torch.inf)
-    return nearest.scatter_reduce_(-1, bins[1], reaching, "amax")
+    nearest[..., 1:].scatter_reduce_(-1, first, reaching, "amax")
+    return nearest

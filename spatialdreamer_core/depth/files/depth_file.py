@@ -102,7 +102,8 @@ class DepthFile:
         """Convert a frame from its kind."""
         with np.errstate(over="ignore"):
             values = torch.from_numpy(stored.astype(np.float32))
-        if self.kind != "metres" and not bool((values.abs() <= _LARGEST).all()):
+        least, largest = (float(value) for value in values.aminmax())  # NaN is both
+        if self.kind != "metres" and not -_LARGEST <= least <= largest <= _LARGEST:
             count = int((~(values.abs() <= _LARGEST)).sum())
             raise InputError(
                 f"depth of the kind {self.kind} must be finite, got {count} NaN or infinite values in frame "
@@ -112,11 +113,10 @@ class DepthFile:
         if self.is_normalised:
             if stored.dtype.kind == "u":
                 values = values / float(np.iinfo(stored.dtype).max)
-            low, high = (float(value) for value in values.aminmax())
-            if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+            elif least < -_OVERSHOOT or largest > 1 + _OVERSHOOT:
                 raise InputError(
-                    f"normalised depth must lie between 0 and 1, got {low:g} to {high:g} in frame {index} of "
-                    f"{self.path}; use the kind inverse, depth or metres"
+                    f"normalised depth must lie between 0 and 1, got {least:g} to {largest:g} in frame "
+                    f"{index} of {self.path}; use the kind inverse, depth or metres"
                 )
             values = values.clamp(0, 1)
         return to_inverse_depth(values[None, None], _SEMANTICS[self.kind])[0, 0]
