@@ -19,6 +19,7 @@ from ..video.reader import VideoFrame
 from .borders import treat_borders
 from .clock import StageClock
 from .first_pass import OneReadStream
+from .flight import Flight
 from .job import Job
 from .pictures import cut_pictures
 from .prefetch import StageThreads
@@ -50,15 +51,19 @@ def stereo_frames(
         threads: Run the stages.
     """
     config, clock, eyes = job.config, job.clock, job.eyes
+    flight = Flight(job.device)
+    threads.add(flight)
     # 1. The picture of each frame, without its black bars.
     decoded = _timed(frames, "decode", clock)
     pictures = threads.prefetch(cut_pictures(decoded, black_bars=config.black_bars, clock=clock, report=True))
     # 2. Optical flow between neighbouring frames, and the cuts between scenes.
-    analysed = analyse(pictures, flow=job.flow, clock=clock, threads=threads)
+    analysed = analyse(pictures, flow=job.flow, clock=clock, threads=threads, flight=flight)
     if isinstance(job.depth, OneReadStream):
         analysed = job.depth.hold_back(analysed)
     # 3. Depth, steady over the scene.
-    estimated = threads.prefetch(estimate(analysed, estimator=job.depth, clock=clock, threads=threads))
+    estimated = threads.prefetch(
+        estimate(analysed, estimator=job.depth, clock=clock, threads=threads, flight=flight)
+    )
     # 4. Disparity in pixels of the picture.
     placed = threads.prefetch(
         place(
@@ -70,19 +75,25 @@ def stereo_frames(
             clock=clock,
             shaping=job.shaping,
             guided=config.guided_upsampling,
+            flight=flight,
         ),
         ahead=1,
     )
     bordered = treat_borders(
-        placed, border=config.border, width_percent=config.border_width, eyes=len(eyes), clock=clock
+        placed,
+        border=config.border,
+        width_percent=config.border_width,
+        eyes=len(eyes),
+        clock=clock,
+        flight=flight,
     )
     # 5. DVG forward warp: each rendered eye's view, and its holes.
-    rendered = threads.prefetch(render(bordered, eyes=eyes, clock=clock), ahead=1)
+    rendered = threads.prefetch(render(bordered, eyes=eyes, clock=clock, flight=flight), ahead=1)
     # 6. Hole masks that are steady over time, for fillers that redraw regions.
     if getattr(job.filler, "refines_holes", False):
-        rendered = refine(rendered, clock=clock)
+        rendered = refine(rendered, clock=clock, flight=flight)
     # 7. The holes filled.
-    filled = fill(rendered, filler=job.filler, clock=clock)
+    filled = fill(rendered, filler=job.filler, clock=clock, flight=flight)
     # 8. What each eye sees: the source, or a rendered view.
     return _both_eyes(filled, config.eye)
 
