@@ -51,7 +51,7 @@ def stereo_frames(
         threads: Run the stages.
     """
     config, clock, eyes = job.config, job.clock, job.eyes
-    flight = Flight(job.device)
+    flight = Flight(job.device, narrow=job.is_narrow)
     threads.add(flight)
     # 1. The picture of each frame, without its black bars.
     decoded = _timed(frames, "decode", clock)

@@ -159,7 +159,7 @@ def _convert(
         estimator = ModelStream(depth_model, scenes, strength=config.depth_stability)
     # 3. The chain that films go through.
     with half_of_the_cores(), StageThreads() as threads:
-        job = Job(config, device, estimator, flow, filler, clock)
+        job = Job(config, device, estimator, flow, filler, clock).placed(size)
         stereo = stereo_frames(_read(again, size), job, threads=threads)
         yield from threads.prefetch(_to_pairs(stereo, job), ahead=1)
 

@@ -240,6 +240,12 @@ def test_a_scene_knows_nothing_of_the_one_before(make_video, tmp_path):
     assert np.array_equal(decode(whole)[1:], decode(rest))
 
 
+def test_a_film_that_has_been_looked_at_is_not_looked_at_again(clip, tmp_path, monkeypatch):
+    info = probe(clip)
+    monkeypatch.setattr(sys.modules["spatialdreamer_core.pipeline.convert"], "probe", None)
+    assert convert(clip, tmp_path / "out.mp4", ConvertConfig(depth="builtin", end=0.1), info=info) == 3
+
+
 def test_variable_frame_rate_is_kept(make_video, tmp_path):
     times = [0, 40, 130, 150, 400, 440]
     source = make_video(
