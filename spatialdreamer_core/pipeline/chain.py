@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..stereo import apply_floating_window
 from ..video.reader import VideoFrame
+from .analysis import analyse
 from .borders import treat_borders
 from .clock import StageClock
 from .first_pass import OneReadStream
@@ -23,7 +24,7 @@ from .flight import Flight
 from .job import Job
 from .pictures import cut_pictures
 from .prefetch import StageThreads
-from .stages import Rendered, analyse, estimate, fill, place, refine, render
+from .stages import Rendered, estimate, fill, place, refine, render
 
 _CORES_LOCK = threading.Lock()
 _cores: list[int] = []  # torch's number of threads before, once for each conversion that runs
