@@ -51,8 +51,7 @@ def stereo_frames(
         job: What it is converted with.
         threads: Run the stages.
     """
-    config, clock, eyes = job.config, job.clock, job.eyes
-    flight = Flight(job.device, narrow=job.is_narrow)
+    config, clock, flight, eyes = job.config, job.clock, job.flight, job.eyes
     threads.add(flight)
     # 1. The picture of each frame, without its black bars.
     decoded = _timed(frames, "decode", clock)
@@ -96,18 +95,19 @@ def stereo_frames(
     # 7. The holes filled.
     filled = fill(rendered, filler=job.filler, clock=clock, flight=flight)
     # 8. What each eye sees: the source, or a rendered view.
-    return _both_eyes(filled, config.eye)
+    return _both_eyes(filled, config.eye, flight)
 
 
-def _both_eyes(frames: Iterator[tuple[Rendered, tuple[Tensor, ...]]], eye: str) -> Iterator[StereoFrame]:
+def _both_eyes(
+    frames: Iterator[tuple[Rendered, tuple[Tensor, ...]]], eye: str, flight: Flight
+) -> Iterator[StereoFrame]:
     """Give each frame its left and right view, behind its floating window if it has one."""
-    for rendered, views in frames:
+    for index, (rendered, views) in enumerate(frames):
         left = rendered.image if eye == "right" else views[0]
         right = rendered.image if eye == "left" else views[-1]
         if rendered.window is not None:
-            left, right = (
-                view[0] for view in apply_floating_window(left[None], right[None], rendered.window)
-            )
+            both = flight.run(index, apply_floating_window, left[None], right[None], rendered.window)
+            left, right = (view[0] for view in both)
         yield StereoFrame(rendered, left, right)
 
 

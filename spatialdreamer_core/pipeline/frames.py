@@ -24,7 +24,6 @@ from .config import ConvertConfig
 from .device import choose_device
 from .fillers import FillerConfig
 from .first_pass import OneReadStream, measure_film
-from .flight import Flight
 from .given_maps import GivenMaps
 from .job import Job
 from .pictures import cut_pictures
@@ -179,7 +178,7 @@ def _read(frames: Iterable[Tensor], size: tuple[int, int]) -> Iterator[VideoFram
 
 def _to_pairs(frames: Iterator[StereoFrame], job: Job) -> Iterator[StereoPair]:
     """Give each frame's views in the frame's own type and place, within its black bars."""
-    transfer, flight = open_transfer(job.device), Flight(job.device)
+    transfer, flight = open_transfer(job.device), job.flight
 
     def begin() -> Iterator[tuple[int, VideoFrame, list[Arrival | None]]]:
         for index, (rendered, *views) in enumerate(frames):

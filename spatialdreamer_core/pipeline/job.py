@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
@@ -13,6 +14,7 @@ from ..flow import FlowEstimator
 from .clock import StageClock
 from .config import ConvertConfig
 from .device import choose_place
+from .flight import Flight
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Job:
         """Return the same with views of a (height, width) rendered where they fit, see `choose_place`."""
         device, narrow = choose_place(self.device, size, eyes=len(self.eyes))
         return replace(self, device=device, is_narrow=narrow)
+
+    @cached_property
+    def flight(self) -> Flight:
+        """The frames on the device, counted by all stages together."""
+        return Flight(self.device, narrow=self.is_narrow)
 
     @property
     def eyes(self) -> tuple[Eye, ...]:

@@ -15,7 +15,6 @@ from ..video.color import ColorInfo
 from ..video.reader import VideoFrame
 from .chain import StereoFrame, half_of_the_cores, stereo_frames
 from .device_frames import JOINED, around_picture, pack_bits, to_bits
-from .flight import Flight
 from .job import Job
 from .prefetch import StageThreads
 from .preview import MiddleSheet, to_image
@@ -55,9 +54,8 @@ def packed_frames(
 
 def _pack_all(frames: Iterator[StereoFrame], job: Job, sheet: MiddleSheet) -> Iterator[Packed]:
     """Pack each frame's two views into one picture of the source's type."""
-    flight = Flight(job.device)
     for index, (rendered, left, right) in enumerate(frames):
-        with flight.naming(index), job.clock("pack"):
+        with job.flight.naming(index), job.clock("pack"):
             frame = rendered.analysed.frame
             images = _to_image(left, rendered), _to_image(right, rendered)
             packed = _pack_images(*images, job.config.format, frame.color)
@@ -69,20 +67,21 @@ def _pack_on_device(
     frames: Iterator[StereoFrame], job: Job, sheet: MiddleSheet, transfer: Transfer
 ) -> Iterator[Packed]:
     """Do as `_pack_all` on a GPU, from which the packed picture alone comes down."""
-    flight = Flight(job.device)
 
-    def begin() -> Iterator[tuple[int, int, Arrival]]:
-        for index, (rendered, left, right) in enumerate(frames):
-            frame = rendered.analysed.frame
-            with flight.naming(index), job.clock("pack"):
-                views = _to_bits(left, rendered), _to_bits(right, rendered)
-                packed = pack_bits(*views, format=job.config.format, color=frame.color)
-                arrival = transfer.down(packed)
-            sheet.offer(index, partial(map, _down, views), rendered)
-            yield index, frame.pts, arrival
+    def work(rendered: Rendered, left: Tensor, right: Tensor) -> tuple[tuple[Tensor, Tensor], Arrival]:
+        with job.clock("pack"):
+            views = _to_bits(left, rendered), _to_bits(right, rendered)
+            color = rendered.analysed.frame.color
+            return views, transfer.down(pack_bits(*views, format=job.config.format, color=color))
 
-    for index, pts, arrival in delayed(begin(), transfer.delay):
-        with flight.naming(index), job.clock("pack"):
+    def begin() -> Iterator[tuple[int, Arrival]]:
+        for index, frame in enumerate(frames):
+            views, arrival = job.flight.run(index, work, *frame)
+            sheet.offer(index, partial(map, _down, views), frame.rendered)
+            yield frame.rendered.analysed.frame.pts, arrival
+
+    for index, (pts, arrival) in enumerate(delayed(begin(), transfer.delay)):
+        with job.flight.naming(index), job.clock("pack"):
             image = arrival.wait().numpy()
         yield Packed(pts, image)
 

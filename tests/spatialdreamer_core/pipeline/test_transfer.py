@@ -199,6 +199,27 @@ def test_a_film_on_cuda_as_on_the_cpu(settings):
         assert (difference > 1).mean() < 0.01
 
 
+@pytest.mark.gpu
+def test_no_stage_waits_for_the_gpu():
+    """But for what comes down, by an event, one frame later."""
+    images = images_of(12)
+    config = sd.ConvertConfig(depth="builtin", divergence=6, border="floating_window")
+
+    def convert():
+        film = (VideoFrame(image, t, Fraction(1, 25)) for t, image in enumerate(images))
+        job = Job(config, torch.device("cuda"), BuiltinStream(), open_flow(config.flow), sd.FastFill(), clock)
+        return list(packed_frames(film, job, sheet=MiddleSheet(None, index=0)))
+
+    clock = StageClock()
+    convert()  # kernels are compiled
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profiler:
+        convert()
+    names = [event.name for event in profiler.events()]
+    assert names.count("cudaStreamSynchronize") < len(images), "no wait a frame"
+    assert not [name for name in names if "Memcpy" in name and "Pageable" in name]
+
+
 def test_a_surround_keeps_its_frame_on_the_device():
     from spatialdreamer_core.pipeline.device_frames import around_picture, picture_of
 
