@@ -91,7 +91,8 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             if depth_video is not None:
                 depth = files.enter_context(open_video_file(depth_video, whole=True))
                 config = replace(config, depth_file=depth.path)
-            warning = check_one_view(source.path, stated=probe(source.path).stereo)
+            info = source.info or probe(source.path)
+            warning = check_one_view(source.path, stated=info.stereo)
             if warning is not None:
                 show_text(cls.hidden.unique_id, warning)
             width, height = video.get_dimensions()
@@ -104,6 +105,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 source.path,
                 path,
                 source.apply_to(config),
+                info=info,
                 filler=filler,
                 depth_model=None if prepared is None else prepared.model,
                 flow_model=None if flow is None else flow.model,

@@ -21,7 +21,7 @@ from comfy_api.latest import Input, InputImpl
 
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.pipeline import ConvertConfig
-from ..spatialdreamer_core.video import probe, write_clip, write_error
+from ..spatialdreamer_core.video import VideoInfo, probe, write_clip, write_error
 from .layout import audio_to_sound, image_to_frames
 
 _DECODABLE_BITS = 8  # a component, of what is written from memory; deeper videos are saved by ComfyUI
@@ -34,6 +34,7 @@ class VideoFile:
     path: str
     start: float = 0.0  # s
     duration: float | None = None  # s; None: to the end
+    info: VideoInfo | None = None  # of the file, if it has been looked at
 
     @property
     def is_whole(self) -> bool:
@@ -101,20 +102,22 @@ def _find_file(video: Input.Video) -> VideoFile | None:
     source = video.get_stream_source()
     if not isinstance(source, str):
         return None
-    time_base = probe(source).time_base
+    info = probe(source)
     original = InputImpl.VideoFromFile(source)
     if video.get_dimensions() != original.get_dimensions():
         return None  # cropped, by a version that cannot be asked
     start, duration = _call(video, "get_active_trim_window", default=(0.0, 0.0))
     if not start and not duration:
-        return VideoFile(source) if video.get_duration() == original.get_duration() else None
+        whole = video.get_duration() == original.get_duration()
+        return VideoFile(source, info=info) if whole else None
     # ComfyUI rounds down to the stream's clock, on which the frames lie.
-    first = int(start / time_base)
-    last = int((start + duration) / time_base)
+    first = int(start / info.time_base)
+    last = int((start + duration) / info.time_base)
     return VideoFile(
         source,
-        start=float(first * time_base),
-        duration=float((last - first) * time_base) if duration else None,
+        start=float(first * info.time_base),
+        duration=float((last - first) * info.time_base) if duration else None,
+        info=info,
     )
 
 

@@ -98,7 +98,13 @@ class CheckedStream:
         rows = slice(self._taken % self._rows_apart, None, self._rows_apart)
         self._waiting.append(KnownPixels(frame.warped, frame.hole, reach=self._reach, rows=rows))
         self._taken += 1
-        return self._checked(self._listed(self._run(lambda: self._stream.push(frame))))
+        try:
+            finished = self._run(lambda: self._stream.push(frame))
+        except Exception:  # after lack of memory the frame comes again
+            self._waiting.pop()
+            self._taken -= 1
+            raise
+        return self._checked(self._listed(finished))
 
     def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Do as `FillStream.finish`.

@@ -34,7 +34,10 @@ class FillStream(Protocol):
     """Fills the frames of one view, scene by scene, in bounded memory."""
 
     def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
-        """Take a scene's next frame; return the frames that are finished by it, in order."""
+        """Take a scene's next frame; return the frames that are finished by it, in order.
+
+        If a device's memory runs out, it must forget the frame, which is pushed again when there is more.
+        """
         ...
 
     def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]

@@ -8,11 +8,18 @@ from dataclasses import replace
 from ..dvg import ease_borders
 from ..stereo import FloatingWindowTracker
 from .clock import StageClock
+from .flight import Flight
 from .stages import Placed
 
 
 def treat_borders(
-    frames: Iterator[Placed], *, border: str, width_percent: float, eyes: int, clock: StageClock
+    frames: Iterator[Placed],
+    *,
+    border: str,
+    width_percent: float,
+    eyes: int,
+    clock: StageClock,
+    flight: Flight | None = None,
 ) -> Iterator[Placed]:
     """Ease each frame's disparity towards the edges, find its floating window, or leave it as it is.
 
@@ -22,18 +29,23 @@ def treat_borders(
         width_percent: Width of the eased border, % of the width.
         eyes: How many views are rendered: each has its share of the whole disparity.
         clock: Adds up the time.
+        flight: The frames on the device.
     """
-    tracker = FloatingWindowTracker()
-    for frame in frames:
+    flight, tracker = flight or Flight(), FloatingWindowTracker()
+
+    def work(frame: Placed) -> Placed:
         with clock("disparity"):
             if border == "ease":
                 disparity, small = (
                     ease_borders(values, width_percent=width_percent)
                     for values in (frame.disparity, frame.small_disparity)
                 )
-                frame = replace(frame, disparity=disparity, small_disparity=small)
-            elif border == "floating_window":
+                return replace(frame, disparity=disparity, small_disparity=small)
+            if border == "floating_window":
                 if frame.analysed.starts_scene:
                     tracker.reset()
-                frame = replace(frame, window=tracker.step(eyes * frame.disparity))
-        yield frame
+                return replace(frame, window=tracker.step(eyes * frame.disparity))
+            return frame
+
+    for index, frame in enumerate(frames):
+        yield flight.run(index, work, frame)

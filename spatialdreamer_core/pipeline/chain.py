@@ -16,13 +16,15 @@ from torch import Tensor
 
 from ..stereo import apply_floating_window
 from ..video.reader import VideoFrame
+from .analysis import analyse
 from .borders import treat_borders
 from .clock import StageClock
 from .first_pass import OneReadStream
+from .flight import Flight
 from .job import Job
 from .pictures import cut_pictures
 from .prefetch import StageThreads
-from .stages import Rendered, analyse, estimate, fill, place, refine, render
+from .stages import Rendered, estimate, fill, place, refine, render
 
 _CORES_LOCK = threading.Lock()
 _cores: list[int] = []  # torch's number of threads before, once for each conversion that runs
@@ -49,16 +51,19 @@ def stereo_frames(
         job: What it is converted with.
         threads: Run the stages.
     """
-    config, clock, eyes = job.config, job.clock, job.eyes
+    config, clock, flight, eyes = job.config, job.clock, job.flight, job.eyes
+    threads.add(flight)
     # 1. The picture of each frame, without its black bars.
     decoded = _timed(frames, "decode", clock)
     pictures = threads.prefetch(cut_pictures(decoded, black_bars=config.black_bars, clock=clock, report=True))
     # 2. Optical flow between neighbouring frames, and the cuts between scenes.
-    analysed = analyse(pictures, flow=job.flow, clock=clock, threads=threads)
+    analysed = analyse(pictures, flow=job.flow, clock=clock, threads=threads, flight=flight)
     if isinstance(job.depth, OneReadStream):
         analysed = job.depth.hold_back(analysed)
     # 3. Depth, steady over the scene.
-    estimated = threads.prefetch(estimate(analysed, estimator=job.depth, clock=clock, threads=threads))
+    estimated = threads.prefetch(
+        estimate(analysed, estimator=job.depth, clock=clock, threads=threads, flight=flight)
+    )
     # 4. Disparity in pixels of the picture.
     placed = threads.prefetch(
         place(
@@ -70,32 +75,39 @@ def stereo_frames(
             clock=clock,
             shaping=job.shaping,
             guided=config.guided_upsampling,
+            flight=flight,
         ),
         ahead=1,
     )
     bordered = treat_borders(
-        placed, border=config.border, width_percent=config.border_width, eyes=len(eyes), clock=clock
+        placed,
+        border=config.border,
+        width_percent=config.border_width,
+        eyes=len(eyes),
+        clock=clock,
+        flight=flight,
     )
     # 5. DVG forward warp: each rendered eye's view, and its holes.
-    rendered = threads.prefetch(render(bordered, eyes=eyes, clock=clock), ahead=1)
+    rendered = threads.prefetch(render(bordered, eyes=eyes, clock=clock, flight=flight), ahead=1)
     # 6. Hole masks that are steady over time, for fillers that redraw regions.
     if getattr(job.filler, "refines_holes", False):
-        rendered = refine(rendered, clock=clock)
+        rendered = refine(rendered, clock=clock, flight=flight)
     # 7. The holes filled.
-    filled = fill(rendered, filler=job.filler, clock=clock)
+    filled = fill(rendered, filler=job.filler, clock=clock, flight=flight)
     # 8. What each eye sees: the source, or a rendered view.
-    return _both_eyes(filled, config.eye)
+    return _both_eyes(filled, config.eye, flight)
 
 
-def _both_eyes(frames: Iterator[tuple[Rendered, tuple[Tensor, ...]]], eye: str) -> Iterator[StereoFrame]:
+def _both_eyes(
+    frames: Iterator[tuple[Rendered, tuple[Tensor, ...]]], eye: str, flight: Flight
+) -> Iterator[StereoFrame]:
     """Give each frame its left and right view, behind its floating window if it has one."""
-    for rendered, views in frames:
+    for index, (rendered, views) in enumerate(frames):
         left = rendered.image if eye == "right" else views[0]
         right = rendered.image if eye == "left" else views[-1]
         if rendered.window is not None:
-            left, right = (
-                view[0] for view in apply_floating_window(left[None], right[None], rendered.window)
-            )
+            both = flight.run(index, apply_floating_window, left[None], right[None], rendered.window)
+            left, right = (view[0] for view in both)
         yield StereoFrame(rendered, left, right)
 
 

@@ -49,6 +49,7 @@ def convert(
     output_path: Path | str,
     config: ConvertConfig | None = None,
     *,
+    info: VideoInfo | None = None,
     filler: Filler | None = None,
     depth_model: DepthModel | None = None,
     flow_model: FlowModel | None = None,
@@ -67,6 +68,7 @@ def convert(
         output_path: Where the result goes; the suffix chooses the container (.mp4, .mkv, .mov) or photo
             format.
         config: The settings.
+        info: What `probe` says of the input, if it is a video that has been looked at already.
         filler: What fills the holes; None is fast fill, which needs no weights.
         depth_model: A model from `load_model` to be used instead of what `config.depth` names.
         flow_model: A model from `load_flow_model` to be used instead of what `config.flow` names.
@@ -100,7 +102,7 @@ def convert(
     device = choose_device(config.device)
     filler = FillerConfig().load(device=device) if filler is None else filler
     check_filler(filler)
-    info = None if _is_photo(input_path, output_path) else _check_film(input_path, config)
+    info = None if _is_photo(input_path, output_path) else _check_film(input_path, config, info)
     warning = check_one_view(input_path, stated=None if info is None else info.stereo)
     if warning is not None:
         _LOGGER.warning("%s", warning)
@@ -151,21 +153,21 @@ def convert(
         # 4. Its depth, after a first pass if that is needed; then frame by frame through the chain.
         source = choose_depth(config, depth_model, device)
         flow = open_flow(flow_model or config.flow, device=device)
-        with (
-            open_depth(
-                source, input_path, config, photo=False, total=total, on_first_pass=on_first_pass, clock=clock
-            ) as depth,
-            closing(_read_film(input_path, config, faults)) as frames,
-            closing(
-                packed_frames(frames, Job(config, device, depth, flow, filler, clock), sheet=sheet)
-            ) as pictures,
-        ):
-            for pts, packed in pictures:
-                with clock("encode"):
-                    writer.write(packed, pts)
-                sheet.write()
-                done += 1
-                on_progress(done, total, to_8_bit(packed, info.color) if done % _PREVIEW_EVERY == 1 else None)
+        with open_depth(
+            source, input_path, config, photo=False, total=total, on_first_pass=on_first_pass, clock=clock
+        ) as depth:
+            job = Job(config, device, depth, flow, filler, clock).placed((info.height, info.width))
+            with (
+                closing(_read_film(input_path, config, faults)) as frames,
+                closing(packed_frames(frames, job, sheet=sheet)) as pictures,
+            ):
+                for pts, packed in pictures:
+                    with clock("encode"):
+                        writer.write(packed, pts)
+                    sheet.write()
+                    done += 1
+                    shown = to_8_bit(packed, info.color) if done % _PREVIEW_EVERY == 1 else None
+                    on_progress(done, total, shown)
         sheet.write(film_ended=True)
     # 5. The result is in place; what could not be read is told.
     if on_saved is not None:
@@ -221,9 +223,9 @@ def _is_photo(input_path: Path, output_path: Path) -> bool:
     return is_picture and output_path.suffix.lower() in WRITABLE_PHOTO_SUFFIXES
 
 
-def _check_film(path: Path, config: ConvertConfig) -> VideoInfo:
+def _check_film(path: Path, config: ConvertConfig, info: VideoInfo | None) -> VideoInfo:
     """Look at a film before the work: what it holds, whether memory suffices and all of it is there."""
-    info = probe(path)
+    info = info or probe(path)
     require_film_memory(info.width, info.height, path)
     for name in info.dynamic_metadata:
         _LOGGER.warning("%s: its %s metadata is left out; the picture under it is converted", path, name)

@@ -1,10 +1,24 @@
-"""The device that a conversion runs on."""
+"""The device that a conversion runs on, and whether a film's frames fit into its memory."""
 
 from __future__ import annotations
+
+import logging
 
 import torch
 
 from ..checks import InputError
+from ..memory import free_memory
+
+_LOGGER = logging.getLogger(__name__)
+
+# Bytes a pixel of what lies on a GPU, see the fields of `Placed` and `Rendered`.
+_PICTURE = 3 * 4 + 2 * 3  # as floats, and as 16 bits
+_PLACED = _PICTURE + 2 * 4  # with depth and disparity
+_VIEW = 3 * 4 + 2 * 4  # an eye's: colours, holes, disparity
+_PACKED = 2 * 2 * 3
+_SCRATCH = 128  # of the stage that takes most, as measured in torch's own operations
+_WAITING = 4  # rendered frames that fast fill holds, looking ahead, beside the one that it has filled
+_BETWEEN = 3  # placed frames, and as many rendered and packed ones, in and between stages that overlap
 
 
 def choose_device(name: str) -> torch.device:
@@ -23,3 +37,50 @@ def choose_device(name: str) -> torch.device:
             f"got {name!r}; use auto"
         )
     return torch.device(name)
+
+
+def choose_place(device: torch.device, size: tuple[int, int], *, eyes: int) -> tuple[torch.device, bool]:
+    """Choose where a film's views are rendered, by the memory of the GPU, and say so in the log.
+
+    Args:
+        device: Where they are wanted.
+        size: (height, width) of a frame.
+        eyes: How many views are rendered.
+
+    Returns:
+        The device, which is the CPU where not even one frame at a time fits into the whole GPU; and whether
+        one frame at a time has to be on its way there.
+    """
+    if device.type != "cuda":
+        return device, False
+    free, total = free_memory(device), torch.cuda.mem_get_info(device)[1]
+    peak, least = (estimate_peak(size, eyes=eyes, narrow=narrow) for narrow in (False, True))
+    is_narrow = peak > free
+    what = (
+        f"{device}: frames of {size[1]}x{size[0]} take about {_gigabytes(least if is_narrow else peak)} at "
+        f"the peak, {_gigabytes(free)} of {_gigabytes(total)} are free"
+    )
+    if least > total:
+        _LOGGER.warning("%s: their views are rendered on the CPU", what)
+        return torch.device("cpu"), False
+    _LOGGER.info("%s%s", what, ": one frame at a time is on its way" if is_narrow else "")
+    return device, is_narrow
+
+
+def _gigabytes(size: int) -> str:
+    """Write a number of bytes for people."""
+    return f"{size / 2**30:.1f} GB"
+
+
+def estimate_peak(size: tuple[int, int], *, eyes: int, narrow: bool) -> int:
+    """Estimate how many bytes a film's frames take on a GPU at the peak, beside its models.
+
+    Args:
+        size: (height, width) of a frame.
+        eyes: How many views are rendered.
+        narrow: Whether one frame at a time is on its way to the filler.
+    """
+    rendered = _PICTURE + 4 + eyes * _VIEW
+    between = 1 if narrow else _BETWEEN
+    held = between * (_PLACED + _PACKED) + (_WAITING + between) * rendered + eyes * _VIEW
+    return size[0] * size[1] * (held + _SCRATCH)

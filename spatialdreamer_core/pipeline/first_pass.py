@@ -14,6 +14,7 @@ from ..depth import DepthFirstPass, DepthModel, MeasuredScene, ModelStream, work
 from ..depth.first_pass import START_FRAMES
 from ..video.reader import VideoFrame
 from .clock import StageClock
+from .flight import Flight
 from .pictures import SceneDetector
 from .prefetch import prefetch
 from .stages import Analysed
@@ -43,9 +44,10 @@ def measure_film(
         InputError: If a frame does not fit into memory.
     """
     scenes, first_pass = SceneDetector(), DepthFirstPass(model)
+    flight = Flight(next(model.modules[0].parameters()).device)
     with closing(prefetch(frames)) as decoded:
         for done, frame in enumerate(decoded, start=1):
-            with clock("first_pass"):
+            with flight.naming(done - 1), clock("first_pass"):
                 small = working_frame(frame.image, levels=frame.levels)
                 first_pass.step(small, starts_scene=scenes.step(frame, small))
             if on_progress is not None:

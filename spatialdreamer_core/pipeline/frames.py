@@ -28,6 +28,7 @@ from .given_maps import GivenMaps
 from .job import Job
 from .pictures import cut_pictures
 from .prefetch import StageThreads
+from .transfer import Arrival, Transfer, delayed, open_transfer
 
 _OF_FILES = ("depth_file", "start", "end")  # settings that frames in memory have no use for
 
@@ -157,9 +158,9 @@ def _convert(
         estimator = ModelStream(depth_model, scenes, strength=config.depth_stability)
     # 3. The chain that films go through.
     with half_of_the_cores(), StageThreads() as threads:
-        job = Job(config, device, estimator, flow, filler, clock)
+        job = Job(config, device, estimator, flow, filler, clock).placed(size)
         stereo = stereo_frames(_read(again, size), job, threads=threads)
-        yield from threads.prefetch(_to_pairs(stereo), ahead=1)
+        yield from threads.prefetch(_to_pairs(stereo, job), ahead=1)
 
 
 def _read(frames: Iterable[Tensor], size: tuple[int, int]) -> Iterator[VideoFrame]:
@@ -175,30 +176,48 @@ def _read(frames: Iterable[Tensor], size: tuple[int, int]) -> Iterator[VideoFram
         yield VideoFrame(to_bytes(exact), index, Fraction(1), exact=exact)
 
 
-def _to_pairs(frames: Iterator[StereoFrame]) -> Iterator[StereoPair]:
-    """Give each frame's views in the frame's own type, within its black bars."""
-    for rendered, *views in frames:
-        frame = rendered.analysed.frame
+def _to_pairs(frames: Iterator[StereoFrame], job: Job) -> Iterator[StereoPair]:
+    """Give each frame's views in the frame's own type and place, within its black bars."""
+    transfer, flight = open_transfer(job.device), job.flight
+
+    def begin() -> Iterator[tuple[int, VideoFrame, list[Arrival | None]]]:
+        for index, (rendered, *views) in enumerate(frames):
+            frame = rendered.analysed.frame
+            made = (*views, rendered.depth, torch.cat([view.hole for view in rendered.views]))
+            with flight.naming(index):
+                arrivals = [
+                    None if part is rendered.image else _leave(part, frame, transfer) for part in made
+                ]
+            yield index, frame, arrivals
+
+    for index, frame, arrivals in delayed(begin(), transfer.delay):
         exact, surround = frame.exact, frame.surround
         assert exact is not None
-        left, right = (
-            exact if view is rendered.image else _in_frame(view, surround, exact) for view in views
-        )
         black = exact.new_zeros(1, *exact.shape[-2:])
-        depth = _in_frame(rendered.depth, surround, black)
-        hole = torch.cat([_in_frame(view.hole, surround, black) for view in rendered.views])
+        with flight.naming(index):
+            left, right, depth, hole = (
+                exact if arrival is None else _in_frame(arrival.wait(), surround, around)
+                for arrival, around in zip(arrivals, (exact, exact, black, black), strict=True)
+            )
         yield StereoPair(left, right, depth, hole)
+
+
+def _leave(part: Tensor, frame: VideoFrame, transfer: Transfer) -> Arrival:
+    """Begin to bring a picture from where it was made to where its frame is, in the frame's type."""
+    assert frame.exact is not None
+    part = part.to(frame.exact.dtype)
+    return Arrival(part) if frame.exact.is_cuda else transfer.down(part)
 
 
 def _in_frame(
     picture: Tensor,  # [C, h, w]
     surround: Surround | None,
-    around: Tensor,  # [C, H, W]
+    around: Tensor,  # [C or 1, H, W]
 ) -> Tensor:  # [C, H, W]
     """Put what belongs to a picture where it lies in its frame; a frame without bars is its picture."""
     if surround is None:
         return picture.to(around)
-    whole = around.clone()
+    whole = around.repeat(len(picture) // len(around), 1, 1)
     rows, columns = surround.box.slices
     whole[:, rows, columns] = picture.to(around)
     return whole

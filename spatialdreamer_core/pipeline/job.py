@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
@@ -12,6 +13,8 @@ from ..fill import Filler
 from ..flow import FlowEstimator
 from .clock import StageClock
 from .config import ConvertConfig
+from .device import choose_place
+from .flight import Flight
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Job:
         flow: Estimates the flow between them; None for a single picture, where nothing moves.
         filler: Fills the holes of the views.
         clock: Adds up the time that each stage takes.
+        is_narrow: Whether one frame at a time is on its way on the device, see `Flight`.
     """
 
     config: ConvertConfig
@@ -33,6 +37,17 @@ class Job:
     flow: FlowEstimator | None
     filler: Filler
     clock: StageClock
+    is_narrow: bool = False
+
+    def placed(self, size: tuple[int, int]) -> Job:
+        """Return the same with views of a (height, width) rendered where they fit, see `choose_place`."""
+        device, narrow = choose_place(self.device, size, eyes=len(self.eyes))
+        return replace(self, device=device, is_narrow=narrow)
+
+    @cached_property
+    def flight(self) -> Flight:
+        """The frames on the device, counted by all stages together."""
+        return Flight(self.device, narrow=self.is_narrow)
 
     @property
     def eyes(self) -> tuple[Eye, ...]:

@@ -53,7 +53,7 @@ def convert_photo(
         sheet.give(picture)
     else:
         with closing(packed_frames(frames, job, sheet=sheet)) as pictures:
-            packed = next(picture for _, picture in pictures)
+            packed = next(pictures).image
     with job.clock("encode"):
         save_photo(output.partial, packed, suffix=output.path.suffix)
     sheet.write(film_ended=True)

@@ -15,12 +15,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, cycle, islice
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_POLL_SECONDS = 0.5  # on Windows a wait without an end cannot be interrupted by Ctrl-C
+POLL_SECONDS = 0.5  # on Windows a wait without an end cannot be interrupted by Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,15 @@ class _End:
     error: BaseException | None
 
 
-class _Closed(BaseException):
+class Closed(BaseException):
     """The channel is closed: the work is over. No `Exception`, so that no stage catches it as an error."""
+
+
+class Closable(Protocol):
+    """What threads wait at, until it is closed; then it raises `Closed`."""
+
+    def close(self) -> None:
+        """End all waiting."""
 
 
 class _Channel(Generic[Item]):
@@ -46,9 +53,9 @@ class _Channel(Generic[Item]):
     def put(self, item: Item) -> None:
         with self._changed:
             while len(self._items) >= self._size and not self._is_closed:
-                self._changed.wait(_POLL_SECONDS)
+                self._changed.wait(POLL_SECONDS)
             if self._is_closed:
-                raise _Closed
+                raise Closed
             self._items.append(item)
             self._changed.notify_all()
 
@@ -59,9 +66,9 @@ class _Channel(Generic[Item]):
         """Wait for an item; return it with those behind it that are there, too."""
         with self._changed:
             while not self._items and not self._is_closed:
-                self._changed.wait(_POLL_SECONDS)
+                self._changed.wait(POLL_SECONDS)
             if self._is_closed:
-                raise _Closed
+                raise Closed
             items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
             self._changed.notify_all()
             return items
@@ -80,7 +87,7 @@ class StageThreads:
     """
 
     def __init__(self) -> None:
-        self._channels: list[_Channel] = []
+        self._channels: list[Closable] = []
         self._threads: list[threading.Thread] = []
         self._is_stopped = False
         self._lock = threading.Lock()
@@ -106,6 +113,10 @@ class StageThreads:
                 stack.callback(_join, thread)  # each, even if a second interrupt ends the wait for another
             for channel in self._channels:
                 channel.close()
+
+    def add(self, closable: Closable) -> None:
+        """Close something with the chain, at which its threads may wait."""
+        self._channels.append(closable)
 
     def prefetch(self, items: Iterator[Item], *, ahead: int = 2) -> Iterator[Item]:
         """Run an iterator in a thread of its own; returns its items, and raises what it raises.
@@ -151,7 +162,7 @@ class StageThreads:
         )
         with self._lock:
             if self._is_stopped:  # while a stage was about to start a thread of its own
-                raise _Closed
+                raise Closed
             self._channels.extend(created)
             self._threads.append(thread)
             thread.start()
@@ -194,7 +205,7 @@ def _hand_over(items: Iterator[Item], channels: list[_Channel[Item | _End]]) -> 
             close = getattr(items, "close", None)
             if close is not None:
                 close()
-    except _Closed:
+    except Closed:
         return
     except BaseException as caught:
         error = caught
@@ -202,7 +213,7 @@ def _hand_over(items: Iterator[Item], channels: list[_Channel[Item | _End]]) -> 
         for channel in islice(turns, len(channels)):
             channel.put(_End(error))  # an error comes where the next item would have come
             error = None
-    except _Closed:
+    except Closed:
         pass
     finally:
         del error  # its traceback holds this frame, and with it all that the stages hold
@@ -238,4 +249,4 @@ def _in_turn(results: list[Iterator[Result]]) -> Iterator[Result]:
 def _join(thread: threading.Thread) -> None:
     """Wait for a thread, in a way that can be interrupted on Windows."""
     while thread.is_alive():
-        thread.join(_POLL_SECONDS)
+        thread.join(POLL_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -56,7 +56,7 @@ class MiddleSheet:
                 path, suffixes=WRITABLE_PHOTO_SUFFIXES, inputs=inputs, overwrite=overwrite, name="preview"
             )
         self._index = index
-        self._latest: tuple[np.ndarray, np.ndarray, Rendered] | None = None
+        self._latest: tuple[Callable[[], Iterable[np.ndarray]], Rendered] | None = None
         self._sheet: np.ndarray | None = None  # [H', W', 3] uint8
 
     def __enter__(self) -> MiddleSheet:
@@ -76,14 +76,19 @@ class MiddleSheet:
     def offer(
         self,
         index: int,
-        left: np.ndarray,  # [H, W, 3] uint8 or uint16
-        right: np.ndarray,  # [H, W, 3], of the same type
+        views: Callable[[], Iterable[np.ndarray]],
         rendered: Rendered,
     ) -> None:
-        """Take the next frame, with its black bars; the middle one is drawn."""
+        """Take the next frame; the middle one is drawn.
+
+        Args:
+            index: Its number.
+            views: Gives what the left and the right eye see, with black bars, [H, W, 3] uint8 or uint16 each.
+            rendered: What the views were made from.
+        """
         if self._file is None or index > self._index:
             return
-        self._latest = left, right, rendered
+        self._latest = views, rendered
         if index == self._index:
             self._draw()
 
@@ -116,10 +121,11 @@ class MiddleSheet:
         """Draw the latest frame, once."""
         if self._latest is None:
             return
-        (left, right, rendered), self._latest = self._latest, None
+        (views, rendered), self._latest = self._latest, None
         frame, view = rendered.analysed.frame, rendered.views[-1]
         warped = view.warped * (view.hole < 0.5)  # it has been filled in place
         try:
+            left, right = views()
             pictures = left, right, _in_frame(to_image(warped, left.dtype), frame)
             left_tensor, right_tensor, warped = (
                 to_tensor(to_8_bit(picture, frame.color), view.hole.device) for picture in pictures

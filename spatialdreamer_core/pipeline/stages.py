@@ -1,6 +1,6 @@
 """The pipeline as a chain of generators: each takes the stage before it and holds a few frames of it at most.
 
-cut_pictures (`pictures.py`) → analyse (flow, cuts) → estimate (depth) → place (disparity) → treat_borders
+cut_pictures (`pictures.py`) → analyse (`analysis.py`) → estimate (depth) → place (disparity) → treat_borders
 (`borders.py`) → render (warp) → refine (hole masks) → fill. A stage that looks at next frames keeps as
 many back, so a film of any length takes the memory of a few frames, and the result does not depend on where a
 window would end.
@@ -9,11 +9,9 @@ window would end.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +26,6 @@ from ..depth import (
     ModelStream,
     shape_depth,
     upsample_depth,
-    working_frame,
 )
 from ..dvg import depth_to_disparity
 from ..dvg.eyes import Eye
@@ -36,29 +33,35 @@ from ..dvg.forward import warp_frames
 from ..dvg.hole_masks import add_neighbours
 from ..dvg.zbuffer import bring_motion, find_columns
 from ..fill import CheckedStream, Filler, RenderedFrame
-from ..flow import Flow, FlowEstimator, Motion
+from ..flow import Motion
 from ..stereo import FloatingWindow
 from ..video.color import to_8_bit
 from ..video.reader import VideoFrame
+from .analysis import Analysed, analyse
 from .clock import StageClock
+from .device_frames import picture_of, to_floats, whole_image
+from .flight import Flight
 from .given_maps import GivenMaps
-from .pictures import SceneDetector
 from .prefetch import StageThreads
+from .transfer import Transfer, open_transfer
+
+__all__ = [
+    "Analysed",
+    "Estimated",
+    "Placed",
+    "Rendered",
+    "analyse",
+    "estimate",
+    "fill",
+    "picture_tensor",
+    "place",
+    "refine",
+    "render",
+    "to_tensor",
+]
 
 _AS_IT_IS = DepthShaping()
-_MOST_FLOW_WORKERS = 4
 _ROWS_APART = 8  # a filler's known pixels are compared in every eighth row
-
-
-@dataclass(frozen=True)
-class Analysed:
-    """A frame with its motion at working size; None where there is no neighbour in the same scene."""
-
-    frame: VideoFrame
-    small: np.ndarray  # [h, w, 3] uint8, the frame at working size
-    starts_scene: bool
-    to_previous: Motion | None
-    to_next: Motion | None
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Placed:
     depth: Tensor  # [1, H, W] in [0, 1]
     disparity: Tensor  # [1, 1, H, W] px
     small_disparity: Tensor  # [1, 1, h, w] px of the working size
+    bits: Tensor | None = None  # [H, W, 3] uint8 or uint16: the whole frame, if it went up to a GPU
     window: FloatingWindow | None = None  # of this frame
 
 
@@ -90,87 +94,8 @@ class Rendered:
     depth: Tensor  # [1, H, W] in [0, 1]
     eyes: tuple[Eye, ...]
     views: tuple[RenderedFrame, ...]  # one an eye
+    bits: Tensor | None = None  # [H, W, 3] uint8 or uint16: the whole frame, if it went up to a GPU
     window: FloatingWindow | None = None  # of this frame
-
-
-def analyse(
-    frames: Iterator[VideoFrame],
-    *,
-    flow: FlowEstimator | None,
-    clock: StageClock,
-    threads: StageThreads | None = None,
-) -> Iterator[Analysed]:
-    """Find cuts and estimate the flow between neighbouring frames, both ways.
-
-    A flow method that takes batches gets as many pairs at once as wait in a thread of `threads`; one that
-    does not works on several pairs at the same time, in some more of them, where there are cores enough.
-    """
-    looked = _look(frames, flow, clock)
-    groups: Iterator[Sequence[_Looked]] = ((item,) for item in looked)
-    workers = 1
-    if threads is not None and flow is not None:
-        if flow.batch > 1:
-            groups = threads.prefetch_some(looked, ahead=flow.batch, most=flow.batch)
-        else:
-            workers = flow_workers()
-    work = partial(_move, flow=flow, clock=clock)
-    if threads is None or workers == 1:
-        return _join(chain.from_iterable(map(work, groups)))
-    clock.share("flow", workers)
-    return _join(chain.from_iterable(threads.map(work, groups, workers=workers)))
-
-
-def flow_workers() -> int:
-    """Return how many threads estimate the flow of pairs: a quarter of the cores, of which torch has half."""
-    return max(1, min(_MOST_FLOW_WORKERS, torch.get_num_threads() // 2))
-
-
-class _Looked(NamedTuple):
-    """A frame that has been looked at, and its pair with the frame before as the flow method takes it."""
-
-    frame: Analysed
-    pair: tuple[Any, Any] | None  # None at a scene's first frame
-
-
-def _look(frames: Iterator[VideoFrame], flow: FlowEstimator | None, clock: StageClock) -> Iterator[_Looked]:
-    """Shrink frames to their working size and find the cuts between them."""
-    scenes = SceneDetector()
-    previous: Any = None  # the frame before as the flow method takes it
-    is_first = True
-    for frame in frames:
-        with clock("flow"):
-            small = working_frame(frame.image, levels=frame.levels)
-            starts_scene = scenes.step(frame, small) or is_first
-            pair = None
-            if flow is not None:
-                prepared = flow.prepare(torch.from_numpy(small).permute(2, 0, 1))
-                pair = None if starts_scene else (previous, prepared)
-                previous = prepared
-            is_first = False
-        yield _Looked(Analysed(frame, small, starts_scene, None, None), pair)
-
-
-def _move(
-    group: Sequence[_Looked], *, flow: FlowEstimator | None, clock: StageClock
-) -> list[tuple[Analysed, Flow | None]]:
-    """Estimate the flow of some frames' pairs."""
-    pairs = [pair for _, pair in group if pair is not None]
-    if flow is None or not pairs:
-        return [(frame, None) for frame, _ in group]
-    with clock("flow"):
-        flows = iter(flow.between_pairs(pairs))
-    return [(frame, None if pair is None else next(flows)) for frame, pair in group]
-
-
-def _join(frames: Iterator[tuple[Analysed, Flow | None]]) -> Iterator[Analysed]:
-    """Give each frame its motion towards both of its neighbours."""
-    current: Analysed | None = None
-    for frame, pair in frames:
-        if current is not None:
-            yield current if pair is None else replace(current, to_next=pair.to_next(0))
-        current = frame if pair is None else replace(frame, to_previous=pair.to_previous(1))
-    if current is not None:
-        yield current
 
 
 def estimate(
@@ -179,6 +104,7 @@ def estimate(
     estimator: DepthStream,
     clock: StageClock,
     threads: StageThreads | None = None,
+    flight: Flight | None = None,
 ) -> Iterator[Estimated]:
     """Estimate each frame's depth at working size; a scene begins anew at each cut.
 
@@ -187,25 +113,27 @@ def estimate(
     groups: Iterator[Sequence[Analysed]] = ((frame,) for frame in frames)
     if threads is not None and isinstance(estimator, ModelStream) and estimator.batch > 1:
         groups = threads.prefetch_some(frames, ahead=estimator.batch, most=estimator.batch)
-    return _estimate(groups, estimator, clock)
+    return _estimate(groups, estimator, clock, flight or Flight())
 
 
 def _estimate(
-    groups: Iterator[Sequence[Analysed]], estimator: DepthStream, clock: StageClock
+    groups: Iterator[Sequence[Analysed]], estimator: DepthStream, clock: StageClock, flight: Flight
 ) -> Iterator[Estimated]:
     """Estimate the depth of frames that come a few at a time."""
+    index = 0
     for group in groups:
         if len(group) > 1 and isinstance(estimator, ModelStream):
-            with clock("depth"):
+            with flight.naming(index), clock("depth"):
                 estimator.look_ahead([frame.small for frame in group])
         for frame in group:
-            with clock("depth"):
+            with flight.naming(index), clock("depth"):
                 if frame.starts_scene:
                     estimator.reset()
                 depth = estimator.step(frame.small, frame.to_next, frame.to_previous)
                 if isinstance(estimator, (FileDepth, GivenMaps)) and frame.frame.surround is not None:
                     depth = crop_map(depth, frame.frame.surround)  # given depth covers the whole frame
             yield Estimated(frame, depth)
+            index += 1
 
 
 def place(
@@ -218,21 +146,62 @@ def place(
     clock: StageClock,
     shaping: DepthShaping = _AS_IT_IS,
     guided: bool = False,
+    flight: Flight | None = None,
 ) -> Iterator[Placed]:
     """Turn each frame's depth into disparity at full size; the eyes share the total among them.
 
-    `guided` moves depth's edges to the edges of the frame's colours, `shaping` is `shape_depth`'s.
+    `guided` moves depth's edges to the edges of the frame's colours, `shaping` is `shape_depth`'s. Here
+    frames enter a GPU's memory, counted by `flight`.
     """
-    for frame in frames:
+    transfer = open_transfer(device)
+    bring = partial(_bring_up, transfer=transfer) if transfer.is_remote else _at_full_size
+
+    def work(frame: Estimated) -> Placed:
         with clock("disparity"):
-            film_frame = frame.analysed.frame
-            image = picture_tensor(film_frame, device)
-            guide = to_8_bit(film_frame.image, film_frame.color) if guided else None
-            full = upsample_depth(frame.depth, film_frame.image.shape[:2], guide=guide)
-            depth = shape_depth(_as_video(full, device), shaping)
+            analysed, image, depth, bits = bring(frame, shaping=shaping, guided=guided)
             disparity = depth_to_disparity(depth, divergence=divergence / eyes, convergence=convergence)
-            small = _shrink_disparity(disparity, frame.analysed.small.shape[:2])
-        yield Placed(frame.analysed, image, depth[0], disparity, small)
+            small = _shrink_disparity(disparity, analysed.small.shape[:2])
+        return Placed(analysed, image, depth[0], disparity, small, bits)
+
+    for index, frame in enumerate(frames):
+        if flight is None:
+            yield work(frame)
+        else:
+            flight.enter()
+            yield flight.run(index, work, frame)
+
+
+_FullSize = tuple[Analysed, Tensor, Tensor, "Tensor | None"]  # [3, H, W], [1, 1, H, W], [H, W, 3]
+
+
+def _at_full_size(frame: Estimated, *, shaping: DepthShaping, guided: bool) -> _FullSize:
+    """Give a frame's picture and its depth at full size, on the CPU."""
+    return frame.analysed, picture_tensor(frame.analysed.frame), _full_depth(frame, shaping, guided), None
+
+
+def _full_depth(frame: Estimated, shaping: DepthShaping, guided: bool) -> Tensor:  # [1, 1, H, W]
+    """Bring a frame's depth to full size, and shape it."""
+    film_frame = frame.analysed.frame
+    guide = to_8_bit(film_frame.image, film_frame.color) if guided else None
+    full = upsample_depth(frame.depth, film_frame.image.shape[:2], guide=guide)
+    return shape_depth(torch.from_numpy(full)[None, None], shaping)
+
+
+def _bring_up(frame: Estimated, *, shaping: DepthShaping, guided: bool, transfer: Transfer) -> _FullSize:
+    """Bring a frame, its depth and its motion to the GPU."""
+    analysed, film_frame = frame.analysed, frame.analysed.frame
+    bits = None
+    if film_frame.exact is None:
+        bits = transfer.up(whole_image(film_frame))
+        image = to_floats(picture_of(bits, film_frame.surround))
+    else:
+        image = transfer.up(_exact_picture(film_frame)).to(torch.float32).contiguous()
+    depth = transfer.up(_full_depth(frame, shaping, guided))
+    to_previous, to_next = (
+        None if motion is None else Motion(transfer.up(motion.flow), transfer.up(motion.confidence))
+        for motion in (analysed.to_previous, analysed.to_next)
+    )
+    return replace(analysed, to_previous=to_previous, to_next=to_next), image, depth, bits
 
 
 def _shrink_disparity(disparity: Tensor, size: tuple[int, int]) -> Tensor:
@@ -240,28 +209,33 @@ def _shrink_disparity(disparity: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(disparity, size, mode="nearest-exact") * (size[1] / disparity.shape[-1])
 
 
-def render(frames: Iterator[Placed], *, eyes: tuple[Eye, ...], clock: StageClock) -> Iterator[Rendered]:
+def render(
+    frames: Iterator[Placed], *, eyes: tuple[Eye, ...], clock: StageClock, flight: Flight | None = None
+) -> Iterator[Rendered]:
     """Warp each frame to the views of the given eyes."""
-    for frame in frames:
+    flight = flight or Flight()
+
+    def work(frame: Placed) -> Rendered:
         with clock("warp"):
             views = tuple(_render_view(frame, eye) for eye in eyes)
-        yield Rendered(frame.analysed, frame.image, frame.depth, eyes, views, frame.window)
+        return Rendered(frame.analysed, frame.image, frame.depth, eyes, views, frame.bits, frame.window)
+
+    for index, frame in enumerate(frames):
+        yield flight.run(index, work, frame)
 
 
-def _as_video(plane: np.ndarray, device: torch.device) -> Tensor:
-    """Convert [H, W] to [1, 1, H, W]."""
-    return torch.from_numpy(plane).to(device)[None, None]
-
-
-def picture_tensor(frame: VideoFrame, device: torch.device) -> Tensor:  # [3, H, W] in [0, 1]
+def picture_tensor(frame: VideoFrame) -> Tensor:  # [3, H, W] in [0, 1]
     """Return a frame's picture as floats: its exact values if it has them, else those of its bits."""
     if frame.exact is None:
-        return to_tensor(frame.image, device)
-    exact = frame.exact
-    if frame.surround is not None:
-        rows, columns = frame.surround.box.slices
-        exact = exact[:, rows, columns]
-    return exact.to(device, torch.float32).contiguous()
+        return to_tensor(frame.image, torch.device("cpu"))
+    return _exact_picture(frame).to("cpu", torch.float32).contiguous()
+
+
+def _exact_picture(frame: VideoFrame) -> Tensor:  # [3, h, w] in [0, 1]
+    """Return the exact values of the picture of a frame that has them."""
+    assert frame.exact is not None
+    rows, columns = (slice(None), slice(None)) if frame.surround is None else frame.surround.box.slices
+    return frame.exact[:, rows, columns]
 
 
 def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
@@ -284,16 +258,22 @@ def _render_view(frame: Placed, eye: Eye) -> RenderedFrame:
     return RenderedFrame(frame.image, warped[0], hole[0], seen[0], to_previous, to_next)
 
 
-def refine(frames: Iterator[Rendered], *, clock: StageClock) -> Iterator[Rendered]:
+def refine(
+    frames: Iterator[Rendered], *, clock: StageClock, flight: Flight | None = None
+) -> Iterator[Rendered]:
     """Add to the hole masks what the frame before shows along the flow (half of Eq. 2).
 
     It is for fillers that redraw regions (`Filler.refines_holes`).
     """
-    previous: Rendered | None = None
-    for current in frames:
+    flight = flight or Flight()
+
+    def work(previous: Rendered | None, current: Rendered) -> Rendered:
         with clock("refine"):
-            refined = replace(current, views=tuple(_refine(previous, current)))
-        yield refined
+            return replace(current, views=tuple(_refine(previous, current)))
+
+    previous: Rendered | None = None
+    for index, current in enumerate(frames):
+        yield flight.run(index, work, previous, current)
         previous = current
 
 
@@ -307,30 +287,39 @@ def _refine(previous: Rendered | None, current: Rendered) -> Iterator[RenderedFr
 
 
 def fill(
-    frames: Iterator[Rendered], *, filler: Filler, clock: StageClock
+    frames: Iterator[Rendered], *, filler: Filler, clock: StageClock, flight: Flight | None = None
 ) -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
     """Fill each view's holes; yields the frame with its filled views, [3, H, W] in [0, 1] each."""
+    flight = flight or Flight()
     streams: list[CheckedStream] = []  # one an eye
     finished: list[deque[Tensor]] = []  # of each stream
     waiting: deque[Rendered] = deque()
 
-    def take(results: Iterator[list[Tensor]]) -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
-        """Collect what the streams have finished; yield the frames of which each eye's view is there."""
+    def work(step: Callable[..., list[Tensor]], *arguments: RenderedFrame) -> list[Tensor]:
         with clock("fill"), torch.no_grad():
-            for done, frames in zip(finished, results, strict=True):
-                done.extend(frames)
+            return step(*arguments)
+
+    def ready() -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
+        """Yield the frames of which each eye's view is there."""
         while finished and all(finished):
             yield waiting.popleft(), tuple(done.popleft() for done in finished)
 
-    size = None
-    for frame in frames:
+    size, index = None, -1
+    for index, frame in enumerate(frames):
         if frame.analysed.starts_scene:
-            yield from take(stream.finish() for stream in streams)
+            for stream, done in zip(streams, finished, strict=True):
+                done.extend(flight.run(index, work, stream.finish))
+            yield from ready()
             if size != (size := (frame.image.shape[-2], frame.image.shape[-1])):  # black bars come and go
                 streams = [
                     CheckedStream(filler, eye=eye, size=size, rows_apart=_ROWS_APART) for eye in frame.eyes
                 ]
                 finished = [deque() for _ in streams]
         waiting.append(frame)
-        yield from take(stream.push(view) for stream, view in zip(streams, frame.views, strict=True))
-    yield from take(stream.finish() for stream in streams)
+        for stream, done, view in zip(streams, finished, frame.views, strict=True):
+            done.extend(flight.run(index, work, stream.push, view))
+        flight.leave()
+        yield from ready()
+    for stream, done in zip(streams, finished, strict=True):
+        done.extend(flight.run(index, work, stream.finish))
+    yield from ready()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..dvg.eyes import Eye
 from ..fill import CheckedStream, FastFill, Filler, RenderedFrame
+from ..memory import telling_of_memory
 from ..svd import trained_frames
 from ..svd.sampling import OnStep
 from ..svd.windows import next_span
@@ -107,8 +108,9 @@ class SpatialDreamerStream:
         """
         if self._first is None:
             return self._take([_Frame(frame.left, frame.warped, frame.hole)])
+        filled = self._first.push(frame)
         self._rendered.append(frame)
-        return self._take(self._join(self._first.push(frame)))
+        return self._take(self._join(filled))
 
     def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Return the scene's other frames; the next frame begins a new scene.
@@ -118,7 +120,8 @@ class SpatialDreamerStream:
         """
         results = [] if self._first is None else self._take(self._join(self._first.finish()))
         if self._new:
-            results += self._diffuse()
+            with telling_of_memory():
+                results += self._diffuse()
         self._finished.clear()
         self._scene_start += self._done
         self._done = 0
@@ -141,7 +144,8 @@ class SpatialDreamerStream:
             self._new.append(frame)
             shared = self._overlap if self._done else 0
             if shared + len(self._new) == self._size:
-                results += self._diffuse()
+                with telling_of_memory():  # no window is smaller: what is half done is not tried again
+                    results += self._diffuse()
         return results
 
     def _encode_left(self, left: Tensor, carried: int) -> Reference:

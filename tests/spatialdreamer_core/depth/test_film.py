@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -307,3 +309,24 @@ def test_a_stream_without_end_is_read_a_few_frames_ahead(batches_of_7):
     ahead = [read - index for index, _ in enumerate(itertools.islice(pairs, 60))]
     pairs.close()
     assert max(ahead) < 22 + 2 * 7
+
+
+LONG_FILM = """
+import resource, sys
+from spatialdreamer_core.pipeline import ConvertConfig, convert
+convert(*sys.argv[1:], ConvertConfig(depth="depth_anything_v2_small", crf=40, preset="ultrafast"))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell a process's largest memory")
+def test_a_film_with_a_model_takes_the_same_memory_however_long_it_is(install, make_video, tmp_path):
+    install("depth_anything_v2_small")
+    peaks = []
+    for count in (100, 300):
+        film = make_video(f"film{count}.mp4", frames=count, size=(160, 96))
+        command = [sys.executable, "-c", LONG_FILM, str(film), str(tmp_path / f"out{count}.mp4")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout))
+    assert peaks[1] < 1.05 * peaks[0]

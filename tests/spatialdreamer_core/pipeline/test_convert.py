@@ -155,14 +155,14 @@ def test_a_film_takes_its_flow_from_raft(make_video, install_raft, tmp_path):
 
 
 def test_pairs_in_several_threads_have_the_flow_of_one(clip, monkeypatch):
-    from spatialdreamer_core.pipeline import stages
+    from spatialdreamer_core.pipeline import analysis
     from spatialdreamer_core.pipeline.prefetch import StageThreads
 
     clock, flow = StageClock(), open_flow("dis_fast")
-    alone = list(stages.analyse(read_frames(clip), flow=flow, clock=clock))
-    monkeypatch.setattr(stages, "flow_workers", lambda: 3)
+    alone = list(analysis.analyse(read_frames(clip), flow=flow, clock=clock))
+    monkeypatch.setattr(analysis, "flow_workers", lambda: 3)
     with StageThreads() as threads:
-        frames = list(stages.analyse(read_frames(clip), flow=flow, clock=clock, threads=threads))
+        frames = list(analysis.analyse(read_frames(clip), flow=flow, clock=clock, threads=threads))
     for frame, expected in zip(frames, alone, strict=True):
         assert frame.frame.pts == expected.frame.pts
         assert frame.starts_scene == expected.starts_scene
@@ -238,6 +238,12 @@ def test_a_scene_knows_nothing_of_the_one_before(make_video, tmp_path):
     assert convert(film, whole, lossless) == 8
     assert convert(film, rest, replace(lossless, start=0.04)) == 7
     assert np.array_equal(decode(whole)[1:], decode(rest))
+
+
+def test_a_film_that_has_been_looked_at_is_not_looked_at_again(clip, tmp_path, monkeypatch):
+    info = probe(clip)
+    monkeypatch.setattr(sys.modules["spatialdreamer_core.pipeline.convert"], "probe", None)
+    assert convert(clip, tmp_path / "out.mp4", ConvertConfig(depth="builtin", end=0.1), info=info) == 3
 
 
 def test_variable_frame_rate_is_kept(make_video, tmp_path):

@@ -10,7 +10,7 @@ from itertools import chain, islice
 import pytest
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.pipeline.prefetch import StageThreads, _Closed
+from spatialdreamer_core.pipeline.prefetch import Closed, StageThreads
 
 
 def paced(count, told):
@@ -52,7 +52,7 @@ def test_nothing_starts_once_all_are_stopped():
     before = threading.active_count()
     threads = StageThreads()
     threads.stop()
-    with pytest.raises(_Closed):
+    with pytest.raises(Closed):
         threads.prefetch(iter([1]))
     assert threading.active_count() == before
 

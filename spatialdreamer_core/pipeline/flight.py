@@ -1,0 +1,153 @@
+"""Frames on the device, from their upload to their filling: how many at once, and what ends them.
+
+The stages between run side by side, so several frames are on a GPU at the same time. If its memory runs out,
+the frames before are finished first, torch's spare blocks are freed and the stage tries again; from then on
+one frame is on its way at a time. If the device fails, the error names the frame.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from ..checks import InputError, one_line
+from ..memory import is_out_of_memory, release_cached_memory
+from .prefetch import POLL_SECONDS, Closed
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+_LOGGER = logging.getLogger(__name__)
+_FAILURES = (  # in lower case; what the driver says when it has lost the device, or a kernel has broken it
+    *("cuda error", "cudnn_status_", "cublas_status_", "device-side assert", "launch failure", "device lost"),
+    *("gpu is lost", "illegal memory access", "hip error"),
+)
+
+
+class Flight:
+    """Counts the frames on a device, and holds others back where its memory is short.
+
+    Args:
+        device: The device, for messages.
+        narrow: Whether one frame at a time is on its way from the beginning.
+    """
+
+    def __init__(self, device: torch.device | None = None, *, narrow: bool = False) -> None:
+        self._device = device or torch.device("cpu")
+        self._narrow = narrow
+        self._entered = self._left = 0
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def enter(self) -> None:
+        """Let a frame onto the device; wait, where memory is short, until no other one is on its way."""
+        with self._changed:
+            while self._narrow and self._entered > self._left and not self._is_closed:
+                self._changed.wait(POLL_SECONDS)
+            if self._is_closed:
+                raise Closed
+            self._entered += 1
+
+    def leave(self) -> None:
+        """Note that the filler has taken a frame."""
+        with self._changed:
+            self._left += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End all waiting."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def run(
+        self,
+        index: int,
+        step: Callable[Parameters, Result],
+        *arguments: Parameters.args,
+        **options: Parameters.kwargs,
+    ) -> Result:
+        """Run a stage's work on a frame; once more, with more room, if the device's memory runs out.
+
+        Args:
+            index: The frame's number in the film, from 0.
+            step: The work; it must leave nothing half done when memory runs out.
+            *arguments: Its arguments.
+            **options: Its named arguments.
+
+        Raises:
+            InputError: If a single frame does not fit into the device's memory, or the device fails.
+        """
+        try:
+            with self.naming(index):
+                return step(*arguments, **options)
+        except Exception as error:
+            if not _is_full_device(error):
+                raise
+        # Only here is the error gone, whose traceback holds the work's tensors.
+        self._make_room(index)
+        try:
+            with self.naming(index):
+                return step(*arguments, **options)
+        except Exception as error:
+            if not _is_full_device(error):
+                raise
+            raise InputError(
+                f"a frame must fit into the memory of {self._device}, but frame {index + 1} does not, alone "
+                f"({one_line(error)}); close what else uses the GPU, choose device cpu, or make the video "
+                "smaller first"
+            ) from error
+
+    @contextmanager
+    def naming(self, index: int) -> Iterator[None]:
+        """Name the frame at which the device fails.
+
+        Raises:
+            InputError: Instead of the driver's own error, or of one that comes from it.
+        """
+        try:
+            yield
+        except Exception as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            if not _is_failed_device(cause) or is_out_of_memory(cause):
+                raise
+            raise InputError(
+                f"the device must work to the end, but {self._device} failed at frame {index + 1} "
+                f"({one_line(cause)}); restart the program, update the driver, or choose device cpu"
+            ) from error
+
+    def _make_room(self, index: int) -> None:
+        """Wait until the frames before one have left, and free what nobody holds."""
+        with self._changed:
+            if not self._narrow:
+                _LOGGER.warning(
+                    "%s ran out of memory at frame %d: from now on one frame at a time is on its way",
+                    self._device,
+                    index + 1,
+                )
+            self._narrow = True
+            while self._left < min(index, self._entered) and not self._is_closed:
+                self._changed.wait(POLL_SECONDS)
+            if self._is_closed:
+                raise Closed
+        release_cached_memory()
+
+
+def _is_full_device(error: BaseException) -> bool:
+    """Tell whether a device's own memory did not suffice; for main memory there is nothing to wait for."""
+    is_of_device = isinstance(error, torch.OutOfMemoryError) or _is_failed_device(error)
+    return is_of_device and is_out_of_memory(error)
+
+
+def _is_failed_device(error: BaseException) -> bool:
+    """Tell whether an error is a device's or its driver's."""
+    if isinstance(error, getattr(torch, "AcceleratorError", ())):  # since torch 2.8
+        return True
+    return isinstance(error, RuntimeError) and any(saying in str(error).lower() for saying in _FAILURES)

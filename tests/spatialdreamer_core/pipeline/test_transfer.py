@@ -1,0 +1,232 @@
+"""What a conversion does with a GPU, with a device of its own memory played by the CPU: same pictures."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+import spatialdreamer_core as sd
+from spatialdreamer_core.bars import PictureBox, Surround
+from spatialdreamer_core.depth import BuiltinStream
+from spatialdreamer_core.flow import open_flow
+from spatialdreamer_core.metrics import make_clip
+from spatialdreamer_core.pipeline import StageClock, frames, packed, stages
+from spatialdreamer_core.pipeline.device_frames import pack_bits, to_bits, to_floats
+from spatialdreamer_core.pipeline.job import Job
+from spatialdreamer_core.pipeline.packed import _pack_images, packed_frames
+from spatialdreamer_core.pipeline.preview import MiddleSheet, to_image
+from spatialdreamer_core.pipeline.stages import to_tensor
+from spatialdreamer_core.pipeline.transfer import Arrival, Transfer, delayed, open_transfer
+from spatialdreamer_core.stereo import FORMATS
+from spatialdreamer_core.video import ColorInfo
+from spatialdreamer_core.video.reader import VideoFrame
+
+CPU = torch.device("cpu")
+
+
+class FarAway(Transfer):
+    """A device that shares no memory with the host; it notes what goes up and down."""
+
+    is_remote = True
+    delay = 1
+
+    def __init__(self):
+        self.ups, self.downs = [], []
+
+    def up(self, values):
+        self.ups.append((values.dtype, tuple(values.shape)))
+        return super().up(values).clone()
+
+    def down(self, values):
+        self.downs.append((values.dtype, tuple(values.shape)))
+        return Arrival(values.clone())
+
+
+@pytest.fixture
+def far_away(monkeypatch):
+    """Let conversions take the CPU for a GPU; returns the way there and back."""
+    transfer = FarAway()
+    for module in (stages, packed, frames):
+        monkeypatch.setattr(module, "open_transfer", lambda device: transfer)
+    return transfer
+
+
+def images_of(count, dtype=np.uint8, *, bars=False):
+    clip = make_clip("translate_right", size=(60, 96), frames=count).frames
+    images = (clip * np.iinfo(dtype).max).round().permute(0, 2, 3, 1).numpy().astype(dtype)
+    return np.pad(images, ((0, 0), (12, 12), (0, 0), (0, 0)), constant_values=3) if bars else images
+
+
+def convert_images(images, config, sheet=None):
+    film = (VideoFrame(image, t, Fraction(1, 25)) for t, image in enumerate(images))
+    flow, filler = open_flow(config.flow), sd.FastFill()
+    job = Job(config, CPU, BuiltinStream(), flow, filler, StageClock())
+    return list(packed_frames(film, job, sheet=sheet or MiddleSheet(None, index=0)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "dtype", "bars"),
+    [
+        ({}, np.uint8, False),
+        ({"eye": "left", "format": "half_sbs", "guided_upsampling": True}, np.uint8, True),
+        ({"eye": "both", "border": "floating_window", "format": "cross_eyed"}, np.uint8, True),
+        ({"format": "anaglyph", "border": "ease"}, np.uint8, False),
+        ({"format": "full_tb"}, np.uint16, True),
+        ({"format": "half_tb", "edge_width": 2, "foreground_scale": 1.0}, np.uint16, False),
+    ],
+)
+def test_a_film_on_a_gpu_gives_the_same_pictures(request, settings, dtype, bars):
+    config = sd.ConvertConfig(depth="builtin", divergence=6, convergence=0.3, **settings)
+    images = images_of(5, dtype, bars=bars)
+    expected = convert_images(images, config)
+    far_away = request.getfixturevalue("far_away")
+    converted = convert_images(images, config)
+    assert [frame.pts for frame in converted] == list(range(5))
+    for frame, wanted in zip(converted, expected, strict=True):
+        assert frame.image.dtype == dtype
+        difference = np.abs(frame.image.astype(int) - wanted.image)
+        assert difference.max() <= (1 if dtype == np.uint8 else 2)
+    whole = sum(shape == images.shape[1:] for _, shape in far_away.ups)
+    assert whole == 5, "a frame goes up once"
+    assert len(far_away.downs) == 5, "and comes down once, packed"
+
+
+def test_the_contact_sheet_is_the_same(request, tmp_path):
+    config, sheets = sd.ConvertConfig(depth="builtin", divergence=6), []
+    for name in ("host.png", "far.png"):
+        with MiddleSheet(tmp_path / name, index=9) as sheet:  # the film ends before
+            convert_images(images_of(3, bars=True), config, sheet)
+            sheet.write(film_ended=True)
+        sheets.append(sd_read(tmp_path / name))
+        request.getfixturevalue("far_away")
+    assert np.array_equal(*sheets)
+
+
+def sd_read(path):
+    from spatialdreamer_core.video import read_photo
+
+    return read_photo(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_frames_in_memory_on_a_gpu_give_the_same_pairs(request, dtype):
+    clip = make_clip("translate_right", size=(60, 96), frames=4).frames.to(dtype)
+    clip = torch.nn.functional.pad(clip, (0, 0, 12, 12))
+    config = sd.ConvertConfig(depth="builtin", divergence=6, eye="both")
+    expected = list(sd.convert_frames(clip, config))
+    far_away = request.getfixturevalue("far_away")
+    for pair, wanted in zip(sd.convert_frames(clip, config), expected, strict=True):
+        for part, other in zip(pair, wanted, strict=True):
+            assert torch.equal(part, other)
+    assert {dtype for dtype, _ in far_away.downs} == {dtype}, "in the frames' own type"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_bits_are_packed_as_on_the_cpu(format, dtype):
+    rng = np.random.default_rng(0)
+    low, high = (0, 256) if dtype == np.uint8 else (4096, 60160)
+    views = [rng.integers(low, high, (7, 9, 3)).astype(dtype) for _ in range(2)]
+    color = ColorInfo.guess(9, 7)
+    expected = _pack_images(*views, format, color)
+    got = pack_bits(*map(torch.from_numpy, views), format=format, color=color).numpy()
+    assert got.shape == expected.shape
+    assert got.dtype == dtype
+    assert np.abs(got.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_bits_become_floats_and_bits_again(dtype):
+    highest = np.iinfo(dtype).max
+    bits = np.arange(0, highest + 1, dtype=dtype)[: highest // 3 * 3].reshape(-1, 5, 3)
+    floats = to_floats(torch.from_numpy(bits))
+    assert torch.equal(floats, to_tensor(bits, CPU))
+    assert np.array_equal(to_bits(floats, torch.from_numpy(bits).dtype).numpy(), bits)
+    mixed = floats.lerp(floats.flip(0), 0.3) * 1.2 - 0.1
+    assert np.array_equal(to_bits(mixed, torch.from_numpy(bits).dtype).numpy(), to_image(mixed, dtype))
+
+
+def test_what_comes_down_is_waited_for_one_frame_later():
+    begun = []
+
+    def begin():
+        for index in range(4):
+            begun.append(index)
+            yield index
+
+    items = delayed(begin(), 1)
+    assert next(items) == 0
+    assert begun == [0, 1]
+    assert list(items) == [1, 2, 3]
+    assert list(delayed(iter(range(3)), 0)) == [0, 1, 2]
+
+
+def test_nothing_moves_on_the_cpu():
+    transfer = open_transfer(CPU)
+    image = np.zeros((2, 3, 3), np.uint8)
+    tensor = transfer.up(image)
+    image[0, 0, 0] = 7
+    assert tensor[0, 0, 0] == 7
+    assert transfer.down(tensor).wait() is tensor
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_values_survive_the_way_to_a_gpu_and_back(dtype):
+    transfer = open_transfer(torch.device("cuda"))
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 255, (90 + t, 160, 3)).astype(dtype) for t in range(20)]
+    arrivals = [transfer.down(transfer.up(array)) for array in arrays]
+    for array, arrival in zip(arrays, arrivals, strict=True):
+        assert np.array_equal(arrival.wait().numpy(), array)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("settings", [{}, {"eye": "both", "format": "half_sbs", "border": "floating_window"}])
+def test_a_film_on_cuda_as_on_the_cpu(settings):
+    images, config = images_of(6, bars=True), sd.ConvertConfig(depth="builtin", divergence=6, **settings)
+    expected = convert_images(images, config)
+    film = (VideoFrame(image, t, Fraction(1, 25)) for t, image in enumerate(images))
+    device = torch.device("cuda")
+    job = Job(config, device, BuiltinStream(), open_flow(config.flow), sd.FastFill(), StageClock())
+    for frame, wanted in zip(
+        packed_frames(film, job, sheet=MiddleSheet(None, index=0)), expected, strict=True
+    ):
+        difference = np.abs(frame.image.astype(int) - wanted.image)
+        assert (difference > 1).mean() < 0.01
+
+
+@pytest.mark.gpu
+def test_no_stage_waits_for_the_gpu():
+    """But for what comes down, by an event, one frame later."""
+    images = images_of(12)
+    config = sd.ConvertConfig(depth="builtin", divergence=6, border="floating_window")
+
+    def convert():
+        film = (VideoFrame(image, t, Fraction(1, 25)) for t, image in enumerate(images))
+        job = Job(config, torch.device("cuda"), BuiltinStream(), open_flow(config.flow), sd.FastFill(), clock)
+        return list(packed_frames(film, job, sheet=MiddleSheet(None, index=0)))
+
+    clock = StageClock()
+    convert()  # kernels are compiled
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profiler:
+        convert()
+    names = [event.name for event in profiler.events()]
+    assert names.count("cudaStreamSynchronize") < len(images), "no wait a frame"
+    assert not [name for name in names if "Memcpy" in name and "Pageable" in name]
+
+
+def test_a_surround_keeps_its_frame_on_the_device():
+    from spatialdreamer_core.pipeline.device_frames import around_picture, picture_of
+
+    whole = torch.arange(6 * 5 * 3, dtype=torch.int32).to(torch.uint8).view(6, 5, 3)
+    surround = Surround(whole.numpy(), PictureBox(1, 4, 0, 5))
+    picture = picture_of(whole, surround)
+    assert picture.shape == (3, 5, 3)
+    other = around_picture(whole, 255 - picture, surround)
+    assert np.array_equal(other.numpy(), surround.around(255 - picture.numpy()))
+    assert torch.equal(picture_of(whole, surround), picture), "the frame itself stays"
