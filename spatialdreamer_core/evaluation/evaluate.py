@@ -135,8 +135,8 @@ def _judge(
                 on_frame(files.name, comparison.frames, total)
     left_out = comparison.left_out()
     for reason in dict.fromkeys(left_out.values()):
-        measures = ", ".join(name for name, why in left_out.items() if why == reason)
-        _LOGGER.info("%s: left out %s, which %s", files.name, measures, reason)
+        names = ", ".join(name for name, why in left_out.items() if why == reason)
+        _LOGGER.info("%s: not measured: %s (%s)", files.name, names, reason)
     return PairFigures(
         files,
         comparison.frames,

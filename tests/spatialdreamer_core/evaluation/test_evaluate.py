@@ -54,7 +54,7 @@ def test_a_result_against_the_truth(clip, result, tmp_path, capsys):
     said = capsys.readouterr()
     assert "PSNR, whole (dB, higher is better)" in said.out
     assert said.out.splitlines()[-1] == str(tmp_path / "out" / "evaluation.json")
-    assert "film: left out colour_shift, which needs two chunks of frames" in said.err
+    assert "film: not measured: colour_shift (needs two chunks of frames" in said.err
     written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     figures = written["results"][0]["figures"]
     true = to_8_bit(clip.other).float() / 255
@@ -162,7 +162,7 @@ def test_photos_have_no_measure_over_time(clip, result, tmp_path, capsys):
         Image.fromarray(to_8_bit(frames[0]).permute(1, 2, 0).numpy()).save(tmp_path / name)
     assert run(tmp_path / "result.png", "--truth", tmp_path / "truth.png", "-o", tmp_path / "out") == 0
     said = capsys.readouterr().err
-    assert "result: left out warping_error, temporal_error, which needs two frames of one scene" in said
+    assert "result: not measured: warping_error, temporal_error (needs two frames of one scene)" in said
     assert os.listdir(tmp_path / "out") == ["evaluation.json"], "no plots of one frame"
 
 
