@@ -20,6 +20,8 @@ from ..pipeline import convert_frames
 from .config import EvaluateConfig
 from .views import ViewReader
 
+_DARKEST = 32 / 255  # of black bars, with a codec's noise
+
 
 class OpenHoles:
     """A filler that leaves holes as they are; the conversion that is followed needs none filled."""
@@ -78,8 +80,14 @@ def read_disparity(
             disparity = depth_to_disparity(
                 pair.depth[None], divergence=config.divergence, convergence=config.convergence
             )[0]
-            is_bar = (pair.depth == 0).all(-1, keepdim=True)  # rows of black bars, which stay where they are
-            yield disparity.masked_fill(is_bar, 0).cpu()
+            given = pair.left if config.eye == "right" else pair.right
+            yield disparity.masked_fill(_is_bar(given, pair.depth), 0).cpu()
+
+
+def _is_bar(source: Tensor, depth: Tensor) -> Tensor:  # [1, H, 1] bool
+    """Tell which rows belong to black bars, which stay where they are: dark, and without depth."""
+    dark = source.amax(dim=(0, 2)) <= _DARKEST
+    return (dark & (depth[0] == 0).all(-1))[None, :, None]
 
 
 def _read_depth(
@@ -101,23 +109,25 @@ def _measure(
     """Find where scenes begin in the given view, and measure the range of each in the depth file."""
     cuts = CutDetector()
     starts: list[int] = []
-    meters: list[SceneRangeMeter] = []
-    count = 0
+    ranges: list[SceneRange] = []
+    meter, count = SceneRangeMeter(), 0
     with closing(file.frames()) as depths:
         for count, frame in enumerate(source, start=1):
-            if cuts.step(to_bytes(frame)) or not meters:
+            if cuts.step(to_bytes(frame)) or not starts:
+                if starts:
+                    ranges.append(meter.result())
                 starts.append(count - 1)
-                meters.append(SceneRangeMeter())
+                meter = SceneRangeMeter()
             depth = next(depths, None)
             if depth is None:
                 raise _wrong_count(file, f"no more than {count - 1}")
             check_film_size(file.path, depth.shape[-2:], frame.shape[-2:])
-            meters[-1].add(depth)
+            meter.add(depth)
             if on_first_pass is not None:
                 on_first_pass(count, source.total)
         if next(depths, None) is not None:
             raise _wrong_count(file, f"more than {count}")
-    return starts, [meter.result() for meter in meters]
+    return starts, [*ranges, meter.result()]
 
 
 def _wrong_count(file: DepthFile, got: str) -> InputError:

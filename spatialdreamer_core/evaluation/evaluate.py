@@ -181,7 +181,8 @@ def _open_views(files: PairFiles, config: EvaluateConfig) -> dict[str, ViewReade
 
 def _first_size(view: ViewReader) -> tuple[int, int]:
     """Return the (height, width) of a view's first frame."""
-    first = next(iter(view))
+    with closing(iter(view)) as frames:
+        first = next(frames)
     return first.shape[-2], first.shape[-1]
 
 

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..atomic import shorten_name
 from ..checks import InputError
 from ..video import FORMAT_SUFFIXES, PHOTO_SUFFIXES
 from .views import format_of_name, list_files
+
+_LONGEST = 200  # bytes of a name, to which plots add their endings
 
 
 class PairFiles(NamedTuple):
@@ -96,7 +99,7 @@ def _name(files: list[Path]) -> list[str]:
     stems = [(file.absolute().name if file.is_dir() else file.stem) for file in files]
     uses = Counter(stem.casefold() for stem in stems)
     names = [
-        f"{file.absolute().parent.name}_{stem}" if uses[stem.casefold()] > 1 else stem
+        shorten_name(f"{file.absolute().parent.name}_{stem}" if uses[stem.casefold()] > 1 else stem, _LONGEST)
         for file, stem in zip(files, stems, strict=True)
     ]
     seen: Counter[str] = Counter()

@@ -18,6 +18,7 @@ from ..stereo import check_packed
 from ..video import (
     FORMAT_SUFFIXES,
     PHOTO_SUFFIXES,
+    ColorInfo,
     IncompleteInput,
     is_photo,
     probe,
@@ -100,7 +101,7 @@ class ViewReader:
             InputError: While iterating, if one cannot be read, or is of another size than the first one.
         """
         size = None
-        for picture in self._read():
+        for picture, color in self._read():
             view = self._view(picture)
             if size is None:
                 size = view.shape
@@ -109,19 +110,22 @@ class ViewReader:
                     f"pictures of {self._name} must be of one size, got {_size(view)} after "
                     f"{size[1]}x{size[0]} in {self.path}; resize them"
                 )
-            highest = np.iinfo(view.dtype).max
-            yield torch.from_numpy(np.ascontiguousarray(view).astype(np.float32)).movedim(-1, 0).div_(highest)
+            black, white = (0, np.iinfo(view.dtype).max)
+            if color is not None and view.dtype == np.uint16:
+                black, white = color.swing
+            values = torch.from_numpy(np.ascontiguousarray(view).astype(np.float32)).movedim(-1, 0)
+            yield values.sub_(black).div_(white - black).clamp_(0, 1)
 
-    def _read(self) -> Generator[np.ndarray, None, None]:
+    def _read(self) -> Generator[tuple[np.ndarray, ColorInfo | None], None, None]:
         """Read whole pictures."""
         if self._pictures is not None or self._is_photo:
             for path in self._pictures or [self.path]:
-                yield read_photo(path)
+                yield read_photo(path), None
             return
         try:
             with closing(read_frames(self.path)) as frames:
                 for frame in frames:
-                    yield frame.image
+                    yield frame.image, frame.color
         except IncompleteInput as error:  # figures of a part would be taken for those of the whole
             raise InputError(str(error)) from error
 

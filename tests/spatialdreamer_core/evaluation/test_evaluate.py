@@ -10,12 +10,13 @@ from PIL import Image
 
 from spatialdreamer_core.cli import main
 from spatialdreamer_core.dvg import forward_warp
+from spatialdreamer_core.evaluation import EvaluateConfig
+from spatialdreamer_core.evaluation.disparity import read_disparity
+from spatialdreamer_core.evaluation.views import ViewReader
 from spatialdreamer_core.fill import fast_fill
 from spatialdreamer_core.metrics import MEASURES, masked_psnr, ssim
 
 from .clips import FRAMES, SIZE, packed, scene, to_8_bit, write_folder, write_video
-
-DIVERGENCE = 8.5  # % of the width: 0.1 of it at inverse depth 0.85, the nearest
 
 
 @pytest.fixture(scope="module")
@@ -267,3 +268,52 @@ def test_bad_input_gives_one_line_and_exit_code_2(bad_files, tmp_path, monkeypat
     assert message in error
     assert not (tmp_path / "out" / "evaluation.json").exists()
     assert not [name for name in os.listdir(tmp_path) if ".partial" in name]
+
+
+def test_a_video_of_10_bits_is_compared_by_its_own_black_and_white(clip, result, tmp_path):
+    deep = write_video(tmp_path / "deep.mkv", result, pixel_format="yuv444p10le")
+    assert run(deep, "--truth", write_folder(tmp_path / "t", result), "-o", tmp_path / "out") == 0
+    assert figures_of(tmp_path / "out")["psnr"] > 40
+
+
+def test_far_rows_are_no_black_bars(tmp_path):
+    """A sky without depth lies as far behind the screen as the convergence says; black bars stay."""
+    frames = torch.full((1, 3, 40, 64), 0.5)
+    frames[:, :, 20:] = torch.rand(1, 3, 20, 64, generator=torch.Generator().manual_seed(0))
+    frames[:, :, 36:] = 0
+    depth = torch.zeros(40, 64)
+    depth[20:36] = 1
+    Image.fromarray(to_8_bit(frames[0]).permute(1, 2, 0).numpy()).save(tmp_path / "left.png")
+    np.save(tmp_path / "depth.npy", depth.numpy())
+    config = EvaluateConfig(
+        depth=str(tmp_path / "depth.npy"), depth_kind="normalised", divergence=10, edge_width=0
+    )
+    source = ViewReader(tmp_path / "left.png", eye="left", name="left")
+    (disparity,) = read_disparity(source, config)
+    assert disparity[0, :20].unique().tolist() == pytest.approx([-3.2])
+    assert disparity[0, 20:36].unique().tolist() == pytest.approx([3.2])
+    assert (disparity[0, 36:] == 0).all()
+
+
+def test_depth_of_any_scale_is_brought_to_each_scenes_range(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    dark, light = (torch.rand(3, 24, 32, generator=generator) * 0.2 + level for level in (0, 0.8))
+    folder = write_folder(tmp_path / "left", torch.stack([dark, dark, light]))
+    ramp = torch.linspace(0, 1, 32).expand(3, 24, 32)
+    np.save(tmp_path / "depth.npy", (ramp * torch.tensor([3.0, 3.0, 70.0]).view(3, 1, 1) + 5).numpy())
+    config = EvaluateConfig(
+        depth=str(tmp_path / "depth.npy"), divergence=10, convergence=0, edge_width=0, black_bars="off"
+    )
+    reported = []
+    source = ViewReader(folder, eye="left", name="left")
+    disparity = list(read_disparity(source, config, on_first_pass=lambda *at: reported.append(at)))
+    assert reported[-1] == (3, 3)
+    for frame in disparity:
+        assert float(frame.amax()) == pytest.approx(3.2, abs=0.05)
+        assert float(frame[0, 0, 16]) == pytest.approx(1.6, abs=0.2)
+
+
+def test_long_names_have_room_for_their_endings(clip, tmp_path):
+    video = write_video(tmp_path / f"{'n' * 240}.mkv", clip.other)
+    assert run(video, "--truth", video, "-o", tmp_path / "out") == 0
+    assert len(os.listdir(tmp_path / "out")) == 3
