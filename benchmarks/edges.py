@@ -14,7 +14,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from spatialdreamer_core.dvg.pair import extend_background
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,6 +24,7 @@ from spatialdreamer_core.dvg import forward_warp
 from spatialdreamer_core.dvg.eyes import Eye
 from spatialdreamer_core.dvg.forward import forward_warp_with_disparity
 from spatialdreamer_core.fill import fast_fill
+from spatialdreamer_core.fill.pair import extend_background
 from spatialdreamer_core.metrics import make_clip
 from spatialdreamer_core.metrics.views import masked_psnr
 

@@ -23,8 +23,7 @@ from spatialdreamer_core.dvg import forward_warp
 from spatialdreamer_core.dvg.eyes import Eye
 from spatialdreamer_core.fill import fast_fill
 from spatialdreamer_core.flow import estimate_flow
-from spatialdreamer_core.metrics.clips import make_clip
-from spatialdreamer_core.metrics.views import masked_psnr
+from spatialdreamer_core.metrics import make_clip, masked_psnr, temporal_error
 
 METHODS = ("temporal", "spatial", "telea", "navier_stokes")
 RADIUS = 5  # px, of OpenCV's inpainting
@@ -68,15 +67,8 @@ def measure_clip(name: str, eye: Eye, baseline: float) -> tuple[dict[str, float]
     for method in METHODS:
         filled = fillers[method]()
         psnr[method] = masked_psnr(filled, truth, hole > 0.5)
-        error[method] = temporal_error(filled, truth, hole)
+        error[method] = temporal_error(filled, truth, hole > 0.5)
     return psnr, error
-
-
-def temporal_error(filled: Tensor, truth: Tensor, hole: Tensor) -> float:
-    """Compare how the fill and the truth change from frame to frame."""
-    both = (hole[1:] > 0.5) & (hole[:-1] > 0.5)
-    difference = (filled.diff(dim=0) - truth.diff(dim=0)).abs().mean(1, keepdim=True)
-    return float(difference[both].mean()) * 255
 
 
 def inpaint(view: Tensor, hole: Tensor, method: int) -> Tensor:

@@ -23,9 +23,7 @@ from statistics import fmean
 import cv2
 import numpy as np
 import torch
-from spatialdreamer_core.dvg.pair import extend_background
 from torch import Tensor
-from torch.nn import functional as F
 
 from benchmarks.masks import CLIPS
 from benchmarks.masks import EYES as BASELINES
@@ -34,14 +32,13 @@ from spatialdreamer_core.dvg import dilate_hole, forward_warp
 from spatialdreamer_core.dvg.eyes import Eye
 from spatialdreamer_core.dvg.reference import splat_rows_reference
 from spatialdreamer_core.fill import fast_fill
-from spatialdreamer_core.metrics.clips import make_clip
-from spatialdreamer_core.metrics.views import masked_psnr, sharpness, view_regions
+from spatialdreamer_core.fill.pair import extend_background
+from spatialdreamer_core.metrics import gradient_ratio, make_clip, masked_psnr, sharpness, ssim, view_regions
 
 SIZES = ((576, 1024), (1080, 1920))
 BASELINE = 0.025  # of the width at inverse depth 1: a usual divergence
 SYNTHETIC_SIZE = (360, 640)
 SYNTHETIC_FRAMES = 2
-LUMA = (0.299, 0.587, 0.114)
 RIM = 3  # px beside an inner hole
 SUMMARY = ("visible_psnr", "inner_hole_psnr", "border_psnr", "whole_psnr", "rim_psnr", "inner_hole_gradient")
 
@@ -151,40 +148,13 @@ def measure_view(source: Tensor, truth: Tensor, disparity: Tensor, *, eye: Eye) 
         "visible_psnr": masked_psnr(result, truth, regions.visible),
         "sharpness": sharpness(result, truth, regions.visible),
         "inner_hole_psnr": masked_psnr(result, truth, regions.inner_hole),
-        "inner_hole_gradient": gradient(result, truth, regions.inner_hole),
+        "inner_hole_gradient": gradient_ratio(result, truth, regions.inner_hole),
         "border_psnr": masked_psnr(result, truth, regions.border),
         "rim_psnr": masked_psnr(result, truth, rim),
         "whole_psnr": masked_psnr(result, truth),
-        "ssim": ssim(result, truth),
+        "ssim": ssim(result, truth, window="uniform"),
         "hole_share": float(hole.mean()),
     }
-
-
-def ssim(result: Tensor, truth: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004) in windows of 7x7 inside of the frame."""
-    mean_a, mean_b = (F.avg_pool2d(video, 7, 1) for video in (result, truth))
-    variance_a, variance_b, covariance = (
-        F.avg_pool2d(a * b, 7, 1) - mean_of_a * mean_of_b
-        for a, b, mean_of_a, mean_of_b in (
-            (result, result, mean_a, mean_a),
-            (truth, truth, mean_b, mean_b),
-            (result, truth, mean_a, mean_b),
-        )
-    )
-    luminance = (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
-    structure = (2 * covariance + 0.03**2) / (variance_a + variance_b + 0.03**2)
-    return float((luminance * structure).mean())
-
-
-def gradient(result: Tensor, truth: Tensor, mask: Tensor) -> float:
-    """Mean |forward difference| of grey between masked pixels, divided by the truth's."""
-    means = []
-    for video in (result, truth):
-        grey = (video * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-        along_x = grey.diff(dim=-1).abs()[mask[..., 1:] & mask[..., :-1]].mean()
-        along_y = grey.diff(dim=-2).abs()[mask[..., 1:, :] & mask[..., :-1, :]].mean()
-        means.append(float(along_x + along_y))
-    return means[0] / means[1]
 
 
 def find_file(folder: Path, pattern: str) -> Path:

@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..spatialdreamer_core.checks import InputError
+from .compare import SpatialDreamerCompareStereo
 from .convert import SpatialDreamerConvertVideo
 from .demo import SpatialDreamerLoadDemoClip
 from .depth import SpatialDreamerDepthEstimator
@@ -47,6 +48,7 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerComposite,
             SpatialDreamerSBSPacker,
             SpatialDreamerSaveStereoVideo,
+            SpatialDreamerCompareStereo,
         ]
         read_flags_of(nodes)
         return nodes

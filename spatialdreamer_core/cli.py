@@ -124,9 +124,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    """Describe the commands; the options of a conversion are those of `ConvertConfig` and of the fillers."""
+    """Describe the commands; their options are those of settings classes and of the fillers."""
     from . import commands
     from .arguments import add_filler_options, add_options
+    from .evaluation import EvaluateConfig
     from .options import options_of
     from .pipeline import FILLERS, ConvertConfig, FillerConfig
 
@@ -187,6 +188,41 @@ def _build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--quiet", action="store_true", help="No progress bar, no advice.")
     convert.add_argument("--verbose", action="store_true", help="Show where an error comes from.")
     convert.set_defaults(run=commands.run_convert)
+
+    judge = subparsers.add_parser(
+        "evaluate",
+        help="measure stereo files against the truth or the given view",
+        description="Measure stereo files: against the true view (--truth); against the given view (--left, "
+        "or the other half of a stereo file) by what both eyes see; and with --depth by regions and by the "
+        "way back to the given view. Writes evaluation.json and plots.",
+    )
+    judge.add_argument(
+        "results",
+        type=Path,
+        nargs="+",
+        metavar="RESULT",
+        help="Video, photo, or folder of pictures (the frames of a clip) or of videos.",
+    )
+    judge.add_argument(
+        "--truth",
+        type=Path,
+        metavar="PATH",
+        help="The true view, or a stereo file that holds it; of a folder of videos the one named alike.",
+    )
+    judge.add_argument(
+        "--left",
+        type=Path,
+        metavar="PATH",
+        help="The given view, which the result was rendered from; with --eye left that of the right eye.",
+    )
+    judge.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", required=True, help="Folder for figures and plots."
+    )
+    judge.add_argument("--overwrite", action="store_true", help="Replace figures and plots that exist.")
+    add_options(judge, options_of(EvaluateConfig).values())
+    judge.add_argument("--quiet", action="store_true", help="No progress bar.")
+    judge.add_argument("--verbose", action="store_true", help="Show where an error comes from.")
+    judge.set_defaults(run=commands.run_evaluate)
 
     info = subparsers.add_parser("info", help="show versions, devices, depth estimators and flow methods")
     info.add_argument("--verbose", action="store_true", help="Show where an error comes from.")

@@ -1,4 +1,4 @@
-"""What the command's `convert` and `info` do with their arguments."""
+"""What the command's `convert`, `evaluate` and `info` do with their arguments."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from .depth import (
     list_estimators,
     prepare_estimator,
 )
+from .evaluation import EvaluateConfig, check_report, evaluate, find_pairs, format_table, write_report
 from .flow import FLOW_MODEL_KIND, list_flow_methods, prepare_flow
 from .pipeline import FILLERS, ConvertConfig, FillerConfig, check_conversion, choose_device, convert
 from .process import Signals
@@ -128,6 +129,30 @@ def _download(options: argparse.Namespace, config: ConvertConfig) -> None:
     for prepare, name in prepared:
         with ProgressBar(quiet=options.quiet, unit="B", unit_scale=True, delay=0.01) as bar:
             prepare(name, download=True, on_progress=functools.partial(bar.show, name))
+
+
+def run_evaluate(options: argparse.Namespace, signals: Signals) -> int:
+    """Run `spatialdreamer evaluate`; returns the exit code."""
+    config = EvaluateConfig(**given_options(options, EvaluateConfig))
+    config.check()
+    pairs = find_pairs(options.results, truth=options.truth, left=options.left)
+    inputs = [path for path in (*options.results, options.truth, options.left) if path is not None]
+    check_report(options.output, [pair.name for pair in pairs], inputs=inputs, overwrite=options.overwrite)
+    with ProgressBar(quiet=options.quiet) as bar:
+
+        def on_frame(name: str, done: int, total: int | None) -> None:
+            signals.check()
+            bar.show(name, done, total)
+
+        def on_first_pass(name: str, done: int, total: int | None) -> None:
+            signals.check()
+            bar.show(f"{name}: measuring depth range", done, total)
+
+        evaluation = evaluate(pairs, config, on_frame=on_frame, on_first_pass=on_first_pass)
+    written = write_report(evaluation, options.output, overwrite=options.overwrite)
+    print(format_table(evaluation))
+    print(written)
+    return 0
 
 
 def run_info(options: argparse.Namespace, signals: Signals) -> int:

@@ -81,6 +81,19 @@ def test_the_commands_options_exist(capsys):
                 assert set(re.findall(r"--[a-z][\w-]*", command)) <= known, command
 
 
+@pytest.mark.parametrize("command", ["evaluate"])
+def test_the_options_of_other_commands_exist(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    known = set(re.findall(r"--[a-z][\w-]*", capsys.readouterr().out))
+    lines = [
+        line for page in PAGES for line in commands(page) if line.startswith(f"spatialdreamer {command} ")
+    ]
+    assert lines
+    for line in lines:
+        assert set(re.findall(r"--[a-z][\w-]*", line)) <= known, line
+
+
 def library_example() -> str:
     section = read(ROOT / "README.md").partition("## Library")[2]
     return next(code for kind, code in FENCE.findall(section) if kind == "python")

@@ -246,10 +246,10 @@ class Comparison:
             return {}
         samples = {}
         to_next = self._motion(before.prepared, prepared, forward=True)
-        pair = before.frame.result, frame.result
-        samples["warping_error"] = 1e3 * pair_warping_error(*pair, to_next), 1.0
+        error, seen = pair_warping_error(before.frame.result, frame.result, to_next)
+        samples["warping_error"] = 1e3 * float(error[seen].mean()), 1.0
         if hole is not None and before.hole is not None:
-            samples["warping_error_holes"] = 1e3 * pair_warping_error(*pair, to_next, before.hole), 1.0
+            samples["warping_error_holes"] = 1e3 * float(error[seen & before.hole].mean()), 1.0
         if frame.truth is not None and before.frame.truth is not None:
             change = (frame.result - before.frame.result) - (frame.truth - before.frame.truth)
             error = change.abs().mean(0, keepdim=True) * LEVELS

@@ -79,6 +79,7 @@ def load_lpips(weights: str | os.PathLike[str], *, device: torch.device | str = 
     Raises:
         InputError: If torchmetrics or torchvision cannot be used, or the file holds other weights.
     """
+    check_regular_file(Path(weights), name="lpips")
     try:
         network = importlib.import_module("torchmetrics.functional.image.lpips")._LPIPS(
             net="alex", pnet_rand=True
@@ -130,6 +131,16 @@ class FeatureStatistics:
         self._sum += values
         self._products += values.outer(values)
         self.count += 1
+
+    def merge(self, other: FeatureStatistics) -> None:
+        """Take what another one has collected."""
+        if other._sum is None or other._products is None:
+            return
+        if self._sum is None or self._products is None:
+            self._sum, self._products = torch.zeros_like(other._sum), torch.zeros_like(other._products)
+        self._sum += other._sum
+        self._products += other._products
+        self.count += other.count
 
     @property
     def mean(self) -> Tensor:  # [D]
@@ -209,7 +220,6 @@ def load_clip_features(path: str | os.PathLike[str], *, device: torch.device | s
 def _read_state(file: str) -> Any:
     """Read a state dict, without running code from it."""
     path = Path(file)
-    check_regular_file(path, name="lpips")
     try:
         if path.suffix == ".safetensors":
             return read_tensors(read_header(path))

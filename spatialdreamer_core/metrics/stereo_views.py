@@ -191,11 +191,16 @@ def disparity_error(
 def vertical_disparity(matches: ViewMatches) -> float:
     """Root of the mean squared vertical disparity in pixels, which is to be 0; NaN without matches.
 
-    What is 8 px and more off its row counts as a wrong match, not as a disparity.
+    Matches by chance are left out: those more than 8 px off their row, and then those farther from the median
+    than 3 standard deviations (by the median deviation) and half a pixel.
     """
     vertical = matches.found[:, 1] - matches.source[:, 1]
     vertical = vertical[vertical.abs() <= _FARTHEST_ROW]
-    return float(vertical.square().mean().sqrt())
+    if not len(vertical):
+        return float("nan")
+    deviation = (vertical - vertical.median()).abs()
+    inliers = vertical[deviation <= 3 * 1.4826 * deviation.median() + 0.5]
+    return float(inliers.square().mean().sqrt())
 
 
 def consistency(

@@ -44,22 +44,24 @@ def warping_error(
     """
     check_call("warping_error", frames=frames)
     check_flow(flow, like=frames)
-    errors = [pair_warping_error(frames[t], frames[t + 1], flow.to_next(t)) for t in range(len(frames) - 1)]
+    errors = []
+    for t in range(len(frames) - 1):
+        to_next = flow.to_next(t)
+        assert to_next is not None
+        error, seen = pair_warping_error(frames[t], frames[t + 1], to_next)
+        errors.append(float(error[seen].mean()))
     return _mean(errors)
 
 
 def pair_warping_error(
     first: Tensor,  # [C, H, W]
     second: Tensor,  # [C, H, W]
-    to_next: Motion | None,  # of the first one
-    mask: Tensor | None = None,  # [1, H, W] bool, pixels of the first one
-) -> float:
-    """Return one pair's warping error; NaN if nothing is seen in both."""
-    assert to_next is not None
+    to_next: Motion,  # of the first one
+) -> tuple[Tensor, Tensor]:  # [1, H, W], [1, H, W] bool
+    """Return one pair's error at each pixel of the first frame, and where it is seen in both."""
     carried = _bring_back(second.detach().float(), to_next.flow.float().to(second.device))
     error = (first.detach().float() - carried).square().mean(0, keepdim=True)
-    seen = to_next.confidence.to(second.device) > 0.5
-    return float(error[seen if mask is None else seen & mask].mean())
+    return error, to_next.confidence.to(second.device) > 0.5
 
 
 def temporal_error(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -107,3 +108,22 @@ def _is_named_stereo(stem: str) -> bool:
     if _WORDS & set(words) or ("sbs" in words and _BESIDE_SBS & set(words)):
         return True
     return len(words) > 1 and words[-1] in _LAST_WORDS
+
+
+def stated_format(stated: str, *, aspect: Fraction) -> str | None:
+    """Return the packing format that a film's metadata means, None for layouts that we do not write.
+
+    Args:
+        stated: What `stated_stereo` returned.
+        aspect: Width over height of a displayed pixel, which tells half formats from full ones.
+    """
+    own = re.search(r"\((\w+)\)$", stated)
+    if own is not None:
+        return own[1]
+    if "right_left" in stated:
+        return "cross_eyed"
+    if "left_right" in stated or "side by side" in stated:
+        return "half_sbs" if aspect > 1 else "full_sbs"
+    if "top_bottom" in stated or "top-bottom" in stated:
+        return "half_tb" if aspect < 1 else "full_tb"
+    return None

@@ -9,8 +9,9 @@ import pytest
 
 from spatialdreamer_core.depth import EDGE_WIDTH, DepthShaping
 from spatialdreamer_core.dvg import DILATION, FEATHER
+from spatialdreamer_core.evaluation import EvaluateConfig
 from spatialdreamer_core.fill import FastFillConfig
-from spatialdreamer_core.options import options_of
+from spatialdreamer_core.options import option_of, options_of
 from spatialdreamer_core.pipeline import ConvertConfig
 from spatialdreamer_core.spatialdreamer.sampler_config import FilmSamplerConfig, SamplerConfig
 from spatialdreamer_core.video import FRAME_RATE
@@ -22,6 +23,7 @@ CONVERT, FILM = options_of(ConvertConfig), options_of(FilmSamplerConfig)
 SHAPING = {option.name: option for option in options_of(DepthShaping).values()}
 EYE = replace(CONVERT["eye"], choices=("right", "left"))
 WIDGETS = {  # each node's options; for some, what is meant to be another than in their field
+    "SpatialDreamerCompareStereo": {"chunk": option_of(EvaluateConfig, "chunk")},
     "SpatialDreamerConvertVideo": CONVERT,
     "SpatialDreamerImageToStereo": CONVERT,
     "SpatialDreamerDVGForwardWarp": {

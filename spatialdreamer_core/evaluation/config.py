@@ -1,0 +1,112 @@
+"""The settings of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..depth import estimator_names
+from ..flow import FLOW_METHODS
+from ..options import Option, check_options, option, options_of
+from ..pipeline import ConvertConfig
+from ..stereo import FORMATS
+
+AUTO, ONE_VIEW = "auto", "view"
+LAYOUTS = (AUTO, ONE_VIEW, *(name for name in FORMATS if name != "anaglyph"))
+_CONVERSION = options_of(ConvertConfig)
+RENDERING = (  # options by which a result was rendered, and is followed
+    *("divergence", "convergence", "depth_kind", "depth_stability", "foreground_scale", "depth_gamma"),
+    *("depth_near", "depth_far", "edge_width", "edge_dilation", "guided_upsampling", "black_bars"),
+)
+
+
+def _of_conversion(name: str) -> Option:
+    """Return an option of the conversion that the result came from."""
+    return _CONVERSION[name]
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What to measure, and how to read the files."""
+
+    format: str = option(
+        AUTO,
+        choices=LAYOUTS,
+        help="How the results hold two views. auto: as their metadata or names say, else they hold one view. "
+        "view: they hold one view, the rendered eye's.",
+    )
+    truth_format: str = option(AUTO, choices=LAYOUTS, help="The same for the truth.")
+    eye: Literal["right", "left"] = option(
+        "right", help="The eye that was rendered and is judged; the other one is the given view."
+    )
+    depth: str | None = option(
+        None,
+        metavar="NAME|PATH",
+        none_means="none",
+        help="The depth that the results were rendered from, an estimator's name or a file as of `convert`; "
+        "it tells holes, the intended disparity and the way back to the given view.",
+    )
+    divergence: float = _of_conversion("divergence").as_field()
+    convergence: float = _of_conversion("convergence").as_field()
+    depth_kind: str = _of_conversion("depth_kind").as_field()
+    depth_stability: float = _of_conversion("depth_stability").as_field()
+    foreground_scale: float = _of_conversion("foreground_scale").as_field()
+    depth_gamma: float = _of_conversion("depth_gamma").as_field()
+    depth_near: float = _of_conversion("depth_near").as_field()
+    depth_far: float = _of_conversion("depth_far").as_field()
+    edge_width: int | None = _of_conversion("edge_width").as_field()
+    edge_dilation: int = _of_conversion("edge_dilation").as_field()
+    guided_upsampling: bool = _of_conversion("guided_upsampling").as_field()
+    black_bars: str = _of_conversion("black_bars").as_field()
+    flow: str = option(
+        "dis_medium",
+        choices=FLOW_METHODS,
+        help="Optical flow along which frames are compared with the ones before.",
+    )
+    chunk: int = option(
+        16,
+        1,
+        100_000,
+        "frames",
+        help="Length of the chunks between which colours are compared: the window of the method.",
+    )
+    scanline: float = option(
+        50.0,
+        0.0,
+        100.0,
+        "% of height",
+        help="The row that is drawn over time in the plots, counted from above.",
+    )
+    lpips: str | None = option(
+        None,
+        metavar="FILE",
+        none_means="not measured",
+        help="AlexNet's weights as torchvision publishes them (alexnet-owt-7be5be79.pth), to measure LPIPS; "
+        "needs torchmetrics.",
+    )
+    i3d: str | None = option(
+        None,
+        metavar="FILE",
+        none_means="not measured",
+        help="I3D as a TorchScript file (i3d_torchscript.pt), to measure FVD. Such a file is a program, and "
+        "it is run: give only one that you trust.",
+    )
+    device: str = _of_conversion("device").as_field()
+
+    def check(self) -> None:
+        """Check every setting.
+
+        Raises:
+            InputError: For the first one that breaks its rule.
+        """
+        check_options(self)
+
+    def conversion(self) -> ConvertConfig:
+        """Return the settings of the conversion that is followed."""
+        named = self.depth is not None and self.depth in estimator_names()
+        return ConvertConfig(
+            eye=self.eye,
+            depth=self.depth if named and self.depth is not None else "builtin",
+            device=self.device,
+            **{name: getattr(self, name) for name in RENDERING},
+        )

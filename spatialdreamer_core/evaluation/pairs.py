@@ -1,0 +1,110 @@
+"""Which files belong together: each result with its truth and its given view."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..atomic import shorten_name
+from ..checks import InputError
+from ..video import FORMAT_SUFFIXES, PHOTO_SUFFIXES
+from .views import format_of_name, list_files
+
+_LONGEST = 200  # bytes of a name, to which plots add their endings
+
+
+class PairFiles(NamedTuple):
+    """A result, and what it is compared with; each a file, or a folder of pictures."""
+
+    name: str  # for tables and file names, different for each result
+    result: Path
+    truth: Path | None
+    left: Path | None
+
+
+def find_pairs(results: Sequence[Path], *, truth: Path | None, left: Path | None) -> list[PairFiles]:
+    """Match results with truths and given views.
+
+    A folder that holds videos stands for each of them; one that holds pictures alone is a clip of frames.
+    Where the truth (or the given view) is such a folder of videos, each result belongs to the one of its
+    name, with or without the endings by which players know a format; else all results belong to it.
+
+    Args:
+        results: Files or folders.
+        truth: A file or folder, or None.
+        left: A file or folder, or None.
+
+    Raises:
+        InputError: If a path is missing or empty, or a result has no counterpart.
+    """
+    files = [file for path in results for file in _expand(path, "RESULT")]
+    names = _name(files)
+    truths, lefts = _counterparts(truth, "truth"), _counterparts(left, "left")
+    return [
+        PairFiles(name, file, _match(file, truths, truth, "truth"), _match(file, lefts, left, "left"))
+        for name, file in zip(names, files, strict=True)
+    ]
+
+
+def _expand(path: Path, option: str) -> list[Path]:
+    """List what a path stands for."""
+    if not path.exists():
+        raise InputError(f"{option} must be an existing file or folder, got {path}; check the name")
+    if not path.is_dir():
+        return [path]
+    files = list_files(path, name=option)
+    pictures = [file for file in files if file.suffix.lower() in PHOTO_SUFFIXES]
+    if not files:
+        raise InputError(f"{option} must be a folder with pictures or videos, got the empty {path}")
+    if pictures and len(pictures) < len(files):
+        other = next(file for file in files if file not in pictures)
+        raise InputError(
+            f"{option} must be a folder of pictures or one of videos, got both in {path} (such as "
+            f"{pictures[0].name} and {other.name}); keep them apart"
+        )
+    return [path] if pictures else files
+
+
+def _counterparts(path: Path | None, option: str) -> list[Path]:
+    """List the candidates."""
+    return [] if path is None else _expand(path, option)
+
+
+def _match(file: Path, candidates: list[Path], given: Path | None, option: str) -> Path | None:
+    """Find a result's counterpart."""
+    if given is None:
+        return None
+    if candidates == [given]:
+        return given
+    found = [other for other in candidates if _bare(other) == _bare(file)]
+    if len(found) != 1:
+        raise InputError(
+            f"{option} must hold one file for each result, got {len(found)} in {given} for {file.name}; name "
+            "them alike"
+        )
+    return found[0]
+
+
+def _bare(path: Path) -> str:
+    """Return a file's name without what tells its format."""
+    format = format_of_name(path.stem)
+    stem = path.stem if format is None else path.stem[: -len(FORMAT_SUFFIXES[format])]
+    return stem.casefold()
+
+
+def _name(files: list[Path]) -> list[str]:
+    """Name each result by its file, with its folder's name or a number where two are alike."""
+    stems = [(file.absolute().name if file.is_dir() else file.stem) for file in files]
+    uses = Counter(stem.casefold() for stem in stems)
+    names = [
+        shorten_name(f"{file.absolute().parent.name}_{stem}" if uses[stem.casefold()] > 1 else stem, _LONGEST)
+        for file, stem in zip(files, stems, strict=True)
+    ]
+    seen: Counter[str] = Counter()
+    for i, name in enumerate(names):
+        seen[name.casefold()] += 1
+        if seen[name.casefold()] > 1:
+            names[i] = f"{name}-{seen[name.casefold()]}"
+    return names
