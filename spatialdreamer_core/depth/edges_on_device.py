@@ -1,7 +1,7 @@
 """The edges of depth (`edges.py`) as torch operations, so that depth on a GPU stays there.
 
 Dense: what OpenCV's side does to the few pixels at edges is done to all and kept at edges alone. On CUDA the
-discs and the median are kernels (`edges_triton.py`); elsewhere a disc is made of shifted rows.
+windows and the median are kernels (`edges_triton.py`); elsewhere a disc is made of shifted rows.
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ from torch.nn import functional as F
 from ..kernels import use_kernels
 from .edges import _CONTRAST, _FOREGROUND, _MOVED, _disc
 
+_KERNEL_RADIUS = 8  # px; a larger square is looked at along rows and columns one after the other
 _STRIP_PIXELS = 1 << 18  # the median looks at 25 times as many values at once
 
 
 def steepen_on_device(values: Tensor, *, radius: int) -> Tensor:  # twice [F, 1, H, W]
     """Do as `steepen_edges`."""
+    if radius <= _KERNEL_RADIUS and use_kernels(values):
+        from .edges_triton import work_on_edges_triton
+
+        return work_on_edges_triton(values, (radius,) * (2 * radius + 1), rule="steepen")
     both = torch.cat([values, -values], dim=1)
     size = 2 * radius + 1
     for kernel in ((1, size), (size, 1)):
@@ -35,7 +40,7 @@ def snap_on_device(depth: Tensor, *, radius: int) -> Tensor:  # twice [F, 1, H, 
     if use_kernels(depth):
         from .edges_triton import smooth_moved_triton, work_on_edges_triton
 
-        return smooth_moved_triton(depth, work_on_edges_triton(depth, halves, snaps=True))
+        return smooth_moved_triton(depth, work_on_edges_triton(depth, halves, rule="snap"))
     low, high = -_largest(-depth, halves), _largest(depth, halves)
     spread = high - low
     snapped = torch.where(depth > low + _FOREGROUND * spread, high, low)
@@ -49,7 +54,7 @@ def dilate_on_device(depth: Tensor, *, radius: int) -> Tensor:  # twice [F, 1, H
     if use_kernels(depth):
         from .edges_triton import work_on_edges_triton
 
-        return work_on_edges_triton(depth, halves, snaps=False)
+        return work_on_edges_triton(depth, halves, rule="dilate")
     rise = _largest(depth, halves) - depth
     return depth + _share(rise) * rise
 

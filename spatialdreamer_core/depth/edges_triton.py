@@ -1,4 +1,4 @@
-"""The discs and the median of `edges_on_device.py` as GPU kernels; a program works on a part of a row.
+"""The windows and the median of `edges_on_device.py` as GPU kernels; a program works on a part of a row.
 
 `tests/…/depth/test_on_device.py` compares them with their twins.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 import torch
 import triton
@@ -20,11 +21,11 @@ MEDIAN_BLOCK = 128  # of which each looks at 25 others
 
 def work_on_edges_triton(
     depth: Tensor,  # [F, 1, H, W] float32
-    halves: tuple[int, ...],  # of a disc, see `half_widths`
+    halves: tuple[int, ...],  # how far the window reaches to either side in each of its rows
     *,
-    snaps: bool,
+    rule: Literal["steepen", "snap", "dilate"],
 ) -> Tensor:  # [F, 1, H, W]
-    """Snap edges, without the median after it, or dilate foregrounds."""
+    """Steepen or snap edges, without the median after it, or dilate foregrounds."""
     depth = depth.contiguous()
     height, width = depth.shape[-2:]
     result = torch.empty_like(depth)
@@ -36,7 +37,7 @@ def work_on_edges_triton(
             height,
             width,
             len(halves) // 2,
-            SNAPS=snaps,
+            RULE=rule,
             CONTRAST=_CONTRAST,
             FOREGROUND=_FOREGROUND,
             BLOCK=BLOCK,
@@ -61,7 +62,7 @@ def smooth_moved_triton(
 
 @cache
 def _on_device(halves: tuple[int, ...], device: torch.device) -> Tensor:  # [2 * radius + 1] int32
-    """Copy a disc to a device, once; the copy waits, so that every stream can use it."""
+    """Copy a window to a device, once; the copy waits, so that every stream can use it."""
     return torch.tensor(halves, dtype=torch.int32).to(device)
 
 
@@ -73,12 +74,12 @@ def _work_on_edges_kernel(
     height: tl.tensor,
     width: tl.tensor,
     radius: tl.tensor,
-    SNAPS: tl.constexpr,
+    RULE: tl.constexpr,
     CONTRAST: tl.constexpr,
     FOREGROUND: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """Look at a disc about each pixel; the frame's border counts as none."""
+    """Look at a window about each pixel; what lies beyond the frame's border does not count."""
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     row = tl.zeros([BLOCK], tl.int32) + tl.program_id(0) % height
     here = depth + tl.program_id(0).to(tl.int64) * width + column
@@ -92,9 +93,10 @@ def _work_on_edges_kernel(
             value = tl.load(here + down * width + right, mask=inside, other=0.0)
             low = tl.where(inside, tl.minimum(low, value), low)
             high = tl.where(inside, tl.maximum(high, value), high)
-    new = high
-    if SNAPS:
-        spread = high - low
+    new, spread = high, high - low
+    if RULE == "steepen":
+        new = low + tl.minimum(tl.maximum(2.5 * (old - low) - 0.75 * spread, 0.0), spread)
+    elif RULE == "snap":
         new = tl.where(old > low + FOREGROUND * spread, high, low)
     else:
         spread = high - old

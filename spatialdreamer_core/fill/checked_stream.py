@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checks import InputError, check_flag, check_range, one_line
 from ..dvg.eyes import Eye
-from ..memory import is_out_of_memory
+from ..memory import is_out_of_memory, release_cached_memory
 from .filler import Filler, RenderedFrame
 from .known_pixels import KnownPixels, Verdict
 
@@ -167,7 +167,14 @@ class CheckedStream:
                 f"return frames of the view's type, {known.dtype} on {known.device}",
                 f"returned {frame.dtype} on {frame.device}",
             )
-        self._verdicts.append((self._returned, known.judge(frame)))
+        try:
+            verdict = known.judge(frame)
+        except Exception as error:  # the filler's step is done: whoever tries again must not repeat it
+            if not is_out_of_memory(error):
+                raise
+            release_cached_memory()
+            verdict = known.judge(frame)
+        self._verdicts.append((self._returned, verdict))
 
     def _read_verdicts(self, *, wait: bool) -> None:
         """Read the verdicts that are there, or all of them."""

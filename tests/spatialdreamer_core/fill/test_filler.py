@@ -17,6 +17,7 @@ from spatialdreamer_core.fill import (
     fast_fill,
     fill_holes,
 )
+from spatialdreamer_core.fill.known_pixels import KnownPixels
 from spatialdreamer_core.flow import Flow
 
 SIZE = (12, 20)
@@ -198,6 +199,21 @@ def test_each_row_of_a_film_is_looked_at_in_turn(clip):
         stream.push(frame)
     with pytest.raises(FillerError, match="known pixels"):
         stream.push(frame)
+
+
+def test_no_frame_is_pushed_twice_when_memory_runs_out_in_its_check(clip, monkeypatch):
+    judge, calls = KnownPixels.judge, []
+
+    def judge_at_the_second_try(known, filled):
+        calls.append(None)
+        if len(calls) % 2:
+            raise MemoryError
+        return judge(known, filled)
+
+    monkeypatch.setattr(KnownPixels, "judge", judge_at_the_second_try)
+    filler = Grey(late=2)
+    assert torch.equal(fill_holes(filler, **clip), torch.where(clip["hole"] > 0.5, 0.5, clip["warped"]))
+    assert len(calls) == 14
 
 
 class OfAnotherPackage(Exception):
