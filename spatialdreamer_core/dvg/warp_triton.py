@@ -64,7 +64,7 @@ def warp_frames_triton(
     seen = torch.empty_like(hole, dtype=disparity.dtype)
     block = block or columns_at_once(width)
     a_program = 1 if image.is_cuda else rows_at_once
-    portion = frames if on_frame is None else triton.cdiv(frames, MAX_LAUNCHES)
+    portion = max(1, frames if on_frame is None else triton.cdiv(frames, MAX_LAUNCHES))
     (integers, floats), programs = _allocate_scratch(
         _programs_at_once(image.device, block=block, rows=portion * height, a_program=a_program),
         rows=a_program,
