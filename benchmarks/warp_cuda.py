@@ -127,7 +127,7 @@ def measure_film(film: list[Source], copy: float, repetitions: int) -> dict[str,
 
 def measure_clip(film: list[Source], copy: float, repetitions: int) -> dict[str, float]:
     """Time the warp of all frames in one call, and take the peak of its memory."""
-    from spatialdreamer_core.dvg.warp_triton import PROGRAMS_PER_PROCESSOR, scratch_memory
+    from spatialdreamer_core.dvg.warp_triton import THREADS, columns_at_once, scratch_memory
 
     image, disparity = (
         torch.cat([getattr(frame, part) for frame in film]) for part in ("image", "disparity")
@@ -140,7 +140,7 @@ def measure_clip(film: list[Source], copy: float, repetitions: int) -> dict[str,
     height, width = image.shape[-2:]
     processors = torch.cuda.get_device_properties(0).multi_processor_count
     estimate = len(film) * warp_memory(height, width, image.dtype)
-    estimate += scratch_memory(width, rows=PROGRAMS_PER_PROCESSOR * processors)
+    estimate += scratch_memory(width, rows=THREADS // columns_at_once(width) * processors)
     moved = sum(part.nbytes for part in (image, disparity, *results)) / len(film)
     return {
         "warp_clip_ms": milliseconds,

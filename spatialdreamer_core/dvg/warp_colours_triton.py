@@ -15,7 +15,7 @@ import triton.language as tl
 from .cracks import JUMP
 from .outlines import LEAST_SHARE
 from .rows import FRONT_ODDS
-from .warp_disparity_triton import GAP, NOWHERE, load_element
+from .warp_disparity_triton import GAP, NOWHERE, load_element, load_seen
 
 _JUMP = tl.constexpr(JUMP)
 _LEAST_SHARE = tl.constexpr(LEAST_SHARE)
@@ -32,6 +32,7 @@ def gather_columns(
     channel_step: tl.tensor,
     column_step: tl.tensor,
     seen: tl.tensor,  # [W] px, `GAP` where nothing is seen
+    bridged: tl.tensor,  # [W] px, instead of gaps
     shares: tl.tensor,  # [W]
     at_rims: tl.tensor,  # [W]
     view: tl.tensor,  # the view's row, result
@@ -39,22 +40,22 @@ def gather_columns(
     view_column_step: tl.tensor,
     hole: tl.tensor,  # the view's row, result
     disparity: tl.tensor,  # the view's row, result
-    listed: tl.tensor,  # [W], result: columns to blend or to read cleaned, · 4 + what for
+    listed: tl.tensor,  # [W], result: columns to blend or to read cleaned, · 4 + what for, in any order
+    counts: tl.tensor,  # 0; result: how many are listed
     exists: tl.tensor,  # [rows, 1]
     width: tl.tensor,
     sign: tl.tensor,
     WIDEN: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> tl.tensor:
-    """Gather the colours, holes and disparity of all columns; returns how many are listed."""
-    count = tl.zeros([ROWS, 1], tl.int32)
+) -> None:
+    """Gather the colours, holes and disparity of all columns, and list those that need more."""
     for start in range(0, width, BLOCK):
         column = start + tl.arange(0, BLOCK)[None, :]
         inside = exists & (column < width)
-        here = tl.load(seen + column, mask=inside, other=0.0)
-        left = tl.load(seen + column - 1, mask=inside & (column >= 1), other=0.0)
-        right = tl.load(seen + column + 1, mask=exists & (column + 1 < width), other=0.0)
+        here = load_seen(seen, bridged, column, inside)
+        left = load_seen(seen, bridged, column - 1, inside & (column >= 1))
+        right = load_seen(seen, bridged, column + 1, exists & (column + 1 < width))
         gap = here == GAP
         blended = (column >= 1) & (tl.abs(here - left) > _JUMP)
         blended = blended | ((column + 1 < width) & (tl.abs(right - here) > _JUMP))
@@ -67,23 +68,21 @@ def gather_columns(
             blended = blended | (tl.load(at_rims + column, mask=inside, other=0) > 0)
             for tap in tl.static_range(4):
                 source = tl.minimum(tl.maximum(from_1 + (tap - 1), 0), width - 1)
-                cleaned = cleaned | (tl.load(shares + source, mask=inside, other=0.0) > 0)
+                cleaned = cleaned | (tl.load(shares + source) > 0)
         for channel in tl.static_range(3):
             plane = colour + channel * channel_step
             value = tl.zeros([ROWS, BLOCK], tl.float32)
             for tap in tl.static_range(4):
                 source = tl.minimum(tl.maximum(from_1 + (tap - 1), 0), width - 1)
-                value += _cubic_weight(t, tap) * tl.load(
-                    plane + source * column_step, mask=inside & ~gap, other=0.0
-                ).to(tl.float32)
+                own = tl.load(plane + source * column_step).to(tl.float32)
+                value += _cubic_weight(t, tap) * own
             value = tl.where(gap, 0.0, tl.minimum(tl.maximum(value, 0.0), 1.0))
             tl.store(view + channel * view_channel_step + column * view_column_step, value, mask=inside)
-        is_listed = (inside & ~gap & (blended | cleaned)).to(tl.int32)
+        is_listed = inside & ~gap & (blended | cleaned)
         kinds = tl.where(blended, _BLENDED, 0) + tl.where(cleaned, _CLEANED, 0)
-        place = count + tl.cumsum(is_listed, axis=1) - 1
-        tl.store(listed + place, column * _KINDS + kinds, mask=is_listed > 0)
-        count += tl.sum(is_listed, axis=1, keep_dims=True)
-    return count
+        counter = counts + tl.zeros([ROWS, BLOCK], tl.int32)
+        place = tl.atomic_add(counter, 1, mask=is_listed, sem="relaxed")
+        tl.store(listed + place, column * _KINDS + kinds, mask=is_listed)
 
 
 @triton.jit
@@ -119,7 +118,8 @@ def blend_columns(
     colour: tl.tensor,  # the source row
     channel_step: tl.tensor,
     column_step: tl.tensor,
-    seen: tl.tensor,  # [W] px
+    seen: tl.tensor,  # [W] px, `GAP` where nothing is seen
+    bridged: tl.tensor,  # [W] px, instead of gaps
     moves: tl.tensor,  # [2 W] px
     shares: tl.tensor,  # [W]
     heads: tl.tensor,  # [W + 1]
@@ -128,8 +128,9 @@ def blend_columns(
     view_channel_step: tl.tensor,
     view_column_step: tl.tensor,
     disparity: tl.tensor,  # the view's row, result
-    listed: tl.tensor,  # [count]
-    count: tl.tensor,
+    listed: tl.tensor,  # [W]
+    counts: tl.tensor,  # how many of them are listed
+    exists: tl.tensor,  # [rows, 1]
     width: tl.tensor,
     sign: tl.tensor,
     WIDEN: tl.constexpr,
@@ -137,6 +138,7 @@ def blend_columns(
     BLOCK: tl.constexpr,
 ) -> None:
     """Read cleaned pixels where there are some; blend surfaces at jumps: the twin is `rows._splat_at`."""
+    count = tl.load(counts, mask=exists, other=0)
     for start in range(0, tl.max(count), BLOCK):
         place = start + tl.arange(0, BLOCK)[None, :]
         entry = tl.load(listed + place, mask=place < count, other=0)
@@ -145,7 +147,7 @@ def blend_columns(
         if WIDEN:
             cleaned = (entry & _CLEANED) > 0
             if tl.max(cleaned.to(tl.int32)) > 0:
-                here = tl.load(seen + column, mask=cleaned, other=0.0)
+                here = load_seen(seen, bridged, column, cleaned)
                 from_1, t = _source_position(column, here, width, sign)
                 for channel in tl.static_range(3):
                     plane = colour + channel * channel_step

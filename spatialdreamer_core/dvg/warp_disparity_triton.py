@@ -174,8 +174,8 @@ def see_columns(
         covered = tl.zeros([ROWS, BLOCK], tl.float32)
         rim = tl.full([ROWS, BLOCK], NOWHERE, tl.float32)
         covered_by_rims = tl.zeros([ROWS, BLOCK], tl.float32)
-        while tl.max(tl.maximum(first, second)) >= 0:
-            # One element of each chain at a time.
+        last = 0
+        while last >= 0:  # until both chains have ended for all columns; one element of each at a time
             _, is_rim, move, reach = load_element(first, column, moves, shares, width, sign)
             _, is_rim_2, move_2, reach_2 = load_element(second, column, moves, shares, width, sign)
             first = tl.load(links + first, mask=first >= 0, other=-1)
@@ -194,6 +194,7 @@ def see_columns(
             weight = weight * kept + (gain + gain_2)
             total = total * kept + (gain * move + gain_2 * move_2)
             nearest = front
+            last = tl.max(tl.maximum(first, second))
         result = total / tl.where(weight > 0, weight, 1.0)
         gap = covered < _MIN_COVERAGE
         if WIDEN:
@@ -208,7 +209,7 @@ def see_columns(
 def bridge_gaps(
     seen: tl.tensor,  # [W] px, `GAP` where nothing is seen
     moves: tl.tensor,  # [2 W] px
-    bridged: tl.tensor,  # [W] px, result
+    bridged: tl.tensor,  # [W] px, result: of gaps alone, `GAP` where they stay
     exists: tl.tensor,  # [rows, 1]
     width: tl.tensor,
     sign: tl.tensor,
@@ -238,5 +239,16 @@ def bridge_gaps(
             before = tl.load(moves + tl.floor(position).to(tl.int32), mask=crack, other=0.0)
             after = tl.load(moves + tl.ceil(position).to(tl.int32), mask=crack, other=0.0)
             crack = crack & (tl.maximum(before, after) <= tl.maximum(left, right) + _JUMP)
-            here = tl.where(crack, bridge, here)
-        tl.store(bridged + column, here, mask=inside)
+            tl.store(bridged + column, tl.where(crack, bridge, GAP), mask=gap)
+
+
+@triton.jit
+def load_seen(
+    seen: tl.tensor,  # [W] px
+    bridged: tl.tensor,  # [W] px
+    column: tl.tensor,
+    wanted: tl.tensor,
+) -> tl.tensor:
+    """Load the disparity at each column, `GAP` where nothing is seen; 0 where it is not wanted."""
+    here = tl.load(seen + column, mask=wanted, other=0.0)
+    return tl.where(here == GAP, tl.load(bridged + column, mask=here == GAP, other=GAP), here)

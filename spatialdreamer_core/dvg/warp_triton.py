@@ -25,10 +25,8 @@ from ..memory import run_within_memory
 from .warp_colours_triton import blend_columns, gather_columns
 from .warp_disparity_triton import bridge_gaps, chain_elements, find_elements, see_columns
 
-BLOCK = 512  # columns at once
-WARPS = BLOCK // 32  # a column for each thread: neighbouring threads read neighbouring pixels
-REGISTERS = 64  # of a thread, so that two programs run on a processor; with fewer it would use slow memory
-PROGRAMS_PER_PROCESSOR = 2
+REGISTERS = 64  # of a thread; with fewer it would use slow memory
+THREADS = 1024  # that run on a processor, as it has 65536 registers
 INTERPRETED_ROWS = 32  # at once, as the interpreter takes as long for one
 MAX_LAUNCHES = 16  # a call
 NUMBERS = 5  # a column of scratch memory, of int32 and as many of float32
@@ -42,7 +40,7 @@ def warp_frames_triton(
     sign: int,
     widen: bool = True,
     on_frame: Callable[[int], None] | None = None,
-    block: int = BLOCK,
+    block: int | None = None,
     rows_at_once: int = INTERPRETED_ROWS,
 ) -> tuple[Tensor, Tensor, Tensor]:  # [F, 3, H, W] in [0, 1], [F, 1, H, W], [F, 1, H, W] px
     """Like `forward.warp_frames`, for tensors on a GPU; on the CPU only in Triton's interpreter.
@@ -53,7 +51,7 @@ def warp_frames_triton(
         sign: -1 for the right eye, +1 for the left one.
         widen: That of `warp_rows`.
         on_frame: Called with the number of frames whose work is on its way; may raise to interrupt.
-        block: Columns at once, a power of 2; tests make it small.
+        block: Columns at once, a power of 2; tests make it small. None: by the width.
         rows_at_once: Of a program in the interpreter, a power of 2.
 
     Raises:
@@ -64,10 +62,11 @@ def warp_frames_triton(
     warped = torch.empty_like(image)
     hole = image.new_empty(frames, 1, height, width)
     seen = torch.empty_like(hole, dtype=disparity.dtype)
+    block = block or columns_at_once(width)
     a_program = 1 if image.is_cuda else rows_at_once
-    portion = frames if on_frame is None else triton.cdiv(frames, MAX_LAUNCHES)
+    portion = max(1, frames if on_frame is None else triton.cdiv(frames, MAX_LAUNCHES))
     (integers, floats), programs = _allocate_scratch(
-        _programs_at_once(image.device, rows=portion * height, a_program=a_program),
+        _programs_at_once(image.device, block=block, rows=portion * height, a_program=a_program),
         rows=a_program,
         width=width,
         device=image.device,
@@ -88,13 +87,22 @@ def warp_frames_triton(
                 WIDEN=widen,
                 ROWS=a_program,
                 BLOCK=block,
-                num_warps=WARPS,
+                num_warps=block // 32,  # neighbouring threads read neighbouring pixels
                 maxnreg=REGISTERS,
             )
         if on_frame is not None:
             for t in range(start, part.stop):
                 on_frame(t + 1)
     return warped, hole, seen
+
+
+def columns_at_once(width: int) -> int:
+    """Choose how many columns a program works on at once, each by a thread.
+
+    Few, so that few threads are idle where few columns are blended; but the fewer, the more rows are rendered
+    at once, and the scratch memory of wide ones would not stay in the caches.
+    """
+    return 256 if width <= 2048 else 512
 
 
 def scratch_memory(
@@ -129,11 +137,11 @@ def _allocate_scratch(
     )
 
 
-def _programs_at_once(device: torch.device, *, rows: int, a_program: int) -> int:
+def _programs_at_once(device: torch.device, *, block: int, rows: int, a_program: int) -> int:
     """Count the programs that run side by side and have as many rows each; the interpreter's run in turn."""
     most = 2
     if device.type == "cuda":
-        most = PROGRAMS_PER_PROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
+        most = THREADS // block * torch.cuda.get_device_properties(device).multi_processor_count
     turns = triton.cdiv(rows, most * a_program)
     return triton.cdiv(rows, turns * a_program)
 
@@ -189,13 +197,15 @@ def _warp_rows_kernel(
     links = heads + width + 1  # [2 W]
     at_rims = links + 2 * width
     listed = at_rims + width
+    counts = listed + width
     moves = floats + place * (NUMBERS * width)  # [2 W]
     shares = moves + 2 * width
-    first_seen = shares + width
-    bridged = first_seen + width
+    seen_first = shares + width
+    bridged = seen_first + width
     for start in range(program * ROWS, rows, tl.num_programs(0) * ROWS):
         index = start + tl.arange(0, ROWS)[:, None]
         exists = index < rows
+        index = tl.minimum(index, rows - 1)
         frame, row = (index // height).to(tl.int64), index % height
         colour = image + frame * image_frame + row * image_row
         moved = disparity + frame * disparity_frame + row * disparity_row
@@ -203,6 +213,7 @@ def _warp_rows_kernel(
         hole_row = hole + index.to(tl.int64) * width
         seen_row = seen + index.to(tl.int64) * width
         # 1. What lands where.
+        tl.store(counts, 0, mask=exists)
         find_elements(
             *(colour, image_channel, image_column, moved, disparity_column, moves, shares, heads),
             *(exists, width, sign, WIDEN, ROWS, BLOCK),
@@ -212,22 +223,22 @@ def _warp_rows_kernel(
         tl.debug_barrier()
         # 2. The disparity seen.
         see_columns(
-            *(moves, shares, heads, links, first_seen, at_rims),
+            *(moves, shares, heads, links, seen_first, at_rims),
             *(exists, width, sign, WIDEN, ROWS, BLOCK),
         )
         tl.debug_barrier()
-        bridge_gaps(first_seen, moves, bridged, exists, width, sign, ROWS, BLOCK)
+        bridge_gaps(seen_first, moves, bridged, exists, width, sign, ROWS, BLOCK)
         tl.debug_barrier()
         # 3. The colours there, then those at jumps and beside cleaned pixels once more.
-        count = gather_columns(
-            *(colour, image_channel, image_column, bridged, shares, at_rims),
-            *(view, warped_channel, warped_column, hole_row, seen_row, listed),
+        gather_columns(
+            *(colour, image_channel, image_column, seen_first, bridged, shares, at_rims),
+            *(view, warped_channel, warped_column, hole_row, seen_row, listed, counts),
             *(exists, width, sign, WIDEN, ROWS, BLOCK),
         )
         tl.debug_barrier()
         blend_columns(
-            *(colour, image_channel, image_column, bridged, moves, shares, heads, links),
-            *(view, warped_channel, warped_column, seen_row, listed),
-            *(count, width, sign, WIDEN, ROWS, BLOCK),
+            *(colour, image_channel, image_column, seen_first, bridged, moves, shares, heads, links),
+            *(view, warped_channel, warped_column, seen_row, listed, counts),
+            *(exists, width, sign, WIDEN, ROWS, BLOCK),
         )
         tl.debug_barrier()  # the next rows use the same scratch memory
