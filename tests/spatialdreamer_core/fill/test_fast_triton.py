@@ -212,8 +212,10 @@ def launches(monkeypatch):
             return lambda *_, **__: None
 
     monkeypatch.setattr(chooser, "_kernels_fill", lambda *_: True)
-    for name in ("hole_runs", "pyramid", "spatial", "texture", "search", "fast"):
-        module = importlib.import_module(f"spatialdreamer_core.fill.{name}_triton")
+    files = ("hole_runs", "pyramid", "spatial", "texture", "search", "fast")
+    # All are imported before any is changed, as they import each other's functions.
+    modules = [importlib.import_module(f"spatialdreamer_core.fill.{name}_triton") for name in files]
+    for module in modules:
         for kernel, value in list(vars(module).items()):
             if hasattr(value, "arg_names"):
                 monkeypatch.setattr(module, kernel, Kernel(kernel))
