@@ -21,7 +21,7 @@ _SIZES = [
     "width",
     "out_height",
     "out_width",
-]  # levels have all kinds of sizes: one kernel serves them
+]  # of all kinds: one kernel serves them
 
 
 def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
