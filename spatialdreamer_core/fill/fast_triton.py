@@ -13,11 +13,11 @@ from torch import Tensor
 from ..dvg.eyes import Eye
 from ..flow import Motion
 from .filler import RenderedFrame
-from .hole_runs_triton import BLOCK, DeviceRuns, extend_triton, find_runs_triton
+from .hole_runs_triton import BLOCK, DeviceRuns, find_runs_triton
 from .pyramid_triton import pull_push_triton, pyramid_values
 from .search import SeenFrame
 from .search_triton import Moved, follow_triton, look_up_triton
-from .spatial_triton import estimate_triton
+from .spatial_triton import estimate_triton, extend_triton
 from .texture_triton import add_texture_triton
 
 

@@ -125,16 +125,6 @@ def find_runs_triton(
     )
 
 
-def extend_triton(
-    view: Tensor,  # [3, H, W] float32, contiguous
-    runs: DeviceRuns,
-) -> None:
-    """Give a view's holes the nearest background pixel of their row, in place."""
-    _extend[(runs.pixel_programs,)](
-        view, runs.run_at, runs.pixel, runs.seam, runs.counts, *runs.marks.shape, BLOCK
-    )
-
-
 @triton.jit
 def _list_holes(
     hole: tl.tensor,  # [H, W]
@@ -229,17 +219,12 @@ def _measure_runs(
         after = tl.load(first + run + 1, mask=later, other=-1)
         followed = later & (after > pixel) & (after < (row + 1) * width)
         to_right = tl.where(followed, after - row * width, width) - right_end
-        here = exists[:, None]
         beside = left_end[:, None] - steps
-        seen = _disparity_at(disparity, row[:, None], beside, here, width, ramp, WITH_DISPARITY)
-        is_foreground = here & (beside >= 0) & (seen > middle[:, None])
-        to_left = tl.minimum(to_left, tl.min(tl.where(is_foreground, steps, width), axis=1))
-        _mark_foreground(marks + row[:, None] * width + beside, is_foreground)
+        clear = _mark_foreground(disparity, marks, row, beside, exists, middle, width, ramp, WITH_DISPARITY)
+        to_left = tl.minimum(to_left, clear)
         beside = right_end[:, None] + steps
-        seen = _disparity_at(disparity, row[:, None], beside, here, width, ramp, WITH_DISPARITY)
-        is_foreground = here & (beside < width) & (seen > middle[:, None])
-        to_right = tl.minimum(to_right, tl.min(tl.where(is_foreground, steps, width), axis=1))
-        _mark_foreground(marks + row[:, None] * width + beside, is_foreground)
+        clear = _mark_foreground(disparity, marks, row, beside, exists, middle, width, ramp, WITH_DISPARITY)
+        to_right = tl.minimum(to_right, clear)
         side = tl.where(is_left, -left_end - 1, right_end + 1)
         tl.store(seam + run, tl.where(without, 0, side), mask=exists)
         tl.store(room + run, tl.where(is_left, to_left, to_right), mask=exists)
@@ -249,10 +234,26 @@ def _measure_runs(
 
 
 @triton.jit
-def _mark_foreground(marks: tl.tensor, is_foreground: tl.tensor) -> None:
-    """Mark known pixels as foreground."""
-    known = tl.load(marks, mask=is_foreground, other=HOLE) != HOLE
-    tl.store(marks, FOREGROUND, mask=is_foreground & known)
+def _mark_foreground(
+    disparity: tl.tensor,
+    marks: tl.tensor,
+    row: tl.tensor,
+    beside: tl.tensor,  # [runs, _REACH], columns from a run's end outwards
+    exists: tl.tensor,
+    limit: tl.tensor,
+    width: tl.tensor,
+    ramp: tl.tensor,
+    WITH_DISPARITY: tl.constexpr,
+) -> tl.tensor:
+    """Mark known pixels beside runs as foreground; returns how many columns are free of it, at most W."""
+    steps = tl.arange(0, _REACH)[None, :]
+    row, exists = row[:, None], exists[:, None]
+    seen = _disparity_at(disparity, row, beside, exists, width, ramp, WITH_DISPARITY)
+    is_foreground = exists & (beside >= 0) & (beside < width) & (seen > limit[:, None])
+    pixel = row * width + beside
+    known = tl.load(marks + pixel, mask=is_foreground, other=HOLE) != HOLE
+    tl.store(marks + pixel, FOREGROUND, mask=is_foreground & known)
+    return tl.min(tl.where(is_foreground, steps, width), axis=1)
 
 
 @triton.jit
@@ -270,29 +271,3 @@ def _disparity_at(
     if WITH_DISPARITY:
         return tl.load(disparity + row * width + column, mask=inside, other=float("inf"))
     return tl.where(inside, (ramp * column).to(tl.float32), float("inf"))
-
-
-@triton.jit
-def _extend(
-    view: tl.tensor,  # [3, H, W], changed
-    run_at: tl.tensor,  # [H, W]
-    pixels: tl.tensor,  # [P]
-    seam: tl.tensor,  # [R]
-    counts: tl.tensor,  # [2]
-    height: tl.tensor,
-    width: tl.tensor,
-    BLOCK: tl.constexpr,
-) -> None:
-    """Copy each hole pixel's background pixel into it."""
-    count = tl.load(counts)
-    plane = height * width
-    for start in range(tl.program_id(0) * BLOCK, count, tl.num_programs(0) * BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        exists = at < count
-        pixel = tl.load(pixels + at, mask=exists, other=0)
-        end = tl.load(seam + tl.load(run_at + pixel, mask=exists, other=0), mask=exists, other=0)
-        source = pixel - pixel % width + tl.abs(end) - 1
-        has_source = exists & (end != 0)
-        for channel in tl.static_range(3):
-            colour = tl.load(view + channel * plane + source, mask=has_source, other=0.0)
-            tl.store(view + channel * plane + pixel, colour, mask=has_source)

@@ -16,7 +16,12 @@ from .hole_runs_triton import DeviceRuns
 LEVEL_BLOCK = 256  # values of a level at once
 COARSE_BLOCK, COARSE_WARPS = 1024, 16
 COARSE_PIXELS = 4096  # levels of at most as many are made by one program
-_SIZES = ["height", "width", "out_height", "out_width"]  # of levels: a kernel for each kind were too many
+_SIZES = [
+    "height",
+    "width",
+    "out_height",
+    "out_width",
+]  # of all kinds: one kernel serves them
 
 
 def level_sizes(height: int, width: int) -> list[tuple[int, int]]:

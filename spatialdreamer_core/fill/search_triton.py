@@ -1,7 +1,7 @@
 """The search of `search.py` and the motion of `motion.py` as GPU kernels: two launches a frame looked into.
 
-Where a run's background went is found anew for each frame, through all frames before it: that is less than to
-keep where each of its points is.
+Where a run's background went is found anew for each frame, through all frames before it: keeping the place of
+each of its points would cost more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The estimates of `spatial.py` as a GPU kernel: each hole pixel mixes its column's mean and the pyramid."""
+"""The estimates of `spatial.py` as GPU kernels: each hole pixel mixes its column's mean and the pyramid."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ _LEAST, _MOST = tl.constexpr(LEAST_SMOOTHING), tl.constexpr(MOST_SMOOTHING)
 _GROWTH = tl.constexpr(SMOOTHING_GROWTH)
 _SHARE, _LENGTH = tl.constexpr(PYRAMID_SHARE), tl.constexpr(MIXING_LENGTH)
 _TINY = tl.constexpr(torch.finfo(torch.float32).tiny)
+
+
+def extend_triton(
+    view: Tensor,  # [3, H, W] float32, contiguous
+    runs: DeviceRuns,
+) -> None:
+    """Give a view's holes the nearest background pixel of their row, in place."""
+    _extend[(runs.pixel_programs,)](
+        view, runs.run_at, runs.pixel, runs.seam, runs.counts, *runs.marks.shape, BLOCK
+    )
 
 
 def estimate_triton(
@@ -39,6 +49,32 @@ def estimate_triton(
         *level_sizes(height, width)[0],
         BLOCK,
     )
+
+
+@triton.jit
+def _extend(
+    view: tl.tensor,  # [3, H, W], changed
+    run_at: tl.tensor,  # [H, W]
+    pixels: tl.tensor,  # [P]
+    seam: tl.tensor,  # [R]
+    counts: tl.tensor,  # [2]
+    height: tl.tensor,
+    width: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Copy each hole pixel's background pixel into it."""
+    count = tl.load(counts)
+    plane = height * width
+    for start in range(tl.program_id(0) * BLOCK, count, tl.num_programs(0) * BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        exists = at < count
+        pixel = tl.load(pixels + at, mask=exists, other=0)
+        end = tl.load(seam + tl.load(run_at + pixel, mask=exists, other=0), mask=exists, other=0)
+        source = pixel - pixel % width + tl.abs(end) - 1
+        has_source = exists & (end != 0)
+        for channel in tl.static_range(3):
+            colour = tl.load(view + channel * plane + source, mask=has_source, other=0.0)
+            tl.store(view + channel * plane + pixel, colour, mask=has_source)
 
 
 @triton.jit

@@ -57,7 +57,7 @@ def test_runs(with_disparity):
 
 
 def test_extension():
-    from spatialdreamer_core.fill import hole_runs_triton as module
+    from spatialdreamer_core.fill import spatial_triton as module
 
     compile_with(module._extend, {"BLOCK": module.BLOCK})
 
