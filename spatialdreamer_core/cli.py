@@ -188,9 +188,7 @@ def _build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--verbose", action="store_true", help="Show where an error comes from.")
     convert.set_defaults(run=commands.run_convert)
 
-    info = subparsers.add_parser(
-        "info", help="show versions, devices, depth estimators, flow methods and encoders"
-    )
+    info = subparsers.add_parser("info", help="show versions, devices, depth estimators and flow methods")
     info.add_argument("--verbose", action="store_true", help="Show where an error comes from.")
     info.set_defaults(run=commands.run_info)
     return parser
