@@ -33,6 +33,7 @@ from .pipeline import FILLERS, ConvertConfig, FillerConfig, check_conversion, ch
 from .process import Signals
 from .progress_bar import ProgressBar
 from .video import VIDEO_CONTAINERS, check_output_path, is_photo, output_path_for
+from .video.encoders import list_encoders
 from .video.photo import WRITABLE_PHOTO_SUFFIXES
 from .weights import model_folders
 
@@ -175,6 +176,9 @@ def run_info(options: argparse.Namespace, signals: Signals) -> int:
             state = "available" if estimator.available else "not installed"
             licence = estimator.licence + (", no commercial use" if estimator.commercial is False else "")
             print(f"  {estimator.name}: {estimator.title} [{licence}] {state}. {estimator.note}")
+    print("encoders:")
+    for codec, state in list_encoders().items():
+        print(f"  {codec} {state}")
     for title, kind in (("depth", MODEL_KIND), ("flow", FLOW_MODEL_KIND)):
         print(f"folders of {title} models: {', '.join(map(str, model_folders(kind)))}")
     return 0

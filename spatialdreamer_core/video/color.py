@@ -148,9 +148,10 @@ class ColorConverter:
         if image.dtype == np.uint16:
             return self._to_deep_yuv(image, pixel_format)
         # From four bytes a pixel libswscale gives the same in three quarters of the time.
-        padded = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+        frame = av.VideoFrame.from_numpy_buffer(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), format="rgba")
+        frame.colorspace = self._color.matrix  # PyAV 17 does not know that of BT.2020 by its argument
         return self._to_yuv.reformat(
-            av.VideoFrame.from_numpy_buffer(padded, format="rgba"),
+            frame,
             format=pixel_format,
             src_colorspace=self._matrix,
             dst_colorspace=self._matrix,

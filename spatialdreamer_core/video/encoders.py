@@ -117,6 +117,18 @@ def choose_encoder(
     return software
 
 
+def list_encoders() -> dict[str, str]:
+    """Tell of each of FFmpeg's encoders that "auto" may take whether it works here, by its name."""
+    states = {}
+    for codec, bits in (("libx264", 8), ("libx265", 10), ("h264_nvenc", 8), ("hevc_nvenc", 10)):
+        if is_nvenc(codec):
+            reason = why_not_nvenc(codec, choose_pixel_format(codec, bits), crf=CRF.default)
+        else:
+            reason = None if codec in av.codecs_available else "FFmpeg lacks it"
+        states[codec] = "available" if reason is None else f"cannot be used ({reason})"
+    return states
+
+
 def choose_pixel_format(codec: str, bits: int) -> str:
     """Choose 4:2:0 of 10 bits for deeper sources if the encoder takes it, else of 8 bits.
 

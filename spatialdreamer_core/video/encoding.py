@@ -79,8 +79,10 @@ class Encoder:
         Args:
             error: Why.
         """
-        failed = self.codec
-        self._use(choose_encoder(self.width, self.height, bits=self._color.bits), {})
+        failed, codec = self.codec, choose_encoder(self.width, self.height, bits=self._color.bits)
+        if self._given_format not in {form.name for form in av.codec.Codec(codec, "w").video_formats or ()}:
+            self._given_format = None
+        self._use(codec, {})
         reason = getattr(error, "strerror", None) or one_line(error)
         _LOGGER.warning("encoder: %s, since %s cannot be used: %s", self.codec, failed, reason)
 

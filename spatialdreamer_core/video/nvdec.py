@@ -32,25 +32,25 @@ class NotOnCard(Exception):
     """The card cannot go on: the software decodes from here."""
 
 
-def can_decode(path: Path, codec: str, pixel_format: str | None, device: torch.device | None) -> bool:
-    """Tell whether it is worth while to try the card on a film.
-
-    Args:
-        path: The film, for the log.
-        codec: FFmpeg's name of its decoder.
-        pixel_format: Of its frames, by FFmpeg's name.
-        device: Where the frames are going to.
-    """
-    if device is None or device.type != "cuda" or PYAV < _FIRST_PYAV or torch.version.hip is not None:
-        return False
-    if codec not in _CODECS or pixel_format not in _PIXEL_FORMATS.values():
+def is_offered(device: torch.device) -> bool:
+    """Tell whether a device has a decoder that PyAV can use, and room for it."""
+    if device.type != "cuda" or torch.version.hip is not None or PYAV < _FIRST_PYAV:
         return False
     try:
         free, _ = torch.cuda.mem_get_info(device)
-    except (RuntimeError, AssertionError) as error:  # no such card, or none that answers
-        _LOGGER.debug("%s is decoded by software: %s", path, error)
+    except (RuntimeError, AssertionError):  # no such card, or none that answers
         return False
     return free >= _ROOM
+
+
+def suits(codec: str, pixel_format: str | None) -> bool:
+    """Tell by a film's header whether a card gives the frames that the software gives.
+
+    Args:
+        codec: FFmpeg's name of the decoder.
+        pixel_format: Of the frames, by FFmpeg's name.
+    """
+    return codec in _CODECS and pixel_format in _PIXEL_FORMATS.values()
 
 
 def card_of(device: torch.device) -> HWAccel:

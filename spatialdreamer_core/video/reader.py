@@ -41,6 +41,7 @@ _LOGGER = logging.getLogger(__name__)
 _SILENCE = logging.getLogger(f"{__name__}.silence")  # for passes over a film that another pass reports on
 _SILENCE.disabled = True
 
+_RULE, _REMEDY = "input must be a whole video file", "copy or download it again"
 _SEEK_MARGIN = 0.5  # seconds: the pictures just before a key frame may depend on an earlier one
 _LONGEST_GROUP = 3000  # packets that are kept while a key frame is looked for
 
@@ -237,11 +238,10 @@ def _decode_anywhere(
 
 def _suits_card(path: Path, device: torch.device) -> bool:
     """Tell by a film's header whether the card is to decode it."""
-    if device.type != "cuda":
+    if not nvdec.is_offered(device):
         return False
-    with open_video(path) as (_, stream):
-        context = stream.codec_context
-        return nvdec.can_decode(path, context.name, context.pix_fmt, device)
+    with parsing(path, rule=_RULE, remedy=_REMEDY), open_video(path) as (_, stream):
+        return nvdec.suits(stream.codec_context.name, stream.codec_context.pix_fmt)
 
 
 def _decode(
@@ -255,7 +255,7 @@ def _decode(
 ) -> Generator[_Decoded, None, None]:
     """Decode frames, repair their times and notice a file that breaks off."""
     with (
-        parsing(path, rule="input must be a whole video file", remedy="copy or download it again"),
+        parsing(path, rule=_RULE, remedy=_REMEDY),
         open_video(path, card=card) as (container, stream),
     ):
         time_base, context = stream_time_base(stream), stream.codec_context

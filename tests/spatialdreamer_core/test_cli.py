@@ -37,6 +37,7 @@ def test_info_lists_devices_and_estimators(capsys):
     assert "https://huggingface.co/apple/DepthPro-hf" in printed
     assert "dis_fast: DIS fast [Apache-2.0] available" in printed
     assert "raft_small: RAFT small (C+T V2) [code BSD-3-Clause, weights trained on" in printed
+    assert "  libx264 available\n  libx265 available\n  h264_nvenc " in printed
 
 
 def test_missing_weights_give_one_line_before_anything_is_written(own_models, tmp_path, monkeypatch, capsys):

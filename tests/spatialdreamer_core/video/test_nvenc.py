@@ -239,6 +239,16 @@ def test_where_it_cannot_be_opened_the_software_writes_the_same_file(tmp_path, c
     assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "plain.mp4").read_bytes()
 
 
+def test_a_pixel_format_of_the_cards_own_is_left_with_it():
+    color = ColorInfo(1, bits=10)
+    encoder = encoding.Encoder(
+        "hevc_nvenc", width=96, height=64, color=color, crf=18, preset="fast", pixel_format="p010le"
+    )
+    assert encoder.pixel_format == "p010le"
+    encoder.use_software(OSError("it is gone"))
+    assert (encoder.codec, encoder.pixel_format) == ("libx265", "yuv420p10le")
+
+
 @pytest.fixture
 def failing_at(monkeypatch):
     """Let x265 stand in for NVENC that fails at a frame."""
