@@ -41,7 +41,6 @@ class Denoisers:
         sigmas: The noise levels of the run.
         time_ids: Returns the time ids [1, 3 or 4] of a window.
         reads: Whether the UNet reads the reference.
-        returns: Whether a region is opened again after others, at each step.
         on_wait: Called now and then within a step; may raise to interrupt.
     """
 
@@ -57,13 +56,12 @@ class Denoisers:
         sigmas: Sequence[float],
         time_ids: Callable[[range], Tensor],
         reads: bool,
-        returns: bool,
         on_wait: Callable[[], None] | None,
     ) -> None:
         self._model, self._reference = model, reference
         self._warped, self._hole = warped, hole
         self._config, self._time_ids = config, time_ids
-        self._reads, self._returns = reads, returns
+        self._reads = reads
         self._check = None if on_wait is None else lambda done: on_wait()
         levels = [sigma for sigma in sigmas if sigma > 0]
         times = torch.tensor([noise_time(sigma) for sigma in levels]).to(model.device)
@@ -100,12 +98,12 @@ class Denoisers:
         features = {site: feature.to(device) for site, feature in features.items()}
         keys = 2 * sum(feature.nbytes for feature in features.values())
         free = self._model.free_beside_step(device, region, reference=False)
-        once = not self._returns and keys <= free * _FREE_SHARE
-        self._model.bank.load(features, keep_projections=once)
+        kept = keys <= free * _FREE_SHARE
+        self._model.bank.load(features, keep_projections=kept)
         self._loaded = region
         _LOGGER.debug(
-            "the reference's keys and values of %d frames, %.1f GB, are projected %s",
-            *(len(region.frames), keys / 2**30, "once" if once else "at each step"),
+            "the reference's keys and values of %d frames, %.1f GB, are %s",
+            *(len(region.frames), keys / 2**30, "kept" if kept else "projected at each step"),
         )
 
     def _make(self, region: Region) -> Denoise:

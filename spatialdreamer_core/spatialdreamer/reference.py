@@ -17,14 +17,7 @@ from torch import Tensor
 
 from ..checks import check_finite, check_video
 from ..memory import free_memory
-from ..svd import (
-    LATENT_FACTOR,
-    SCALING,
-    bank_memory,
-    embed_images,
-    encode_frames,
-    trained_area,
-)
+from ..svd import LATENT_FACTOR, SCALING, bank_memory, embed_images, encode_frames, trained_area
 from ..svd.canvas import Canvas
 from ..svd.windows import Region
 from .network import SpatialDreamer
@@ -65,7 +58,8 @@ class Reference:
         self.embeddings = embeddings
         self._kept_bytes = kept_bytes
         self._room = 0  # bytes of main memory that `make_room` found for the run that goes on
-        self._returns = False  # whether that run needs each region's features at each step
+        self._returns = False  # whether that run needs each region's features again
+        self._asked: set[Region] = set()  # regions whose features it needed
         self._kept: dict[Region, dict[str, Tensor]] = {}
 
     def __len__(self) -> int:
@@ -87,6 +81,8 @@ class Reference:
         size = _size(region)
         # Those of regions of another size belong to another plan.
         self._kept = {kept: value for kept, value in self._kept.items() if _size(kept) == size}
+        self._returns |= region in self._asked  # as where memory ran out and a run's one window was cut
+        self._asked.add(region)
         if region in self._kept:
             return self._kept[region]
         _LOGGER.debug("RefinerNet encodes frames %d to %d", region.frames.start, region.frames.stop - 1)
@@ -163,6 +159,7 @@ class Reference:
     def end_run(self) -> None:
         """Keep no more than between runs: the features that were made last go first, and all on a GPU."""
         self._room, self._returns = 0, False
+        self._asked.clear()
         self._kept = {region: kept for region, kept in self._kept.items() if not _on_a_device(kept)}
         while self._kept and self.nbytes > self._limit:
             self._kept.popitem()

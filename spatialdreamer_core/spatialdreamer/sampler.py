@@ -196,7 +196,6 @@ def _sample(
         sigmas=sigmas.tolist(),
         time_ids=time_ids,
         reads=reads,
-        returns=order == "together" and len(regions) > 1,
         on_wait=callbacks.on_wait,
     )
 

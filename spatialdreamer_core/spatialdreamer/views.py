@@ -122,22 +122,19 @@ def _encode_pictures(
     conditioned: bool,
 ) -> list[EncodedFrame]:
     """Encode some frames, each picture once."""
-    latents = encode_frames(model.svd.vae, pictures) if clean else None
-    condition = None
+    encode = partial(encode_frames, model.svd.vae)
+    latents = condition = encode(pictures) if clean else None
     if conditioned:
         shown = torch.where(holes > 0.5, 0.5, pictures) if settings.blank_holes else pictures
         if noise is not None:  # that of pictures in [-1, 1]
             shown = shown + noise.to(shown) * (settings.noise_augmentation / 2)
-        changed = list(range(len(pictures)))
-        if latents is not None and noise is None:
-            blanked = holes.flatten(1).amax(1) > 0.5
-            changed = blanked.nonzero().flatten().tolist() if settings.blank_holes else []
-        condition = latents if latents is not None else pictures.new_empty(0)
-        if len(changed) == len(pictures):
-            condition = encode_frames(model.svd.vae, shown)
-        elif changed:
-            condition = condition.clone()
-            condition[changed] = encode_frames(model.svd.vae, shown[changed])
+        if latents is None or noise is not None:
+            condition = encode(shown)
+        elif settings.blank_holes:
+            changed = (holes.flatten(1).amax(1) > 0.5).nonzero().flatten().tolist()
+            if changed:
+                condition = latents.clone()
+                condition[changed] = encode(shown[changed])
     return [
         EncodedFrame(*(None if part is None else part[frame] for part in (latents, condition)))
         for frame in range(len(pictures))

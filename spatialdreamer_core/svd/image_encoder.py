@@ -44,10 +44,10 @@ def embed_images(
         raise InputError(f"`chunk` must be at least 1 frame, got {chunk}; leave it at its default")
     parameter = next(image_encoder.parameters())
     size = image_encoder.config.image_size
+    mean, deviation = torch.tensor([_MEAN, _DEVIATION], device=parameter.device).view(2, 3, 1, 1)
     embeddings = []
     for part in frames.split(chunk):
         pictures = _resize(part.to(parameter.device, torch.float32), size)
-        mean, deviation = (pictures.new_tensor(values).view(3, 1, 1) for values in (_MEAN, _DEVIATION))
         pictures = ((pictures - mean) / deviation).to(parameter.dtype)
         embeddings.append(image_encoder(pictures).image_embeds)
     return torch.cat(embeddings).unsqueeze(1)

@@ -385,6 +385,10 @@ def test_features_on_a_gpu_stay_there_where_a_run_needs_them_again(network, left
     assert reference.nbytes == before, "main memory holds none of them"
     reference.end_run()
     assert reference._kept == {}
+    for again in (False, True):  # asked for a second time, though nobody made room
+        reference.features(regions[0])
+        assert reference._returns == again
+        reference._kept.clear()
 
 
 @pytest.mark.gpu
