@@ -48,7 +48,7 @@ def packed_frames(
         job: What it is converted with.
         sheet: Takes the frame of which the contact sheet is made.
         writer: What the frames are prepared for, so that it has but to encode them; None: they stay RGB.
-        image_every: Each of how many frames is wanted as RGB, too, if that is not what the writer takes.
+        image_every: Of how many frames one is wanted as RGB, too.
     """
     with half_of_the_cores(), StageThreads() as threads:
         stereo = stereo_frames(frames, job, threads=threads)
@@ -56,12 +56,12 @@ def packed_frames(
         if transfer.is_remote:
             packed = _pack_on_device(stereo, job, sheet, transfer, writer, image_every)
         else:
-            packed = _pack_all(stereo, job, sheet, writer)
+            packed = _pack_all(stereo, job, sheet, writer, image_every)
         yield from threads.prefetch(packed)
 
 
 def _pack_all(
-    frames: Iterator[StereoFrame], job: Job, sheet: MiddleSheet, writer: VideoWriter | None
+    frames: Iterator[StereoFrame], job: Job, sheet: MiddleSheet, writer: VideoWriter | None, image_every: int
 ) -> Iterator[Packed]:
     """Pack each frame's two views into one picture of the source's type."""
     for index, (rendered, left, right) in enumerate(frames):
@@ -71,7 +71,7 @@ def _pack_all(
             packed = _pack_images(*images, job.config.format, frame.color)
             prepared = packed if writer is None else writer.prepare(packed)
         sheet.offer(index, partial(tuple, images), rendered)
-        yield Packed(frame.pts, packed, prepared)
+        yield Packed(frame.pts, packed if index % image_every == 0 else None, prepared)
 
 
 class _Coming(NamedTuple):
