@@ -1,8 +1,9 @@
 """The whole job: a film or photo in, a stereoscopic one out, through every stage, in constant memory.
 
 The only place that knows all stages. `config` holds the settings; `convert` goes from file to file, `frames`
-from tensors to tensors, and both run `chain`, the stages of `stages` side by side. `first_pass` looks at a
-film before a depth model's second pass.
+from tensors to tensors, and both run `chain`, the stages of `analysis` and `stages` side by side. `job` is
+what a conversion works with, `transfer` the way to a GPU and back, `flight` the frames there. `first_pass`
+looks at a film before a depth model's second pass.
 """
 
 from .clock import StageClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..dvg import ease_borders
+from ..dvg.borders import sink_borders
 from ..stereo import FloatingWindowTracker
 from .clock import StageClock
 from .flight import Flight
@@ -37,14 +37,14 @@ def treat_borders(
         with clock("disparity"):
             if border == "ease":
                 disparity, small = (
-                    ease_borders(values, width_percent=width_percent)
+                    sink_borders(values, width_percent=width_percent)
                     for values in (frame.disparity, frame.small_disparity)
                 )
                 return replace(frame, disparity=disparity, small_disparity=small)
             if border == "floating_window":
                 if frame.analysed.starts_scene:
                     tracker.reset()
-                return replace(frame, window=tracker.step(eyes * frame.disparity))
+                return replace(frame, window=tracker.advance(eyes * frame.disparity))
             return frame
 
     for index, frame in enumerate(frames):

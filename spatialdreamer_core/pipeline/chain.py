@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..stereo import apply_floating_window
+from ..stereo.window import draw_window
 from ..video.reader import VideoFrame
 from .analysis import analyse
 from .borders import treat_borders
@@ -106,7 +106,7 @@ def _both_eyes(
         left = rendered.image if eye == "right" else views[0]
         right = rendered.image if eye == "left" else views[-1]
         if rendered.window is not None:
-            both = flight.run(index, apply_floating_window, left[None], right[None], rendered.window)
+            both = flight.run(index, draw_window, left[None], right[None], rendered.window)
             left, right = (view[0] for view in both)
         yield StereoFrame(rendered, left, right)
 

@@ -159,15 +159,17 @@ def convert(
             job = Job(config, device, depth, flow, filler, clock).placed((info.height, info.width))
             with (
                 closing(_read_film(input_path, config, faults)) as frames,
-                closing(packed_frames(frames, job, sheet=sheet)) as pictures,
+                closing(
+                    packed_frames(frames, job, sheet=sheet, writer=writer, image_every=_PREVIEW_EVERY)
+                ) as pictures,
             ):
-                for pts, packed in pictures:
+                for pts, image, frame in pictures:
                     with clock("encode"):
-                        writer.write(packed, pts)
+                        writer.write(frame, pts)
                     sheet.write()
                     done += 1
-                    shown = to_8_bit(packed, info.color) if done % _PREVIEW_EVERY == 1 else None
-                    on_progress(done, total, shown)
+                    shown = image if done % _PREVIEW_EVERY == 1 else None
+                    on_progress(done, total, None if shown is None else to_8_bit(shown, info.color))
         sheet.write(film_ended=True)
     # 5. The result is in place; what could not be read is told.
     if on_saved is not None:

@@ -7,18 +7,19 @@ import logging
 import torch
 
 from ..checks import InputError
+from ..fill.frame import fill_memory
 from ..memory import free_memory
 
 _LOGGER = logging.getLogger(__name__)
 
 # Bytes a pixel of what lies on a GPU, see the fields of `Placed` and `Rendered`.
-_PICTURE = 3 * 4 + 2 * 3  # as floats, and as 16 bits
-_PLACED = _PICTURE + 2 * 4  # with depth and disparity
+_PICTURE = 3 * 4 + 2 * 3 + 4  # as floats, as 16 bits, depth
+_PLACED = _PICTURE + 4  # with disparity
 _VIEW = 3 * 4 + 2 * 4  # an eye's: colours, holes, disparity
 _PACKED = 2 * 2 * 3
-_SCRATCH = 128  # of the stage that takes most, as measured in torch's own operations
-_WAITING = 4  # rendered frames that fast fill holds, looking ahead, beside the one that it has filled
-_BETWEEN = 3  # placed frames, and as many rendered and packed ones, in and between stages that overlap
+_SCRATCH = 48  # of the stages before the filler: depth's edges take most
+_WAITING = 4  # frames that fast fill holds, of which `fill_memory` counts but the view and the picture
+_STAGES = 3  # in which a frame is at a time, beside the filler: placing, rendering, packing
 
 
 def choose_device(name: str) -> torch.device:
@@ -80,7 +81,7 @@ def estimate_peak(size: tuple[int, int], *, eyes: int, narrow: bool) -> int:
         eyes: How many views are rendered.
         narrow: Whether one frame at a time is on its way to the filler.
     """
-    rendered = _PICTURE + 4 + eyes * _VIEW
-    between = 1 if narrow else _BETWEEN
-    held = between * (_PLACED + _PACKED) + (_WAITING + between) * rendered + eyes * _VIEW
-    return size[0] * size[1] * (held + _SCRATCH)
+    between = 1 if narrow else 2  # frames in a stage, and waiting for the next one
+    on_their_way = between * (_PLACED + (_STAGES - 1) * (_PICTURE + eyes * _VIEW) + _PACKED)
+    a_pixel = on_their_way + _WAITING * (_PICTURE - 3 * 4) + _SCRATCH
+    return size[0] * size[1] * a_pixel + eyes * fill_memory(*size, torch.float32)

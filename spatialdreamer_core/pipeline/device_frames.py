@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..bars import Surround
-from ..stereo import pack
+from ..stereo.packing import join_views
 from ..video.color import ColorInfo
 from ..video.reader import VideoFrame
 
@@ -85,7 +85,7 @@ def pack_bits(
     if left.dtype == torch.uint16 and color is not None and format == "anaglyph":
         # It mixes the views' light, so black has to be 0.
         black, white = (value / 65535 for value in color.swing)
-    packed = pack(*_of_swing((left, right), black, white), format=format)[0]
+    packed = join_views(*_of_swing((left, right), black, white), format=format)[0]
     return to_bits(packed.mul_(white - black).add_(black), left.dtype)
 
 

@@ -23,6 +23,7 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 _LOGGER = logging.getLogger(__name__)
+_FIRST = 6  # frames; fast fill fills one as it looks back for the first time
 _FAILURES = (  # in lower case; what the driver says when it has lost the device, or a kernel has broken it
     *("cuda error", "cudnn_status_", "cublas_status_", "device-side assert", "launch failure", "device lost"),
     *("gpu is lost", "illegal memory access", "hip error"),
@@ -45,13 +46,21 @@ class Flight:
         self._changed = threading.Condition()
 
     def enter(self) -> None:
-        """Let a frame onto the device; wait, where memory is short, until no other one is on its way."""
+        """Let a frame onto the device; wait, where memory is short, until no other one is on its way.
+
+        The first frames come to a GPU one by one, too: Triton compiles kernels as they are first used, and is
+        not made for several threads that do so at the same time.
+        """
         with self._changed:
-            while self._narrow and self._entered > self._left and not self._is_closed:
+            while self._is_alone() and self._entered > self._left and not self._is_closed:
                 self._changed.wait(POLL_SECONDS)
             if self._is_closed:
                 raise Closed
             self._entered += 1
+
+    def _is_alone(self) -> bool:
+        """Tell whether one frame at a time is to be on its way."""
+        return self._narrow or (self._device.type == "cuda" and self._left < _FIRST)
 
     def leave(self) -> None:
         """Note that the filler has taken a frame."""

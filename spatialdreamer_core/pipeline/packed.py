@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import NamedTuple
 
+import av
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from torch import Tensor
 from ..stereo import pack
 from ..video.color import ColorInfo
 from ..video.reader import VideoFrame
+from ..video.writer import VideoWriter
+from ..video.yuv_on_device import LAYOUTS, frame_from_yuv, rgb_to_yuv
 from .chain import StereoFrame, half_of_the_cores, stereo_frames
 from .device_frames import JOINED, around_picture, pack_bits, to_bits
 from .job import Job
@@ -26,7 +29,8 @@ class Packed(NamedTuple):
     """A frame of the stereoscopic film."""
 
     pts: int
-    image: np.ndarray  # [H', W', 3] RGB, of the source's type
+    image: np.ndarray | None  # [H', W', 3] RGB, of the source's type; None if it was not asked for
+    frame: np.ndarray | av.VideoFrame  # what the writer takes
 
 
 def packed_frames(
@@ -34,56 +38,106 @@ def packed_frames(
     job: Job,
     *,
     sheet: MiddleSheet,
+    writer: VideoWriter | None = None,
+    image_every: int = 1,
 ) -> Generator[Packed, None, None]:
-    """Convert a film's frames; yields each frame's pts and the packed picture, of the source's type.
+    """Convert a film's frames; yields each one packed.
 
     Args:
         frames: The film.
         job: What it is converted with.
         sheet: Takes the frame of which the contact sheet is made.
+        writer: What the frames are prepared for, so that it has but to encode them; None: they stay RGB.
+        image_every: Of how many frames one is wanted as RGB, too.
     """
     with half_of_the_cores(), StageThreads() as threads:
         stereo = stereo_frames(frames, job, threads=threads)
         transfer = open_transfer(job.device)
         if transfer.is_remote:
-            packed = _pack_on_device(stereo, job, sheet, transfer)
+            packed = _pack_on_device(stereo, job, sheet, transfer, writer, image_every)
         else:
-            packed = _pack_all(stereo, job, sheet)
+            packed = _pack_all(stereo, job, sheet, writer, image_every)
         yield from threads.prefetch(packed)
 
 
-def _pack_all(frames: Iterator[StereoFrame], job: Job, sheet: MiddleSheet) -> Iterator[Packed]:
+def _pack_all(
+    frames: Iterator[StereoFrame], job: Job, sheet: MiddleSheet, writer: VideoWriter | None, image_every: int
+) -> Iterator[Packed]:
     """Pack each frame's two views into one picture of the source's type."""
     for index, (rendered, left, right) in enumerate(frames):
         with job.flight.naming(index), job.clock("pack"):
             frame = rendered.analysed.frame
             images = _to_image(left, rendered), _to_image(right, rendered)
             packed = _pack_images(*images, job.config.format, frame.color)
+            prepared = packed if writer is None else writer.prepare(packed)
         sheet.offer(index, partial(tuple, images), rendered)
-        yield Packed(frame.pts, packed)
+        yield Packed(frame.pts, packed if index % image_every == 0 else None, prepared)
+
+
+class _Coming(NamedTuple):
+    """A packed frame on its way from the GPU."""
+
+    pts: int
+    views: tuple[Tensor, ...]  # [H, W, 3] each, as long as the contact sheet may want them
+    image: Arrival | None
+    frame: Callable[[], np.ndarray | av.VideoFrame]  # waits for it
 
 
 def _pack_on_device(
-    frames: Iterator[StereoFrame], job: Job, sheet: MiddleSheet, transfer: Transfer
+    frames: Iterator[StereoFrame],
+    job: Job,
+    sheet: MiddleSheet,
+    transfer: Transfer,
+    writer: VideoWriter | None,
+    image_every: int,
 ) -> Iterator[Packed]:
-    """Do as `_pack_all` on a GPU, from which the packed picture alone comes down."""
+    """Do as `_pack_all` on a GPU, from which a frame comes down once, as the encoder takes it."""
 
-    def work(rendered: Rendered, left: Tensor, right: Tensor) -> tuple[tuple[Tensor, Tensor], Arrival]:
+    def work(index: int, rendered: Rendered, left: Tensor, right: Tensor) -> _Coming:
         with job.clock("pack"):
+            frame = rendered.analysed.frame
             views = _to_bits(left, rendered), _to_bits(right, rendered)
-            color = rendered.analysed.frame.color
-            return views, transfer.down(pack_bits(*views, format=job.config.format, color=color))
+            packed = pack_bits(*views, format=job.config.format, color=frame.color)
+            coming = _send_down(packed, transfer, writer, index % image_every == 0)
+            return _Coming(frame.pts, views, *coming)
 
-    def begin() -> Iterator[tuple[int, Arrival]]:
+    def begin() -> Iterator[_Coming]:
         for index, frame in enumerate(frames):
-            views, arrival = job.flight.run(index, work, *frame)
-            sheet.offer(index, partial(map, _down, views), frame.rendered)
-            yield frame.rendered.analysed.frame.pts, arrival
+            coming = job.flight.run(index, work, index, *frame)
+            sheet.offer(index, partial(map, _down, coming.views), frame.rendered)
+            yield coming._replace(views=())
 
-    for index, (pts, arrival) in enumerate(delayed(begin(), transfer.delay)):
+    for index, coming in enumerate(delayed(begin(), transfer.delay)):
         with job.flight.naming(index), job.clock("pack"):
-            image = arrival.wait().numpy()
-        yield Packed(pts, image)
+            image = None if coming.image is None else coming.image.wait().numpy()
+            frame = coming.frame()
+        yield Packed(coming.pts, image, frame)
+
+
+def _send_down(
+    packed: Tensor,  # [H', W', 3] uint8 or uint16
+    transfer: Transfer,
+    writer: VideoWriter | None,
+    with_image: bool,
+) -> tuple[Arrival | None, Callable[[], np.ndarray | av.VideoFrame]]:
+    """Begin to bring a packed picture down, as YUV if the encoder takes what is made on the device."""
+    layout = None if writer is None else LAYOUTS.get(writer.pixel_format)
+    if writer is None or layout is None or (layout.bits == 8) != (packed.dtype == torch.uint8):
+        coming = transfer.down(packed)
+        return coming, partial(_prepare, coming, writer)
+    pixel_format = writer.pixel_format  # of this frame: it changes if the encoder turns out not to work
+    yuv = transfer.down(rgb_to_yuv(packed.permute(2, 0, 1), color=writer.color, pixel_format=pixel_format))
+    height, width = (side + side % 2 for side in packed.shape[:2])
+    image = transfer.down(packed) if with_image else None
+    return image, lambda: frame_from_yuv(
+        yuv.wait().numpy(), pixel_format=pixel_format, width=width, height=height
+    )
+
+
+def _prepare(image: Arrival, writer: VideoWriter | None) -> np.ndarray | av.VideoFrame:
+    """Wait for a picture, and bring it to what the encoder takes."""
+    picture = image.wait().numpy()
+    return picture if writer is None else writer.prepare(picture)
 
 
 def _to_bits(view: Tensor, rendered: Rendered) -> Tensor:  # [H, W, 3] uint8 or uint16

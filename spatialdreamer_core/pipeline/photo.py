@@ -42,6 +42,7 @@ def convert_photo(
     """
     image = read_photo(input_path)
     check_photo_target(output.path, *packed_size(*image.shape[:2], format=job.config.format))
+    packed: np.ndarray | None
     large, frames = needs_strips(image), iter([VideoFrame(image, 0, Fraction(1))])
     del image  # encoding takes as much memory again
     if large:
@@ -54,6 +55,7 @@ def convert_photo(
     else:
         with closing(packed_frames(frames, job, sheet=sheet)) as pictures:
             packed = next(pictures).image
+            assert packed is not None, "it was asked for"
     with job.clock("encode"):
         save_photo(output.partial, packed, suffix=output.path.suffix)
     sheet.write(film_ended=True)

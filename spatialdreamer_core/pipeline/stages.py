@@ -24,10 +24,12 @@ from ..depth import (
     DepthStream,
     FileDepth,
     ModelStream,
-    shape_depth,
     upsample_depth,
 )
-from ..dvg import depth_to_disparity
+from ..depth.estimate import check_plane
+from ..depth.on_device import upsample_on_device
+from ..depth.shaping import shape_frames
+from ..dvg.disparity import to_disparity
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..dvg.hole_masks import add_neighbours
@@ -159,7 +161,7 @@ def place(
     def work(frame: Estimated) -> Placed:
         with clock("disparity"):
             analysed, image, depth, bits = bring(frame, shaping=shaping, guided=guided)
-            disparity = depth_to_disparity(depth, divergence=divergence / eyes, convergence=convergence)
+            disparity = to_disparity(depth, divergence=divergence / eyes, convergence=convergence)
             small = _shrink_disparity(disparity, analysed.small.shape[:2])
         return Placed(analysed, image, depth[0], disparity, small, bits)
 
@@ -176,32 +178,34 @@ _FullSize = tuple[Analysed, Tensor, Tensor, "Tensor | None"]  # [3, H, W], [1, 1
 
 def _at_full_size(frame: Estimated, *, shaping: DepthShaping, guided: bool) -> _FullSize:
     """Give a frame's picture and its depth at full size, on the CPU."""
-    return frame.analysed, picture_tensor(frame.analysed.frame), _full_depth(frame, shaping, guided), None
-
-
-def _full_depth(frame: Estimated, shaping: DepthShaping, guided: bool) -> Tensor:  # [1, 1, H, W]
-    """Bring a frame's depth to full size, and shape it."""
     film_frame = frame.analysed.frame
     guide = to_8_bit(film_frame.image, film_frame.color) if guided else None
     full = upsample_depth(frame.depth, film_frame.image.shape[:2], guide=guide)
-    return shape_depth(torch.from_numpy(full)[None, None], shaping)
+    depth = shape_frames(torch.from_numpy(full)[None, None], shaping, on_device=False)
+    return frame.analysed, picture_tensor(film_frame), depth, None
 
 
 def _bring_up(frame: Estimated, *, shaping: DepthShaping, guided: bool, transfer: Transfer) -> _FullSize:
-    """Bring a frame, its depth and its motion to the GPU."""
+    """Bring a frame, its depth and its motion to the GPU, and its depth to full size there."""
     analysed, film_frame = frame.analysed, frame.analysed.frame
+    check_plane(frame.depth, film_frame.image.shape[:2], None)
     bits = None
     if film_frame.exact is None:
         bits = transfer.up(whole_image(film_frame))
         image = to_floats(picture_of(bits, film_frame.surround))
     else:
         image = transfer.up(_exact_picture(film_frame)).to(torch.float32).contiguous()
-    depth = transfer.up(_full_depth(frame, shaping, guided))
+    guide = image if guided else None
+    if guided and film_frame.image.dtype != np.uint8:
+        guide = to_floats(transfer.up(to_8_bit(film_frame.image, film_frame.color)))
+    size = (image.shape[-2], image.shape[-1])
+    depth = upsample_on_device(transfer.up(frame.depth)[None, None], size, guide=guide)
     to_previous, to_next = (
         None if motion is None else Motion(transfer.up(motion.flow), transfer.up(motion.confidence))
         for motion in (analysed.to_previous, analysed.to_next)
     )
-    return replace(analysed, to_previous=to_previous, to_next=to_next), image, depth, bits
+    moved = replace(analysed, to_previous=to_previous, to_next=to_next)
+    return moved, image, shape_frames(depth, shaping, on_device=True), bits
 
 
 def _shrink_disparity(disparity: Tensor, size: tuple[int, int]) -> Tensor:

@@ -151,8 +151,20 @@ def test_other_errors_stay_what_they_are(monkeypatch):
     assert caught.value is error
 
 
-def test_a_narrow_flight_lets_one_frame_at_a_time_on_its_way():
-    flight, entered = Flight(narrow=True), []
+def test_the_first_frames_come_to_a_gpu_one_by_one():
+    flight = Flight(torch.device("cuda"))
+    for _ in range(6):
+        flight.enter()
+        flight.leave()
+    for _ in range(4):
+        flight.enter()
+
+
+@pytest.mark.parametrize(
+    "flight", [Flight(narrow=True), Flight(torch.device("cuda"))], ids=["short of memory", "begun on a GPU"]
+)
+def test_a_narrow_flight_lets_one_frame_at_a_time_on_its_way(flight):
+    entered = []
 
     def enter():
         for index in range(3):

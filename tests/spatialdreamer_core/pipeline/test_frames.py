@@ -76,7 +76,7 @@ def test_a_film_and_its_frames_give_the_same_pictures(eye):
     job = Job(config, torch.device("cpu"), BuiltinStream(), flow, filler, StageClock())
     packed = packed_frames(film, job, sheet=MiddleSheet(None, index=0))
     pairs = sd.convert_frames(frames, config)
-    for (_, picture), pair in zip(packed, pairs, strict=True):
+    for (_, picture, _), pair in zip(packed, pairs, strict=True):
         expected = pack(pair.left[None], pair.right[None], format="full_sbs")[0]
         expected = expected.mul(255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
         assert np.array_equal(picture, expected)

@@ -21,7 +21,7 @@ from spatialdreamer_core.pipeline.preview import MiddleSheet, to_image
 from spatialdreamer_core.pipeline.stages import to_tensor
 from spatialdreamer_core.pipeline.transfer import Arrival, Transfer, delayed, open_transfer
 from spatialdreamer_core.stereo import FORMATS
-from spatialdreamer_core.video import ColorInfo
+from spatialdreamer_core.video import ColorInfo, read_frames
 from spatialdreamer_core.video.reader import VideoFrame
 
 CPU = torch.device("cpu")
@@ -92,6 +92,28 @@ def test_a_film_on_a_gpu_gives_the_same_pictures(request, settings, dtype, bars)
     whole = sum(shape == images.shape[1:] for _, shape in far_away.ups)
     assert whole == 5, "a frame goes up once"
     assert len(far_away.downs) == 5, "and comes down once, packed"
+
+
+@pytest.mark.parametrize(("bits", "odd"), [(8, False), (8, True), (10, False)])
+def test_a_film_comes_down_as_its_encoder_takes_it(request, make_video, tmp_path, bits, odd):
+    """With RGB beside it for the frames that are shown alone."""
+    size = (95, 61) if odd else (96, 60)
+    settings = {"codec": "ffv1", "pixel_format": "yuv420p10le"} if bits == 10 else {}
+    settings |= {"codec": "ffv1", "pixel_format": "bgr0"} if odd else {}
+    clip = make_video("clip.mkv", frames=14, size=size, **settings)
+    config, shown = sd.ConvertConfig(depth="builtin", divergence=6, crf=0, preset="ultrafast"), []
+    sd.convert(clip, tmp_path / "host.mkv", config)
+    far_away = request.getfixturevalue("far_away")
+    sd.convert(clip, tmp_path / "far.mkv", config, on_progress=lambda *now: shown.append(now[2]))
+    expected, got = (
+        np.stack([frame.image for frame in read_frames(tmp_path / name)]) for name in ("host.mkv", "far.mkv")
+    )
+    step = 1 if bits == 8 else 256
+    assert np.abs(got.astype(int) - expected).mean() < 0.6 * step
+    flat = [shape for _, shape in far_away.downs if len(shape) == 1]
+    assert len(flat) == 14
+    assert len(far_away.downs) == 14 + 2
+    assert [picture is not None for picture in shown] == [t % 12 == 0 for t in range(14)]
 
 
 def test_the_contact_sheet_is_the_same(request, tmp_path):
