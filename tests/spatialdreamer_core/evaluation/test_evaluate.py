@@ -202,7 +202,7 @@ BAD = {
     "a missing result": (("nothing.mkv", "--truth", "truth"), "RESULT must be an existing file or folder"),
     "a missing truth": (("film.mkv", "--truth", "nothing"), "truth must be an existing file or folder"),
     "nothing to compare with": (("film.mkv",), "each RESULT must have something to be compared with"),
-    "an empty folder": (("empty", "--truth", "truth"), "got the empty"),
+    "an empty folder": (("empty", "--truth", "truth"), "got none in empty"),
     "a mixed folder": (
         ("mixed", "--truth", "truth"),
         "must be a folder of pictures or one of videos, got both",
@@ -243,6 +243,7 @@ def bad_files(clip, result, tmp_path_factory):
     write_video(folder / "short.mkv", result[:2])
     write_video(folder / "small.mkv", result[..., ::2, ::2])
     write_folder(folder / "truth", clip.other)
+    (folder / "truth" / "notes.txt").write_text("of no account")
     for name in ("empty", "mixed", "videos"):
         (folder / name).mkdir()
     write_video(folder / "mixed" / "a.mkv", result)
