@@ -198,6 +198,18 @@ def test_networks_are_loaded_from_the_users_files(clip, tmp_path, capsys):
     assert "missing.pth" in capsys.readouterr().err
 
 
+def test_missing_models_are_told_and_downloaded_on_demand(
+    clip, result, tmp_path, own_models, monkeypatch, capsys
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    stereo = write_video(tmp_path / "film_LRF_Full_SBS.mkv", packed(clip.frames, result))
+    arguments = (stereo, "-o", tmp_path / "out", "--depth", "midas")
+    assert run(*arguments) == 2
+    assert "--download" in capsys.readouterr().err
+    assert run(*arguments, "--download") == 2
+    assert "downloads are switched off by HF_HUB_OFFLINE" in capsys.readouterr().err
+
+
 BAD = {
     "a missing result": (("nothing.mkv", "--truth", "truth"), "RESULT must be an existing file or folder"),
     "a missing truth": (("film.mkv", "--truth", "nothing"), "truth must be an existing file or folder"),
