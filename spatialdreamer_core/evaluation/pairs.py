@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from ..atomic import shorten_name
 from ..checks import InputError
 from ..video import FORMAT_SUFFIXES, PHOTO_SUFFIXES
 from ..video.naming import FILM_SUFFIXES
-from .views import format_of_name, list_files
+from .views import check_exists, format_of_name, list_files
 
 _LONGEST = 200  # bytes of a name, to which plots add their endings
 
@@ -29,9 +30,9 @@ def find_pairs(results: Sequence[Path], *, truth: Path | None, left: Path | None
     """Match results with truths and given views.
 
     A folder that holds videos stands for each of them, one that holds pictures is a clip of frames; other
-    files in them do not count.
-    Where the truth (or the given view) is such a folder of videos, each result belongs to the one of its
-    name, with or without the endings by which players know a format; else all results belong to it.
+    files in them do not count. Where the truth (or the given view) is such a folder of videos, each result
+    belongs to the one of its name, with or without the endings by which players know a format; else all
+    results belong to it.
 
     Args:
         results: Files or folders.
@@ -52,8 +53,7 @@ def find_pairs(results: Sequence[Path], *, truth: Path | None, left: Path | None
 
 def _expand(path: Path, option: str) -> list[Path]:
     """List what a path stands for."""
-    if not path.exists():
-        raise InputError(f"{option} must be an existing file or folder, got {path}; check the name")
+    check_exists(path, name=option)
     if not path.is_dir():
         return [path]
     files = list_files(path, name=option)
@@ -104,9 +104,10 @@ def _name(files: list[Path]) -> list[str]:
         shorten_name(f"{file.absolute().parent.name}_{stem}" if uses[stem.casefold()] > 1 else stem, _LONGEST)
         for file, stem in zip(files, stems, strict=True)
     ]
-    seen: Counter[str] = Counter()
+    taken: set[str] = set()
     for i, name in enumerate(names):
-        seen[name.casefold()] += 1
-        if seen[name.casefold()] > 1:
-            names[i] = f"{name}-{seen[name.casefold()]}"
+        numbers = itertools.count(2)
+        while names[i].casefold() in taken:
+            names[i] = f"{name}-{next(numbers)}"
+        taken.add(names[i].casefold())
     return names

@@ -210,7 +210,19 @@ def test_missing_models_are_told_and_downloaded_on_demand(
     assert "downloads are switched off by HF_HUB_OFFLINE" in capsys.readouterr().err
 
 
+def test_what_is_not_measured_is_told_once(result, tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(to_8_bit(result[0]).permute(1, 2, 0).numpy()).save(tmp_path / name)
+    photos = tmp_path / "a.png", tmp_path / "b.png"
+    assert run(*photos, "--truth", photos[0], "-o", tmp_path / "out") == 0
+    assert capsys.readouterr().err.count("needs two frames of one scene") == 1
+
+
 BAD = {
+    "a name that is too long": (
+        ("n" * 5000, "--truth", "truth"),
+        "RESULT must be an existing file or folder",
+    ),
     "a missing result": (("nothing.mkv", "--truth", "truth"), "RESULT must be an existing file or folder"),
     "a missing truth": (("film.mkv", "--truth", "nothing"), "truth must be an existing file or folder"),
     "nothing to compare with": (("film.mkv",), "each RESULT must have something to be compared with"),
