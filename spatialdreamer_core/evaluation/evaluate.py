@@ -204,7 +204,7 @@ def _side_by_side(streams: dict[str, Iterator[Tensor]], files: PairFiles) -> Ite
         if missing:
             longest = next(iter(parts), "result")
             raise InputError(
-                f"{missing[0]} must have as many frames as the {longest}, got {count} and more for "
+                f"{missing[0]} must have as many frames as the {longest}, got only {count} for "
                 f"{files.result}; give the same frames"
             )
         yield parts

@@ -233,7 +233,7 @@ BAD = {
     ),
     "another length": (
         ("short.mkv", "--truth", "truth"),
-        "result must have as many frames as the truth, got 2",
+        "result must have as many frames as the truth, got only 2 for short.mkv",
     ),
     "another size": (
         ("small.mkv", "--truth", "truth"),
