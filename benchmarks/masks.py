@@ -24,21 +24,13 @@ from torch import Tensor
 
 from benchmarks.report import format_table, write_result
 from spatialdreamer_core.depth import estimate_depth
-from spatialdreamer_core.dvg import (
-    NEIGHBOURS,
-    depth_to_disparity,
-    forward_warp,
-    gather_columns,
-    refine_hole_mask,
-    source_columns,
-)
+from spatialdreamer_core.dvg import NEIGHBOURS, depth_to_disparity, forward_warp, refine_hole_mask
 from spatialdreamer_core.dvg.eyes import Eye, eye_sign
 from spatialdreamer_core.dvg.reference import splat_rows_reference
-from spatialdreamer_core.flow import Flow, estimate_flow, find_cuts, sample_at_flow
-from spatialdreamer_core.metrics.clips import CLIPS as SCENES
-from spatialdreamer_core.metrics.clips import make_clip
+from spatialdreamer_core.flow import Flow, estimate_flow, find_cuts
+from spatialdreamer_core.metrics import CLIPS as SCENES
+from spatialdreamer_core.metrics import make_clip, mask_flicker, masked_psnr
 from spatialdreamer_core.metrics.scene_flow import scene_flow
-from spatialdreamer_core.metrics.views import masked_psnr
 from spatialdreamer_core.video import read_frames
 
 CLIPS = (
@@ -168,14 +160,12 @@ def refine(hole: Tensor, flow: Flow, disparity: Tensor, eye: Eye) -> dict[str, T
 
 
 def measure_stability(masks: dict[str, Tensor], flow: Flow, disparity: Tensor, eye: Eye) -> Stability:
-    """Add up |m_t - m_{t-1} carried by the flow| on confident pixels, and the masked area."""
-    columns = source_columns(disparity[1:], eye=eye)
-    towards = gather_columns(flow.backward, columns)
-    trusted = gather_columns(flow.backward_confidence, columns) > 0.5
-    flicker = {}
-    for variant, mask in masks.items():
-        carried = sample_at_flow(mask[:-1], towards, mode="nearest", outside="zeros")
-        flicker[variant] = float((mask[1:] - carried).abs()[trusted].sum())
+    """Add up each frame's flicker (`mask_flicker`), and the masked area."""
+    pairs = len(disparity) - 1
+    flicker = {
+        variant: mask_flicker(mask, flow, disparity=disparity, eye=eye) * pairs
+        for variant, mask in masks.items()
+    }
     return Stability(flicker, {variant: float(mask.sum()) for variant, mask in masks.items()})
 
 

@@ -155,9 +155,8 @@ def _build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="Replace an output or preview that exists, once the new is whole.",
     )
-    convert.add_argument(
-        "--download", action="store_true", help="Download weights of depth and flow if they are missing."
-    )
+    download_help = "Download weights of depth and flow if they are missing."
+    convert.add_argument("--download", action="store_true", help=download_help)
     options = options_of(ConvertConfig)
     del options["depth_file"]  # `--depth` takes it
     options["depth"] = replace(
@@ -219,6 +218,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, metavar="DIR", required=True, help="Folder for figures and plots."
     )
     judge.add_argument("--overwrite", action="store_true", help="Replace figures and plots that exist.")
+    judge.add_argument("--download", action="store_true", help=download_help)
     add_options(judge, options_of(EvaluateConfig).values())
     judge.add_argument("--quiet", action="store_true", help="No progress bar.")
     judge.add_argument("--verbose", action="store_true", help="Show where an error comes from.")

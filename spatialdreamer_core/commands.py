@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -139,6 +140,8 @@ def run_evaluate(options: argparse.Namespace, signals: Signals) -> int:
     pairs = find_pairs(options.results, truth=options.truth, left=options.left)
     inputs = [path for path in (*options.results, options.truth, options.left) if path is not None]
     check_report(options.output, [pair.name for pair in pairs], inputs=inputs, overwrite=options.overwrite)
+    if options.download:
+        _download(options, replace(config.conversion(), flow=config.flow))
     with ProgressBar(quiet=options.quiet) as bar:
 
         def on_frame(name: str, done: int, total: int | None) -> None:

@@ -189,6 +189,7 @@ TABLE: dict[str, dict[str, Takes]] = {
         "disparity": _optional(_disparity("1 H W")),
         "hole": _optional(_hole("1 H W")),
     },
+    "disparity_error": {"disparity": _disparity("1 H W")},
     "consistency": {"source": _picture(), "result": _picture(), "disparity": _disparity()},
     "round_trip": {"source": _picture(), "result": _picture(), "disparity": _disparity()},
     "round_trip_psnr": {"source": _picture(), "result": _picture(), "disparity": _disparity()},

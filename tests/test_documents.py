@@ -94,6 +94,17 @@ def test_the_options_of_other_commands_exist(command, capsys):
         assert set(re.findall(r"--[a-z][\w-]*", line)) <= known, line
 
 
+def test_the_example_of_measuring_runs():
+    (code,) = [
+        code for kind, code in FENCE.findall(read(ROOT / "docs" / "evaluation.md")) if kind == "python"
+    ]
+    names = {
+        "frames": torch.rand(1, 3, 48, 96, generator=torch.Generator().manual_seed(0)).expand(3, -1, -1, -1)
+    }
+    exec(code, names)  # noqa: S102 (it is our own)
+    assert {"psnr_visible", "temporal_error"} <= set(names["figures"])
+
+
 def library_example() -> str:
     section = read(ROOT / "README.md").partition("## Library")[2]
     return next(code for kind, code in FENCE.findall(section) if kind == "python")

@@ -82,7 +82,8 @@ def evaluate(
     lpips = None if config.lpips is None else load_lpips(config.lpips, device=device)
     clip_features = None if config.i3d is None else load_clip_features(config.i3d, device=device)
     together = FeatureStatistics(), FeatureStatistics()
-    done = []
+    done: list[PairFigures] = []
+    told: set[str] = set()
     for files in pairs:
         comparison = Comparison(
             eye=config.eye,
@@ -93,6 +94,7 @@ def evaluate(
             device=device,
         )
         done.append(_judge(files, config, comparison, on_frame, on_first_pass))
+        _tell_left_out(done[-1], told)
         for whole, part in zip(together, comparison.statistics, strict=True):
             whole.merge(part)
     names = dict.fromkeys(name for pair in done for name in pair.figures)
@@ -133,20 +135,26 @@ def _judge(
             scanlines.add(source=frame.source, truth=frame.truth, result=frame.result)
             if on_frame is not None:
                 on_frame(files.name, comparison.frames, total)
-    left_out = comparison.left_out()
-    for reason in dict.fromkeys(left_out.values()):
-        names = ", ".join(name for name, why in left_out.items() if why == reason)
-        _LOGGER.info("%s: not measured: %s (%s)", files.name, names, reason)
     return PairFigures(
         files,
         comparison.frames,
         size,
         comparison.result(),
-        left_out,
+        comparison.left_out(),
         curves.values(),
         curves.step,
         scanlines.pictures(),
     )
+
+
+def _tell_left_out(pair: PairFigures, told: set[str]) -> None:
+    """Say what was not measured, unless it was said of another result."""
+    for reason in dict.fromkeys(pair.left_out.values()):
+        names = ", ".join(name for name, why in pair.left_out.items() if why == reason)
+        text = f"not measured: {names} ({reason})"
+        if text not in told:
+            _LOGGER.info("%s: %s", pair.files.name, text)
+            told.add(text)
 
 
 def _open_views(files: PairFiles, config: EvaluateConfig) -> dict[str, ViewReader | None]:
@@ -196,7 +204,7 @@ def _side_by_side(streams: dict[str, Iterator[Tensor]], files: PairFiles) -> Ite
         if missing:
             longest = next(iter(parts), "result")
             raise InputError(
-                f"{missing[0]} must have as many frames as the {longest}, got {count} and more for "
+                f"{missing[0]} must have as many frames as the {longest}, got only {count} for "
                 f"{files.result}; give the same frames"
             )
         yield parts

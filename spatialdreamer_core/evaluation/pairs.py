@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import NamedTuple
 from ..atomic import shorten_name
 from ..checks import InputError
 from ..video import FORMAT_SUFFIXES, PHOTO_SUFFIXES
-from .views import format_of_name, list_files
+from ..video.naming import FILM_SUFFIXES
+from .views import check_exists, format_of_name, list_files
 
 _LONGEST = 200  # bytes of a name, to which plots add their endings
 
@@ -27,9 +29,10 @@ class PairFiles(NamedTuple):
 def find_pairs(results: Sequence[Path], *, truth: Path | None, left: Path | None) -> list[PairFiles]:
     """Match results with truths and given views.
 
-    A folder that holds videos stands for each of them; one that holds pictures alone is a clip of frames.
-    Where the truth (or the given view) is such a folder of videos, each result belongs to the one of its
-    name, with or without the endings by which players know a format; else all results belong to it.
+    A folder that holds videos stands for each of them, one that holds pictures is a clip of frames; other
+    files in them do not count. Where the truth (or the given view) is such a folder of videos, each result
+    belongs to the one of its name, with or without the endings by which players know a format; else all
+    results belong to it.
 
     Args:
         results: Files or folders.
@@ -50,21 +53,20 @@ def find_pairs(results: Sequence[Path], *, truth: Path | None, left: Path | None
 
 def _expand(path: Path, option: str) -> list[Path]:
     """List what a path stands for."""
-    if not path.exists():
-        raise InputError(f"{option} must be an existing file or folder, got {path}; check the name")
+    check_exists(path, name=option)
     if not path.is_dir():
         return [path]
     files = list_files(path, name=option)
     pictures = [file for file in files if file.suffix.lower() in PHOTO_SUFFIXES]
-    if not files:
-        raise InputError(f"{option} must be a folder with pictures or videos, got the empty {path}")
-    if pictures and len(pictures) < len(files):
-        other = next(file for file in files if file not in pictures)
+    videos = [file for file in files if file.suffix.lower() in FILM_SUFFIXES]
+    if pictures and videos:
         raise InputError(
             f"{option} must be a folder of pictures or one of videos, got both in {path} (such as "
-            f"{pictures[0].name} and {other.name}); keep them apart"
+            f"{pictures[0].name} and {videos[0].name}); keep them apart"
         )
-    return [path] if pictures else files
+    if not pictures and not videos:
+        raise InputError(f"{option} must be a folder with pictures or videos, got none in {path}")
+    return [path] if pictures else videos
 
 
 def _counterparts(path: Path | None, option: str) -> list[Path]:
@@ -102,9 +104,10 @@ def _name(files: list[Path]) -> list[str]:
         shorten_name(f"{file.absolute().parent.name}_{stem}" if uses[stem.casefold()] > 1 else stem, _LONGEST)
         for file, stem in zip(files, stems, strict=True)
     ]
-    seen: Counter[str] = Counter()
+    taken: set[str] = set()
     for i, name in enumerate(names):
-        seen[name.casefold()] += 1
-        if seen[name.casefold()] > 1:
-            names[i] = f"{name}-{seen[name.casefold()]}"
+        numbers = itertools.count(2)
+        while names[i].casefold() in taken:
+            names[i] = f"{name}-{next(numbers)}"
+        taken.add(names[i].casefold())
     return names

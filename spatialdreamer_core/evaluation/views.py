@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Generator
 from contextlib import closing
@@ -59,8 +60,9 @@ class ViewReader:
         size: tuple[int, int] | None = None,
     ) -> None:
         self.path, self.eye, self._name, self._size = path, eye, name, size
+        check_exists(path, name=name)
         self._pictures = list_pictures(path, name=name) if path.is_dir() else None
-        self._is_photo = self._pictures is None and _exists(path, name) and is_photo(path)
+        self._is_photo = self._pictures is None and is_photo(path)
         self._info = None if self._pictures or self._is_photo else probe(path)
         self.total = len(self._pictures or [path]) if self._info is None else self._info.frame_count
         self._found = format == AUTO
@@ -167,6 +169,16 @@ def format_of_name(stem: str) -> str | None:
     return max(ends, key=lambda name: len(ends[name])) if ends else None
 
 
+def check_exists(path: Path, *, name: str) -> None:
+    """Check that there is something at a path, whatever text it is.
+
+    Raises:
+        InputError: If there is not.
+    """
+    if not os.path.exists(path):  # Path's own raises on names that are too long
+        raise InputError(f"{name} must be an existing file or folder, got {path}; check the name")
+
+
 def list_pictures(folder: Path, *, name: str) -> list[Path]:
     """List the pictures of a folder in natural order (2 before 10).
 
@@ -195,13 +207,6 @@ def list_files(folder: Path, *, name: str) -> list[Path]:
 def _part(text: str) -> tuple[int, int, str]:
     """Sort numbers by their value."""
     return (1, int(text), text) if text.isdigit() and text.isascii() else (0, 0, text.casefold())
-
-
-def _exists(path: Path, name: str) -> bool:
-    """Check that there is something at a path."""
-    if not path.exists():
-        raise InputError(f"{name} must be an existing file or folder, got {path}; check the name")
-    return True
 
 
 def _size(view: np.ndarray) -> str:

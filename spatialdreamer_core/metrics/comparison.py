@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import InputError
 from ..contracts import check_call
 from ..dvg.eyes import Eye, eye_sign
 from ..dvg.forward import warp_frames
@@ -104,9 +105,16 @@ class Comparison:
         """Judge the next frame; returns its own figures by name.
 
         Raises:
-            InputError: If a tensor breaks its rule (`contracts.TABLE`).
+            InputError: If a tensor breaks its rule (`contracts.TABLE`), or frames are not of one size.
         """
         check_call("Comparison.add", **frame._asdict())
+        if self._before is not None:
+            before, now = (each.result.shape for each in (self._before.frame, frame))
+            if before != now:
+                raise InputError(
+                    f"`result` must be of one size in all frames, got {now[2]}x{now[1]} after "
+                    f"{before[2]}x{before[1]}; resize them"
+                )
         parts = {name: part.detach().float() for name, part in frame._asdict().items() if part is not None}
         frame = ComparedFrame(**parts)
         samples: dict[str, tuple[float, float]] = {}

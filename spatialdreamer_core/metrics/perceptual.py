@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -192,7 +193,9 @@ def load_clip_features(path: str | os.PathLike[str], *, device: torch.device | s
     file = os.path.abspath(path)
     check_regular_file(Path(file), name="i3d")
     try:
-        network = torch.jit.load(file, map_location=device).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch would rather have other formats
+            network = torch.jit.load(file, map_location=device).eval()
     except Exception as error:
         if is_out_of_memory(error):
             raise

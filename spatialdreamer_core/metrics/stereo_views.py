@@ -179,7 +179,12 @@ def disparity_error(
     *,
     eye: Eye = "right",
 ) -> float:
-    """Median |disparity of a match - intended one| in pixels, over matches in their row; NaN for none."""
+    """Median |disparity of a match - intended one| in pixels, over matches in their row; NaN for none.
+
+    Raises:
+        InputError: If the disparity breaks its rule (`contracts.TABLE`) or the eye is unknown.
+    """
+    check_call("disparity_error", disparity=disparity)
     in_row = matches.in_row()
     height, width = disparity.shape[-2:]
     x, y = matches.source[in_row].round().long().unbind(1)

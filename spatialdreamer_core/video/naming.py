@@ -12,7 +12,7 @@ from .photo import WRITABLE_PHOTO_SUFFIXES
 from .photo_kind import PHOTO_SUFFIXES, is_photo
 from .writer import VIDEO_CONTAINERS
 
-_FILM_SUFFIXES = (
+FILM_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2"),
     *(".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".mxf", ".ogv", ".rm", ".rmvb", ".dv", ".gif"),
 )
@@ -57,7 +57,7 @@ def output_path_for(
     if is_photo(input_path):
         suffix = input_path.suffix if input_path.suffix.lower() in WRITABLE_PHOTO_SUFFIXES else ".png"
     stem = input_path.stem
-    kind = PHOTO_SUFFIXES if is_photo(input_path) else _FILM_SUFFIXES
+    kind = PHOTO_SUFFIXES if is_photo(input_path) else FILM_SUFFIXES
     if input_path.suffix.lower() != suffix.lower() and _has_namesake(input_path, kind):
         stem = input_path.name
     parent = input_path.parent if folder is None else Path(folder)

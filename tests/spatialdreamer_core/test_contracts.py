@@ -152,6 +152,9 @@ CALLS: dict[str, Any] = {
     "colour_shift": lambda **given: metrics.colour_shift(**given, chunk=1),
     "match_views": lambda source, other: len(metrics.match_views(source, other)[0][0].found),
     "Comparison.add": lambda **given: list(Comparison().add(ComparedFrame(**given)).values()),
+    "disparity_error": lambda disparity: metrics.disparity_error(
+        metrics.ViewMatches(torch.zeros(1, 2), torch.zeros(1, 2)), disparity
+    ),
     "consistency": lambda **given: min(metrics.consistency(**given), 99.0),
     **{name: of_svd(name) for name in ("pad_to_multiple", "crop_to", "pool_mask", *LATENTS)},
     "dilate_hole": lambda hole: dvg.dilate_hole(hole, 2),
@@ -194,7 +197,6 @@ MAY_FIND_NOTHING = (  # to measure, such as behind an empty mask: NaN
 CHECKED_BY_THEMSELVES = {  # with a model, frame by frame, or by `fill_holes`
     *("sample", "measure_deviation", "encode_reference", "build_bank", "encode_frames", "decode_latents"),
     *("stabilise_depth", "added_time_ids", "measure_scenes", "fast_fill", "load_depth"),
-    "disparity_error",
 }
 
 

@@ -198,18 +198,42 @@ def test_networks_are_loaded_from_the_users_files(clip, tmp_path, capsys):
     assert "missing.pth" in capsys.readouterr().err
 
 
+def test_missing_models_are_told_and_downloaded_on_demand(
+    clip, result, tmp_path, own_models, monkeypatch, capsys
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    stereo = write_video(tmp_path / "film_LRF_Full_SBS.mkv", packed(clip.frames, result))
+    arguments = (stereo, "-o", tmp_path / "out", "--depth", "midas")
+    assert run(*arguments) == 2
+    assert "--download" in capsys.readouterr().err
+    assert run(*arguments, "--download") == 2
+    assert "downloads are switched off by HF_HUB_OFFLINE" in capsys.readouterr().err
+
+
+def test_what_is_not_measured_is_told_once(result, tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(to_8_bit(result[0]).permute(1, 2, 0).numpy()).save(tmp_path / name)
+    photos = tmp_path / "a.png", tmp_path / "b.png"
+    assert run(*photos, "--truth", photos[0], "-o", tmp_path / "out") == 0
+    assert capsys.readouterr().err.count("needs two frames of one scene") == 1
+
+
 BAD = {
+    "a name that is too long": (
+        ("n" * 5000, "--truth", "truth"),
+        "RESULT must be an existing file or folder",
+    ),
     "a missing result": (("nothing.mkv", "--truth", "truth"), "RESULT must be an existing file or folder"),
     "a missing truth": (("film.mkv", "--truth", "nothing"), "truth must be an existing file or folder"),
     "nothing to compare with": (("film.mkv",), "each RESULT must have something to be compared with"),
-    "an empty folder": (("empty", "--truth", "truth"), "got the empty"),
+    "an empty folder": (("empty", "--truth", "truth"), "got none in empty"),
     "a mixed folder": (
         ("mixed", "--truth", "truth"),
         "must be a folder of pictures or one of videos, got both",
     ),
     "another length": (
         ("short.mkv", "--truth", "truth"),
-        "result must have as many frames as the truth, got 2",
+        "result must have as many frames as the truth, got only 2 for short.mkv",
     ),
     "another size": (
         ("small.mkv", "--truth", "truth"),
@@ -243,6 +267,7 @@ def bad_files(clip, result, tmp_path_factory):
     write_video(folder / "short.mkv", result[:2])
     write_video(folder / "small.mkv", result[..., ::2, ::2])
     write_folder(folder / "truth", clip.other)
+    (folder / "truth" / "notes.txt").write_text("of no account")
     for name in ("empty", "mixed", "videos"):
         (folder / name).mkdir()
     write_video(folder / "mixed" / "a.mkv", result)

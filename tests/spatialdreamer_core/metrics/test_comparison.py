@@ -145,6 +145,10 @@ def test_networks_come_from_outside():
 def test_wrong_frames_are_refused():
     with pytest.raises(InputError, match="`truth` must have the size of `result`"):
         Comparison().add(ComparedFrame(torch.rand(3, 20, 30), torch.rand(3, 20, 31)))
+    comparison = Comparison()
+    comparison.add(ComparedFrame(torch.rand(3, 20, 30)))
+    with pytest.raises(InputError, match="`result` must be of one size in all frames, got 31x20 after 30x20"):
+        comparison.add(ComparedFrame(torch.rand(3, 20, 31)))
     with pytest.raises(InputError, match="`result` must be finite"):
         Comparison().add(ComparedFrame(torch.full((3, 20, 30), math.nan)))
     with pytest.raises(InputError, match="eye must be one of right, left"):
