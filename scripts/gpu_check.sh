@@ -56,7 +56,7 @@ fi
 
 # Only the files that have such tests: others may need packages that a bare machine lacks.
 mapfile -t marked < <(grep -rl --include='test_*.py' 'mark\.gpu' tests/spatialdreamer_core tests/nodes)
-mapfile -t kernels < <(grep -rl --include='test_*.py' 'kernels_run\|use_kernels' tests/spatialdreamer_core)
+mapfile -t kernels < <(grep -rl --include='test_*.py' 'kernels_run\|triton' tests/spatialdreamer_core)
 pytest=("$PYTHON" -m pytest -q -p no:cacheprovider --durations=10)
 step gpu_tests 150 "${pytest[@]}" -m gpu "${marked[@]}"
 step kernel_tests 60 "${pytest[@]}" -m "not gpu" -k "not interpreter and not compile" "${kernels[@]}"
