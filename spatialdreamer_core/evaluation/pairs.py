@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from ..atomic import shorten_name
 from ..checks import InputError
-from ..video import FORMAT_SUFFIXES, PHOTO_SUFFIXES
+from ..video import PHOTO_SUFFIXES
 from ..video.naming import FILM_SUFFIXES
-from .views import check_exists, format_of_name, list_files
+from .views import check_exists, list_files, split_name
 
 _LONGEST = 200  # bytes of a name, to which plots add their endings
 
@@ -91,9 +91,7 @@ def _match(file: Path, candidates: list[Path], given: Path | None, option: str) 
 
 def _bare(path: Path) -> str:
     """Return a file's name without what tells its format."""
-    format = format_of_name(path.stem)
-    stem = path.stem if format is None else path.stem[: -len(FORMAT_SUFFIXES[format])]
-    return stem.casefold()
+    return split_name(path.stem)[1].casefold()
 
 
 def _name(files: list[Path]) -> list[str]:

@@ -29,6 +29,17 @@ from ..video import (
 from ..video.stereo_source import stated_format
 from .config import AUTO, ONE_VIEW
 
+_MOST_WORDS = 3  # LRF, Full, SBS
+_ENDINGS = {  # of names, without what stands between words; those that we write and what else is common
+    **{re.sub(r"[^a-z0-9]", "", suffix.lower()): name for name, suffix in FORMAT_SUFFIXES.items()},
+    **dict.fromkeys(("sbs", "fullsbs", "fsbs"), "full_sbs"),
+    **dict.fromkeys(("halfsbs", "hsbs"), "half_sbs"),
+    **dict.fromkeys(("fulltb", "fulltab", "ftab", "fullou", "fou"), "full_tb"),
+    **dict.fromkeys(("halftb", "halftab", "htab", "halfou", "hou"), "half_tb"),
+    **dict.fromkeys(("crosseyed", "rl"), "cross_eyed"),
+    "anaglyph": "anaglyph",
+}
+
 
 class ViewReader:
     """Reads one eye's view, any number of times.
@@ -160,13 +171,18 @@ class ViewReader:
                     f"whose {info.stereo}; convert it, or say how they lie by its format option"
                 )
             return stated
-        return format_of_name(self.path.stem) or ONE_VIEW
+        return split_name(self.path.stem)[0] or ONE_VIEW
 
 
-def format_of_name(stem: str) -> str | None:
-    """Return the format that a file's name ends with, as `output_path_for` writes it and players know it."""
-    ends = {name: suffix for name, suffix in FORMAT_SUFFIXES.items() if stem.lower().endswith(suffix.lower())}
-    return max(ends, key=lambda name: len(ends[name])) if ends else None
+def split_name(stem: str) -> tuple[str | None, str]:
+    """Split a file's name into the format that its last words tell, if any, and what stands before them."""
+    words = list(re.finditer(r"[A-Za-z0-9]+", stem))
+    for count in range(_MOST_WORDS, 0, -1):
+        last = words[-count:]
+        ending = "".join(word[0] for word in last).lower()
+        if len(last) == count and last[0].start() > 0 and ending in _ENDINGS:
+            return _ENDINGS[ending], stem[: last[0].start()].rstrip("_-. ")
+    return None, stem
 
 
 def check_exists(path: Path, *, name: str) -> None:

@@ -2,6 +2,7 @@ import pytest
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.evaluation import find_pairs
+from spatialdreamer_core.evaluation.views import split_name
 
 
 @pytest.fixture
@@ -31,6 +32,29 @@ def test_folders_are_matched_by_name(folders):
         ("a", "a.mp4", "A.mp4"),
     ]
     assert {pair.left for pair in pairs} == {folders / "clip"}
+
+
+@pytest.mark.parametrize(
+    ("stem", "expected"),
+    [
+        ("film_LRF_Full_SBS", ("full_sbs", "film")),
+        ("film_LR", ("half_sbs", "film")),
+        ("film_TBF_fulltb", ("full_tb", "film")),
+        ("film_TB", ("half_tb", "film")),
+        ("film_RLF_cross", ("cross_eyed", "film")),
+        ("film_redcyan", ("anaglyph", "film")),
+        ("film_full_tb", ("full_tb", "film")),
+        ("My.Film.2019.Half-SBS", ("half_sbs", "My.Film.2019")),
+        ("立体_half_sbs", ("half_sbs", "立体")),
+        ("film sbs", ("full_sbs", "film")),
+        ("SBS", (None, "SBS")),
+        ("color", (None, "color")),
+        ("the_cross", (None, "the_cross")),
+        ("film", (None, "film")),
+    ],
+)
+def test_a_name_tells_how_views_share_a_frame(stem, expected):
+    assert split_name(stem) == expected
 
 
 def test_a_folder_of_pictures_is_a_clip(folders):
