@@ -36,9 +36,8 @@ not_interpreted = pytest.mark.skipif(INTERPRETED, reason="this is the interprete
 
 def interpret(*arguments):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    result = subprocess.run(
-        command, env=os.environ | {"TRITON_INTERPRET": "1"}, cwd=ROOT, capture_output=True, text=True
-    )
+    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     assert " passed" in result.stdout
 
@@ -92,7 +91,7 @@ def kernel(image, disparity, *, block=32, **options):
     return warp_frames_triton(image, disparity, block=block if INTERPRETED else None, **options)
 
 
-def assert_same(result, expected, *, atol=3e-5):
+def assert_same(result, expected, *, atol=1e-4):
     assert torch.equal(result[1].float(), expected[1].float()), "holes differ"
     for name, a, b in zip(("view", "disparity"), result[::2], expected[::2], strict=True):
         assert a.shape == b.shape
