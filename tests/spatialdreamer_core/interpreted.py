@@ -18,12 +18,12 @@ runs_kernel = pytest.mark.skipif(
 )
 
 
-def run_interpreted(*files: Path) -> None:
-    """Run test files in a process of their own and fail as they do."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, files)]
+def run_interpreted(*files: Path, select: str = "") -> None:
+    """Run test files, or those of their tests that pytest's -k selects, in a process of their own, and fail
+    as they do. It sees no GPU: what is interpreted runs on the CPU."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, files), "-k", select]
+    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     root = Path(__file__).parents[2]
-    result = subprocess.run(
-        command, env=os.environ | {"TRITON_INTERPRET": "1"}, cwd=root, capture_output=True, text=True
-    )
+    result = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     assert " passed" in result.stdout

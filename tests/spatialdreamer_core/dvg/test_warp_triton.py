@@ -5,9 +5,6 @@ own.
 """
 
 import logging
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,36 +18,22 @@ from spatialdreamer_core.dvg.rows import warp_rows
 from spatialdreamer_core.flow import Motion
 from spatialdreamer_core.kernels import kernels_run
 
+from ..interpreted import DEVICE, INTERPRETED, not_interpreted, run_interpreted, runs_kernel
 from ..triton_compile import compile_kernel
 
 pytest.importorskip("triton", reason="Triton is not installed")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
-ROOT = Path(__file__).parents[3]
 WIDTH = 70
-runs_kernel = pytest.mark.skipif(
-    not INTERPRETED and DEVICE == "cpu", reason="no CUDA device here: test_in_the_interpreter runs it"
-)
-not_interpreted = pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
-
-
-def interpret(*arguments):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert " passed" in result.stdout
 
 
 @not_interpreted
 def test_in_the_interpreter():
-    interpret(__file__)
+    run_interpreted(Path(__file__))
 
 
 @not_interpreted
 @pytest.mark.slow
 def test_in_the_interpreter_as_every_warp():
-    interpret(*(str(Path(__file__).with_name(name)) for name in ("test_forward.py", "test_outlines.py")))
+    run_interpreted(*(Path(__file__).with_name(name) for name in ("test_forward.py", "test_outlines.py")))
 
 
 @not_interpreted

@@ -5,9 +5,6 @@ fill that hold for both, in a process of its own.
 """
 
 import importlib
-import os
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -20,29 +17,20 @@ from spatialdreamer_core.fill.fast import _following
 from spatialdreamer_core.fill.frame import fill_frame_torch, fill_memory
 from spatialdreamer_core.flow import Motion
 
+from ..interpreted import INTERPRETED, not_interpreted, run_interpreted
 from ..svd.conftest import LiveTensors
 
 pytest.importorskip("triton", reason="Triton is not installed")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 on_both = pytest.mark.filterwarnings("default") if INTERPRETED else pytest.mark.gpu
 SIZE = (14, 50)
 SHARED = "holes_are_filled_from and left or next_frame_do_not_leak"
 
 
-@pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
+@not_interpreted
 def test_in_the_interpreter():
-    files = [Path(__file__), Path(__file__).with_name("test_fill.py")]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, files)]
-    result = subprocess.run(
-        [*command, "-k", f"fast_triton or {SHARED}"],
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        cwd=Path(__file__).parents[3],
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert " passed" in result.stdout
+    files = Path(__file__), Path(__file__).with_name("test_fill.py")
+    run_interpreted(*files, select=f"fast_triton or {SHARED}")
 
 
 def make_frames(

@@ -1,6 +1,5 @@
 """Fast fill's kernels are compiled for old and new GPUs: the interpreter takes more than the compiler."""
 
-import importlib
 import os
 
 import pytest
@@ -101,20 +100,3 @@ def test_write():
     from spatialdreamer_core.fill import fast_triton as module
 
     compile_with(module._write, {"WITH_DISPARITY": True, "BLOCK": module.BLOCK})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("file", "name", "constants"),
-    [
-        ("hole_runs", "_list_holes", {"ROWS": 4}),
-        ("hole_runs", "_measure_runs", {"WITH_DISPARITY": False, "ramp": 1}),
-        ("spatial", "_estimate", {"level_height": 1, "level_width": 1}),
-        ("texture", "_add_texture", {}),
-        ("search", "_look_up", {"AHEAD": True}),
-    ],
-)
-def test_sizes_of_one_pixel_are_constants(file, name, constants):
-    kernel = getattr(importlib.import_module(f"spatialdreamer_core.fill.{file}_triton"), name)
-    sizes = {size: 1 for size in ("height", "width") if size in kernel.arg_names}
-    compile_with(kernel, sizes | constants | {"BLOCK": 32})

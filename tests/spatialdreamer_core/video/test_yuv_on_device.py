@@ -6,9 +6,6 @@ own.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -23,9 +20,9 @@ from spatialdreamer_core.video import ColorInfo, VideoWriter, read_frames
 from spatialdreamer_core.video.color import ColorConverter
 from spatialdreamer_core.video.yuv_on_device import LAYOUTS, frame_from_yuv, rgb_to_yuv
 
+from ..interpreted import not_interpreted, run_interpreted
 from ..triton_compile import compile_kernel
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 CLOCK = {"frame_rate": Fraction(25), "time_base": Fraction(1, 25)}
 EIGHT, DEEP = ("yuv420p", "nv12"), ("yuv420p10le", "p010le")
 COLORS = [
@@ -71,23 +68,13 @@ def on_device(image, color, pixel_format, device="cpu"):
     return rgb_to_yuv(tensor, color=color, pixel_format=pixel_format).cpu().numpy()
 
 
-@pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
+@not_interpreted
 def test_in_the_interpreter():
     pytest.importorskip("triton", reason="Triton is not installed")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    root = Path(__file__).parents[3]
-    result = subprocess.run(
-        [*command, "-k", "twin"],
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        cwd=root,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert " passed" in result.stdout
+    run_interpreted(Path(__file__), select="twin")
 
 
-@pytest.mark.skipif(INTERPRETED, reason="it compiles nothing")
+@not_interpreted
 @pytest.mark.parametrize("pixel_format", LAYOUTS)
 def test_it_compiles_for_old_and_new_gpus(pixel_format):
     pytest.importorskip("triton", reason="Triton is not installed")
