@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .nonzero_pixels import nonzero_pixels, values_at
+from .nonzero_pixels import nonzero_pixels
 
 MAX_CRACK = 2  # px
 JUMP = 0.75  # px; neighbours whose disparities differ by more belong to two surfaces
@@ -30,13 +30,11 @@ def bridge_cracks(
     is_crack = to_left + to_right <= MAX_CRACK + 1
     row, column, to_left, to_right = (part[is_crack] for part in (row, column, to_left, to_right))
     share = to_left / (to_left + to_right)
-    left_value = values_at(seen[0], row, (column - to_left).clamp(min=0))
-    right_value = values_at(seen[0], row, (column + to_right).clamp(max=width - 1))
+    left_value = seen[0, row, (column - to_left).clamp(min=0)]
+    right_value = seen[0, row, (column + to_right).clamp(max=width - 1)]
     bridge = torch.lerp(left_value, right_value, share.to(seen.dtype))
     position = (column - sign * bridge.detach()).clamp(0, width - 1)
-    before, after = (
-        values_at(disparity[0], row, there.long()) for there in (position.floor(), position.ceil())
-    )
+    before, after = (disparity[0, row, there.long()] for there in (position.floor(), position.ceil()))
     is_bridge = torch.maximum(before, after) <= torch.maximum(left_value, right_value) + JUMP
     row, column = row[is_bridge], column[is_bridge]
     seen[0, row, column] = bridge[is_bridge]
@@ -50,6 +48,5 @@ def _distance_to_known(known: Tensor, row: Tensor, column: Tensor, step: int) ->
     for n in range(MAX_CRACK, 0, -1):
         neighbour = column + n * step
         inside = (neighbour >= 0) & (neighbour < width)
-        is_known = inside & values_at(known, row, neighbour.clamp(0, width - 1))
-        distance.masked_fill_(is_known, n)
+        distance[inside & known[row, neighbour.clamp(0, width - 1)]] = n
     return distance

@@ -23,14 +23,17 @@ def nonzero_pixels(
 
 
 def values_at(
-    planes: Tensor,  # [..., H, W]
+    planes: Tensor,  # [H, W] or [C, H, W]
     row: Tensor,  # int64
     column: Tensor,  # int64, of the shape of `row` or one that broadcasts with it
-) -> Tensor:  # [..., and the positions' shape]
+) -> Tensor:  # the positions' shape, or C of them
     """Look planes up at pixels: the same as `planes[..., row, column]`.
 
-    On the CPU one index into flat planes takes a fifth of the time.
+    On the CPU one index into a flat plane takes a fifth of the time; strips of planes are flat one by one.
     """
-    index = torch.add(column, row, alpha=planes.shape[-1])
-    found = planes.flatten(-2).index_select(-1, index.flatten())
-    return found.view((*planes.shape[:-2], *index.shape))
+    if planes.dim() == 3:
+        return torch.stack([values_at(plane, row, column) for plane in planes])
+    if not planes.is_contiguous():  # made flat, it would be copied
+        return planes[row, column]
+    index = torch.add(column, row, alpha=planes.shape[1])
+    return planes.flatten().index_select(0, index.flatten()).view(index.shape)

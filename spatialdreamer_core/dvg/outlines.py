@@ -22,7 +22,7 @@ from torch import Tensor
 from ..kernels import use_kernels
 from .cracks import JUMP, MAX_CRACK
 from .eyes import Eye, eye_sign
-from .nonzero_pixels import nonzero_pixels, values_at
+from .nonzero_pixels import nonzero_pixels
 from .splat import Landing, land_at
 from .zbuffer import NO_SOURCE, find_columns, take_columns
 
@@ -84,17 +84,14 @@ def find_outlines(
     row, column = nonzero_pixels((widened - disparity > LEAST_STEP).detach()[0])
     # 1. Clean steps: one pixel wide, from the foreground's end to a background that goes on.
     away = -sign  # from the foreground to the background
-    beside = [(column + away * n).clamp(0, width - 1) for n in (-2, -1, 0, 1)]
-    moved = [values_at(disparity[0], row, there) for there in beside]
+    moved = [disparity[0, row, (column + away * n).clamp(0, width - 1)] for n in (-2, -1, 0, 1)]
     is_clean = (moved[0] - moved[1] <= JUMP) & ((moved[3] - moved[2]).abs() <= JUMP)
     if not is_clean.any():
         return Outlined(colour, widened, None)
     row, column, near, far = (part[is_clean] for part in (row, column, moved[1], moved[2]))
     widened[0, row, column] = far
     # 2. How much of the pixel is the foreground's.
-    front, mixed, behind = (
-        values_at(colour, row, (column + away * n).clamp(0, width - 1)) for n in (-1, 0, 1)
-    )
+    front, mixed, behind = (colour[:, row, (column + away * n).clamp(0, width - 1)] for n in (-1, 0, 1))
     contrast = (front - behind).detach()
     share = ((mixed - behind).detach() * contrast).sum(0) / (contrast.square().sum(0) + COLOUR_NOISE)
     is_mixed = share > LEAST_SHARE
