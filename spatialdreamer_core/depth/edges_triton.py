@@ -1,6 +1,6 @@
 """The windows and the median of `edges_on_device.py` as GPU kernels; a program works on a part of a row.
 
-`tests/…/depth/test_on_device.py` compares them with their twins.
+`tests/…/depth/test_edges_triton.py` compares them with their twins.
 """
 
 from __future__ import annotations
