@@ -33,7 +33,7 @@ from ..dvg.disparity import to_disparity
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..dvg.hole_masks import add_neighbours
-from ..dvg.zbuffer import bring_motion, find_columns
+from ..dvg.zbuffer import bring_motions, find_columns
 from ..fill import CheckedStream, Filler, RenderedFrame
 from ..flow import Motion
 from ..stereo import FloatingWindow
@@ -255,11 +255,8 @@ def _render_view(frame: Placed, eye: Eye) -> RenderedFrame:
     """Warp one frame to one eye's view, and bring its disparity and motion there."""
     warped, hole, seen = warp_frames(frame.image[None], frame.disparity, eye=eye)
     columns = find_columns(frame.small_disparity, eye=eye)
-    to_previous, to_next = (
-        None if motion is None else bring_motion(motion, columns)
-        for motion in (frame.analysed.to_previous, frame.analysed.to_next)
-    )
-    return RenderedFrame(frame.image, warped[0], hole[0], seen[0], to_previous, to_next)
+    motions = bring_motions([frame.analysed.to_previous, frame.analysed.to_next], columns)
+    return RenderedFrame(frame.image, warped[0], hole[0], seen[0], *motions)
 
 
 def refine(
