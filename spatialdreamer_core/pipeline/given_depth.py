@@ -18,6 +18,7 @@ from ..bars import crop_map
 from ..checks import InputError
 from ..depth import DepthFile, FileDepth, SceneRange, SceneRangeMeter, check_film_size, working_frame
 from ..video.reader import VideoFrame
+from .chain import half_of_the_cores
 from .clock import StageClock
 from .pictures import SceneDetector
 from .prefetch import prefetch
@@ -50,7 +51,7 @@ def measure_given_depth(
     cuts = SceneDetector()
     meters: list[SceneRangeMeter] = []
     done = found = 0
-    with closing(prefetch(frames)) as film, closing(file.frames(skip)) as depths:
+    with half_of_the_cores(), closing(prefetch(frames)) as film, closing(file.frames(skip)) as depths:
         for done, frame in enumerate(film, start=1):
             with clock("first_pass"):
                 whole = frame.image if frame.surround is None else frame.surround.frame

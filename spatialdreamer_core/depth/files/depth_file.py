@@ -119,7 +119,10 @@ class DepthFile:
                     f"{index} of {self.path}; use the kind inverse, depth or metres"
                 )
             values = values.clamp(0, 1)
-        return to_inverse_depth(values[None, None], _SEMANTICS[self.kind])[0, 0]
+        semantics = _SEMANTICS[self.kind]
+        if semantics == "affine_inverse":  # it is inverse depth, and has been found finite
+            return values
+        return to_inverse_depth(values[None, None], semantics)[0, 0]
 
 
 def load_depth(
