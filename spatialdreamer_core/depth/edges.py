@@ -10,10 +10,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-_CONTRAST = 0.08  # difference of depth within a few pixels that counts as an edge
+CONTRAST = 0.08  # difference of depth within a few pixels that counts as an edge
 # Share of an edge's height above which a pixel belongs to its foreground (`benchmarks.edges`).
-_FOREGROUND = 0.35
-_MOVED = 1e-3
+FOREGROUND = 0.35
+MOVED = 1e-3
 _COLOUR_EDGE = (8, 24)  # of 255, a channel's difference: no edge up to the first, strong from the second
 
 
@@ -42,12 +42,12 @@ def clean_edges(
     of a foreground's rim on the foreground.
     """
     depth = cv2.medianBlur(depth, 5)
-    depth = cv2.morphologyEx(depth, cv2.MORPH_CLOSE, _disc(3))
-    depth = cv2.morphologyEx(depth, cv2.MORPH_OPEN, _disc(1))
-    return snap_edges(cv2.dilate(depth, _disc(1)), radius=2, strength=strength)
+    depth = cv2.morphologyEx(depth, cv2.MORPH_CLOSE, disc(3))
+    depth = cv2.morphologyEx(depth, cv2.MORPH_OPEN, disc(1))
+    return snap_edges(cv2.dilate(depth, disc(1)), radius=2, strength=strength)
 
 
-def _disc(radius: int) -> np.ndarray:
+def disc(radius: int) -> np.ndarray:
     """Make a round structuring element."""
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
@@ -56,7 +56,7 @@ def steepen_edges(
     values: np.ndarray,  # [h, w] float32
     *,
     radius: int,
-    contrast: float = _CONTRAST,
+    contrast: float = CONTRAST,
     strength: np.ndarray | None = None,  # [h, w] in [0, 1]
 ) -> np.ndarray:  # [h, w]
     """Turn the ramps that filters and resizing leave at an edge into steps.
@@ -95,7 +95,7 @@ def snap_edges(
     """Turn ramps at edges into steps, placed so that the foreground covers its soft outline.
 
     Where depth differs by clearly more than an edge's contrast within `radius`, a value becomes the largest
-    or the smallest one there: the largest from `_FOREGROUND` of the way up on, because colours at an outline
+    or the smallest one there: the largest from `FOREGROUND` of the way up on, because colours at an outline
     are mixed and look torn when they stay behind. A median then smooths the outline of what has moved; thin
     things that were steep already are not touched.
 
@@ -104,18 +104,18 @@ def snap_edges(
         radius: How far a ramp's ends may lie away, pixels.
         strength: How far each ramp may be turned into a step; None: all of them wholly.
     """
-    low, high = cv2.erode(depth, _disc(radius)), cv2.dilate(depth, _disc(radius))
-    at_edge = np.flatnonzero(cv2.subtract(high, low) > _CONTRAST)
+    low, high = cv2.erode(depth, disc(radius)), cv2.dilate(depth, disc(radius))
+    at_edge = np.flatnonzero(cv2.subtract(high, low) > CONTRAST)
     if at_edge.size == 0:
         return depth
     low, high, old = (array.ravel()[at_edge] for array in (low, high, depth))
-    snapped = np.where(old > low + _FOREGROUND * (high - low), high, low)
-    share = np.minimum((high - low) / _CONTRAST - 1, 1)
+    snapped = np.where(old > low + FOREGROUND * (high - low), high, low)
+    share = np.minimum((high - low) / CONTRAST - 1, 1)
     if strength is not None:
         share *= strength.ravel()[at_edge]
     result = depth.copy()
     result.ravel()[at_edge] += share * (snapped - old)
-    moved = np.flatnonzero(cv2.absdiff(result, depth) > _MOVED)
+    moved = np.flatnonzero(cv2.absdiff(result, depth) > MOVED)
     result.ravel()[moved] = cv2.medianBlur(result, 5).ravel()[moved]
     return result
 
@@ -130,12 +130,12 @@ def dilate_foreground(
     A grey dilation at edges alone: where it raises depth by no more than an edge's contrast, on a surface's
     slope, depth stays as it is; weak edges move in part.
     """
-    grown = cv2.dilate(depth, _disc(radius))
+    grown = cv2.dilate(depth, disc(radius))
     rise = cv2.subtract(grown, depth)
-    at_edge = np.flatnonzero(rise > _CONTRAST)
+    at_edge = np.flatnonzero(rise > CONTRAST)
     if at_edge.size == 0:
         return depth
     risen = rise.ravel()[at_edge]
     result = depth.copy()
-    result.ravel()[at_edge] += np.minimum(risen / _CONTRAST - 1, 1) * risen
+    result.ravel()[at_edge] += np.minimum(risen / CONTRAST - 1, 1) * risen
     return result

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..kernels import use_kernels
-from .edges import _CONTRAST, _FOREGROUND, _MOVED, _disc
+from .edges import CONTRAST, FOREGROUND, MOVED, disc
 
 _KERNEL_RADIUS = 8  # px; a larger square is looked at along rows and columns one after the other
 _STRIP_PIXELS = 1 << 18  # the median looks at 25 times as many values at once
@@ -43,9 +43,9 @@ def snap_on_device(depth: Tensor, *, radius: int) -> Tensor:  # twice [F, 1, H, 
         return smooth_moved_triton(depth, work_on_edges_triton(depth, halves, rule="snap"))
     low, high = -_largest(-depth, halves), _largest(depth, halves)
     spread = high - low
-    snapped = torch.where(depth > low + _FOREGROUND * spread, high, low)
+    snapped = torch.where(depth > low + FOREGROUND * spread, high, low)
     result = depth + _share(spread) * (snapped - depth)
-    return torch.where((result - depth).abs() > _MOVED, _median(result), result)
+    return torch.where((result - depth).abs() > MOVED, _median(result), result)
 
 
 def dilate_on_device(depth: Tensor, *, radius: int) -> Tensor:  # twice [F, 1, H, W]
@@ -61,13 +61,13 @@ def dilate_on_device(depth: Tensor, *, radius: int) -> Tensor:  # twice [F, 1, H
 
 def _share(spread: Tensor) -> Tensor:
     """Return how far an edge of that height is worked on: 0 up to an edge's contrast, 1 from twice it on."""
-    return (spread / _CONTRAST - 1).clamp(0, 1)
+    return (spread / CONTRAST - 1).clamp(0, 1)
 
 
 @cache
 def half_widths(radius: int) -> tuple[int, ...]:
     """Return how far a disc reaches to either side in each of its rows."""
-    return tuple(int(row.sum()) // 2 for row in _disc(radius))
+    return tuple(int(row.sum()) // 2 for row in disc(radius))
 
 
 def _largest(values: Tensor, halves: tuple[int, ...]) -> Tensor:  # [F, 1, H, W]

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .edges import _CONTRAST, _FOREGROUND, _MOVED
+from .edges import CONTRAST, FOREGROUND, MOVED
 
 BLOCK = 256  # pixels a program
 MEDIAN_BLOCK = 128  # of which each looks at 25 others
@@ -38,8 +38,8 @@ def work_on_edges_triton(
             width,
             len(halves) // 2,
             RULE=rule,
-            CONTRAST=_CONTRAST,
-            FOREGROUND=_FOREGROUND,
+            CONTRAST=CONTRAST,
+            FOREGROUND=FOREGROUND,
             BLOCK=BLOCK,
             enable_fp_fusion=False,  # the threshold is rounded as torch does
         )
@@ -55,7 +55,7 @@ def smooth_moved_triton(
     height, width = values.shape[-2:]
     with torch.cuda.device_of(values):
         _smooth_moved_kernel[(values.numel() // width, triton.cdiv(width, MEDIAN_BLOCK))](
-            before, values, smooth, height, width, MOVED=_MOVED, BLOCK=MEDIAN_BLOCK
+            before, values, smooth, height, width, MOVED=MOVED, BLOCK=MEDIAN_BLOCK
         )
     return smooth
 
