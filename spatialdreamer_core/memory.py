@@ -1,6 +1,7 @@
 """Memory: how much is free, whether work fits, and what happens when it runs out.
 
-Whatever can be done in smaller portions goes through `run_within_memory`; what cannot ends in one sentence.
+Whatever can be done in smaller portions goes through `run_within_memory`, what can wait for room through
+`run_once_more`; what can do neither ends in one sentence.
 """
 
 from __future__ import annotations
@@ -109,6 +110,31 @@ def run_within_memory(
             raise InputError(explain(size))
         _LOGGER.warning("%s ran out of memory with %s: trying %s", task, describe(size), describe(next_size))
         size = next_size
+
+
+def run_once_more(
+    run: Callable[[], Result],
+    *,
+    make_room: Callable[[], None] | None = None,
+    is_lack: Callable[[BaseException], bool] = is_out_of_memory,
+) -> Result:
+    """Run work that has no smaller portions, and once more if memory did not suffice.
+
+    Args:
+        run: Does the work; it must leave nothing half done when memory runs out.
+        make_room: Called before the second time, such as to wait until others have finished.
+        is_lack: Tells which errors are of the memory in question.
+    """
+    try:
+        return run()
+    except (RuntimeError, MemoryError) as error:
+        if not is_lack(error):
+            raise
+    # Only here is the error gone, whose traceback holds the work's tensors.
+    if make_room is not None:
+        make_room()
+    release_cached_memory()
+    return run()
 
 
 def free_memory(device: torch.device) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from torch import Tensor
 
 from ..checks import InputError, check_flag, check_range, one_line
 from ..dvg.eyes import Eye
-from ..memory import is_out_of_memory, release_cached_memory
+from ..memory import is_out_of_memory, run_once_more
 from .filler import Filler, RenderedFrame
 from .known_pixels import KnownPixels, Verdict
 
@@ -167,13 +168,8 @@ class CheckedStream:
                 f"return frames of the view's type, {known.dtype} on {known.device}",
                 f"returned {frame.dtype} on {frame.device}",
             )
-        try:
-            verdict = known.judge(frame)
-        except Exception as error:  # the filler's step is done: whoever tries again must not repeat it
-            if not is_out_of_memory(error):
-                raise
-            release_cached_memory()
-            verdict = known.judge(frame)
+        # The filler's step is done: lack of memory must not repeat it.
+        verdict = run_once_more(partial(known.judge, frame))
         self._verdicts.append((self._returned, verdict))
 
     def _read_verdicts(self, *, wait: bool) -> None:

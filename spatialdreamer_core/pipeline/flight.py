@@ -11,12 +11,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import torch
 
 from ..checks import InputError, one_line
-from ..memory import is_out_of_memory, release_cached_memory
+from ..memory import is_out_of_memory, run_once_more
 from .prefetch import POLL_SECONDS, Closed
 
 Parameters = ParamSpec("Parameters")
@@ -92,17 +93,13 @@ class Flight:
         Raises:
             InputError: If a single frame does not fit into the device's memory, or the device fails.
         """
-        try:
+
+        def work() -> Result:
             with self.naming(index):
                 return step(*arguments, **options)
-        except Exception as error:
-            if not _is_full_device(error):
-                raise
-        # Only here is the error gone, whose traceback holds the work's tensors.
-        self._make_room(index)
+
         try:
-            with self.naming(index):
-                return step(*arguments, **options)
+            return run_once_more(work, make_room=partial(self._make_room, index), is_lack=_is_full_device)
         except Exception as error:
             if not _is_full_device(error):
                 raise
@@ -133,7 +130,7 @@ class Flight:
             ) from error
 
     def _make_room(self, index: int) -> None:
-        """Wait until the frames before one have left, and free what nobody holds."""
+        """Wait until the frames before one have left."""
         with self._changed:
             if not self._narrow:
                 _LOGGER.warning(
@@ -146,7 +143,6 @@ class Flight:
                 self._changed.wait(POLL_SECONDS)
             if self._is_closed:
                 raise Closed
-        release_cached_memory()
 
 
 def _is_full_device(error: BaseException) -> bool:

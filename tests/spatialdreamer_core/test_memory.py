@@ -14,6 +14,7 @@ from spatialdreamer_core.memory import (
     free_memory,
     is_out_of_memory,
     require_memory,
+    run_once_more,
     run_within_memory,
     telling_of_memory,
 )
@@ -167,3 +168,30 @@ def test_free_memory_respects_the_limits_of_the_process():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0 < int(found.stdout) <= 2**28
+
+
+def test_what_cannot_be_smaller_runs_once_more_with_room():
+    calls, room = [], []
+
+    def run():
+        calls.append(len(room))
+        if not room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return "done"
+
+    assert run_once_more(run, make_room=lambda: room.append(1)) == "done"
+    assert calls == [0, 1]
+
+
+@pytest.mark.parametrize("error", [MemoryError("all of it"), RuntimeError("shapes do not match")])
+def test_a_second_failure_and_any_other_error_pass(error):
+    calls = []
+
+    def run():
+        calls.append(1)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        run_once_more(run)
+    assert caught.value is error
+    assert len(calls) == (2 if isinstance(error, MemoryError) else 1)
