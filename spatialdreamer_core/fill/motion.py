@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,7 +67,17 @@ class BackgroundMotion:
         column, row = column.clamp(0, width - 1), row.clamp(0, height - 1)
         self._valid = self._valid & (values_at(towards.confidence[0], row, column) > 0.5)
         self._now = self._now + values_at(towards.flow, row, column)
-        moved = (self._now - self._start).masked_fill(~self._valid, torch.nan)
-        dx, dy = moved.nanmedian(-1).values.nan_to_num(0.0)
+        dx, dy = _median(self._now - self._start, self._valid)
         trusted = self._valid.sum(-1) >= LEAST_POINTS
         return (dx * self._scale[0])[self._run], (dy * self._scale[1])[self._run], trusted[self._run]
+
+
+def _median(values: Tensor, valid: Tensor) -> Tensor:  # [2, R, points], [R, points] -> [2, R]
+    """Take the lower median of each run's valid values; 0 without any."""
+    values = values.masked_fill(~valid, torch.nan)
+    if values.device.type != "cpu":
+        return values.nanmedian(-1).values.nan_to_num(0.0)
+    # NumPy sorts NaN to the end, and such short rows in a fifth of the time.
+    ordered = torch.from_numpy(np.sort(values.numpy(), axis=-1))
+    middle = (valid.sum(-1).clamp(min=1) - 1) // 2
+    return ordered.gather(-1, middle.expand(2, -1)[..., None])[..., 0].nan_to_num(0.0)
