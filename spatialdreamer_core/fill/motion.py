@@ -75,7 +75,7 @@ class BackgroundMotion:
 def _median(values: Tensor, valid: Tensor) -> Tensor:  # [2, R, points], [R, points] -> [2, R]
     """Take the lower median of each run's valid values; 0 without any."""
     values = values.masked_fill(~valid, torch.nan)
-    if values.device.type != "cpu":
+    if values.device.type != "cpu" or values.requires_grad:
         return values.nanmedian(-1).values.nan_to_num(0.0)
     # NumPy sorts NaN to the end, and such short rows in a fifth of the time.
     ordered = torch.from_numpy(np.sort(values.numpy(), axis=-1))
