@@ -20,12 +20,13 @@ from torch import Tensor
 from ..bars import Surround
 from ..depth import RowUpsampler, shape_depth, working_frame
 from ..dvg import depth_to_disparity
-from ..stereo import FloatingWindow, FloatingWindowTracker, apply_floating_window, pack, packed_size
+from ..stereo import FloatingWindow, FloatingWindowTracker, apply_floating_window, packed_size
 from ..video.reader import VideoFrame
+from .bits import pack_bits
 from .borders import treat_borders
 from .job import Job
 from .preview import preview_sheet, to_image
-from .stages import Analysed, Estimated, Rendered, estimate, fill, place, render, to_tensor
+from .stages import Analysed, Estimated, Rendered, estimate, fill, place, render
 
 _LARGE_PIXELS = 1 << 23  # of a photo; larger ones are converted in strips
 STRIP_PIXELS = 1 << 23  # of a strip with its spare rows, roughly
@@ -189,14 +190,9 @@ def pack_in_parts(
 
 
 def _pack(left: np.ndarray, right: np.ndarray, format: str) -> np.ndarray:
-    """Pack a part of two pictures; 16 bits are mixed as floats."""
-    if left.dtype == np.uint8:
-        planes = (
-            torch.from_numpy(np.ascontiguousarray(view)).permute(2, 0, 1)[None] for view in (left, right)
-        )
-        return pack(*planes, format=format)[0].movedim(0, -1).numpy()
-    views = (to_tensor(np.ascontiguousarray(view), torch.device("cpu"))[None] for view in (left, right))
-    return to_image(pack(*views, format=format)[0].contiguous(), left.dtype)
+    """Pack a part of two pictures."""
+    views = (torch.from_numpy(np.ascontiguousarray(view)) for view in (left, right))
+    return pack_bits(*views, format=format, color=None).numpy()
 
 
 def _lay(view: np.ndarray, strip: np.ndarray, top: int, start: int) -> None:

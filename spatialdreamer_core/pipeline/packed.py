@@ -11,17 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..stereo import pack
-from ..video.color import ColorInfo
 from ..video.reader import VideoFrame
 from ..video.writer import VideoWriter
 from ..video.yuv_on_device import LAYOUTS, frame_from_yuv, rgb_to_yuv
+from .bits import around_picture, pack_bits, to_bits, whole_image
 from .chain import StereoFrame, half_of_the_cores, stereo_frames
-from .device_frames import JOINED, around_picture, pack_bits, to_bits
 from .job import Job
 from .prefetch import StageThreads
 from .preview import MiddleSheet, to_image
-from .stages import Rendered, to_tensor
+from .stages import Rendered
 from .transfer import Arrival, Transfer, delayed, open_transfer
 
 
@@ -68,7 +66,8 @@ def _pack_all(
         with job.flight.naming(index), job.clock("pack"):
             frame = rendered.analysed.frame
             images = _to_image(left, rendered), _to_image(right, rendered)
-            packed = _pack_images(*images, job.config.format, frame.color)
+            views = (torch.from_numpy(np.ascontiguousarray(image)) for image in images)
+            packed = pack_bits(*views, format=job.config.format, color=frame.color).numpy()
             prepared = packed if writer is None else writer.prepare(packed)
         sheet.offer(index, partial(tuple, images), rendered)
         yield Packed(frame.pts, packed if index % image_every == 0 else None, prepared)
@@ -158,26 +157,6 @@ def _to_image(view: Tensor, rendered: Rendered) -> np.ndarray:  # [H, W, 3] uint
     """Convert a view to the source's type, within its black bars; the source's own is there already."""
     frame = rendered.analysed.frame
     if view is rendered.image:
-        return frame.image if frame.surround is None else frame.surround.frame
+        return whole_image(frame)
     image = to_image(view, frame.image.dtype)
     return image if frame.surround is None else frame.surround.around(image)
-
-
-def _pack_images(
-    left: np.ndarray, right: np.ndarray, format: str, color: ColorInfo | None
-) -> np.ndarray:  # [H', W', 3], of the type of the views
-    """Pack two pictures [H, W, 3] of uint8 or uint16."""
-    height, _, channels = left.shape
-    if left.dtype == np.uint8 or format in JOINED:  # what is only joined can be joined byte by byte
-        rows = (
-            np.ascontiguousarray(view).view(np.uint8).reshape(height, -1, channels) for view in (left, right)
-        )
-        views = (torch.from_numpy(view).permute(2, 0, 1)[None] for view in rows)
-        packed = np.ascontiguousarray(pack(*views, format=format)[0].movedim(0, -1).numpy())
-        return packed.reshape(len(packed), -1).view(left.dtype).reshape(len(packed), -1, channels)
-    black, white = (value / 65535 for value in ((0, 65535) if color is None else color.swing))
-    views = (to_tensor(view, torch.device("cpu"))[None] for view in (left, right))
-    if format == "anaglyph":  # it mixes the views' light, so black has to be 0
-        views = (view.sub_(black).div_(white - black).clamp_(0, 1) for view in views)
-        return to_image(pack(*views, format=format)[0].mul(white - black).add_(black), left.dtype)
-    return to_image(pack(*views, format=format)[0], left.dtype)

@@ -40,8 +40,8 @@ from ..stereo import FloatingWindow
 from ..video.color import to_8_bit
 from ..video.reader import VideoFrame
 from .analysis import Analysed, analyse
+from .bits import picture_of, to_floats, whole_image
 from .clock import StageClock
-from .device_frames import picture_of, to_floats, whole_image
 from .flight import Flight
 from .given_maps import GivenMaps
 from .prefetch import StageThreads

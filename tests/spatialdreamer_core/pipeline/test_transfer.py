@@ -14,13 +14,13 @@ from spatialdreamer_core.depth import BuiltinStream
 from spatialdreamer_core.flow import open_flow
 from spatialdreamer_core.metrics import make_clip
 from spatialdreamer_core.pipeline import StageClock, frames, packed, stages
-from spatialdreamer_core.pipeline.device_frames import pack_bits, to_bits, to_floats
+from spatialdreamer_core.pipeline.bits import pack_bits, to_bits, to_floats
 from spatialdreamer_core.pipeline.job import Job
-from spatialdreamer_core.pipeline.packed import _pack_images, packed_frames
+from spatialdreamer_core.pipeline.packed import packed_frames
 from spatialdreamer_core.pipeline.preview import MiddleSheet, to_image
 from spatialdreamer_core.pipeline.stages import to_tensor
 from spatialdreamer_core.pipeline.transfer import Arrival, Transfer, delayed, open_transfer
-from spatialdreamer_core.stereo import FORMATS
+from spatialdreamer_core.stereo import FORMATS, pack
 from spatialdreamer_core.video import ColorInfo, read_frames
 from spatialdreamer_core.video.reader import VideoFrame
 
@@ -148,16 +148,19 @@ def test_frames_in_memory_on_a_gpu_give_the_same_pairs(request, dtype):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_bits_are_packed_as_on_the_cpu(format, dtype):
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_bits_are_packed_as_floats_are(format, dtype, device):
     rng = np.random.default_rng(0)
-    low, high = (0, 256) if dtype == np.uint8 else (4096, 60160)
-    views = [rng.integers(low, high, (7, 9, 3)).astype(dtype) for _ in range(2)]
     color = ColorInfo.guess(9, 7)
-    expected = _pack_images(*views, format, color)
-    got = pack_bits(*map(torch.from_numpy, views), format=format, color=color).numpy()
+    low, high = (0, 255) if dtype == np.uint8 else color.swing
+    views = [rng.integers(low, high + 1, (7, 9, 3)).astype(dtype) for _ in range(2)]
+    floats = (torch.from_numpy((view.astype(np.float64) - low) / (high - low)) for view in views)
+    expected = pack(*(view.movedim(-1, 0)[None] for view in floats), format=format)[0].movedim(0, -1).numpy()
+    bits = (torch.from_numpy(view).to(device) for view in views)
+    got = pack_bits(*bits, format=format, color=color).cpu().numpy()
     assert got.shape == expected.shape
     assert got.dtype == dtype
-    assert np.abs(got.astype(int) - expected).max() <= 1
+    assert np.abs(got - (low + (high - low) * expected)).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -243,7 +246,7 @@ def test_no_stage_waits_for_the_gpu():
 
 
 def test_a_surround_keeps_its_frame_on_the_device():
-    from spatialdreamer_core.pipeline.device_frames import around_picture, picture_of
+    from spatialdreamer_core.pipeline.bits import around_picture, picture_of
 
     whole = torch.arange(6 * 5 * 3, dtype=torch.int32).to(torch.uint8).view(6, 5, 3)
     surround = Surround(whole.numpy(), PictureBox(1, 4, 0, 5))

@@ -13,7 +13,7 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.pipeline import ConvertConfig, convert
-from spatialdreamer_core.pipeline.packed import _pack_images
+from spatialdreamer_core.pipeline.bits import pack_bits
 from spatialdreamer_core.pipeline.preview import to_image
 from spatialdreamer_core.pipeline.stages import to_tensor
 from spatialdreamer_core.stereo import FORMATS, pack
@@ -238,7 +238,7 @@ def test_16_bit_views_are_packed_as_floats_are(format, color):
     left, right = (rng.integers(black, white + 1, (6, 10, 3)).astype(np.uint16) for _ in range(2))
     views = (torch.from_numpy((view.astype(np.float64) - black) / (white - black)) for view in (left, right))
     expected = pack(*(view.movedim(-1, 0)[None] for view in views), format=format)[0].movedim(0, -1).numpy()
-    packed = _pack_images(left, right, format, color)
+    packed = pack_bits(*map(torch.from_numpy, (left, right)), format=format, color=color).numpy()
     assert packed.dtype == np.uint16
     assert np.abs(packed - (black + (white - black) * expected)).max() <= 1
 

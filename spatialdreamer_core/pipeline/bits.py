@@ -1,12 +1,9 @@
-"""A film's frames on a GPU: their bits become floats there, and bits again when the views are packed.
+"""A frame's bits, on the CPU or a GPU: they become floats, and bits again, and two views are packed.
 
-The twin of what `stages.to_tensor`, `preview.to_image` and `packed.py` do on the CPU. Nothing here waits for
-the device.
+Nothing here waits for the device.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -17,7 +14,7 @@ from ..stereo.packing import join_views
 from ..video.color import ColorInfo
 from ..video.reader import VideoFrame
 
-JOINED = ("full_sbs", "full_tb", "cross_eyed")  # formats that leave the views' pixels as they are
+_JOINED = ("full_sbs", "full_tb", "cross_eyed")  # formats that leave the views' pixels as they are
 
 
 def whole_image(frame: VideoFrame) -> np.ndarray:  # [H, W, 3] uint8 or uint16
@@ -77,25 +74,15 @@ def pack_bits(
         format: One of `FORMATS`.
         color: The film's; None for a photo.
     """
-    if format in JOINED:
-        views = (right, left) if format == "cross_eyed" else (left, right)
-        joined = torch.cat([_signed(view) for view in views], dim=0 if format.endswith("tb") else 1)
-        return joined.view(left.dtype)
-    black, white = 0.0, 1.0
-    if left.dtype == torch.uint16 and color is not None and format == "anaglyph":
-        # It mixes the views' light, so black has to be 0.
-        black, white = (value / 65535 for value in color.swing)
-    packed = join_views(*_of_swing((left, right), black, white), format=format)[0]
-    return to_bits(packed.mul_(white - black).add_(black), left.dtype)
-
-
-def _of_swing(views: tuple[Tensor, ...], black: float, white: float) -> Iterator[Tensor]:
-    """Bring pictures to [0, 1] between black and white."""
-    for view in views:
-        values = to_floats(view)[None]
-        if (black, white) != (0.0, 1.0):
-            values = values.sub_(black).div_(white - black).clamp_(0, 1)
-        yield values
+    if left.dtype == torch.uint8 or format in _JOINED:  # what is only joined can be joined bit by bit
+        planes = (_signed(view).permute(2, 0, 1)[None] for view in (left, right))
+        return join_views(*planes, format=format)[0].permute(1, 2, 0).contiguous().view(left.dtype)
+    views = (to_floats(view)[None] for view in (left, right))
+    if format != "anaglyph" or color is None:
+        return to_bits(join_views(*views, format=format)[0], left.dtype)
+    black, white = (value / 65535 for value in color.swing)  # it mixes the views' light: black has to be 0
+    views = (view.sub_(black).div_(white - black).clamp_(0, 1) for view in views)
+    return to_bits(join_views(*views, format=format)[0].mul_(white - black).add_(black), left.dtype)
 
 
 def _signed(bits: Tensor) -> Tensor:
