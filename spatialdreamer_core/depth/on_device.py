@@ -1,8 +1,8 @@
-"""Depth brought to the frame's size and shaped for the warp on the device that holds it.
+"""Depth brought to the frame's size on the device that holds it.
 
-The same as `upsample_depth` and `shape_depth` do with OpenCV on the CPU, but for rounding: resizing, the
-guided filter (He, Sun and Tang, PAMI 2013) and edges as torch operations, without checks and without a wait
-for the device. `tests/…/depth/test_on_device.py` holds it to them.
+The same as `upsample_depth` does with OpenCV on the CPU, but for rounding: resizing, the guided filter (He,
+Sun and Tang, PAMI 2013) and edges as torch operations, without checks and without a wait for the device.
+`tests/…/depth/test_on_device.py` holds it to that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from .edges_on_device import snap_on_device, steepen_on_device
 from .estimate import GUIDE_EPSILON, GUIDE_RADIUS, working_size
-from .shaping import DepthShaping, shape_frames
 
 
 def upsample_on_device(
@@ -43,14 +42,6 @@ def upsample_on_device(
         return depth
     raised = F.interpolate(depth, size, mode="bilinear", align_corners=False)
     return steepen_on_device(raised, radius=max(1, round(width / depth.shape[-1])))
-
-
-def shape_on_device(
-    depth: Tensor,  # [F, 1, H, W] in [0, 1], 1 = near
-    shaping: DepthShaping,
-) -> Tensor:  # [F, 1, H, W] in [0, 1]
-    """Shape inverse depth for the warp as `shape_depth` does."""
-    return shape_frames(depth, shaping, on_device=True)
 
 
 def _upsample_guided(depth: Tensor, guide: Tensor) -> Tensor:  # [1, 1, h, w], [3, H, W] -> [1, 1, H, W]

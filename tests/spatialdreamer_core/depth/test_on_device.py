@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from spatialdreamer_core.depth import DepthShaping, shape_depth, upsample_depth, working_size
-from spatialdreamer_core.depth.on_device import _shrink, shape_on_device, upsample_on_device
+from spatialdreamer_core.depth.on_device import _shrink, upsample_on_device
+from spatialdreamer_core.depth.shaping import shape_frames
 from spatialdreamer_core.metrics.clips import CLIPS, make_clip
 
 from ..no_waits import no_waits
@@ -91,8 +92,8 @@ def test_scenes(clip):
 @pytest.mark.parametrize("size", SIZES)
 def test_depth_is_shaped_as_on_the_cpu(shaping, size):
     depth = torch.stack([torch.from_numpy(make_depth(kind, *size))[None] for kind in KINDS])
-    assert_alike(shape_on_device(depth, shaping), shape_depth(depth, shaping))
-    assert shape_on_device(depth, DepthShaping()) is depth
+    assert_alike(shape_frames(depth, shaping, on_device=True), shape_depth(depth, shaping))
+    assert shape_frames(depth, DepthShaping(), on_device=True) is depth
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,8 @@ def test_a_film_s_frame_takes_few_launches_and_waits_for_nothing(guided):
     guide = torch.rand(3, 1080, 1920).cuda() if guided else None
 
     def frame():
-        return shape_on_device(upsample_on_device(depth, (1080, 1920), guide=guide), SHAPINGS[1])
+        raised = upsample_on_device(depth, (1080, 1920), guide=guide)
+        return shape_frames(raised, SHAPINGS[1], on_device=True)
 
     frame()
     torch.cuda.synchronize()

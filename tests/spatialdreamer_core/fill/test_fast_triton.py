@@ -18,6 +18,7 @@ from spatialdreamer_core.fill.frame import fill_frame_torch, fill_memory
 from spatialdreamer_core.flow import Motion
 
 from ..interpreted import INTERPRETED, not_interpreted, run_interpreted
+from ..no_waits import no_waits
 from ..svd.conftest import LiveTensors
 
 pytest.importorskip("triton", reason="Triton is not installed")
@@ -297,11 +298,8 @@ def test_a_steady_frame_on_cuda_waits_for_nothing():
         stream.push(frame)
     torch.cuda.synchronize()
     with torch.profiler.profile() as profile:
-        torch.cuda.set_sync_debug_mode("error")  # torch's operations raise where they wait for the device
-        try:
+        with no_waits():
             stream.push(frames[5])
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
     names = [event.name for event in profile.events()]
     launches = [name for name in names if name.startswith(("cudaLaunch", "cuLaunch", "cudaMem", "cuMem"))]
     assert 15 < len(launches) <= 50, launches
@@ -321,11 +319,8 @@ def test_motion_from_the_host_is_brought_without_waiting():
         for frame in frames
     ]
     stream = FastFill(check=False).open(eye="right", size=SIZE)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waits():
         filled = [*(done for frame in elsewhere for done in stream.push(frame)), *stream.finish()]
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert all(torch.allclose(a, b, atol=2e-5) for a, b in zip(filled, expected, strict=True))
 
 

@@ -1,15 +1,12 @@
 """Fast fill's kernels are compiled for old and new GPUs: the interpreter takes more than the compiler."""
 
-import os
-
 import pytest
 
+from ..interpreted import not_interpreted
 from ..triton_compile import compile_kernel
 
 pytest.importorskip("triton", reason="Triton is not installed")
-pytestmark = pytest.mark.skipif(
-    os.environ.get("TRITON_INTERPRET") == "1", reason="an interpreted kernel is not compiled"
-)
+pytestmark = not_interpreted
 WHOLE = ("run_at", "pixels", "first", "right", "seam", "room", "counts")
 NUMBERS = (
     "height",
