@@ -79,8 +79,9 @@ def _add_neighbour_kernel(
     dy = tl.load(flow + rows * columns + cell, mask=inside, other=0.0).to(tl.float32)
     trusted = tl.load(confidence + cell, mask=inside, other=0.0) > 0.5
     # 2. Where it leads, from the cell and from the pixel.
-    stays = _is_within(_round(cell_column + dx), columns) & _is_within(_round(cell_row + dy), rows)
-    x, y = _round(column + dx * scale_x), _round(row + dy * scale_y)
+    stays = _is_within(round_half_even(cell_column + dx), columns)
+    stays &= _is_within(round_half_even(cell_row + dy), rows)
+    x, y = round_half_even(column + dx * scale_x), round_half_even(row + dy * scale_y)
     stays &= _is_within(x, width) & _is_within(y, height)
     looks = inside & trusted & stays
     there = tl.where(looks, y, 0.0).to(tl.int32) * width + tl.where(looks, x, 0.0).to(tl.int32)
@@ -96,7 +97,7 @@ def _is_within(position: tl.tensor, size: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def _round(x: tl.tensor) -> tl.tensor:
+def round_half_even(x: tl.tensor) -> tl.tensor:
     """Round halves to the even neighbour, as torch does."""
     below = tl.floor(x)
     rest = x - below

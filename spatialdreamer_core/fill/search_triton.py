@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..dvg.hole_masks_triton import round_half_even
 from ..flow import Motion
 from .hole_runs_triton import BLOCK, RUN_BLOCK, DeviceRuns
 from .motion import LEAST_POINTS
@@ -158,8 +159,8 @@ def _step(
     width: tl.tensor,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
     """Move points along a flow, those where it can be trusted."""
-    column = round_half_even(tl.minimum(tl.maximum(x, 0.0), width - 1))
-    row = round_half_even(tl.minimum(tl.maximum(y, 0.0), height - 1))
+    column = round_half_even(tl.minimum(tl.maximum(x, 0.0), width - 1)).to(tl.int32)
+    row = round_half_even(tl.minimum(tl.maximum(y, 0.0), height - 1)).to(tl.int32)
     at = row * width + column
     valid = valid & (tl.load(confidence + at, mask=valid, other=0.0).to(tl.float32) > 0.5)
     x += tl.load(flow + at, mask=valid, other=0.0).to(tl.float32)
@@ -177,15 +178,6 @@ def _median(values: tl.tensor, valid: tl.tensor) -> tl.tensor:
     place = tl.sum(is_before.to(tl.int32), axis=2)
     middle = (tl.sum(valid.to(tl.int32), axis=1) - 1) // 2
     return tl.sum(tl.where(valid & (place == middle[:, None]), values, 0.0), axis=1)
-
-
-@triton.jit
-def round_half_even(x: tl.tensor) -> tl.tensor:
-    """Round to the nearest whole number, halves to even, as torch does."""
-    below = tl.floor(x)
-    rest = x - below
-    whole = below.to(tl.int32)
-    return whole + ((rest > 0.5) | ((rest == 0.5) & (whole % 2 != 0))).to(tl.int32)
 
 
 @triton.jit
@@ -225,13 +217,15 @@ def _look_up(
         valid = valid & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
         x, y = tl.where(valid, x, 0.0), tl.where(valid, y, 0.0)
         most = tl.load(limit + run, mask=wanted, other=0.0)
-        near_row = other_disparity + round_half_even(y) * width
-        valid = valid & (tl.load(near_row + round_half_even(x), mask=valid, other=0.0).to(tl.float32) <= most)
+        near_row = other_disparity + round_half_even(y).to(tl.int32) * width
+        seen = tl.load(near_row + round_half_even(x).to(tl.int32), mask=valid, other=0.0).to(tl.float32)
+        valid = valid & (seen <= most)
         top, bottom = tl.floor(y).to(tl.int32), tl.ceil(y).to(tl.int32)
         is_real = valid
         for i in tl.static_range(-1, 2):
             beside = tl.minimum(tl.maximum(x + i * _RIM, 0.0), width - 1)
-            seen = tl.load(near_row + round_half_even(beside), mask=is_real, other=0.0).to(tl.float32)
+            column = round_half_even(beside).to(tl.int32)
+            seen = tl.load(near_row + column, mask=is_real, other=0.0).to(tl.float32)
             is_real = is_real & (seen <= most)
             left, right = tl.floor(beside).to(tl.int32), tl.ceil(beside).to(tl.int32)
             for lower in tl.static_range(2):
