@@ -17,7 +17,7 @@ from .encoders import MIN_HEVC_WIDTH, choose_encoder, choose_pixel_format, encod
 from .nvenc import is_nvenc
 
 _LOGGER = logging.getLogger(__name__)
-_MP4_FAMILY = ("mp4", "mov")
+MP4_FAMILY = ("mp4", "mov")  # names of containers, as FFmpeg has them
 
 
 class Encoder:
@@ -129,7 +129,7 @@ class Encoder:
             context.time_base = time_base
             if aspect is not None:
                 context.sample_aspect_ratio = aspect
-            if self.codec.startswith(("libx265", "hevc_")) and container.format.name in _MP4_FAMILY:
+            if self.codec.startswith(("libx265", "hevc_")) and container.format.name in MP4_FAMILY:
                 context.codec_tag = "hvc1"  # Apple's players refuse FFmpeg's default, hev1
             self._color.tag(context)
             context.open()

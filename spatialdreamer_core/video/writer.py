@@ -20,14 +20,13 @@ from ..atomic import write_error
 from ..checks import InputError
 from .color import ColorConverter, ColorInfo
 from .encoders import CRF, PRESET
-from .encoding import Encoder
+from .encoding import MP4_FAMILY, Encoder
 from .output import OutputFile
 from .probe import VideoInfo
 from .stream_copy import EXTRAS, SOUND, StreamCopy
 from .yuv_on_device import frame_from_yuv
 
 VIDEO_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-_MP4_FAMILY = ("mp4", "mov")
 _MAX_SIDE = 16384  # px, of libx264; few players come near it
 
 
@@ -304,7 +303,7 @@ class VideoWriter:
         """
         # Without use_metadata_tags mp4 drops every tag that it has no box for.
         movflags = "+faststart+use_metadata_tags" if self._metadata else "+faststart"
-        options = {"movflags": movflags} if self._container_name in _MP4_FAMILY else {}
+        options = {"movflags": movflags} if self._container_name in MP4_FAMILY else {}
         container = av.open(
             str(self._file.partial), "w", format=self._container_name, container_options=options
         )
