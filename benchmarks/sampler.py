@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.report import format_table, write_result
 from spatialdreamer_core.spatialdreamer import (
@@ -292,7 +292,7 @@ def fill(network: Any, device: torch.device, dtype: torch.dtype) -> Any:
     for parameter in network.parameters():
         parameter.uniform_(-0.02, 0.02)
     for module in network.modules():
-        if isinstance(module, nn.Module) and hasattr(module, "position_ids"):  # of the image tower
+        if hasattr(module, "position_ids"):  # of the image tower
             module.position_ids = torch.arange(module.position_embedding.num_embeddings, device=device)[None]
     return network
 
