@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.report import format_table, write_result
 from spatialdreamer_core.spatialdreamer import (
@@ -135,7 +135,6 @@ class Bench:
                     bank.clear()
                 elapsed = self._time(work)
                 if name == "bank":
-                    self._step(latents, embeddings)  # projects the reference's keys and values
                     bank_mib = bank.nbytes / _MIB
                 if count:  # the first round warms up
                     times[name].append(elapsed)
@@ -166,7 +165,7 @@ class Bench:
 
     def _measure_memory(self, left: Tensor, embeddings: Tensor, height: int, width: int) -> dict[str, float]:
         """Measure the peak of a step that reads the bank, beside all that is held before it."""
-        self._fill_bank(left, embeddings, til=False, keep_projections=False)
+        self._fill_bank(left, embeddings, til=False)
         held = torch.cuda.memory_allocated() - self.model.bank.nbytes
         torch.cuda.reset_peak_memory_stats()
         self._step(left, embeddings)
@@ -187,9 +186,7 @@ class Bench:
         when = torch.tensor(noise_time(sigma), device=self.device)
         return self.model.svd.unet(inputs, when, embedding, ids, return_dict=False)[0][0]
 
-    def _fill_bank(
-        self, left: Tensor, embeddings: Tensor, *, til: bool, keep_projections: bool = True
-    ) -> None:
+    def _fill_bank(self, left: Tensor, embeddings: Tensor, *, til: bool) -> None:
         """Run RefinerNet."""
         features = build_bank(
             self.model.refiner,
@@ -198,7 +195,7 @@ class Bench:
             timestep=self.model.config.refiner_timestep,
             til=self.model.til if til else None,
         )
-        self.model.bank.load(features, keep_projections=keep_projections)
+        self.model.bank.load(features)
 
     def _pass(self, left: Tensor, embeddings: Tensor) -> None:
         """Run RefinerNet without taking its features."""
@@ -295,7 +292,7 @@ def fill(network: Any, device: torch.device, dtype: torch.dtype) -> Any:
     for parameter in network.parameters():
         parameter.uniform_(-0.02, 0.02)
     for module in network.modules():
-        if isinstance(module, nn.Module) and hasattr(module, "position_ids"):  # of the image tower
+        if hasattr(module, "position_ids"):  # of the image tower
             module.position_ids = torch.arange(module.position_embedding.num_embeddings, device=device)[None]
     return network
 

@@ -2,9 +2,9 @@
 
 The paper concatenates z_t and z_r along the height, runs the self-attention over both and keeps the first
 half. What the second half's queries give is thrown away, so the readers take queries from z_t alone, and keys
-and values from [z_t, z_r]: the same result at half the cost. Those of z_r are the same at each step, so a
-bank can keep them. z_r is what a site of RefinerNet takes in after norm1, as z_t is in SVD. Both networks
-stay diffusers' own classes; the behaviour goes in through attention processors.
+and values from [z_t, z_r]: the same result at half the cost. z_r is what a site of RefinerNet takes in after
+norm1, as z_t is in SVD. Both networks stay diffusers' own classes; the behaviour goes in through attention
+processors.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from typing import Any
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..checks import InputError
-from .bank import FeatureBank, KeysAndValues
+from .bank import FeatureBank
 
 _SUFFIX = ".processor"
 
@@ -51,34 +50,23 @@ class ReaderProcessor(AttnProcessor2_0):
         Raises:
             InputError: If the bank is of another number of frames or size than z_t.
         """
-        reference = self.bank.keys_and_values(
-            self.site, lambda features: _keys_and_values(attn, features.to(hidden_states))
-        )
+        reference = self.bank.read(self.site)
         if reference is None:
             return super().__call__(
                 attn, hidden_states, encoder_hidden_states, attention_mask, temb, **kwargs
             )
         assert encoder_hidden_states is None, "a reader belongs at a self-attention"
         assert attention_mask is None, "readers support no masks"
-        own = _keys_and_values(attn, hidden_states)
-        both = [
-            torch.cat([mine, self._matched(theirs, hidden_states)], dim=1)
-            for mine, theirs in zip(own, reference, strict=True)
-        ]
-        query, key, value = (
-            tensor.unflatten(2, (attn.heads, -1)).transpose(1, 2)
-            for tensor in (attn.to_q(hidden_states), *both)
-        )
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        project, drop_out = attn.to_out
-        return drop_out(project(mixed.transpose(1, 2).flatten(2)))
+        reference = self._matched(reference, hidden_states)
+        both = torch.cat([hidden_states, reference], dim=1)
+        return super().__call__(attn, hidden_states, both, None, temb, **kwargs)
 
     def _matched(
         self,
         reference: Tensor,  # [F, N, C]
         hidden_states: Tensor,  # [B·F, N, C]
     ) -> Tensor:  # [B·F, N, C]
-        """Repeat the reference's keys or values for each clip of a batch."""
+        """Repeat the reference for each clip of a batch, on its device and in its precision."""
         batch, *size = hidden_states.shape
         if batch % reference.shape[0] or list(reference.shape[1:]) != size:
             raise InputError(
@@ -87,6 +75,7 @@ class ReaderProcessor(AttnProcessor2_0):
                 f"{self.site}; encode the reference again for this window and size"
             )
         clips = batch // reference.shape[0]
+        reference = reference.to(hidden_states)
         return reference if clips == 1 else reference.repeat(clips, 1, 1)
 
 
@@ -110,11 +99,6 @@ class WriterProcessor(AttnProcessor2_0):
         if self.notes is not None:
             self.notes[self.site] = hidden_states
         return hidden_states if self.last else super().__call__(attn, hidden_states, *args, **kwargs)
-
-
-def _keys_and_values(attn: Attention, features: Tensor) -> KeysAndValues:
-    """Project features [F, N, C] as an attention does."""
-    return attn.to_k(features), attn.to_v(features)
 
 
 def spatial_sites(unet: nn.Module) -> list[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import Tensor
-
-KeysAndValues = tuple[Tensor, Tensor]  # each [F, N, C], of a site's features
 
 
 class FeatureBank:
@@ -22,47 +20,19 @@ class FeatureBank:
 
     def __init__(self) -> None:
         self._features: dict[str, Tensor] = {}
-        self._projected: dict[str, KeysAndValues] = {}
-        self._keeps_projections = False
         self._enabled = True
 
-    def load(self, features: Mapping[str, Tensor], *, keep_projections: bool = False) -> None:
-        """Replace what the bank holds by another window's features.
-
-        Args:
-            features: By site, each [F, N, C].
-            keep_projections: Whether a site's keys and values, once a reader has projected them, take its
-                features' place, for all steps that follow. They take twice the memory; not for training.
-        """
-        self.clear()
+    def load(self, features: Mapping[str, Tensor]) -> None:
+        """Replace what the bank holds by another window's features, by site, each [F, N, C]."""
         self._features = dict(features)
-        self._keeps_projections = keep_projections
 
     def clear(self) -> None:
         """Drop what the bank holds."""
-        self._features, self._projected = {}, {}
+        self._features = {}
 
     def read(self, site: str) -> Tensor | None:  # [F, N, C]
-        """Return a site's features, or None where there are none (any more) or the bank is disabled."""
+        """Return a site's features, or None where the bank is empty or disabled."""
         return self._features.get(site) if self._enabled else None
-
-    def keys_and_values(self, site: str, project: Callable[[Tensor], KeysAndValues]) -> KeysAndValues | None:
-        """Return the keys and values of a site, or None where the bank is empty or disabled.
-
-        Args:
-            site: The site.
-            project: Makes them of the site's features.
-        """
-        if self._enabled and site in self._projected:
-            return self._projected[site]
-        features = self.read(site)
-        if features is None:
-            return None
-        projected = project(features)
-        if self._keeps_projections:
-            self._projected[site] = projected
-            del self._features[site]
-        return projected
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
@@ -75,6 +45,5 @@ class FeatureBank:
 
     @property
     def nbytes(self) -> int:
-        """How much memory features, keys and values take."""
-        projected = (tensor for pair in self._projected.values() for tensor in pair)
-        return sum(tensor.nbytes for tensor in (*self._features.values(), *projected))
+        """How much memory the features take."""
+        return sum(value.nbytes for value in self._features.values())

@@ -1,14 +1,12 @@
 """The denoiser of each region: SVD's UNet with what it is conditioned on, kept on the device for all steps.
 
 What stays on the device is small beside a step: the conditioning's latents and the mask, 5 channels where the
-UNet's finest level has 320; where even that is too much, each region's are sent when it is opened. The
-reference's keys and values, which are the same at every step, are kept where there is room beside a step.
+UNet's finest level has 320; where even that is too much, each region's are sent when it is opened.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,8 +21,6 @@ from .reference import Reference
 from .sampler_config import SamplerConfig
 from .views import EncodedView, device_of_frames
 
-_LOGGER = logging.getLogger(__name__)
-_FREE_SHARE = 0.5  # of the memory free beside a step that keys and values may take
 _CLIP_SHARE = 0.05  # of a device's free memory that the conditioning of a whole clip may take
 
 
@@ -85,26 +81,14 @@ class Denoisers:
         vae = self._model.svd.vae if config.reinject else None
         self._model.announce(unet, vae, frames=len(region.frames), latent_size=region.picture_size)
         if features is not None:
-            self._load(region, features)
+            device = self._model.device
+            self._model.bank.load({site: feature.to(device) for site, feature in features.items()})
+            self._loaded = region
         if region not in self._opened:
             if config.reinject or not self._fits:
                 self._opened.clear()
             self._opened[region] = self._make(region)
         return self._opened[region]
-
-    def _load(self, region: Region, features: Mapping[str, Tensor]) -> None:
-        """Put a region's features into the bank."""
-        device = self._model.device
-        features = {site: feature.to(device) for site, feature in features.items()}
-        keys = 2 * sum(feature.nbytes for feature in features.values())
-        free = self._model.free_beside_step(device, region, reference=False)
-        kept = keys <= free * _FREE_SHARE
-        self._model.bank.load(features, keep_projections=kept)
-        self._loaded = region
-        _LOGGER.debug(
-            "the reference's keys and values of %d frames, %.1f GB, are %s",
-            *(len(region.frames), keys / 2**30, "kept" if kept else "projected at each step"),
-        )
 
     def _make(self, region: Region) -> Denoise:
         """Make the denoiser of a region."""

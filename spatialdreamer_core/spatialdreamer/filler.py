@@ -120,8 +120,7 @@ class SpatialDreamerStream:
         """
         results = [] if self._first is None else self._take(self._join(self._first.finish()))
         if self._new:
-            with telling_of_memory():
-                results += self._diffuse()
+            results += self._diffuse()
         self._finished.clear()
         self._scene_start += self._done
         self._done = 0
@@ -144,8 +143,7 @@ class SpatialDreamerStream:
             self._new.append(frame)
             shared = self._overlap if self._done else 0
             if shared + len(self._new) == self._size:
-                with telling_of_memory():  # no window is smaller: what is half done is not tried again
-                    results += self._diffuse()
+                results += self._diffuse()
         return results
 
     def _encode_left(self, left: Tensor, carried: int) -> Reference:
@@ -155,6 +153,7 @@ class SpatialDreamerStream:
             return encode_reference(self._filler.model, left, max_side=self._filler.max_side)
         return before.next_window(left, shared=carried)
 
+    @telling_of_memory()  # no window is smaller: what is half done is not tried again
     def _diffuse(self) -> list[Tensor]:
         """Diffuse the new frames after the last finished ones; return them finished."""
         filler = self._filler

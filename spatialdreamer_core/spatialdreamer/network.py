@@ -55,17 +55,16 @@ class SpatialDreamer:
         """Where the networks run."""
         return self.svd.unet.device
 
-    def free_beside_step(self, device: torch.device, region: Region, *, reference: bool) -> int:
-        """Return the bytes that a device has free beside what a step on a region will take.
+    def free_beside_step(self, device: torch.device, region: Region) -> int:
+        """Return the bytes that a device has free beside a step on a region and the region's features.
 
         Args:
             device: Where the step will run; the UNet's weights may still be elsewhere.
             region: The region, in latents.
-            reference: Whether the region's features will be held, too, and are not yet.
         """
         unet, (height, width) = self.svd.unet, region.scaled(LATENT_FACTOR).picture_size
         size = {"frames": len(region.frames), "height": height, "width": width}
-        step = estimate_memory(unet.config, **size, dtype=unet.dtype, reference=reference)
+        step = estimate_memory(unet.config, **size, dtype=unet.dtype, reference=True)
         away = sum(weight.nbytes for weight in unet.parameters() if weight.device != device)
         return free_memory(device) - step - away
 

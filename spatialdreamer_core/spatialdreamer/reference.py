@@ -191,7 +191,7 @@ class Reference:
         """Tell whether features of so many bytes fit into a device's own memory beside its work."""
         if device.type == "cpu":
             return False
-        return wanted <= self.model.free_beside_step(device, region, reference=True) * _FREE_SHARE
+        return wanted <= self.model.free_beside_step(device, region) * _FREE_SHARE
 
 
 @torch.inference_mode()

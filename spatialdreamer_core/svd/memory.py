@@ -49,13 +49,7 @@ def estimate_memory(
 
 
 def bank_memory(
-    config: Mapping[str, Any],
-    *,
-    frames: int,
-    height: int,
-    width: int,
-    dtype: torch.dtype,
-    projected: bool = False,
+    config: Mapping[str, Any], *, frames: int, height: int, width: int, dtype: torch.dtype
 ) -> int:
     """Return the memory of RefinerNet's features, in bytes: the input of each spatial self-attention.
 
@@ -68,7 +62,6 @@ def bank_memory(
         height: Of the frames, px.
         width: Of the frames, px.
         dtype: RefinerNet's precision.
-        projected: Whether each site's keys and values are held instead, which are as large as its features.
     """
     widths, down, up = config["block_out_channels"], config["down_block_types"], config["up_block_types"]
     rows, columns, elements = _latents(height), _latents(width), 0
@@ -78,7 +71,7 @@ def bank_memory(
         sites += level == len(widths) - 1
         elements += sites * rows * columns * channels
         rows, columns = -(-rows // 2), -(-columns // 2)
-    return frames * elements * dtype.itemsize * (2 if projected else 1)
+    return frames * elements * dtype.itemsize
 
 
 def estimate_decoding_memory(

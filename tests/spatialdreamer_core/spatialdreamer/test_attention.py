@@ -5,7 +5,6 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.spatialdreamer.attention import ReaderProcessor, install_readers, spatial_sites
 from spatialdreamer_core.spatialdreamer.bank import FeatureBank
-from spatialdreamer_core.svd import bank_memory
 
 
 @pytest.fixture
@@ -66,30 +65,6 @@ def test_a_reader_is_concatenate_and_keep_the_first_half(dtype):
     torch.testing.assert_close(
         attention(latents), whole[:, :10], atol=1e-5 if dtype == torch.float32 else 1e-2, rtol=0
     )
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(("keep", "projections"), [(True, 1), (False, 3)])
-def test_the_reference_is_projected_once_for_all_steps_where_that_is_kept(
-    call_unet, unet, bank, keep, projections
-):
-    bank.load(make_features(unet))
-    expected, sizes = call_unet(unet), []
-    layer = unet.get_submodule(spatial_sites(unet)[0]).to_k
-    layer.register_forward_pre_hook(lambda _, args: sizes.append(tuple(args[0].shape)))
-    bank.load(make_features(unet), keep_projections=keep)
-    for _ in range(3):
-        assert torch.equal(call_unet(unet), expected)
-    assert sizes == [(2, 128, 64)] * (3 + projections), "z_t at each step, z_r no more often than it must"
-
-
-def test_kept_projections_take_what_the_estimate_says(call_unet, unet, bank):
-    size = {"frames": 2, "height": 64, "width": 128, "dtype": torch.float32}
-    for projected in (False, True):
-        bank.load(make_features(unet), keep_projections=projected)
-        with torch.no_grad():
-            call_unet(unet)
-        assert bank.nbytes == bank_memory(unet.config, **size, projected=projected)
 
 
 @torch.no_grad()

@@ -34,27 +34,3 @@ def test_the_size_is_that_of_the_features():
     assert bank.nbytes == 4 * (48 + 48)
     bank.clear()
     assert bank.nbytes == 0
-
-
-def test_keys_and_values_take_their_features_place_where_they_are_kept():
-    features, projected = torch.rand(2, 6, 4), []
-
-    def project(given):
-        projected.append(given)
-        return given * 2, given * 3
-
-    bank = FeatureBank()
-    assert bank.keys_and_values("a", project) is None
-    for keep, times in ((False, 3), (True, 1)):
-        projected.clear()
-        bank.load({"a": features}, keep_projections=keep)
-        for _ in range(3):
-            key, value = bank.keys_and_values("a", project)
-            assert torch.equal(key, features * 2)
-            assert torch.equal(value, features * 3)
-        assert len(projected) == times
-        assert bank.nbytes == features.nbytes * (2 if keep else 1)
-        with bank.disabled():
-            assert bank.keys_and_values("a", project) is None
-    bank.load({"b": features})
-    assert bank.keys_and_values("a", project) is None, "another window's are gone"

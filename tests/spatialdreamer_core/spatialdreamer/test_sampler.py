@@ -357,18 +357,6 @@ def test_what_a_step_needs_again_is_made_once(network, reference, rendered, wind
     assert fitted == [FRAMES, FRAMES], "encoded and put in again"
 
 
-def test_the_reference_is_projected_once_where_memory_allows(network, reference, rendered, monkeypatch):
-    layer, results, calls = network.svd.unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_k, {}, {}
-    for free in (1 << 50, 0):
-        monkeypatch.setattr(network_module, "free_memory", lambda device, free=free: free)
-        shapes: list = []
-        with count_calls(layer, shapes):
-            results[free] = sample(network, reference, *rendered, SamplerConfig(steps=3))
-        calls[free] = len(shapes)
-    assert list(calls.values()) == [3 + 1, 3 + 3]
-    torch.testing.assert_close(*results.values(), rtol=0, atol=1e-5)
-
-
 def test_features_on_a_gpu_stay_there_where_a_run_needs_them_again(network, left, monkeypatch):
     """Shown by features without content, as of any device that is not the CPU."""
     reference = encode_reference(network, left)
