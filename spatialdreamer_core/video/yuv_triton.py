@@ -104,7 +104,7 @@ def _rgb_to_yuv_kernel(
             red_mean += weight * red
             green_mean += weight * green
             blue_mean += weight * blue
-            if (r == 1 or r == 2) and (not DEEP or c == 1 or c == 2):
+            if (r == 1 or r == 2) and (not DEEP or (c == 1 or c == 2)):  # Triton 3.3 takes no longer chain
                 luma = _code(y_red * red + y_green * green + y_blue * blue + y_offset, HIGHEST, SHIFT)
                 target = (2 * row + r - 1) * 2 * across + wide
                 tl.store(yuv + target, luma.to(yuv.dtype.element_ty), mask=inside)
