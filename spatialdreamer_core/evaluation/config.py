@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from ..depth import estimator_names
+from ..depth import BUILTIN, names_file
 from ..flow import FLOW_METHODS
 from ..options import check_options, option, options_of
 from ..pipeline import ConvertConfig
@@ -95,13 +96,19 @@ class EvaluateConfig:
             InputError: For the first one that breaks its rule.
         """
         check_options(self)
+        if self.depth is not None:
+            names_file(self.depth)  # it raises if there is no such file
+
+    @property
+    def depth_file(self) -> Path | None:
+        """The file or folder that `depth` names, if it is no estimator."""
+        return Path(self.depth) if self.depth is not None and names_file(self.depth) else None
 
     def conversion(self) -> ConvertConfig:
         """Return the settings of the conversion that is followed."""
-        named = self.depth is not None and self.depth in estimator_names()
         return ConvertConfig(
             eye=self.eye,
-            depth=self.depth if named and self.depth is not None else "builtin",
+            depth=BUILTIN if self.depth is None or self.depth_file is not None else self.depth,
             device=self.device,
             **{name: getattr(self, name) for name in RENDERING},
         )
