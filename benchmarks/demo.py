@@ -64,7 +64,7 @@ def measure_rate(clip: Path, folder: Path, repetitions: int) -> dict[str, float]
         "total_over_decode_encode": total / copy,
     }
     for stage in clocks[0].seconds:
-        seconds = statistics.median(clock.seconds[stage] for clock in clocks)
+        seconds = statistics.median(clock.busy(stage) for clock in clocks)
         result[f"stage_{stage}_ms_per_frame"] = seconds / frames * 1000
     return result
 

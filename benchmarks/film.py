@@ -196,7 +196,7 @@ def measure(film: Film, folder: Path, device: str, repetitions: int) -> dict[str
     if unencoded:
         result["frames_per_second_without_encoder"] = film.frames / median(unencoded)
     for stage in clocks[0].seconds:
-        result[f"stage_{stage}_ms_per_frame"] = median(clock.seconds[stage] for clock in clocks) * each
+        result[f"stage_{stage}_ms_per_frame"] = median(clock.busy(stage) for clock in clocks) * each
     return result
 
 

@@ -17,15 +17,14 @@ import torch
 
 from . import __version__
 from .arguments import given_options
-from .checks import InputError
 from .depth import (
     AUTO,
     BUILTIN,
     MODEL_KIND,
     choose_estimator,
     describe_choice,
-    estimator_names,
     list_estimators,
+    names_file,
     prepare_estimator,
 )
 from .evaluation import EvaluateConfig, check_report, evaluate, find_pairs, format_table, write_report
@@ -42,12 +41,7 @@ from .weights import model_folders
 def run_convert(options: argparse.Namespace, signals: Signals) -> int:
     """Run `spatialdreamer convert`; returns the exit code."""
     given = given_options(options, ConvertConfig)
-    if given.get("depth", ConvertConfig.depth) not in estimator_names():
-        if not os.path.exists(given["depth"]):  # of any text: Path raises on names that are too long
-            raise InputError(
-                f"depth must be one of {', '.join(estimator_names())}, or an existing file or folder, "
-                f"got {given['depth']!r}"
-            )
+    if names_file(given.get("depth", ConvertConfig.depth)):
         given["depth_file"] = given.pop("depth")
     config = ConvertConfig(**given)
     output = Path(options.output)

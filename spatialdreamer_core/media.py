@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,6 +106,13 @@ def check_regular_file(path: Path, *, name: str = "input") -> None:
         )
     if status.st_size == 0:
         raise InputError(f"{name} must not be empty, got 0 bytes in {path}; copy or download it again")
+
+
+def natural_order(file: Path) -> list[tuple[int, int, str]]:
+    """Make a key that sorts the frames of a folder: numbers in their names count by value (2 before 10)."""
+    parts = re.split(r"([0-9]+)", file.name.casefold())
+    key = [(1, int(part), "") if i % 2 else (0, 0, part) for i, part in enumerate(parts)]
+    return [*key, (0, 0, file.name)]  # of names alike, such as 1 and 01
 
 
 def film_stream(container: InputContainer) -> VideoStream | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from functools import lru_cache
 
 import torch
 
-from ..checks import check_choice, check_flag
+from ..checks import InputError, check_choice, check_flag
 from ..weights import EstimatorInfo
 from ..weights.download import OnProgress
 from .loading import DepthModel, fetch_model, load_model, model_available
@@ -22,6 +23,22 @@ AUTO = "auto"
 def estimator_names() -> tuple[str, ...]:
     """List the names that `estimate_depth` takes."""
     return (BUILTIN, AUTO, *(model.name for model in MODELS))
+
+
+def names_file(depth: str) -> bool:
+    """Tell whether a text stands for a depth file or folder rather than for an estimator.
+
+    Raises:
+        InputError: If it is no estimator's name, and there is nothing at such a path.
+    """
+    if depth in estimator_names():
+        return False
+    if not os.path.exists(depth):  # of any text: Path raises on names that are too long
+        raise InputError(
+            f"depth must be one of {', '.join(estimator_names())}, or an existing file or folder, got "
+            f"{depth!r}"
+        )
+    return True
 
 
 def list_estimators() -> list[EstimatorInfo]:

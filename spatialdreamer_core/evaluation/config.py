@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from ..depth import estimator_names
+from ..depth import BUILTIN, names_file
 from ..flow import FLOW_METHODS
-from ..options import Option, check_options, option, options_of
+from ..options import check_options, option, options_of
 from ..pipeline import ConvertConfig
 from ..stereo import FORMATS
 
@@ -18,11 +19,6 @@ RENDERING = (  # options by which a result was rendered, and is followed
     *("divergence", "convergence", "depth_kind", "depth_stability", "foreground_scale", "depth_gamma"),
     *("depth_near", "depth_far", "edge_width", "edge_dilation", "guided_upsampling", "black_bars"),
 )
-
-
-def _of_conversion(name: str) -> Option:
-    """Return an option of the conversion that the result came from."""
-    return _CONVERSION[name]
 
 
 @dataclass(frozen=True)
@@ -46,18 +42,18 @@ class EvaluateConfig:
         help="The depth that the results were rendered from, an estimator's name or a file as of `convert`; "
         "it tells holes, the intended disparity and the way back to the given view.",
     )
-    divergence: float = _of_conversion("divergence").as_field()
-    convergence: float = _of_conversion("convergence").as_field()
-    depth_kind: str = _of_conversion("depth_kind").as_field()
-    depth_stability: float = _of_conversion("depth_stability").as_field()
-    foreground_scale: float = _of_conversion("foreground_scale").as_field()
-    depth_gamma: float = _of_conversion("depth_gamma").as_field()
-    depth_near: float = _of_conversion("depth_near").as_field()
-    depth_far: float = _of_conversion("depth_far").as_field()
-    edge_width: int | None = _of_conversion("edge_width").as_field()
-    edge_dilation: int = _of_conversion("edge_dilation").as_field()
-    guided_upsampling: bool = _of_conversion("guided_upsampling").as_field()
-    black_bars: str = _of_conversion("black_bars").as_field()
+    divergence: float = _CONVERSION["divergence"].as_field()
+    convergence: float = _CONVERSION["convergence"].as_field()
+    depth_kind: str = _CONVERSION["depth_kind"].as_field()
+    depth_stability: float = _CONVERSION["depth_stability"].as_field()
+    foreground_scale: float = _CONVERSION["foreground_scale"].as_field()
+    depth_gamma: float = _CONVERSION["depth_gamma"].as_field()
+    depth_near: float = _CONVERSION["depth_near"].as_field()
+    depth_far: float = _CONVERSION["depth_far"].as_field()
+    edge_width: int | None = _CONVERSION["edge_width"].as_field()
+    edge_dilation: int = _CONVERSION["edge_dilation"].as_field()
+    guided_upsampling: bool = _CONVERSION["guided_upsampling"].as_field()
+    black_bars: str = _CONVERSION["black_bars"].as_field()
     flow: str = option(
         "dis_medium",
         choices=FLOW_METHODS,
@@ -91,7 +87,7 @@ class EvaluateConfig:
         help="I3D as a TorchScript file (i3d_torchscript.pt), to measure FVD. Such a file is a program, and "
         "it is run: give only one that you trust.",
     )
-    device: str = _of_conversion("device").as_field()
+    device: str = _CONVERSION["device"].as_field()
 
     def check(self) -> None:
         """Check every setting.
@@ -100,13 +96,19 @@ class EvaluateConfig:
             InputError: For the first one that breaks its rule.
         """
         check_options(self)
+        if self.depth is not None:
+            names_file(self.depth)  # it raises if there is no such file
+
+    @property
+    def depth_file(self) -> Path | None:
+        """The file or folder that `depth` names, if it is no estimator."""
+        return Path(self.depth) if self.depth is not None and names_file(self.depth) else None
 
     def conversion(self) -> ConvertConfig:
         """Return the settings of the conversion that is followed."""
-        named = self.depth is not None and self.depth in estimator_names()
         return ConvertConfig(
             eye=self.eye,
-            depth=self.depth if named and self.depth is not None else "builtin",
+            depth=BUILTIN if self.depth is None or self.depth_file is not None else self.depth,
             device=self.device,
             **{name: getattr(self, name) for name in RENDERING},
         )

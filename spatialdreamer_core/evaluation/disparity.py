@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from pathlib import Path
 
 from torch import Tensor
 
 from ..checks import InputError
-from ..depth import DepthFile, SceneRange, SceneRangeMeter, check_film_size, estimator_names
+from ..depth import DepthFile, SceneRange, SceneRangeMeter, check_film_size
 from ..dvg import depth_to_disparity
 from ..dvg.eyes import Eye
 from ..fill import RenderedFrame
@@ -41,19 +39,6 @@ class OpenHoles:
         return []
 
 
-def check_depth(depth: str | None) -> None:
-    """Check that depth is an estimator's name or a path with something behind it.
-
-    Raises:
-        InputError: If it is neither.
-    """
-    if depth is not None and depth not in estimator_names() and not os.path.exists(depth):
-        raise InputError(
-            f"depth must be one of {', '.join(estimator_names())}, or an existing file or folder, got "
-            f"{depth!r}"
-        )
-
-
 def read_disparity(
     source: ViewReader,
     config: EvaluateConfig,
@@ -72,8 +57,8 @@ def read_disparity(
     """
     conversion = config.conversion()
     depth = None
-    if config.depth is not None and config.depth not in estimator_names():
-        depth = _read_depth(source, DepthFile(Path(config.depth), kind=config.depth_kind), on_first_pass)
+    if config.depth_file is not None:
+        depth = _read_depth(source, DepthFile(config.depth_file, kind=config.depth_kind), on_first_pass)
     pairs = convert_frames(source, conversion, filler=OpenHoles(), depth=depth, on_first_pass=on_first_pass)
     with closing(pairs):
         for pair in pairs:

@@ -17,7 +17,7 @@ from ..metrics import ComparedFrame, Comparison, frechet_distance, load_clip_fea
 from ..metrics.perceptual import FeatureStatistics
 from ..pipeline import choose_device
 from .config import EvaluateConfig
-from .disparity import check_depth, read_disparity
+from .disparity import read_disparity
 from .pairs import PairFiles
 from .tracks import Curves, Scanlines
 from .views import ViewReader
@@ -75,7 +75,6 @@ def evaluate(
     config = EvaluateConfig() if config is None else config
     check_type("config", config, EvaluateConfig)
     config.check()
-    check_depth(config.depth)
     if not pairs:
         raise InputError("RESULT must be at least one file, got none; give what is to be judged")
     device = choose_device(config.device)

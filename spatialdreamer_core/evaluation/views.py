@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..dvg.eyes import Eye
+from ..media import natural_order
 from ..stereo import check_packed
 from ..video import (
     FORMAT_SUFFIXES,
@@ -217,12 +218,7 @@ def list_files(folder: Path, *, name: str) -> list[Path]:
         files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     except OSError as error:
         raise InputError(f"{name} must be readable, got {folder} ({error.strerror}); check it") from error
-    return sorted(files, key=lambda path: [_part(text) for text in re.split(r"(\d+)", path.name)])
-
-
-def _part(text: str) -> tuple[int, int, str]:
-    """Sort numbers by their value."""
-    return (1, int(text), text) if text.isdigit() and text.isascii() else (0, 0, text.casefold())
+    return sorted(files, key=natural_order)
 
 
 def _size(view: np.ndarray) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...checks import InputError
-from ...media import check_regular_file
+from ...media import check_regular_file, natural_order
 from ...parsing import parsing
 from .arrays import count_npy, count_npz, read_npy, read_npz
 from .exr import read_exr
@@ -77,7 +77,7 @@ def _files_of(folder: Path) -> list[Path]:
             f"a folder of depth must hold files of one kind ({', '.join(DEPTH_SUFFIXES)}), got {found} "
             f"in {folder}; move the others to another folder"
         )
-    files.sort(key=_natural_order)
+    files.sort(key=natural_order)
     _check_numbers(files, folder)
     return files
 
@@ -86,12 +86,6 @@ def _kind(file: Path) -> str:
     """Return a file's suffix in its usual spelling."""
     suffix = file.suffix.lower()
     return _SPELLINGS.get(suffix, suffix)
-
-
-def _natural_order(file: Path) -> list[tuple[int, int, str]]:
-    """Make a key that sorts numbers in names by their value."""
-    parts = re.split(r"([0-9]+)", file.name.lower())
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
 
 
 def _check_numbers(files: list[Path], folder: Path) -> None:
