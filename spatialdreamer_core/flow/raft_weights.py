@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from ..checks import InputError, check_choice, check_flag, one_line
 from ..weights import download as download_file
 from ..weights import download_folder, model_folders, place_for, torch_cache
 from ..weights.download import OnProgress, partial_file
-from ..weights.files import read_header, read_tensors
+from ..weights.files import read_state
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -174,28 +173,15 @@ def load_flow_model(
 
 def _read(spec: FlowModelSpec, file: Path) -> Any:
     """Read a state dict."""
-    safe = file.suffix == ".safetensors"
-    if safe:
+    if file.suffix == ".safetensors":
         _import("safetensors", spec)
     try:
-        if file.stat().st_size > _LARGEST_FILE or (not safe and _unpacked_size(file) > _LARGEST_FILE):
-            raise ValueError(f"it has more than {_LARGEST_FILE >> 20} MB")
-        if safe:
-            return read_tensors(read_header(file))
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return read_state(file, limit=_LARGEST_FILE)
     except Exception as error:
         raise InputError(
             f"{file} must be a whole file of weights, but cannot be read ({one_line(error)}); delete it "
             f"and download it again from {spec.address}"
         ) from error
-
-
-def _unpacked_size(file: Path) -> int:
-    """Return the unpacked size of a torch archive in bytes; 0 for older files, which are no archives."""
-    if not zipfile.is_zipfile(file):
-        return 0
-    with zipfile.ZipFile(file) as archive:
-        return sum(entry.file_size for entry in archive.infolist())
 
 
 def _counts(name: str) -> bool:

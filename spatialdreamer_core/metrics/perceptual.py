@@ -21,7 +21,7 @@ from ..checks import InputError, one_line
 from ..contracts import check_call
 from ..media import check_regular_file
 from ..memory import is_out_of_memory
-from ..weights.files import read_header, read_tensors
+from ..weights.files import read_state
 
 PerceptualDistance: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Takes two videos [F, 3, H, W] in [0, 1] and gives the distance of each pair of frames, [F]."""
@@ -31,6 +31,7 @@ ClipFeatures: TypeAlias = Callable[[Tensor], Tensor]
 CLIP_FRAMES = 16  # of the clips whose features FVD compares
 LPIPS_WEIGHTS = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 _SLICES = {"0": 1, "3": 2, "6": 3, "8": 4, "10": 5}  # where torchmetrics puts AlexNet's convolutions
+_LARGEST_FILE = 1 << 29  # bytes; AlexNet has 244 MB
 _LEAST_SIDE = 32  # px; below it AlexNet's last features have no pixels
 _I3D_SIDE = 224  # px
 
@@ -222,11 +223,8 @@ def load_clip_features(path: str | os.PathLike[str], *, device: torch.device | s
 
 def _read_state(file: str) -> Any:
     """Read a state dict, without running code from it."""
-    path = Path(file)
     try:
-        if path.suffix == ".safetensors":
-            return read_tensors(read_header(path))
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read_state(Path(file), limit=_LARGEST_FILE)
     except Exception as error:
         raise InputError(
             f"lpips must be a whole file of weights, but {file} cannot be read ({one_line(error)}); download "

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from torch import Tensor
 
 from ..checks import InputError
@@ -160,6 +162,32 @@ def read_tensors(header: Header, *, prefix: str = "", like: Tensor | None = None
     with open_tensors(header) as content:
         tensors = ((name[len(prefix) :], content.get_tensor(name)) for name in names)
         return {name: value.clone() if like is None else value.to(like, copy=True) for name, value in tensors}
+
+
+def read_state(file: Path, *, limit: int) -> Any:
+    """Read a small network's state dict, of safetensors or as torch saves it, without running code from it.
+
+    Args:
+        file: The file.
+        limit: The most bytes that it may have, unpacked too.
+
+    Raises:
+        Exception: Whatever its reader raises for a file that is not whole, and ValueError for a larger one.
+    """
+    is_safe = file.suffix == ".safetensors"
+    if file.stat().st_size > limit or (not is_safe and _unpacked_size(file) > limit):
+        raise ValueError(f"it has more than {limit >> 20} MB")
+    if is_safe:
+        return read_tensors(read_header(file))
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _unpacked_size(file: Path) -> int:
+    """Return the unpacked size of a torch archive in bytes; 0 for older files, which are no archives."""
+    if not zipfile.is_zipfile(file):
+        return 0
+    with zipfile.ZipFile(file) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
 
 
 def compare_shapes(

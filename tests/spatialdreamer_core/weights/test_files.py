@@ -3,13 +3,14 @@
 import json
 import struct
 import time
+import zipfile
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.weights.files import parse_json, read_header, read_json, read_tensors
+from spatialdreamer_core.weights.files import parse_json, read_header, read_json, read_state, read_tensors
 
 
 def write(path, entries, data=b""):
@@ -123,3 +124,23 @@ def test_json_of_other_encodings_and_missing_files(tmp_path):
         read_json(tmp_path / "absent.json")
     with pytest.raises(InputError, match="there is no such file"):
         read_json(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_state_is_read_up_to_a_size(tmp_path, suffix):
+    state, path = {"weight": torch.arange(6.0).view(2, 3)}, tmp_path / f"state{suffix}"
+    if suffix == ".pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    assert torch.equal(read_state(path, limit=1 << 20)["weight"], state["weight"])
+    with pytest.raises(ValueError, match=r"it has more than 0 MB"):
+        read_state(path, limit=path.stat().st_size - 1)
+
+
+def test_a_state_that_unpacks_to_more_is_not_unpacked(tmp_path):
+    path = tmp_path / "state.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(2 << 20))
+    with pytest.raises(ValueError, match=r"it has more than 1 MB"):
+        read_state(path, limit=1 << 20)
