@@ -24,10 +24,10 @@ class SpatialDreamerConfig:
     )
     til_neighbours: int = option(
         8,
-        2,
+        1,
         64,
         "frames",
-        help="Frames that TIL mixes into each one, half before and half after; N_r of Eq. 3.",
+        help="Frames that TIL mixes into each one: the nearest others of its clip; N_r of Eq. 3.",
     )
     til_weight: float = option(0.6, 0.0, 1.0, help="Share of a frame's attention to itself; λ of Eq. 3.")
     deviation_scale: float = option(
@@ -58,11 +58,6 @@ class SpatialDreamerConfig:
             InputError: For the first one that breaks its rule.
         """
         check_options(self)
-        if self.til_neighbours % 2:
-            raise InputError(
-                f"til_neighbours must be even, half of them before a frame and half after it, "
-                f"got {self.til_neighbours}"
-            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as what JSON can hold."""

@@ -4,7 +4,8 @@ A window is diffused as soon as its frames are there. The last finished frames a
 window as pictures without holes, so that it continues what they show: the first `overlap` of it, or more
 where a scene ends before the window is full, since SVD knows windows of one length. A picture is encoded
 once, so a finished frame again only if it had holes: outside of them it is the rendered view, which the
-diffused latents do not show. Noise is drawn by a frame's index in the film.
+diffused latents do not show. Noise is drawn by a frame's index in the film. The model sees a window's frames
+alone: TIL's neighbours are the nearest of them, and the deviation strength is measured on them.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ class SpatialDreamer:
         Args:
             svd: The base model; its UNet's weights are shared, or the UNet itself if it is wide enough.
             refiner_source: Weights of Stable Diffusion 2.1's UNet, see `make_refiner`; None for SVD's own.
-            with_til: Whether it has a TIL, as stage 2 of training needs. Untrained, TIL would put the outputs
-                of attentions where the UNet expects their inputs, so it is left out by default.
+            with_til: Whether it has a TIL, as stage 2 of training needs. Untrained, it changes nothing but
+                the time that RefinerNet takes.
 
         Raises:
             InputError: If the weights cannot be read or do not fit.

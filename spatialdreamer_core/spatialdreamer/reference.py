@@ -71,8 +71,8 @@ class Reference:
     ) -> dict[str, Tensor]:  # site name -> [F, tokens, C]
         """Return the features of a region, where they were made or are kept.
 
-        TIL mixes in frames beyond a window, so that windows agree where they overlap; its neighbours are
-        clamped at the clip's ends alone.
+        TIL mixes in frames beyond a window, so that windows agree where they overlap: their features are
+        those of the clip as a whole.
 
         Args:
             region: The region, in latents.
@@ -86,8 +86,8 @@ class Reference:
         if region in self._kept:
             return self._kept[region]
         _LOGGER.debug("RefinerNet encodes frames %d to %d", region.frames.start, region.frames.stop - 1)
-        frames, reach = region.frames, 0 if self.model.til is None else self.model.til.neighbours // 2
-        wide = range(max(0, frames.start - reach), min(len(self), frames.stop + reach))
+        frames, til = region.frames, self.model.til
+        wide = frames if til is None else til.span(frames, len(self))
         self.model.announce(
             self.model.refiner, self.model.til, frames=len(wide), latent_size=region.picture_size
         )

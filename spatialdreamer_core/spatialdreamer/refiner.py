@@ -102,8 +102,8 @@ def build_bank(
 ) -> dict[str, Tensor]:  # by site, each [F, N, C], or [len(own), N, C]
     """Compute the reference features of a window.
 
-    TIL knows no frames but these. If neighbours beyond a window's ends are to count, give N_r / 2 more frames
-    on each side, and say which are the window's own.
+    TIL knows no frames but these. If neighbours beyond a window's ends are to count, give the frames of
+    `TemporalInteraction.span`, and say which are the window's own.
 
     Args:
         refiner: A RefinerNet from `make_refiner`.
@@ -187,14 +187,13 @@ def _build(
         del features, value
         if on_frame is not None:
             on_frame(min(start + chunk, count))
-    weights = None if til is None else til.pair_weights(count, like=reference)
     bank = {}
     for site in list(parts):
         pieces = parts.pop(site)
         written = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
         del pieces
         if til is not None:
-            bank[site] = til(site, written, own=own, chunk=chunk, weights=weights)
+            bank[site] = til(site, written, own=own, chunk=chunk)
         else:
             bank[site] = written if len(own) == count else written[own.start : own.stop].clone()
     return bank

@@ -24,8 +24,8 @@ def test_unknown_settings_are_named():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"til_neighbours": 7}, "til_neighbours must be even, .* got 7"),
-        ({"til_neighbours": 0}, "til_neighbours must be between 2 and 64"),
+        ({"til_neighbours": 65}, "til_neighbours must be between 1 and 64"),
+        ({"til_neighbours": 0}, "til_neighbours must be between 1 and 64"),
         ({"til_weight": 1.5}, "til_weight must be between 0 and 1, got 1.5"),
         ({"deviation_scale": float("nan")}, "deviation_scale must be between"),
         ({"noise_augmentation": -1}, "noise_augmentation must be between 0 and 1, got -1"),

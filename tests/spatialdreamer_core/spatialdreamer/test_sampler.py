@@ -41,6 +41,8 @@ def make_network(make_svd):
         with torch.no_grad():  # weights that begin at zero, as training would leave them
             network.svd.unet.add_embedding.linear_1.weight[:, 768:].normal_(std=0.05)
             network.svd.unet.conv_in.weight[:, 8:].normal_(std=0.05)
+            for site in network.til.sites.values() if with_til else ():
+                site.to_change.reset_parameters()
         return network
 
     return make
