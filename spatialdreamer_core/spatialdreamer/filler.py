@@ -23,11 +23,11 @@ from ..memory import telling_of_memory
 from ..svd import trained_frames
 from ..svd.sampling import OnStep
 from ..svd.windows import next_span
+from .inputs import EncodedFrame
 from .network import SpatialDreamer
 from .reference import Reference, encode_reference
 from .sampler import sample
 from .sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
-from .views import EncodedFrame
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SpatialDreamerFiller:
         config: How to sample. `windows` has no meaning: a stream diffuses them in turn.
         max_side: Longer side at which frames are diffused, px, see `encode_reference`.
         first: What fills the holes before the model sees them, which an untrained one needs; None leaves them
-            black, as a trained one knows them.
+            as they are: a trained one sees grey there in any case (`SpatialDreamerConfig.blank_holes`).
         on_step: Called after each step, see `sample`; may raise to interrupt.
         on_wait: Called now and then within a step; may raise to interrupt.
 

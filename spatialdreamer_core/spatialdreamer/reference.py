@@ -17,14 +17,14 @@ from torch import Tensor
 
 from ..checks import check_finite, check_video
 from ..memory import free_memory
-from ..svd import LATENT_FACTOR, SCALING, bank_memory, embed_images, encode_frames, trained_area
+from ..svd import LATENT_FACTOR, bank_memory, trained_area
 from ..svd.canvas import Canvas
 from ..svd.windows import Region
+from .inputs import EncodedLeft, encode_left
 from .network import SpatialDreamer
 from .refiner import build_bank
 from .sampler_config import DEFAULT_MAX_SIDE
 
-_CHUNK = 8  # frames on their way to the VAE
 _KEPT_BYTES = 4 << 30  # of main memory, between runs; 80 frames of 1024x576 in 16 bits
 _FREE_SHARE = 0.5  # of free memory, a device's beside its work, that features may take
 
@@ -61,6 +61,11 @@ class Reference:
         self._returns = False  # whether that run needs each region's features again
         self._asked: set[Region] = set()  # regions whose features it needed
         self._kept: dict[Region, dict[str, Tensor]] = {}
+
+    @property
+    def left(self) -> EncodedLeft:
+        """The left view, as `encode_clip` takes it."""
+        return EncodedLeft(self.canvas, self.latents, self.embeddings)
 
     def __len__(self) -> int:
         """Count the frames."""
@@ -120,8 +125,9 @@ class Reference:
         assert left.shape[-2:] == (self.canvas.height, self.canvas.width), left.shape
         latents, embeddings = self.latents[len(self) - shared :], self.embeddings[len(self) - shared :]
         if shared < len(left):
-            new = _encode_left(self.model, self.canvas, left[shared:])
-            latents, embeddings = torch.cat([latents, new[0]]), torch.cat([embeddings, new[1]])
+            new = encode_left(self.model, self.canvas, left[shared:])
+            latents = torch.cat([latents, new.latents])
+            embeddings = torch.cat([embeddings, new.embeddings])
         return Reference(self.model, self.canvas, latents, embeddings, kept_bytes=self._kept_bytes)
 
     def drop_features(self) -> None:
@@ -218,25 +224,7 @@ def encode_reference(
     check_finite("left", left, "repair the frames")
     area = trained_area(model.svd.unet)
     canvas = Canvas.fit_to(left.shape[-2], left.shape[-1], max_side=max_side, area=area)
-    return Reference(model, canvas, *_encode_left(model, canvas, left, on_frame))
-
-
-def _encode_left(
-    model: SpatialDreamer,
-    canvas: Canvas,
-    left: Tensor,  # [F, 3, H, W]
-    on_frame: Callable[[int], None] | None = None,
-) -> tuple[Tensor, Tensor]:  # [F, 4, h, w] scaled, [F, 1, D], on the CPU
-    """Encode frames by VAE and image tower."""
-    latents, embeddings = torch.empty(len(left), 4, *canvas.latent_size), []
-    model.announce(model.svd.vae, model.svd.image_encoder, frames=len(left), latent_size=canvas.latent_size)
-    for first in range(0, len(left), _CHUNK):
-        frames = left[first : first + _CHUNK]
-        latents[first : first + _CHUNK] = SCALING * encode_frames(model.svd.vae, canvas.fit(frames))
-        embeddings.append(embed_images(model.svd.image_encoder, frames).float().cpu())
-        if on_frame is not None:
-            on_frame(first + len(frames))
-    return latents, torch.cat(embeddings)
+    return Reference(model, *encode_left(model, canvas, left, on_frame=on_frame))
 
 
 def _size(region: Region) -> tuple[int, int, int]:

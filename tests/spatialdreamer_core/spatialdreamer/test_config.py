@@ -16,6 +16,13 @@ def test_missing_settings_have_their_defaults():
     assert SpatialDreamerConfig.from_dict({"fps": 24}) == SpatialDreamerConfig(fps=24)
 
 
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_training_blanks_holes_and_an_untrained_network_does_not(stage):
+    assert not SpatialDreamerConfig().blank_holes
+    trained = SpatialDreamerConfig(fps=24).at_stage(stage)
+    assert trained == SpatialDreamerConfig(fps=24, stage=stage, blank_holes=True)
+
+
 def test_unknown_settings_are_named():
     with pytest.raises(InputError, match=r"got colour, taste; .* newer version"):
         SpatialDreamerConfig.from_dict({"taste": 1, "fps": 7, "colour": 2})
