@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..checks import check_finite, check_video
 from ..memory import free_memory
-from ..svd import LATENT_FACTOR, SCALING, bank_memory, embed_images, encode_frames, trained_area
+from ..svd import SVDModel, bank_memory, embed_images, trained_area
 from ..svd.canvas import Canvas
 from ..svd.windows import Region
 from .network import SpatialDreamer
@@ -47,7 +47,7 @@ class Reference:
         self,
         model: SpatialDreamer,
         canvas: Canvas,
-        latents: Tensor,  # [F, 4, h, w] on the CPU
+        latents: Tensor,  # [F, C, h, w] on the CPU
         embeddings: Tensor,  # [F, 1, D] on the CPU
         *,
         kept_bytes: int | None = None,
@@ -131,7 +131,6 @@ class Reference:
     def memory(self, regions: Iterable[Region]) -> int:
         """Return how many bytes the features of regions take that are not kept yet."""
         refiner, config = self.model.refiner, self.model.svd.unet.config
-        missing = [region.scaled(LATENT_FACTOR) for region in regions if region not in self._kept]
         return sum(
             bank_memory(
                 config,
@@ -139,8 +138,10 @@ class Reference:
                 height=len(region.rows),
                 width=len(region.columns),
                 dtype=refiner.dtype,
+                factor=1,  # a region is in latents
             )
-            for region in missing
+            for region in regions
+            if region not in self._kept
         )
 
     def make_room(self, regions: Sequence[Region]) -> bool:
@@ -216,9 +217,20 @@ def encode_reference(
     """
     check_video("left", left, channels=3)
     check_finite("left", left, "repair the frames")
-    area = trained_area(model.svd.unet)
-    canvas = Canvas.fit_to(left.shape[-2], left.shape[-1], max_side=max_side, area=area)
+    canvas = fit_canvas(model.svd, *left.shape[-2:], max_side=max_side)
     return Reference(model, canvas, *_encode_left(model, canvas, left, on_frame))
+
+
+def fit_canvas(svd: SVDModel, height: int, width: int, *, max_side: int) -> Canvas:
+    """Make the canvas on which a model diffuses a clip of a size in px, see `Canvas.fit_to`."""
+    return Canvas.fit_to(
+        height,
+        width,
+        max_side=max_side,
+        area=trained_area(svd.unet, factor=svd.codec.factor),
+        multiple=svd.size_multiple,
+        factor=svd.codec.factor,
+    )
 
 
 def _encode_left(
@@ -226,13 +238,14 @@ def _encode_left(
     canvas: Canvas,
     left: Tensor,  # [F, 3, H, W]
     on_frame: Callable[[int], None] | None = None,
-) -> tuple[Tensor, Tensor]:  # [F, 4, h, w] scaled, [F, 1, D], on the CPU
+) -> tuple[Tensor, Tensor]:  # [F, C, h, w] scaled, [F, 1, D], on the CPU
     """Encode frames by VAE and image tower."""
-    latents, embeddings = torch.empty(len(left), 4, *canvas.latent_size), []
+    codec, embeddings = model.svd.codec, []
+    latents = torch.empty(len(left), codec.channels, *canvas.latent_size)
     model.announce(model.svd.vae, model.svd.image_encoder, frames=len(left), latent_size=canvas.latent_size)
     for first in range(0, len(left), _CHUNK):
         frames = left[first : first + _CHUNK]
-        latents[first : first + _CHUNK] = SCALING * encode_frames(model.svd.vae, canvas.fit(frames))
+        latents[first : first + _CHUNK] = codec.scaling * codec.encode(canvas.fit(frames))
         embeddings.append(embed_images(model.svd.image_encoder, frames).float().cpu())
         if on_frame is not None:
             on_frame(first + len(frames))

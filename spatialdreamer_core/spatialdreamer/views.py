@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..fill import composite
 from ..memory import free_memory
-from ..svd import LATENT_FACTOR, SCALING, decode_latents, encode_frames, pool_mask
+from ..svd import pool_mask
 from ..svd.noise import FrameNoise
 from .config import SpatialDreamerConfig
 from .network import SpatialDreamer
@@ -40,15 +40,15 @@ class SampledViews(NamedTuple):
 class EncodedFrame(NamedTuple):
     """A frame's latents, both unscaled; None where nothing asks for them."""
 
-    clean: Tensor | None  # [4, h, w]
-    condition: Tensor | None  # [4, h, w]
+    clean: Tensor | None  # [C, h, w]
+    condition: Tensor | None  # [C, h, w]
 
 
 class EncodedView(NamedTuple):
     """The rendered view of a clip as the sampler takes it; None where nothing asked for it."""
 
-    clean: Tensor | None  # [F, 4, h, w] scaled
-    condition: Tensor | None  # [F, 4, h, w] unscaled
+    clean: Tensor | None  # [F, C, h, w] scaled
+    condition: Tensor | None  # [F, C, h, w] unscaled
     mask: Tensor  # [F, 1, h, w] pooled
 
 
@@ -86,10 +86,11 @@ def encode_warped(
     model.announce(model.svd.vae, frames=count, latent_size=canvas.latent_size)
     new = [frame for frame in range(count) if first_frame + frame not in known]
     chunks = [new[first : first + _CHUNK] for first in range(0, len(new), _CHUNK)]
-    height, width = (side * LATENT_FACTOR for side in canvas.latent_size)
+    codec = model.svd.codec
+    height, width = (side * codec.factor for side in canvas.latent_size)
     noise = FrameNoise(seed, height=height, width=width, channels=3, stream=_PICTURE_NOISE)
     noised = conditioned and settings.noise_augmentation > 0
-    device = model.svd.vae.device
+    device = codec.device
     for chunk, following in zip(chunks, [*chunks[1:], []], strict=True):
         pictures = canvas.fit(warped[chunk]).to(device)
         holes = canvas.fit_mask(hole[chunk]).to(device)
@@ -104,9 +105,9 @@ def encode_warped(
     encoded = [known[first_frame + frame] for frame in range(count)]
     latents = [frame.clean for frame in encoded if frame.clean is not None]
     conditions = [frame.condition for frame in encoded if frame.condition is not None]
-    masks = [pool_mask(canvas.fit_mask(part)).cpu() for part in hole.split(_CHUNK)]
+    masks = [pool_mask(canvas.fit_mask(part), codec.factor).cpu() for part in hole.split(_CHUNK)]
     return EncodedView(
-        SCALING * torch.stack(latents) if clean else None,
+        codec.scaling * torch.stack(latents) if clean else None,
         torch.stack(conditions) if conditioned else None,
         torch.cat(masks).float(),
     )
@@ -122,7 +123,7 @@ def _encode_pictures(
     conditioned: bool,
 ) -> list[EncodedFrame]:
     """Encode some frames, each picture once."""
-    encode = partial(encode_frames, model.svd.vae)
+    encode = model.svd.codec.encode
     latents = condition = encode(pictures) if clean else None
     if conditioned:
         shown = torch.where(holes > 0.5, 0.5, pictures) if settings.blank_holes else pictures
@@ -161,15 +162,15 @@ def decode_into(
 
     Frames are resized and composited where they were decoded, or where the rendered view is if that is a GPU.
     """
-    canvas = reference.canvas
+    canvas, codec = reference.canvas, model.svd.codec
     model.announce(model.svd.vae, frames=len(warped), latent_size=canvas.latent_size)
-    height, width = (side * LATENT_FACTOR for side in canvas.latent_size)
+    height, width = (side * codec.factor for side in canvas.latent_size)
     for first in range(0, len(warped), _DECODED_WINDOW):
         last = min(first + _DECODED_WINDOW, len(warped))
         begin, end = max(0, first - _DECODED_CONTEXT), min(last + _DECODED_CONTEXT, len(latents))
-        device = device_of_frames(model.svd.vae.device, end - begin, height, width)
+        device = device_of_frames(codec.device, end - begin, height, width)
         report = None if on_frame is None else partial(_report, on_frame, begin, last)
-        decoded = decode_latents(model.svd.vae, latents[begin:end], device=device, on_frame=report)
+        decoded = codec.decode(latents[begin:end], device=device, on_frame=report)
         if device.type == "cpu":
             device = warped.device
         for frame in range(first, last):  # one at a time: at its own size a clip may be far larger
