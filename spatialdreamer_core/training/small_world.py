@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+from diffusers import UNetSpatioTemporalConditionModel
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from ..checks import InputError, check_range
@@ -19,6 +20,14 @@ from ..svd.unet import HEAD_WIDTH, TIME_ID_WIDTH
 FRAMES = 8  # of a training clip, as in the paper
 _EMBEDDING = 64  # channels of an image embedding
 _TOWER_SIDE = 32  # px, of the image tower's square
+_TEMPORAL_ENDS = (
+    "temporal_res_block.conv2",
+    "time_pos_embed.linear_2",
+    *(
+        f"temporal_transformer_blocks.0.{end}"
+        for end in ("ff_in.net.2", "attn1.to_out.0", "attn2.to_out.0", "ff.net.2")
+    ),
+)
 
 
 def make_small_world(
@@ -33,7 +42,8 @@ def make_small_world(
     """Make a small Stable Video Diffusion with random weights.
 
     Each level has spatial and temporal attention, which is cheap where a picture has a few hundred latents: a
-    picture of 96x64 px has 24x16.
+    picture of 96x64 px has 24x16. Its temporal layers begin as the identity, as they do where a video model
+    is made from one of images: each frame is seen by itself until stage 2 trains them.
 
     Args:
         seed: Of the weights.
@@ -86,7 +96,17 @@ def make_small_world(
                 hidden_act="gelu",
             )
         )
+    _begin_as_images(unet)
     model = SVDModel(unet, codec, tower)
     for module in model.modules:
         module.eval().requires_grad_(False)
     return model
+
+
+@torch.no_grad()
+def _begin_as_images(unet: UNetSpatioTemporalConditionModel) -> None:
+    """Let nothing but the residual connections pass the temporal layers: their last weights become zero."""
+    for name, module in unet.named_modules():
+        if name.endswith(_TEMPORAL_ENDS):
+            for weight in module.parameters():
+                weight.zero_()

@@ -100,3 +100,13 @@ def test_bad_worlds():
     ):
         with pytest.raises(InputError, match=message):
             make_small_world(**options)
+
+
+def test_it_sees_each_frame_by_itself_until_its_temporal_layers_are_trained(world):
+    generator = torch.Generator().manual_seed(3)
+    noisy = torch.rand(1, 3, world.unet.config.in_channels, 8, 8, generator=generator)
+    rest = torch.tensor(0.3), torch.rand(1, 1, 64, generator=generator), torch.rand(1, 3, generator=generator)
+    with torch.no_grad():
+        together = world.unet(noisy, *rest).sample
+        alone = torch.cat([world.unet(noisy[:, frame : frame + 1], *rest).sample for frame in range(3)], dim=1)
+    torch.testing.assert_close(together, alone)
