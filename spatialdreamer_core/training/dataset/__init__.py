@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .build import Built, build_dataset
     from .clip_file import DamagedClip, DVGClip
     from .config import DatasetConfig
-    from .reader import ClipDataset, open_dataset
+    from .reader import ClipDataset, check_dataset, open_dataset
     from .records import ClipRecord
 
 __all__ = [
@@ -23,13 +23,14 @@ __all__ = [
     "DamagedClip",
     "DatasetConfig",
     "build_dataset",
+    "check_dataset",
     "open_dataset",
 ]
 _HOMES = {
     "build": ("Built", "build_dataset"),
     "clip_file": ("DVGClip", "DamagedClip"),
     "config": ("DatasetConfig",),
-    "reader": ("ClipDataset", "open_dataset"),
+    "reader": ("ClipDataset", "check_dataset", "open_dataset"),
     "records": ("ClipRecord",),
 }
 

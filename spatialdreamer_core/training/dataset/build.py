@@ -1,15 +1,7 @@
 """Build a DVG dataset of videos: scenes, clips, held-out scenes, summary.
 
-    DIR/settings.json        what the data depend on; a folder belongs to one set of settings
-    DIR/videos/NAME.json     the scenes of a video
-    DIR/scenes/NAME.json     what became of a scene, once it is finished
-    DIR/clips/NAME.mkv       x1, x2, x̃1 and the mask of a clip (`clip_file`), and NAME.json, its record
-    DIR/dataset.json         all clips, written last
-    DIR/summary.jpg          pictures of some of them
-
-Each file appears when it is whole, and what is whole is not made again: a build that is run again after it
-was interrupted, at whatever moment, ends in the same bytes. Nothing in a file tells of time, place or number
-of processes.
+What is finished is kept in the folder (`folder`) and not made again: a build that is run again after it was
+interrupted, at whatever moment, ends in the same bytes.
 """
 
 from __future__ import annotations
@@ -17,41 +9,38 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
-from ...atomic import write_error
 from ...checks import InputError, check_type
 from ...depth import resolve_estimator
-from ...locking import FileLock
+from ...evaluation.views import check_exists, list_files
 from ...pipeline import FillerConfig, choose_device
+from ...video.naming import FILM_SUFFIXES
 from .config import DatasetConfig
-from .reader import find_damage, open_dataset
-from .records import (
-    DATASET_JSON,
-    check_version,
-    from_record,
-    read_json,
-    to_record,
-    with_version,
-    write_json,
+from .folder import DatasetFolder, SceneClips
+from .reader import open_dataset
+from .records import DATASET_JSON, ClipRecord, from_record, with_version, write_json
+from .scene_clips import SceneRenderer
+from .scenes import (
+    CHECKSUM_DIGITS,
+    Scene,
+    SceneChanged,
+    Video,
+    choose_held_out,
+    find_scenes,
+    name_video,
+    place_clips,
 )
-from .scene_clips import SceneClips, SceneRenderer
-from .scenes import Scene, SceneChanged, Video, choose_held_out, find_scenes, name_video, place_clips
 from .sheet import write_sheet
 from .workers import OnStep, run_tasks
 
 SUMMARY = "summary.jpg"
-_SETTINGS, _VIDEOS, _SCENES, _LOCK = "settings.json", "videos", "scenes", ".lock"
-_PICTURED = 12  # clips in the summary
 _MOST_WORKERS = 8
-_PACKAGES = ("torch", "numpy", "av", "opencv-python", "opencv-python-headless", "scenedetect", "transformers")
 TOO_SHORT, UNREADABLE = "too short", "unreadable"
 _LOGGER = logging.getLogger(__name__)
 
@@ -108,17 +97,17 @@ def build_dataset(
         InputError: If a setting cannot be used, the folder is another one's, a file cannot be written, or no
             clip comes of it.
     """
-    config, filler, folder = config or DatasetConfig(), filler or FillerConfig(), Path(folder)
+    config, filler, kept = config or DatasetConfig(), filler or FillerConfig(), DatasetFolder(Path(folder))
     check_type("config", config, DatasetConfig)
     config.check()
     filler.check()
     config = replace(config, depth=resolve_estimator(config.depth))
     report = on_progress or (lambda what, done, total: None)
-    with _opened(folder, _settings(config, filler)):
-        make_worker = partial(SceneRenderer, folder, config, filler)
-        found, skipped = _look_at(videos, folder, config, report)
-        _render_all(found, folder, config, make_worker, report)
-        return _finish(folder, config, skipped)
+    with kept.opened(_settings(config, filler)):
+        make_worker = partial(SceneRenderer, kept.path, config, filler)
+        found, skipped = _look_at(videos, kept, config, report)
+        lost = _render_all(found, kept, config, make_worker, report)
+        return _finish(kept, config, skipped, lost)
 
 
 def count_workers(config: DatasetConfig) -> int:
@@ -138,82 +127,24 @@ def _settings(config: DatasetConfig, filler: FillerConfig) -> dict[str, Any]:
     return {**config.content(), "filler": filler.filler, "filler_options": options}
 
 
-@contextmanager
-def _opened(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
-    """Make the folder or check that it is one of these settings, and keep other builds out."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK)
-        is_ours = lock.acquire()
-    except OSError as error:
-        raise write_error(folder, error, name="dataset") from error
-    if not is_ours:
-        raise InputError(
-            f"dataset must be built by one run at a time, got {folder}, which another one is building; "
-            "wait for it"
-        )
-    try:
-        _check_settings(folder, settings)
-        yield
-    finally:
-        lock.release()
-
-
-def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Check that a folder is new, or was begun with the same settings."""
-    path = folder / _SETTINGS
-    if not path.exists():
-        others = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
-        if others:
-            raise InputError(
-                f"output must be a new folder or a dataset, got {folder} with {sorted(others)[0]} in it; "
-                "choose another one"
-            )
-        write_json(path, with_version({"settings": settings, "made_with": _versions()}))
-        return
-    content = read_json(path)
-    check_version(content, path)
-    before = content.get("settings")
-    for name, value in settings.items():
-        was = before.get(name) if isinstance(before, dict) else None
-        if was != value:
-            raise InputError(
-                f"{name} must be what {folder} was begun with, {was!r:.80}, got {value!r:.80}; choose "
-                "another folder for other settings"
-            )
-    if content.get("made_with") != _versions():
-        _LOGGER.warning(
-            "%s was begun with other versions of packages: new clips may differ from it in details", folder
-        )
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of what makes the data."""
-    found = {"spatialdreamer": __version__}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _look_at(
-    videos: Sequence[Path], folder: Path, config: DatasetConfig, report: OnProgress
+    videos: Sequence[Path], folder: DatasetFolder, config: DatasetConfig, report: OnProgress
 ) -> tuple[dict[Path, Video], dict[str, str]]:
     """Find the scenes of each video; those that cannot be used are told and left out."""
     named: dict[str, Path] = {}
+    checksums: dict[str, Path] = {}
     skipped: dict[str, str] = {}
     for path in videos:
         try:
             name = name_video(path)
         except OSError as error:
             raise InputError(f"VIDEO must be a readable file, got {path} ({error.strerror})") from error
-        if name in named:
-            skipped[path.name] = f"it is the same as {named[name]}"
-        else:
+        same = checksums.setdefault(name[-CHECKSUM_DIGITS:], path)
+        if same is path:
             named[name] = path
-    found = {path: video for name, path in named.items() if (video := _read_video(folder, name)) is not None}
+        else:
+            skipped[path.name] = f"it is the same as {same}"
+    found = {path: video for name, path in named.items() if (video := folder.read_video(name)) is not None}
     missing = [path for path in named.values() if path not in found]
     looking = run_tasks(
         _find_scenes,
@@ -228,7 +159,7 @@ def _look_at(
                 skipped[path.name] = result
                 continue
             found[path] = result
-            write_json(folder / _VIDEOS / f"{result.name}.json", with_version(result.to_json()))
+            folder.write_video(result)
             if result.fault is not None:
                 _LOGGER.warning("%s is used as far as it goes: %s", path.name, result.fault)
     for name, reason in skipped.items():
@@ -252,51 +183,40 @@ def _find_scenes(finder: _Finder, path: Path) -> Video | str:
         return str(error)
 
 
-def _read_video(folder: Path, name: str) -> Video | None:
-    """Return what is known of a video that has been looked at."""
-    path = folder / _VIDEOS / f"{name}.json"
-    if not path.is_file():
-        return None
-    try:
-        content = read_json(path)
-        check_version(content, path)
-        return Video.from_json(content)
-    except (InputError, KeyError, TypeError):
-        return None  # it is looked at again
-
-
 def _render_all(
     found: dict[Path, Video],
-    folder: Path,
+    folder: DatasetFolder,
     config: DatasetConfig,
     make_worker: Callable[[OnStep], SceneRenderer],
     report: OnProgress,
-) -> None:
-    """Render the clips of all scenes that are not finished."""
-    tasks = [
-        (path, video, scene)
-        for path, video in found.items()
-        for scene in video.scenes
-        if _read_scene(folder, scene.name) is None
-    ]
-    long_enough = [task for task in tasks if place_clips(task[2].frames, config)]
-    for _, _, scene in tasks:
-        if scene.frames < config.span:
-            _write_scene(folder, scene.name, SceneClips([], Counter({TOO_SHORT: 1})))
-    total = sum(len(place_clips(scene.frames, config)) for _, _, scene in long_enough)
+) -> dict[str, SceneClips]:
+    """Render the clips of all scenes that are not finished; returns those that cannot be read this time."""
+    tasks = []
+    for path, video in found.items():
+        for scene in video.scenes:
+            if folder.read_scene(scene.name) is not None:
+                continue
+            if place_clips(scene.frames, config):
+                tasks.append((path, video, scene))
+            else:
+                folder.write_scene(scene.name, SceneClips([], Counter({TOO_SHORT: 1})))
+    total = sum(len(place_clips(scene.frames, config)) for _, _, scene in tasks)
     rendering = run_tasks(
         _render_scene,
-        long_enough,
+        tasks,
         make_worker=make_worker,
         workers=count_workers(config),
         on_progress=lambda done: report("rendering clips", done, total),
     )
+    lost = {}
     with closing(rendering) as results:
         for (_, _, scene), clips in results:
             if isinstance(clips, str):
                 _LOGGER.warning("scene %s is left out: %s", scene.name, clips)
-                clips = SceneClips([], Counter({UNREADABLE: 1}))
-            _write_scene(folder, scene.name, clips)
+                lost[scene.name] = SceneClips([], Counter({UNREADABLE: 1}))
+            else:
+                folder.write_scene(scene.name, clips)
+    return lost
 
 
 def _render_scene(renderer: SceneRenderer, task: tuple[Path, Video, Scene]) -> SceneClips | str:
@@ -308,60 +228,29 @@ def _render_scene(renderer: SceneRenderer, task: tuple[Path, Video, Scene]) -> S
         return str(error)
 
 
-def _write_scene(folder: Path, name: str, clips: SceneClips) -> None:
-    """Note what became of a scene."""
-    content = {
-        "clips": [from_record(record) for record in clips.clips],
-        "left_out": dict(sorted(clips.faults.items())),
-    }
-    write_json(folder / _SCENES / f"{name}.json", with_version(content))
-
-
-def _read_scene(folder: Path, name: str) -> SceneClips | None:
-    """Return what became of a scene, or None if it is not finished."""
-    path = folder / _SCENES / f"{name}.json"
-    if not path.is_file():
-        return None
-    try:
-        content = read_json(path)
-        check_version(content, path)
-        clips = [to_record(entry, path) for entry in content["clips"]]
-        faults = Counter({str(reason): int(count) for reason, count in content["left_out"].items()})
-    except (InputError, KeyError, TypeError, ValueError, AttributeError):
-        return None  # it is rendered again
-    if any(find_damage(folder, record, verify=False) for record in clips):
-        return None
-    return SceneClips(clips, faults)
-
-
-def _finish(folder: Path, config: DatasetConfig, skipped: dict[str, str]) -> Built:
+def _finish(
+    folder: DatasetFolder, config: DatasetConfig, skipped: dict[str, str], lost: dict[str, SceneClips]
+) -> Built:
     """Write what holds the dataset together: all finished scenes, of these videos and earlier ones."""
-    videos = [
-        video
-        for path in sorted((folder / _VIDEOS).glob("*.json"))
-        if (video := _read_video(folder, path.stem)) is not None
-    ]
+    videos = folder.list_videos()
     scenes = {
         scene.name: result
         for video in videos
         for scene in video.scenes
-        if (result := _read_scene(folder, scene.name)) is not None
+        if (result := lost.get(scene.name) or folder.read_scene(scene.name)) is not None
     }
+    records = _choose_records(scenes, config)
     faults: Counter[str] = sum((result.faults for result in scenes.values()), Counter())
     empty = Counter(result.faults.most_common(1)[0][0] for result in scenes.values() if not result.clips)
-    records = [record for result in scenes.values() for record in result.clips]
     if not records:
-        reasons = [f"{count} clips {reason}" for reason, count in sorted(faults.items())]
+        reasons = [f"{count} {reason}" for reason, count in sorted(faults.items())]
         reasons += [f"{name}: {reason}" for name, reason in skipped.items()]
         raise InputError(
-            f"videos must give at least one clip, got none from {len(scenes)} scenes ({'; '.join(reasons)}); "
-            "give others, or lower `frames`, `stride` or the thresholds"
+            f"videos must give at least one clip, got none of {_count(len(scenes), 'scene')} "
+            f"({'; '.join(reasons)}); give others, or lower `frames`, `stride` or the thresholds"
         )
-    held_out = choose_held_out({record.scene for record in records}, share=config.held_out, seed=config.seed)
-    records = [replace(record, held_out=record.scene in held_out) for record in records]
-    records.sort(key=lambda record: record.name)
     built = Built(
-        folder,
+        folder.path,
         clips=len(records),
         held_out=sum(record.held_out for record in records),
         videos=len(videos),
@@ -370,21 +259,41 @@ def _finish(folder: Path, config: DatasetConfig, skipped: dict[str, str]) -> Bui
         faults=dict(sorted(faults.items())),
         skipped=skipped,
     )
-    counts = {name: getattr(built, name) for name in ("videos", "scenes", "empty_scenes", "faults")}
-    settings = read_json(folder / _SETTINGS)
-    write_json(
-        folder / DATASET_JSON,
-        with_version(
-            {
-                "settings": settings["settings"],
-                "made_with": settings["made_with"],
-                "counts": counts,
-                "clips": [from_record(record) for record in records],
-            }
-        ),
-    )
-    write_sheet(open_dataset(folder), folder / SUMMARY, clips=_PICTURED, overwrite=True)
+    content = {
+        **folder.begun_with(),
+        "counts": {name: getattr(built, name) for name in ("videos", "scenes", "empty_scenes", "faults")},
+        "clips": [from_record(record) for record in records],
+    }
+    write_json(folder.path / DATASET_JSON, with_version(content))
+    write_sheet(open_dataset(folder.path), folder.path / SUMMARY, overwrite=True)
     return built
+
+
+def _choose_records(scenes: dict[str, SceneClips], config: DatasetConfig) -> list[ClipRecord]:
+    """List the clips of all scenes by name, and hold out those of some scenes."""
+    with_clips = {name for name, scene in scenes.items() if scene.clips}
+    held_out = choose_held_out(with_clips, share=config.held_out, seed=config.seed)
+    records = [record for name in sorted(with_clips) for record in scenes[name].clips]
+    return [replace(record, held_out=record.scene in held_out) for record in records]
+
+
+def list_videos(paths: Sequence[Path]) -> list[Path]:
+    """List the videos that paths stand for: a folder stands for those in it, by their suffixes.
+
+    Raises:
+        InputError: If a path is missing, or a folder without videos.
+    """
+    videos = []
+    for path in paths:
+        check_exists(path, name="VIDEO")
+        found = [path]
+        if path.is_dir():
+            files = list_files(path, name="VIDEO")
+            found = [file for file in files if file.suffix.lower() in FILM_SUFFIXES]
+        if not found:
+            raise InputError(f"VIDEO must be a video or a folder of videos, got none in {path}")
+        videos += found
+    return videos
 
 
 def summarise(built: Built) -> str:

@@ -47,10 +47,16 @@ class DatasetConfig:
         help="Longer side of the clips; smaller videos keep their size.",
     )
     divergence_low: float = DIVERGENCE.as_field(
-        default=1.0, help="Weakest 3D effect: each clip draws its divergence between the two."
+        default=1.0,
+        name="",
+        other_name="",
+        help="Weakest 3D effect: each clip draws its divergence between the two.",
     )
     divergence_high: float = DIVERGENCE.as_field(
-        default=4.0, help="Strongest 3D effect: each clip draws its divergence between the two."
+        default=4.0,
+        name="",
+        other_name="",
+        help="Strongest 3D effect: each clip draws its divergence between the two.",
     )
     convergence: float = CONVERGENCE.as_field()
     seed: int = option(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...checks import InputError
-from .clip_file import CLIP_SUFFIX, DVGClip, decode_clip
+from .clip_file import CLIP_SUFFIX, DamagedClip, DVGClip, decode_clip
 from .records import DATASET_JSON, ClipRecord, check_version, read_json, to_record
 
 CLIPS = "clips"  # the folder of the clips' files
@@ -122,6 +122,42 @@ def list_records(folder: Path) -> list[ClipRecord]:
     if not isinstance(clips, list):
         raise InputError(f"{path} must list clips; delete it and run `dataset build` again")
     return [to_record(entry, path) for entry in clips]
+
+
+def check_dataset(
+    folder: str | os.PathLike[str], *, on_clip: Callable[[int, int], None] | None = None
+) -> tuple[int, dict[str, str]]:
+    """Read every file of a finished dataset, compare its checksum and decode all of its frames.
+
+    Args:
+        folder: Its folder.
+        on_clip: Called after each clip with the clips looked at and their number; may raise to interrupt.
+
+    Returns:
+        The number of clips, and what is wrong with which of them, by their names.
+
+    Raises:
+        InputError: If there is no finished dataset, or it is of another version.
+    """
+    folder = Path(folder)
+    records = list_records(folder)
+    damaged = {}
+    for done, record in enumerate(records, start=1):
+        problem = find_damage(folder, record, verify=True) or _find_wrong_frames(folder, record)
+        if problem is not None:
+            damaged[record.name] = problem
+        if on_clip is not None:
+            on_clip(done, len(records))
+    return len(records), damaged
+
+
+def _find_wrong_frames(folder: Path, record: ClipRecord) -> str | None:
+    """Say what is wrong with the frames of a clip whose file is as the record says, or None."""
+    try:
+        ClipDataset(folder, [record], skipped={}, digest="").read(0)
+    except DamagedClip as error:
+        return str(error)
+    return None
 
 
 def find_damage(folder: Path, record: ClipRecord, *, verify: bool) -> str | None:

@@ -29,17 +29,11 @@ from ...pipeline.stages import Estimated, estimate
 from ...video import VideoFrame, to_8_bit
 from .clip_file import DVGClip, encode_clip, frame_checksums
 from .config import DatasetConfig
+from .folder import SceneClips
 from .quality import NO_HOLES, FrameQuality, find_fault, measure_clip, measure_frame
 from .reader import clip_path, find_damage
 from .records import ClipRecord, check_version, from_record, read_json, to_record, with_version, write_json
 from .scenes import Scene, Video, place_clips, read_scene
-
-
-class SceneClips(NamedTuple):
-    """What became of a scene."""
-
-    clips: list[ClipRecord]
-    faults: Counter[str]  # why clips were left out
 
 
 class _Frame(NamedTuple):

@@ -25,6 +25,7 @@ from ...video import IncompleteInput, VideoFrame, check_one_view, probe, read_fr
 from ...video.reader import until_broken
 from .config import DatasetConfig
 
+CHECKSUM_DIGITS = 10  # at the end of a video's name
 _STEM = 40  # characters of a video's name in the names of its clips
 _PART = 1 << 20  # bytes at both ends of a file that tell it from others
 
@@ -106,7 +107,7 @@ def name_video(path: Path) -> str:
         file.seek(max(0, size - _PART))
         digest.update(file.read(_PART))
     stem = re.sub(r"[^A-Za-z0-9-]+", "_", path.stem)[:_STEM].strip("_-") or "video"
-    return f"{stem}-{digest.hexdigest()[:8]}"
+    return f"{stem}-{digest.hexdigest()[:CHECKSUM_DIGITS]}"
 
 
 def find_scenes(path: Path, config: DatasetConfig, *, on_frame: Callable[[], None] = lambda: None) -> Video:

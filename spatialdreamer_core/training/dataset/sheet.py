@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ...options import check_options, option
 from ...video import write_photo
 from .clip_file import DVGClip
 from .reader import ClipDataset
 from .records import ClipRecord
+
+
+@dataclass(frozen=True)
+class SheetConfig:
+    """What a contact sheet shows."""
+
+    clips: int = option(12, 1, 200, "clips", help="How many clips it shows, spread over the dataset.")
+    frame: int | None = option(
+        None,
+        0,
+        63,
+        none_means="the middle one",
+        help="Which frame of each clip, or the last one of shorter clips.",
+    )
+
+    def check(self) -> None:
+        """Check every setting.
+
+        Raises:
+            InputError: For the first one that breaks its rule.
+        """
+        check_options(self)
+
 
 _TILE = 240  # px, width of a picture
 _CAPTION, _GAP = 18, 4  # px
@@ -19,26 +44,27 @@ _TITLES = ("x1 (truth)", "x2 (other eye)", "x1 rendered back", "mask")
 
 
 def write_sheet(
-    dataset: ClipDataset, path: Path, *, clips: int, frame: int | None = None, overwrite: bool = False
+    dataset: ClipDataset, path: Path, config: SheetConfig | None = None, *, overwrite: bool = False
 ) -> None:
     """Write a contact sheet.
 
     Args:
         dataset: The dataset.
         path: The file, as of `write_photo`.
-        clips: How many clips it shows, spread over the dataset.
-        frame: Which frame of each, or the last one of shorter clips; None: the middle one.
+        config: The settings.
         overwrite: Whether an existing file may be replaced.
 
     Raises:
-        InputError: If the file cannot be written.
+        InputError: If a setting is out of range, or the file cannot be written.
         DamagedClip: If a clip is damaged.
     """
-    places = np.linspace(0, len(dataset) - 1, min(clips, len(dataset))).round().astype(int)
+    config = config or SheetConfig()
+    config.check()
+    places = np.linspace(0, len(dataset) - 1, min(config.clips, len(dataset))).round().astype(int)
     rows = []
     for place in places:
         record = dataset.records[place]
-        shown = record.frames // 2 if frame is None else min(frame, record.frames - 1)
+        shown = record.frames // 2 if config.frame is None else min(config.frame, record.frames - 1)
         rows.append(_draw_row(dataset.read(int(place), range(shown, shown + 1)), record, shown))
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
     top = 0

@@ -65,7 +65,7 @@ def test_missing_and_damaged_clips_are_left_out_counted_and_logged(copy, caplog)
 
 def test_a_dataset_without_a_whole_clip_is_an_error(copy):
     shutil.rmtree(copy / "clips")
-    with pytest.raises(InputError, match=r"at least one whole clip, got none of 4 in .*; run `dataset build`"):
+    with pytest.raises(InputError, match=r"at least one whole clip, got none of 4 in .*; run"):
         open_dataset(copy)
 
 
