@@ -142,5 +142,10 @@ class DatasetConfig:
         return (self.frames - 1) * self.stride + 1
 
     def content(self) -> dict[str, Any]:
-        """Return the settings that the data depend on, as JSON holds them."""
-        return {name: value for name, value in asdict(self).items() if name not in _PLACES}
+        """Return the settings that the data depend on, as JSON holds them: 0 for a float is 0.0."""
+        kinds = {name: described.kind for name, described in options_of(type(self)).items()}
+        return {
+            name: float(value) if kinds[name] is float else value
+            for name, value in asdict(self).items()
+            if name not in _PLACES
+        }
