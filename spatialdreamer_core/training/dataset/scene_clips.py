@@ -145,6 +145,7 @@ class SceneRenderer:
             filler=self._filler,
             divergence=divergence,
             convergence=self.config.convergence,
+            on_frame=lambda done: self._on_step(0),
         )
         hole = float(pair.hole.mean())
         if hole == 0:
