@@ -1,5 +1,7 @@
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -93,6 +95,14 @@ def test_a_folder_that_is_no_finished_dataset(tmp_path, copy):
     (copy / DATASET_JSON).write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match="the dataset's files must be readable"):
         open_dataset(copy)
+
+
+def test_the_documents_example_runs(dataset):
+    page = Path(__file__).parents[4] / "docs" / "dataset.md"
+    code = next(code for code in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL))
+    names = {}
+    exec(code.replace("out/dvg", dataset.as_posix()).replace("range(2, 5)", "range(1, 4)"), names)  # noqa: S102
+    assert names["clip"].target.shape == (3, 3, 64, 96)
 
 
 def test_the_digest_tells_datasets_apart(dataset, copy):
