@@ -32,12 +32,17 @@ from .clips import Clips, FittedClip, fit_clip
 
 _LOGGER = logging.getLogger(__name__)
 
-HOLE_LPIPS = "lpips_holes"  # there only with LPIPS's weights
-HOLE_PSNR = "psnr_holes"
-MEAN_PSNR = "psnr_holes_mean_fill"  # of filling each hole with the mean of its known surroundings
-OTHER_PSNR = "psnr_holes_other_reference"  # RefinerNet sees another clip
-SHARPNESS = "sharpness_holes"  # 1 is ideal, below it the holes are blurred
-WHOLE_PSNR = "psnr_whole_view"  # of the diffused picture everywhere, known pixels too
+HOLE_PSNR = "hole_psnr"
+MEAN_PSNR = "mean_fill_psnr"  # of filling each hole with the mean of its known surroundings
+OTHER_PSNR = "other_reference_psnr"  # of holes, where RefinerNet sees another clip
+SHARPNESS = "sharpness"  # of holes: their gradients over the truth's; below 1 they are blurred
+WHOLE_PSNR = "whole_view_psnr"  # of the diffused picture everywhere, known pixels too
+_COMPARED = {  # measures of the filled view, from `metrics.MEASURES`; some need LPIPS's weights or two frames
+    **{name: name for name in ("psnr", "ssim", "lpips", "warping_error", "temporal_error")},
+    "hole_lpips": "lpips_holes",
+    "hole_warping_error": "warping_error_holes",
+    "hole_temporal_error": "temporal_error_holes",
+}
 _REACH = 4  # px, how far surroundings reach from a hole
 
 
@@ -46,7 +51,8 @@ class Validation:
     """The outcome of a validation.
 
     Attributes:
-        metrics: Figures by name: the constants of this module, and those of `metrics.MEASURES`.
+        metrics: Figures by name: the constants of this module; psnr, ssim, lpips, warping_error and
+            temporal_error of the filled view, and the last three in holes alone (hole_lpips, …).
         pictures: Of each clip its middle frame: truth, rendered view, filled view and the whole diffused
             picture, from left to right, each [3, H, 4 · W] in [0, 1].
     """
@@ -217,7 +223,8 @@ class _Scores:
             figures[SHARPNESS] = self._gradients[0] / self._gradients[1]
         error = sum(self._whole) / len(self._whole)
         figures[WHOLE_PSNR] = min(MOST_DECIBELS, -10 * math.log10(error)) if error > 0 else MOST_DECIBELS
-        return figures | self._comparison.result()
+        compared = self._comparison.result()
+        return figures | {name: compared[own] for name, own in _COMPARED.items() if own in compared}
 
 
 def _pixels(view: Tensor, hole: Tensor) -> Tensor:  # [3, N]

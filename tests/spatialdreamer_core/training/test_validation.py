@@ -49,12 +49,12 @@ def test_it_measures_what_the_deployed_sampler_gives(validated, model, dataset):
         assert torch.equal(picture, view[1])
     single = validate(model, dataset, **SIZE, clips=1, frames=2, steps=1).metrics
     hole = clip.hole > 0.5
-    assert single["psnr_holes"] == pytest.approx(masked_psnr(views.filled, clip.target, hole), abs=1e-4)
-    assert single["psnr_whole_view"] == pytest.approx(masked_psnr(views.whole, clip.target), abs=1e-4)
+    assert single["hole_psnr"] == pytest.approx(masked_psnr(views.filled, clip.target, hole), abs=1e-4)
+    assert single["whole_view_psnr"] == pytest.approx(masked_psnr(views.whole, clip.target), abs=1e-4)
     mean = fill_with_mean(clip.warped, clip.hole)
-    assert single["psnr_holes_mean_fill"] == pytest.approx(masked_psnr(mean, clip.target, hole), abs=1e-4)
+    assert single["mean_fill_psnr"] == pytest.approx(masked_psnr(mean, clip.target, hole), abs=1e-4)
     assert single["psnr"] == pytest.approx(masked_psnr(views.filled, clip.target), abs=1e-4)
-    assert "psnr_holes_other_reference" not in single
+    assert "other_reference_psnr" not in single
 
 
 def test_two_validations_agree_and_leave_nothing_changed(validated, model, dataset):
@@ -82,7 +82,7 @@ def test_two_validations_agree_and_leave_nothing_changed(validated, model, datas
 
 
 def test_another_clips_reference_changes_only_what_refinernet_sees(validated, model, dataset, monkeypatch):
-    assert validated[0].metrics["psnr_holes_other_reference"] != validated[0].metrics["psnr_holes"]
+    assert validated[0].metrics["other_reference_psnr"] != validated[0].metrics["hole_psnr"]
     measured, seen = [], []
     sample = validation.sample_views
 
@@ -107,9 +107,9 @@ def test_every_hole_pixel_counts_alike_and_the_ideal_is_ideal(dataset):
         scores.add(clip, clip.target, clip.target)
         scores.add_other(clip, clip.target + 0.1)
     figures = scores.result()
-    assert figures["psnr_holes"] == figures["psnr_whole_view"] == 100
-    assert figures["sharpness_holes"] == 1
-    assert figures["psnr_holes_other_reference"] == pytest.approx(20, abs=0.1)  # where the sum is below 1
+    assert figures["hole_psnr"] == figures["whole_view_psnr"] == 100
+    assert figures["sharpness"] == 1
+    assert figures["other_reference_psnr"] == pytest.approx(20, abs=0.1)  # where the sum is below 1
     assert figures["temporal_error"] == 0
 
 
@@ -119,7 +119,7 @@ def test_blurred_holes_have_less_sharpness(dataset):
     clip = clip._replace(target=torch.rand(clip.target.shape, generator=torch.Generator().manual_seed(0)))
     blurred = torch.nn.functional.avg_pool2d(clip.target, 3, 1, 1, count_include_pad=False)
     scores.add(clip, blurred, blurred)
-    assert scores.result()["sharpness_holes"] < 0.95
+    assert scores.result()["sharpness"] < 0.95
 
 
 def test_lpips_is_measured_where_its_network_is_given(model, dataset):
@@ -127,7 +127,7 @@ def test_lpips_is_measured_where_its_network_is_given(model, dataset):
         return (result - truth).abs().mean((1, 2, 3))
 
     figures = validate(model, dataset, **SIZE, clips=1, frames=1, steps=1, lpips=distance).metrics
-    assert 0 < figures["lpips_holes"] < figures["lpips"]
+    assert 0 < figures["hole_lpips"] < figures["lpips"]
 
 
 def test_each_hole_gets_the_mean_of_what_surrounds_it():
