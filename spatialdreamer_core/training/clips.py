@@ -85,7 +85,9 @@ class EncodedSample(NamedTuple):
 def fit_clip(clip: Clip, *, height: int, width: int) -> FittedClip:
     """Resize a clip until it covers a size, keeping its shape, and cut that size out of its centre.
 
-    Frames are resized as the sampler's canvas does it; a pixel that covers any hole is a hole.
+    Frames are resized as the sampler's canvas does it, and a pixel that covers any hole is a hole. Holes of
+    the rendered view are grey while it is resized, as the model is shown them, so that their black does not
+    darken what lies beside them.
 
     Args:
         clip: The clip.
@@ -105,16 +107,17 @@ def fit_clip(clip: Clip, *, height: int, width: int) -> FittedClip:
     def cut(frames: Tensor) -> Tensor:
         return frames[..., top : top + height, left : left + width].contiguous()
 
-    def fit(frames: Tensor) -> Tensor:
-        frames = frames.float()
-        if frames.shape[-2:] != size:
-            frames = F.interpolate(frames, size, mode="bicubic", antialias=True).clamp(0, 1)
-        return cut(frames)
-
+    target, reference, warped = (view.float() for view in (clip.target, clip.reference, clip.warped))
     hole = (clip.hole > 0.5).float()
-    if hole.shape[-2:] != size:
+    if own != size:
+        grey = torch.where(hole > 0.5, 0.5, warped)
+        target, reference, warped = (
+            F.interpolate(view, size, mode="bicubic", antialias=True).clamp(0, 1)
+            for view in (target, reference, grey)
+        )
         hole = F.adaptive_max_pool2d(hole, size)
-    return FittedClip(fit(clip.target), fit(clip.reference), fit(clip.warped), cut(hole))
+        warped = warped * (1 - hole)
+    return FittedClip(cut(target), cut(reference), cut(warped), cut(hole))
 
 
 def check_training_size(model: SpatialDreamer, *, height: int, width: int) -> None:

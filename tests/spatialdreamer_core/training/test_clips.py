@@ -44,6 +44,16 @@ def test_a_pixel_that_covers_any_hole_is_a_hole(make_clips):
     assert enlarged.hole.sum() >= 4
 
 
+def test_black_holes_do_not_darken_what_lies_beside_them():
+    white = torch.ones(1, 3, 64, 64)
+    hole = torch.zeros(1, 1, 64, 64)
+    hole[..., 20:40] = 1
+    fitted = fit_clip(FittedClip(white, white, white * (1 - hole), hole), height=48, width=48)
+    known = fitted.hole < 0.5
+    assert fitted.warped[known.expand(-1, 3, -1, -1)].min() > 0.9
+    assert fitted.warped[~known.expand(-1, 3, -1, -1)].eq(0).all()
+
+
 def test_a_size_that_needs_padding_is_refused(model):
     check_training_size(model, height=64, width=128)
     with pytest.raises(InputError, match="multiples of 64 px with this model, got 100x64; use 128x64"):
