@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +96,7 @@ def validate(
 
     Args:
         model: The model, in training or not.
-        dataset: The dataset, of which the same clips are taken each time.
+        dataset: The dataset, of which the same clips are taken each time, all with holes to fill.
         height: px, to which clips are fitted as in training.
         width: px.
         clips: How many clips, at most.
@@ -108,15 +108,9 @@ def validate(
         on_clip: Called with the samplings done and those in all; may raise to interrupt.
 
     Raises:
-        InputError: If no held-out clip can be read, or none has holes.
+        InputError: If no held-out clip can be read and has holes.
     """
-    chosen = _choose(dataset, clips)
-    pairs = list(_read(dataset, chosen, frames, height=height, width=width))
-    if not any(bool((clip.hole > 0.5).any()) for _, clip in pairs):
-        raise InputError(
-            f"clips of the validation must have holes to fill, got {len(pairs)} without any that can be "
-            "read; build the dataset with more divergence or a larger held-out share"
-        )
+    pairs = _read(dataset, clips, frames, height=height, width=width)
     other_reference = other_reference and len(pairs) > 1
     config = SamplerConfig(steps=steps, seed=seed, window=max(len(clip.hole) for _, clip in pairs), overlap=0)
     scores, pictures = _Scores(lpips), {}
@@ -232,8 +226,35 @@ def _pixels(view: Tensor, hole: Tensor) -> Tensor:  # [3, N]
     return view.float().transpose(0, 1)[:, hole[:, 0]].cpu()
 
 
-def _choose(dataset: Clips, clips: int) -> Sequence[int]:
-    """Choose held-out clips, spread over all of them."""
+def _read(
+    dataset: Clips, clips: int, frames: int, *, height: int, width: int
+) -> list[tuple[str, FittedClip]]:
+    """Read the first frames of held-out clips, without those that are damaged or have no holes there."""
+    chosen: list[tuple[str, FittedClip]] = []
+    damaged = 0
+    for index in _order(dataset, clips):
+        if len(chosen) == clips:
+            break
+        record = dataset.records[index]
+        try:
+            clip = dataset.read(index, range(min(frames, record.frames)))
+        except InputError as error:
+            _LOGGER.warning("clip %s is left out of the validation: %s", record.name, error)
+            damaged += 1
+            continue
+        fitted = fit_clip(clip, height=height, width=width)
+        if bool((fitted.hole > 0.5).any()):
+            chosen.append((record.name, fitted))
+    if not chosen:
+        raise InputError(
+            f"a dataset must hold out clips with holes for the validation, got none at {width}x{height} "
+            f"({damaged} are damaged); build it with more divergence or a larger held-out share"
+        )
+    return chosen
+
+
+def _order(dataset: Clips, clips: int) -> list[int]:
+    """Order the held-out clips: first so many that are spread over all of them, then the others."""
     held_out = [index for index, record in enumerate(dataset.records) if record.held_out]
     if not held_out:
         raise InputError(
@@ -241,21 +262,8 @@ def _choose(dataset: Clips, clips: int) -> Sequence[int]:
             "with a held-out share above 0 from videos of at least two scenes"
         )
     places = np.linspace(0, len(held_out) - 1, min(clips, len(held_out)))
-    return [held_out[round(place)] for place in places]
-
-
-def _read(
-    dataset: Clips, chosen: Sequence[int], frames: int, *, height: int, width: int
-) -> Iterator[tuple[str, FittedClip]]:
-    """Read the first frames of clips, without those that are damaged."""
-    for index in chosen:
-        record = dataset.records[index]
-        try:
-            clip = dataset.read(index, range(min(frames, record.frames)))
-        except InputError as error:
-            _LOGGER.warning("clip %s is left out of the validation: %s", record.name, error)
-            continue
-        yield record.name, fit_clip(clip, height=height, width=width)
+    first = [held_out[round(place)] for place in places]
+    return first + [index for index in held_out if index not in first]
 
 
 @contextmanager

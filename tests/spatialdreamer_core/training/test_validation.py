@@ -168,12 +168,28 @@ def test_what_cannot_be_validated_is_said(model, make_clips, caplog):
     assert list(outcome.pictures) == ["clip1"]
     assert "clip0 is left out of the validation: clip0 is damaged" in caplog.text
     dataset.broken = {0, 1}
-    with pytest.raises(InputError, match="must have holes to fill, got 0 without any"):
+    with pytest.raises(
+        InputError, match=r"with holes for the validation, got none at 64x64 \(2 are damaged\)"
+    ):
         validate(model, dataset, **SIZE)
 
 
 def test_the_clips_are_spread_over_all_held_out(make_clips):
     dataset = make_clips(*[1] * 10, held_out=set(range(1, 10)))
-    assert validation._choose(dataset, 3) == [1, 5, 9]
-    assert validation._choose(dataset, 1) == [1]
-    assert validation._choose(dataset, 100) == list(range(1, 10))
+    assert validation._order(dataset, 3)[:3] == [1, 5, 9]
+    assert validation._order(dataset, 1)[0] == 1
+    assert sorted(validation._order(dataset, 4)) == list(range(1, 10))
+    assert validation._order(dataset, 100) == list(range(1, 10))
+
+
+def test_clips_without_holes_give_way_to_others(make_clips):
+    dataset = make_clips(*[1] * 4, held_out={0, 1, 2, 3}, size=(64, 64))
+    read = dataset.read
+
+    def without_holes(index, frames):
+        clip = read(index, frames)
+        return clip._replace(hole=clip.hole * (index != 3))
+
+    dataset.read = without_holes
+    chosen = validation._read(dataset, 2, 1, **SIZE)
+    assert [name for name, _ in chosen] == ["clip0", "clip1"]
