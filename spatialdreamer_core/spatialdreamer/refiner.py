@@ -30,7 +30,7 @@ from .attention import install_writers, recorded_features, spatial_sites
 from .config import SpatialDreamerConfig
 from .til import TemporalInteraction
 
-_TEMPORAL = (
+TEMPORAL = (
     ".temporal_",
     ".time_mixer.",
     ".time_pos_embed.",
@@ -253,7 +253,7 @@ def _spatial_state(unet: Any) -> dict[str, Tensor]:
     state = {
         name.replace(".spatial_res_block", ""): value.detach().clone()
         for name, value in unet.state_dict().items()
-        if not name.startswith("add_embedding.") and not any(part in name for part in _TEMPORAL)
+        if not name.startswith("add_embedding.") and not any(part in name for part in TEMPORAL)
     }
     first = state["conv_in.weight"]
     state["conv_in.weight"] = (first[:, 0:4].float() + first[:, 4:8].float() / SCALING).to(first)
