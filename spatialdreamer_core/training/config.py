@@ -197,17 +197,8 @@ class TrainConfig:
 
 # What may change when a run goes on: how long and how fast it goes, what is watched, how it fits the machine.
 FREE_TO_CHANGE = (
-    *("learning_rate", "clip"),
-    *(
-        "steps",
-        "validate_every",
-        "validation_clips",
-        "validation_frames",
-        "validation_steps",
-        "checkpoint_every",
-        "keep",
-    ),
-    *("tracker", "cpu"),
+    *("learning_rate", "clip", "steps", "checkpoint_every", "keep", "tracker", "cpu"),
+    *("validate_every", "validation_clips", "validation_frames", "validation_steps"),
 )
 
 _STAGE_2 = {"steps": 10_000, "batch": 2, "frames": 8}  # section 4.1 of the paper

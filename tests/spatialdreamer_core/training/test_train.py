@@ -18,6 +18,12 @@ def losses(folder):
     return [line["loss"] for line in read_log(folder) if "loss" in line]
 
 
+def gradients(checkpoint):
+    """Return the gradients of a run's first step, which AdamW's mean of gradients is a tenth of."""
+    state = torch.load(checkpoint / "optimizer.bin", weights_only=True)["state"]
+    return torch.cat([entry["exp_avg"].flatten() for entry in state.values()]) / 0.1
+
+
 class Found:
     """A validation with given figures."""
 
@@ -79,9 +85,9 @@ def test_a_finished_run_stays_as_it_is(network, tiny_network, tmp_path):
 
 def test_a_checkpoint_that_was_being_written_is_no_checkpoint(network, tiny_network, tmp_path):
     run(network, tmp_path, steps=2)
-    halves = [path for path in (tmp_path / "checkpoints").iterdir()]
-    (halves[0] / "optimizer.bin").rename(halves[0] / "optimizer.part")
-    halves[0].rename(halves[0].with_name(".step-00000002.partial-00000000-000000-00000000"))
+    (half,) = (tmp_path / "checkpoints").iterdir()
+    (half / "optimizer.bin").rename(half / "optimizer.part")
+    half.rename(half.with_name(".step-00000002.partial-00000000-000000-00000000"))
     run(copy_network(tiny_network), tmp_path, steps=2)
     assert [step for step, _ in list_checkpoints(tmp_path / "checkpoints")] == [2]
 
@@ -90,12 +96,12 @@ def test_parts_of_a_batch_give_what_the_whole_gives(tiny_network, tmp_path):
     moments = []
     for parts in (1, 2):
         folder = tmp_path / str(parts)
-        run(copy_network(tiny_network), folder, steps=1, batch=4, accumulation=parts, clip=0.0)
-        state = torch.load(folder / "checkpoints/step-00000001/optimizer.bin", weights_only=True)
-        moments.append([entry["exp_avg"] for entry in state["state"].values()])
+        cache = TinyCache(size=16)  # smaller ones are normalised over 4 values, which magnifies rounding
+        run(copy_network(tiny_network), folder, cache=cache, steps=1, batch=4, accumulation=parts)
+        moments.append(gradients(folder / "checkpoints" / "step-00000001"))
     assert losses(tmp_path / "1") == pytest.approx(losses(tmp_path / "2"), abs=1e-6)
-    for first, second in zip(*moments, strict=True):
-        assert torch.allclose(first, second, atol=1e-6)
+    first, second = moments
+    assert float((first - second).abs().max()) < 1e-5 * float(first.abs().max())
 
 
 def test_the_best_weights_are_kept(network, tmp_path):
@@ -156,9 +162,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(n
             broken = math.nan if index == 1 else 1.0
             return TinySample(sample.target * broken, *sample[1:])
 
-    with pytest.raises(
-        InputError, match=r"finite, got nan in step \d+ for frames \d to \d of clip_1 \(sigma"
-    ):
+    with pytest.raises(InputError, match=r"got nan in step \d+ for frames \d to \d of clip_1 \(sigma"):
         run(network, tmp_path, cache=Damaged(), steps=50, checkpoint_every=1)
     log = read_log(tmp_path)
     kept = [step for step, _ in list_checkpoints(tmp_path / "checkpoints")]
@@ -170,7 +174,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(n
 def test_a_checkpoint_of_other_networks_or_damaged_is_refused(network, tiny_network, tmp_path):
     run(network, tmp_path, steps=2)
     checkpoint = tmp_path / "checkpoints" / "step-00000002"
-    with pytest.raises(InputError, match="of the run's networks, got .*step-00000002"):
+    with pytest.raises(InputError, match=r"of the run's networks, got .*step-00000002"):
         run(copy_network(tiny_network), tmp_path, steps=2, stage="2")
     (checkpoint / "checkpoint.json").write_text('{"format": 99, "step": 2}')
     with pytest.raises(InputError, match="got format 99"):

@@ -95,7 +95,7 @@ def test_settings_say_how_networks_were_trained(network):
 
 
 def test_networks_for_use_are_those_that_were_trained(network):
-    started, trainee, config = prepare(network, stage="2")
+    started, trainee, _ = prepare(network, stage="2")
     deployed = deploy(trainee.state_dict(), started)
     for part in ("unet", "refiner", "til"):
         own, used = getattr(trainee, part), deployed.svd.unet if part == "unet" else getattr(deployed, part)

@@ -12,7 +12,7 @@ from torch import Tensor
 from spatialdreamer_core.training.config import TrainConfig
 from spatialdreamer_core.training.train import start_accelerator, train
 
-CHANNELS, HEIGHT, WIDTH, CONTEXT = 4, 8, 8, 32
+CHANNELS, CONTEXT = 4, 32
 QUICK = {
     "batch": 2,
     "steps": 4,
@@ -47,7 +47,7 @@ class TinySample(NamedTuple):
 class TinyCache:
     """Random clips: the target is the reference a little changed, the condition is the target with holes."""
 
-    def __init__(self, frames=(5, 4, 3), *, held_out=(), seed=0):
+    def __init__(self, frames=(5, 4, 3), *, held_out=(), size=8, seed=0):
         self.clips = [
             TinyClip(f"clip_{index}", count, index in held_out) for index, count in enumerate(frames)
         ]
@@ -58,9 +58,9 @@ class TinyCache:
 
         self.samples = []
         for count in frames:
-            reference = draw(count, CHANNELS, HEIGHT, WIDTH)
-            target = reference + 0.2 * draw(count, CHANNELS, HEIGHT, WIDTH)
-            mask = (draw(count, 1, HEIGHT, WIDTH) > 1).float()
+            reference = draw(count, CHANNELS, size, size)
+            target = reference + 0.2 * draw(count, CHANNELS, size, size)
+            mask = (draw(count, 1, size, size) > 1).float()
             condition = target * (1 - mask) / 0.18215
             embeddings = draw(count, 1, CONTEXT)
             self.samples.append(TinySample(target, condition, mask, reference, embeddings))
