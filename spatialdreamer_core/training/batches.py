@@ -87,7 +87,7 @@ class Batch:
     mask: Tensor  # [B, F, 1, h, w], 1 = hole
     reference: Tensor  # [B, F, C, h, w] scaled
     embeddings: Tensor  # [B, F, 1, D]
-    noise: Tensor  # [B, F, C, h, w] of variance 1
+    noisy: Tensor  # [B, F, C, h, w], the target under noise of sigma
     sigma: Tensor  # [B]
     augmentation: Tensor  # [B]
     deviation: Tensor  # [B], Eq. 4
@@ -189,8 +189,8 @@ class Batches:
             for condition, sample in zip(clean, samples, strict=True)
         ]
         conditions = clean if self._augment is None else [self._augment(drawn) for drawn in draws]
-        noise = [
-            torch.randn(sample.target.shape, generator=torch.Generator().manual_seed(drawn.noise_seed))
+        noisy = [
+            sample.target.float() + drawn.sigma * self._noise(drawn, sample)
             for drawn, sample in zip(draws, samples, strict=True)
         ]
         return Batch(
@@ -199,7 +199,7 @@ class Batches:
             mask=torch.stack([sample.mask.float() for sample in samples]),
             reference=torch.stack([sample.reference.float() for sample in samples]),
             embeddings=torch.stack([sample.embeddings.float() for sample in samples]),
-            noise=torch.stack(noise),
+            noisy=torch.stack(noisy),
             sigma=torch.tensor([drawn.sigma for drawn in draws]),
             augmentation=torch.tensor([drawn.augmentation for drawn in draws]),
             deviation=torch.stack(deviations),
@@ -207,6 +207,11 @@ class Batches:
             keeps_embedding=torch.tensor([drawn.keeps_embedding for drawn in draws]),
             keeps_reference=torch.tensor([drawn.keeps_reference for drawn in draws]),
         )
+
+    @staticmethod
+    def _noise(drawn: Draw, sample: Sample) -> Tensor:  # [F, C, h, w]
+        """Draw the noise of a sample, on the CPU."""
+        return torch.randn(sample.target.shape, generator=torch.Generator().manual_seed(drawn.noise_seed))
 
     def _window(self, number: int) -> int:
         """Return the window of a sample: each comes once before any comes again."""

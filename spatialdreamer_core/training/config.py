@@ -128,7 +128,9 @@ class TrainConfig:
     # What is watched and kept
     seed: int = option(0, 0, 2**31 - 1, help="Seed of everything that is drawn.")
     validate_every: int = option(1000, 1, 100_000_000, "steps", help="Steps from one validation to the next.")
-    validation_clips: int = option(8, 1, 1000, "clips", help="Held-out clips that a validation samples.")
+    validation_clips: int = option(
+        8, 0, 1000, "clips; 0 is no validation", help="Held-out clips that a validation samples."
+    )
     validation_frames: int = option(
         8, 1, 64, "frames", help="Frames of each of them; the same in both stages, so that figures compare."
     )

@@ -47,7 +47,7 @@ class Trainee(nn.Module):
         self.bank.load(self._features(batch))
         return _predict_clean(
             self.unet,
-            batch.target + spread(batch.sigma, batch.target) * batch.noise,
+            batch.noisy,
             batch.sigma,
             condition=batch.condition * spread(batch.keeps_condition, batch.condition),
             mask=batch.mask,

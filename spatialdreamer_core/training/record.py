@@ -132,6 +132,8 @@ class Record:
     def write_validation(self, step: int, metrics: Mapping[str, float]) -> bool:
         """Write the figures of a validation; returns whether they are better than the best so far."""
         self._append({"step": step, "validation": _finite(metrics)})
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        _LOGGER.info("validation after step %d: %s", step, shown)
         self._accelerator.log({f"validation/{name}": value for name, value in metrics.items()}, step=step)
         file = self._folder / BEST_FIGURES
         best = read_json(file, remedy=f"remove {file}")["metrics"] if file.is_file() else None

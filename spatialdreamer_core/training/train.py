@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ..checks import InputError
 from ..locking import FileLock
 from ..spatialdreamer import SpatialDreamer, save_spatialdreamer
-from ..svd import SCALING
+from ..svd import SCALING, SVDModel
 from .batches import Augment, Batch, Batches, Cache
 from .checkpoint import check_room, checkpoint_bytes, list_checkpoints, load_checkpoint, save_checkpoint
 from .config import TrainConfig
@@ -129,7 +129,7 @@ def train(
             if accelerator.is_main_process:
                 deployed = deploy(state, network)
                 if validate is not None:
-                    with _sampling(deployed, accelerator):
+                    with on_device(network.svd, accelerator.device), accelerator.autocast():
                         found = validate(deployed)
                     found.save_pictures(folder / PICTURES / f"step-{step:08d}.png")
                     if record.write_validation(step, found.metrics):
@@ -297,15 +297,14 @@ def _locked(folder: Path, accelerator: Accelerator) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _sampling(deployed: SpatialDreamer, accelerator: Accelerator) -> Iterator[None]:
-    """Bring to the device what only sampling needs, the autoencoder and the image tower, and back."""
-    others = (deployed.svd.vae, deployed.svd.image_encoder)
-    homes = [next(iter(module.parameters()), torch.empty(0)).device for module in others]
+def on_device(svd: SVDModel, device: torch.device) -> Iterator[None]:
+    """Bring autoencoder and image tower, which only encoding and sampling need, to a device and back."""
+    others = (svd.vae, svd.image_encoder)
+    homes = [module.device for module in others]
     for module in others:
-        module.to(accelerator.device)
+        module.to(device)
     try:
-        with accelerator.autocast():
-            yield
+        yield
     finally:
         for module, home in zip(others, homes, strict=True):
             module.to(home)

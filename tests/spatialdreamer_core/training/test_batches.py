@@ -37,7 +37,7 @@ def test_a_sample_follows_from_seed_and_number_alone():
     assert first.draw(3) == later
     assert first.draw(3) != other.draw(3)
     assert first.draw(3).noise_seed != first.draw(4).noise_seed
-    assert torch.equal(first.read([3, 4]).noise[1], first.read([4]).noise[0])
+    assert torch.equal(first.read([3, 4]).noisy[1], first.read([4]).noisy[0])
 
 
 @pytest.mark.parametrize(("accumulation", "processes"), [(1, 1), (2, 1), (1, 4), (2, 2)])

@@ -27,9 +27,10 @@ def test_the_weighted_error_of_the_estimate_is_the_plain_error_of_v():
     batch = make_batch(stage="2")
     sigma = batch.sigma.reshape(-1, 1, 1, 1, 1).double()
     root = (sigma**2 + 1).sqrt()
-    v = (batch.noise - sigma * batch.target) / root
+    noise = (batch.noisy.double() - batch.target) / sigma
+    v = (noise - sigma * batch.target) / root
     output = v + torch.randn_like(v)  # of a UNet that errs
-    clean = (batch.target + sigma * batch.noise) / root**2 - output * sigma / root
+    clean = batch.noisy / root**2 - output * sigma / root
     expected = (output - v).square().flatten(1).mean(1)
     precise = dataclasses.replace(batch, target=batch.target.double(), sigma=batch.sigma.double())
     weight = (precise.sigma**2 + 1) / precise.sigma**2
