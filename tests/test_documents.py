@@ -81,7 +81,7 @@ def test_the_commands_options_exist(capsys):
                 assert set(re.findall(r"--[a-z][\w-]*", command)) <= known, command
 
 
-@pytest.mark.parametrize("command", ["evaluate"])
+@pytest.mark.parametrize("command", ["evaluate", "train", "export"])
 def test_the_options_of_other_commands_exist(command, capsys):
     with pytest.raises(SystemExit):
         main([command, "--help"])
