@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+pytest.importorskip("accelerate")
 pytest.importorskip("diffusers")
 
 
@@ -55,3 +56,29 @@ def model(tiny_svd):
     from spatialdreamer_core.spatialdreamer import SpatialDreamer
 
     return SpatialDreamer.from_svd(tiny_svd.make_model())
+
+
+@pytest.fixture(scope="session")
+def tiny_network(tiny_svd):
+    """Return a tiny untrained SpatialDreamer, not to be changed."""
+    from .tiny_training import make_network
+
+    return make_network(tiny_svd)
+
+
+@pytest.fixture
+def network(tiny_network):
+    """Return a tiny SpatialDreamer of a test's own."""
+    from .tiny_training import copy_network
+
+    return copy_network(tiny_network)
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """Let each test choose precision and accumulation anew, which accelerate keeps for the process."""
+    from accelerate.state import AcceleratorState, GradientState
+
+    yield
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
