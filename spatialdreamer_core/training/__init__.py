@@ -1,1 +1,1 @@
-"""Training SpatialDreamer (arXiv 2411.11934): dataset, latents, both stages, validation, export."""
+"""Learn SpatialDreamer from monocular videos."""

@@ -31,10 +31,13 @@ def test_an_untrained_network_reads_its_refiner_and_has_no_til(make_svd, tiny_sv
 
 
 @torch.no_grad()
-def test_without_til_a_network_of_stage_2_is_one_of_stage_1(make_svd, tiny_svd, call_unet):
+def test_stage_2_begins_where_stage_1_ended_and_without_til_stays_there(make_svd, tiny_svd, call_unet):
     with_til = SpatialDreamer.from_svd(make_svd(), with_til=True)
     without = SpatialDreamer.from_svd(make_svd())
     stage_1 = run(without, tiny_svd, call_unet, til=without.til)
+    assert torch.equal(run(with_til, tiny_svd, call_unet, til=with_til.til), stage_1)
+    for site in with_til.til.sites.values():  # as training would leave it
+        site.to_change.reset_parameters()
     assert torch.equal(run(with_til, tiny_svd, call_unet, til=None), stage_1)
     assert not torch.allclose(run(with_til, tiny_svd, call_unet, til=with_til.til), stage_1, atol=1e-4)
 
