@@ -13,6 +13,7 @@ from torch import nn
 
 from ..memory import free_memory
 from ..svd import SVDModel, estimate_memory, widen_unet
+from ..svd.unet import enable_gradient_checkpointing
 from ..svd.windows import Region
 from .attention import install_readers
 from .bank import FeatureBank
@@ -58,6 +59,16 @@ class SpatialDreamer:
     def device(self) -> torch.device:
         """Where the networks run."""
         return self.svd.unet.device
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Let all networks compute activations again in the backward pass, for good; for training.
+
+        8 frames of 1024x576 in stage 2 then take a third of the memory.
+        """
+        enable_gradient_checkpointing(self.svd.unet)
+        self.refiner.enable_gradient_checkpointing()
+        if self.til is not None:
+            self.til.enable_gradient_checkpointing()
 
     def free_beside_step(self, device: torch.device, region: Region) -> int:
         """Return the bytes that a device has free beside a step on a region and the region's features.

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from .attention import spatial_sites
 from .config import SpatialDreamerConfig
@@ -78,6 +79,7 @@ class TemporalInteraction(nn.Module):
         config.check()
         self.neighbours = config.til_neighbours
         self.weight = config.til_weight
+        self.gradient_checkpointing = False
         self.sites = nn.ModuleDict()
         for site in spatial_sites(refiner):
             attention = refiner.get_submodule(site)
@@ -98,6 +100,10 @@ class TemporalInteraction(nn.Module):
             state[f"{prefix}.to_change.bias"] = torch.zeros_like(output.bias)
         til.load_state_dict(state, assign=True)
         return til
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Compute attentions again in the backward pass rather than keep those of F · N_r pairs a site."""
+        self.gradient_checkpointing = True
 
     def span(self, frames: range, count: int) -> range:
         """Return the frames that the mixtures of some frames of a clip are made from.
@@ -132,6 +138,26 @@ class TemporalInteraction(nn.Module):
         """
         projections: SiteInteraction = self.sites[_key(site)]  # type: ignore[assignment]
         own = range(len(features)) if own is None else own
+        if not (self.gradient_checkpointing and torch.is_grad_enabled()):
+            return self._add_mixture(projections, features, own, chunk)
+        outputs = []
+        for start in range(own.start, own.stop, chunk):
+            frames = range(start, min(start + chunk, own.stop))
+            wide = self.span(frames, len(features))
+            part = features[wide.start : wide.stop]
+            frames = range(frames.start - wide.start, frames.stop - wide.start)
+            mixed = checkpoint(self._add_mixture, projections, part, frames, chunk, use_reentrant=False)
+            outputs.append(mixed)
+        return torch.cat(outputs)
+
+    def _add_mixture(
+        self,
+        projections: SiteInteraction,
+        features: Tensor,  # [F, N, C]
+        own: range,
+        chunk: int,
+    ) -> Tensor:  # [len(own), N, C]
+        """Add their mixtures to the features of some frames of a clip."""
         query, key, value = projections.project(features, own)
         outputs = []
         for start in range(own.start, own.stop, chunk):

@@ -61,6 +61,20 @@ def test_fast_equals_slow_in_values_and_gradients(frames, neighbours, chunk):
     torch.testing.assert_close(of_fast, of_slow)
 
 
+@pytest.mark.parametrize("frames", [1, 3, 10])
+def test_checkpointing_changes_neither_values_nor_gradients(frames):
+    til = make_til(neighbours=4)
+    features = torch.randn(frames, 6, 16, dtype=torch.float64, requires_grad=True)
+    probe = torch.randn(frames, 6, 16, dtype=torch.float64)
+    results = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            til.enable_gradient_checkpointing()
+        mixed = til(SITE, features, chunk=2)
+        results.append((mixed, torch.autograd.grad((mixed * probe).sum(), [features, *til.parameters()])))
+    torch.testing.assert_close(results[1], results[0])
+
+
 def test_gradients_are_right():
     til = make_til(neighbours=2, channels=4, heads=2)
     features = torch.randn(3, 2, 4, dtype=torch.float64, requires_grad=True)
@@ -194,17 +208,20 @@ def test_the_projections_start_as_those_of_the_refiner(tiny_svd):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("frames", [1, 5])
-def test_an_untrained_til_changes_nothing_bit_for_bit_and_can_learn(tiny_svd, dtype, frames):
-    refiner = make_refiner(tiny_svd.make_unet()).to(dtype)
+def test_an_untrained_til_changes_nothing_bit_for_bit_and_can_learn(dtype, frames):
+    til = make_til()
+    til.sites[SITE] = SiteInteraction(16, 2).to(dtype)
+    features = (20 * torch.randn(frames, 6, 16)).to(dtype)
+    mixed = til(SITE, features)
+    assert torch.equal(mixed, features)
+    mixed.float().square().sum().backward()
+    assert bool(til.sites[SITE].to_change.weight.grad.any())
+
+
+@torch.no_grad()
+def test_an_untrained_til_of_a_refiner_changes_none_of_its_sites(tiny_svd):
+    refiner = make_refiner(tiny_svd.make_unet())
     til = TemporalInteraction.from_refiner(refiner, SpatialDreamerConfig())
-    latents = torch.randn(frames, 4, 8, 8)
-    embeddings = torch.randn(frames, 1, tiny_svd.CONTEXT)
-    with torch.no_grad():
-        plain = build_bank(refiner, latents, embeddings, timestep=SVD_CLEAN_TIMESTEP)
-        mixed = build_bank(refiner, latents, embeddings, timestep=SVD_CLEAN_TIMESTEP, til=til)
-    for site, features in plain.items():
-        assert torch.equal(mixed[site], features)
-    site = next(iter(plain))
-    til(site, plain[site]).square().sum().backward()
-    own = til.sites[site.replace(".", "_")]
-    assert bool(own.to_change.weight.grad.any())
+    left = torch.randn(3, 4, 8, 8), torch.randn(3, 1, tiny_svd.CONTEXT)
+    plain, mixed = (build_bank(refiner, *left, timestep=0.0, til=used) for used in (None, til))
+    assert all(torch.equal(mixed[site], features) for site, features in plain.items())
