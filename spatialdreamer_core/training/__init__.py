@@ -1,1 +1,1 @@
-"""Training SpatialDreamer (arXiv 2411.11934): dataset, latents, the loop of both stages, validation, export."""
+"""Training SpatialDreamer (arXiv 2411.11934): dataset, latents, both stages, validation, export."""
