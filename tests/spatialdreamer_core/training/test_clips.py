@@ -72,7 +72,7 @@ def test_the_networks_see_blanked_holes_and_scaled_latents(model, make_clips):
     assert sample.mask[..., -1].all()
     # What lies in the holes does not count.
     other = clip._replace(warped=torch.where(clip.hole > 0.5, 0.9, clip.warped))
-    assert torch.equal(encode_condition(model, other), sample.condition)
+    assert torch.equal(encode_sample(model, other).condition, sample.condition)
 
 
 def test_noise_of_pictures_from_minus_one_to_one_is_added_before_encoding(model, make_clips):
