@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.spatialdreamer import SpatialDreamer
 from spatialdreamer_core.svd import SCALING, embed_images, encode_frames
 from spatialdreamer_core.training.clips import (
     FittedClip,
@@ -14,6 +15,12 @@ from spatialdreamer_core.training.clips import (
     encode_sample,
     fit_clip,
 )
+
+
+@pytest.fixture(scope="module")
+def model(tiny_svd):
+    """An untrained SpatialDreamer with an autoencoder."""
+    return SpatialDreamer.from_svd(tiny_svd.make_model())
 
 
 def test_a_clip_of_the_size_stays_as_it_is(make_clips):
