@@ -131,6 +131,7 @@ def _build_parser() -> argparse.ArgumentParser:
     from .evaluation import EvaluateConfig
     from .options import options_of
     from .pipeline import FILLERS, ConvertConfig, FillerConfig
+    from .train_commands import add_train_commands
 
     parser = _Parser(
         prog="spatialdreamer", description="Turn monocular video and photos into stereoscopic ones."
@@ -226,6 +227,7 @@ def _build_parser() -> argparse.ArgumentParser:
     judge.set_defaults(run=commands.run_evaluate)
 
     add_dataset_commands(subparsers, download_help=download_help)
+    add_train_commands(subparsers)
 
     info = subparsers.add_parser("info", help="show versions, devices, depth estimators and flow methods")
     info.add_argument("--verbose", action="store_true", help="Show where an error comes from.")

@@ -81,7 +81,9 @@ def test_the_commands_options_exist(capsys):
                 assert set(re.findall(r"--[a-z][\w-]*", command)) <= known, command
 
 
-@pytest.mark.parametrize("command", ["evaluate", "dataset build", "dataset check", "dataset show"])
+@pytest.mark.parametrize(
+    "command", ["evaluate", "dataset build", "dataset check", "dataset show", "train", "export"]
+)
 def test_the_options_of_other_commands_exist(command, capsys):
     with pytest.raises(SystemExit):
         main([*command.split(), "--help"])

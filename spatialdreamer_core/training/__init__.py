@@ -1,3 +1,1 @@
-"""Training SpatialDreamer (arXiv 2411.11934): latents, the loop of both stages, validation, export."""
-
-__all__: list[str] = []
+"""Training SpatialDreamer (arXiv 2411.11934): dataset, latents, both stages, validation, export."""
