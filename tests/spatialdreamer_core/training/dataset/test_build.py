@@ -332,6 +332,18 @@ def test_folders_stand_for_their_videos(tmp_path, film):
         list_videos([tmp_path / "none.mp4"])
 
 
+@pytest.mark.gpu
+def test_a_gpu_gives_nearly_the_same_clips(tmp_path, film, config, dataset):
+    build_dataset([film], tmp_path / "made", dataclasses.replace(config, device="cuda"))
+    here, there = open_dataset(dataset), open_dataset(tmp_path / "made")
+    assert [record.name for record in there.records] == [record.name for record in here.records]
+    for index in range(len(here)):
+        ours, theirs = here.read(index), there.read(index)
+        assert torch.equal(ours.target, theirs.target)
+        assert (ours.reference - theirs.reference).abs().mean() < 0.01
+        assert (ours.hole != theirs.hole).float().mean() < 0.01
+
+
 def command(film, folder, *, workers):
     options = [
         "--frames",
