@@ -70,26 +70,21 @@ class PlacedModel:
 
     def _estimate(self, patcher: ModelPatcher, work: Work) -> int:
         """Estimate how many bytes a work takes beside the weights."""
-        from ..spatialdreamer_core.svd import (
-            bank_memory,
-            estimate_decoding_memory,
-            estimate_encoding_memory,
-            estimate_memory,
-        )
+        from ..spatialdreamer_core.svd import bank_memory, estimate_memory
 
-        unet, vae = self.network.svd.unet, self.network.svd.vae
+        unet, codec = self.network.svd.unet, self.network.svd.codec
         size: dict[str, Any] = {"height": work.height, "width": work.width}
-        unet_memory = partial(estimate_memory, unet.config, **size, dtype=unet.dtype)
+        step: dict[str, Any] = {**size, "dtype": unet.dtype, "factor": codec.factor}
+        unet_memory = partial(estimate_memory, unet.config, **step)
         if patcher is self.patcher:
             return unet_memory(frames=work.frames)
         if patcher is self._refiner:
             part = min(work.frames, _REFINED)
             refining = unet_memory(frames=part, reference=False)
-            return refining + bank_memory(unet.config, frames=work.frames, **size, dtype=unet.dtype)
+            return refining + bank_memory(unet.config, frames=work.frames, **step)
         encoded, decoded = min(work.frames, _ENCODED), min(work.frames, _DECODED)
         return max(
-            estimate_encoding_memory(vae.config, frames=encoded, **size),
-            estimate_decoding_memory(vae.config, frames=decoded, **size, dtype=vae.dtype),
+            codec.encoding_memory(frames=encoded, **size), codec.decoding_memory(frames=decoded, **size)
         )
 
 

@@ -64,11 +64,14 @@ def step_progress() -> Callable[[int, int, Tensor], None]:
     """Make the `on_step` callback of `sample`: as `frame_progress`, with previews as the user chose."""
     bar = ProgressBar(1)
     previewer = get_previewer(get_torch_device(), SD15())  # SVD's latents are those of Stable Diffusion 1
+    channels = SD15.latent_channels
 
     def on_step(done: int, total: int, clean: Tensor) -> None:
         throw_exception_if_processing_interrupted()
         middle = clean[len(clean) // 2][None]
-        image = None if previewer is None else previewer.decode_latent_to_preview_image("JPEG", middle)
+        image = None
+        if previewer is not None and middle.shape[1] == channels:  # else a small model's own latents
+            image = previewer.decode_latent_to_preview_image("JPEG", middle)
         bar.update_absolute(done, total, image)
 
     return on_step

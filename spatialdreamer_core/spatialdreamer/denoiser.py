@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ..memory import free_memory
-from ..svd import LATENT_FACTOR, SCALING, decode_latents, encode_frames
 from ..svd.sampling import Denoise
 from ..svd.windows import Region
 from .inputs import EncodedClip, predict_clean
@@ -120,15 +119,15 @@ class Denoisers:
 
     def _make_reinjection(self, region: Region) -> Callable[[Tensor], Tensor]:
         """Make what puts the known pixels of a region into its clean estimate."""
-        vae, canvas, check = self._model.svd.vae, self._reference.canvas, self._check
-        frames, pixels = slice(region.frames.start, region.frames.stop), region.scaled(LATENT_FACTOR)
+        codec, canvas, check = self._model.svd.codec, self._reference.canvas, self._check
+        frames, pixels = slice(region.frames.start, region.frames.stop), region.scaled(codec.factor)
         device = device_of_frames(self._model.device, len(region.frames), *pixels.picture_size)
         known = pixels.cut_frame(canvas.fit(self._warped[frames])).to(device)
         holes = pixels.cut_frame(canvas.fit_mask(self._hole[frames])).to(device) > 0.5
 
         def reinject(clean: Tensor) -> Tensor:
-            decoded = decode_latents(vae, clean, device=device, on_frame=check)
+            decoded = codec.decode(clean, device=device, on_frame=check)
             picture = torch.where(holes, decoded.to(known), known)
-            return (SCALING * encode_frames(vae, picture, on_frame=check)).to(clean)
+            return (codec.scaling * codec.encode(picture, on_frame=check)).to(clean)
 
         return reinject

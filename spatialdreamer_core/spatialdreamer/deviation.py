@@ -20,8 +20,8 @@ STEREO_LOSS_WEIGHT = 0.001  # λ of Eq. 7, as published
 
 
 def deviation_strength(
-    latents: Tensor,  # [F, 4, h, w] scaled
-    reference_latents: Tensor,  # [F, 4, h, w] scaled
+    latents: Tensor,  # [F, C, h, w] scaled
+    reference_latents: Tensor,  # [F, C, h, w] scaled
     *,
     known: Tensor,  # [F, 1, h, w], above 0.5: known
 ) -> Tensor:  # [] float32
@@ -84,9 +84,9 @@ def added_time_ids(
 
 
 def stereo_aware_loss(
-    estimate: Tensor,  # [F, 4, h, w] scaled
-    latents: Tensor,  # [F, 4, h, w] scaled
-    reference_latents: Tensor,  # [F, 4, h, w] scaled
+    estimate: Tensor,  # [F, C, h, w] scaled
+    latents: Tensor,  # [F, C, h, w] scaled
+    reference_latents: Tensor,  # [F, C, h, w] scaled
 ) -> Tensor:  # [] float32
     """Compare the deviations of the estimated and the true target view, Eq. 5, element by element.
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError, check_video
-from ..svd import LATENT_FACTOR, SCALING, embed_images, encode_frames, pool_mask
+from ..svd import SCALING, embed_images, pool_mask
 from ..svd.canvas import Canvas
 from ..svd.noise import FrameNoise
 from ..svd.schedule import clean_estimate, noise_time, scale_input
@@ -60,6 +60,7 @@ class EncodedClip:
     reference: Tensor  # [F, C, h, w] scaled, the left view's
     embeddings: Tensor  # [F, 1, D], the left view's
     canvas: Canvas
+    scaling: float  # of the codec's latents
     clean: Tensor | None  # [F, C, h, w] unscaled: the condition without noise; None if not asked for
     picture: Tensor | None  # [F, C, h, w] scaled: the rendered view as it is; None if not asked for
 
@@ -68,7 +69,7 @@ class EncodedClip:
         assert self.clean is not None, "ask `encode_clip` for `measured`"
         window = slice(None) if frames is None else slice(frames.start, frames.stop)
         parts = (self.canvas.cut_padding(clip[window]) for clip in (self.clean, self.reference, self.mask))
-        return float(window_deviation(*parts))
+        return float(window_deviation(*parts, scaling=self.scaling))
 
     def embedding(self, frames: range | None = None) -> Tensor:  # [1, 1, D]
         """Return the image embedding of a window: that of its first frame, as SVD has its picture's."""
@@ -101,7 +102,7 @@ def encode_clip(
         hole: Its hole mask.
         config: `noise_augmentation` and `blank_holes` are used; None: the model's.
         canvas: The size at which the clip is seen; None: that of `left` if it is encoded, else the clip's
-            own, padded to multiples of 64.
+            own, padded to what the UNet's levels halve.
         noise: Standard normal noise on the pictures of the canvas; None: drawn by seed and frame.
         seed: Of the noise.
         first_frame: Index of the first frame in its film.
@@ -120,12 +121,15 @@ def encode_clip(
         check_video("left", left, channels=3)
         _check_size(tuple(left.shape[:1] + left.shape[2:]), warped)
         height, width = left.shape[-2:]
-        left = encode_left(model, Canvas(height, width, height, width) if canvas is None else canvas, left)
+        if canvas is None:
+            multiple, factor = model.svd.size_multiple, model.svd.codec.factor
+            canvas = Canvas(height, width, height, width, multiple, factor)
+        left = encode_left(model, canvas, left)
     assert canvas is None or canvas == left.canvas, "the left view decides"
     canvas = left.canvas
     _check_size((len(left.latents), canvas.height, canvas.width), warped)
     known = {} if known is None else known
-    count = len(warped)
+    codec, count = model.svd.codec, len(warped)
     new = [frame for frame in range(count) if first_frame + frame not in known]
     model.announce(model.svd.vae, frames=count, latent_size=canvas.latent_size)
     noises = None
@@ -133,21 +137,22 @@ def encode_clip(
         noises = _PictureNoise(noise, canvas, seed=seed, first_frame=first_frame, frames=new)
     for first in range(0, len(new), _CHUNK):
         chunk = new[first : first + _CHUNK]
-        drawn = None if noises is None else noises.take(chunk, model.svd.vae.device)
+        drawn = None if noises is None else noises.take(chunk, codec.device)
         frames = _encode_frames(model, canvas, warped[chunk], hole[chunk], config, drawn, measured, pictures)
         known.update(zip((first_frame + frame for frame in chunk), frames, strict=True))
         if on_frame is not None:
             on_frame(chunk[-1] + 1)
     encoded = [known[first_frame + frame] for frame in range(count)]
-    masks = [pool_mask(canvas.fit_mask(part)).cpu() for part in hole.split(_CHUNK)]
+    masks = [pool_mask(canvas.fit_mask(part), codec.factor).cpu() for part in hole.split(_CHUNK)]
     return EncodedClip(
         condition=torch.stack([frame.condition for frame in encoded]),
         mask=torch.cat(masks).float(),
         reference=left.latents,
         embeddings=left.embeddings,
         canvas=canvas,
+        scaling=codec.scaling,
         clean=_stack([frame.clean for frame in encoded]) if measured else None,
-        picture=SCALING * _stack([frame.picture for frame in encoded]) if pictures else None,
+        picture=codec.scaling * _stack([frame.picture for frame in encoded]) if pictures else None,
     )
 
 
@@ -166,11 +171,12 @@ def encode_left(
         left: The source view.
         on_frame: Called with the number of frames done; may raise to interrupt.
     """
-    latents, embeddings = torch.empty(len(left), 4, *canvas.latent_size), []
+    codec, embeddings = model.svd.codec, []
+    latents = torch.empty(len(left), codec.channels, *canvas.latent_size)
     model.announce(model.svd.vae, model.svd.image_encoder, frames=len(left), latent_size=canvas.latent_size)
     for first in range(0, len(left), _CHUNK):
         frames = left[first : first + _CHUNK]
-        latents[first : first + _CHUNK] = SCALING * encode_frames(model.svd.vae, canvas.fit(frames))
+        latents[first : first + _CHUNK] = codec.scaling * codec.encode(canvas.fit(frames))
         embeddings.append(embed_images(model.svd.image_encoder, frames).float().cpu())
         if on_frame is not None:
             on_frame(first + len(frames))
@@ -233,7 +239,7 @@ class _PictureNoise:
     def __init__(
         self, given: Tensor | None, canvas: Canvas, *, seed: int, first_frame: int, frames: list[int]
     ) -> None:
-        height, width = (side * LATENT_FACTOR for side in canvas.latent_size)
+        height, width = (side * canvas.factor for side in canvas.latent_size)
         self._given, self._first_frame, self._frames = given, first_frame, frames
         self._drawn = FrameNoise(seed, height=height, width=width, channels=3, stream=_PICTURE_NOISE)
 
@@ -259,22 +265,22 @@ def _encode_frames(
     pictures: bool,
 ) -> list[EncodedFrame]:
     """Encode some frames, each picture once."""
-    vae = model.svd.vae
-    device = vae.device
+    codec = model.svd.codec
+    device = codec.device
     shown = _blanked(canvas, warped, hole, device) if config.blank_holes else canvas.fit(warped).to(device)
-    clean = encode_frames(vae, shown) if measured or noise is None else None
+    clean = codec.encode(shown) if measured or noise is None else None
     condition = clean
     if noise is not None:  # that of pictures in [-1, 1]
-        condition = encode_frames(vae, shown + noise.to(shown) * (config.noise_augmentation / 2))
+        condition = codec.encode(shown + noise.to(shown) * (config.noise_augmentation / 2))
     assert condition is not None
     picture = clean if pictures else None
     if pictures and (picture is None or config.blank_holes):
         holed = (hole > 0.5).flatten(1).any(1).nonzero().flatten().tolist()
         if picture is None:
-            picture = encode_frames(vae, canvas.fit(warped).to(device))
+            picture = codec.encode(canvas.fit(warped).to(device))
         elif holed:
             picture = picture.clone()
-            picture[holed] = encode_frames(vae, canvas.fit(warped[holed]).to(device))
+            picture[holed] = codec.encode(canvas.fit(warped[holed]).to(device))
     parts = (condition, clean, picture)
     return [
         EncodedFrame(*(None if part is None else part[frame] for part in parts))  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..memory import free_memory
-from ..svd import LATENT_FACTOR, SVDModel, estimate_memory, widen_unet
+from ..svd import SVDModel, estimate_memory, widen_unet
 from ..svd.unet import enable_gradient_checkpointing
 from ..svd.windows import Region
 from .attention import install_readers
@@ -21,8 +21,12 @@ from .config import SD_CLEAN_TIMESTEP, SVD_CLEAN_TIMESTEP, SpatialDreamerConfig
 from .refiner import make_refiner
 from .til import TemporalInteraction
 
-IN_CHANNELS = 9  # 4 noisy latents, 4 of the rendered view, 1 of the hole mask
 TIME_IDS = 4  # SVD's fps, motion and noise augmentation, and the stereo deviation strength
+
+
+def in_channels(svd: SVDModel) -> int:
+    """Return the inputs of SpatialDreamer's UNet: noisy latents, the rendered view's, and the hole mask."""
+    return 2 * svd.codec.channels + 1
 
 
 @dataclass(frozen=True)
@@ -73,16 +77,17 @@ class SpatialDreamer:
             device: Where the step will run; the UNet's weights may still be elsewhere.
             region: The region, in latents.
         """
-        unet, (height, width) = self.svd.unet, region.scaled(LATENT_FACTOR).picture_size
+        unet, factor = self.svd.unet, self.svd.codec.factor
+        height, width = region.scaled(factor).picture_size
         size = {"frames": len(region.frames), "height": height, "width": width}
-        step = estimate_memory(unet.config, **size, dtype=unet.dtype, reference=True)
+        step = estimate_memory(unet.config, **size, dtype=unet.dtype, reference=True, factor=factor)
         away = sum(weight.nbytes for weight in unet.parameters() if weight.device != device)
         return free_memory(device) - step - away
 
     def announce(self, *networks: nn.Module | None, frames: int, latent_size: tuple[int, int]) -> None:
         """Tell `on_work` which networks work next, None being none, and on how much."""
         if self.on_work is not None:
-            height, width = (LATENT_FACTOR * side for side in latent_size)
+            height, width = (self.svd.codec.factor * side for side in latent_size)
             present = tuple(network for network in networks if network is not None)
             self.on_work(Work(present, frames, height, width))
 
@@ -106,18 +111,19 @@ class SpatialDreamer:
         Raises:
             InputError: If the weights cannot be read or do not fit.
         """
-        refiner = make_refiner(svd.unet, weights=refiner_source)
+        refiner = make_refiner(svd.unet, weights=refiner_source, scaling=svd.codec.scaling)
         timestep = SVD_CLEAN_TIMESTEP if refiner_source is None else SD_CLEAN_TIMESTEP
         config = SpatialDreamerConfig(refiner_timestep=timestep)
-        trained = svd.unet.config.in_channels >= IN_CHANNELS  # to fill holes, on clean pictures alone
+        channels = in_channels(svd)
+        trained = svd.unet.config.in_channels >= channels  # to fill holes, on clean pictures alone
         if trained:
             config = dataclasses.replace(config, noise_augmentation=0.0)
         if trained or svd.replaced:
             config = dataclasses.replace(config, reads_reference=False)
         til = TemporalInteraction.from_refiner(refiner, config) if with_til else None
         unet = svd.unet
-        if unet.config.in_channels < IN_CHANNELS:
-            unet = widen_unet(unet, in_channels=IN_CHANNELS, time_ids=TIME_IDS)
+        if unet.config.in_channels < channels:
+            unet = widen_unet(unet, in_channels=channels, time_ids=TIME_IDS)
         return assemble(svd, unet, refiner, til, config)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..checks import check_finite, check_video
 from ..memory import free_memory
-from ..svd import LATENT_FACTOR, bank_memory, trained_area
+from ..svd import SVDModel, bank_memory, trained_area
 from ..svd.canvas import Canvas
 from ..svd.windows import Region
 from .inputs import EncodedLeft, encode_left
@@ -47,7 +47,7 @@ class Reference:
         self,
         model: SpatialDreamer,
         canvas: Canvas,
-        latents: Tensor,  # [F, 4, h, w] on the CPU
+        latents: Tensor,  # [F, C, h, w] on the CPU
         embeddings: Tensor,  # [F, 1, D] on the CPU
         *,
         kept_bytes: int | None = None,
@@ -137,7 +137,6 @@ class Reference:
     def memory(self, regions: Iterable[Region]) -> int:
         """Return how many bytes the features of regions take that are not kept yet."""
         refiner, config = self.model.refiner, self.model.svd.unet.config
-        missing = [region.scaled(LATENT_FACTOR) for region in regions if region not in self._kept]
         return sum(
             bank_memory(
                 config,
@@ -145,8 +144,10 @@ class Reference:
                 height=len(region.rows),
                 width=len(region.columns),
                 dtype=refiner.dtype,
+                factor=1,  # a region is in latents
             )
-            for region in missing
+            for region in regions
+            if region not in self._kept
         )
 
     def make_room(self, regions: Sequence[Region]) -> bool:
@@ -222,9 +223,20 @@ def encode_reference(
     """
     check_video("left", left, channels=3)
     check_finite("left", left, "repair the frames")
-    area = trained_area(model.svd.unet)
-    canvas = Canvas.fit_to(left.shape[-2], left.shape[-1], max_side=max_side, area=area)
+    canvas = fit_canvas(model.svd, *left.shape[-2:], max_side=max_side)
     return Reference(model, *encode_left(model, canvas, left, on_frame=on_frame))
+
+
+def fit_canvas(svd: SVDModel, height: int, width: int, *, max_side: int) -> Canvas:
+    """Make the canvas on which a model diffuses a clip of a size in px, see `Canvas.fit_to`."""
+    return Canvas.fit_to(
+        height,
+        width,
+        max_side=max_side,
+        area=trained_area(svd.unet, factor=svd.codec.factor),
+        multiple=svd.size_multiple,
+        factor=svd.codec.factor,
+    )
 
 
 def _size(region: Region) -> tuple[int, int, int]:

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checks import InputError, check_range, check_tensor, check_video
 from ..memory import free_memory, run_within_memory
-from ..svd import LATENT_FACTOR, SCALING, bank_memory, estimate_memory
+from ..svd import SCALING, bank_memory, estimate_memory
 from ..svd.checkpoint.identify import identify
 from ..svd.checkpoint.sgm_keys import UNET, unet_table
 from ..weights.files import read_header, read_tensors
@@ -42,21 +42,23 @@ _FREE_SHARE = 0.7  # of the free memory that is used; the rest is for workspaces
 _EPSILON = 1e-5  # of the norms in residual blocks: Stable Diffusion's, and SVD's as trained
 
 
-def make_refiner(unet: Any, *, weights: Path | None = None) -> Any:
+def make_refiner(unet: Any, *, weights: Path | None = None, scaling: float = SCALING) -> Any:
     """Make a RefinerNet that fits an SVD UNet, on its device and in its precision.
 
     Without `weights` it starts from SVD's own spatial weights (a departure from the paper, which starts from
     SD2.1: nothing more has to be downloaded). SVD sees a clean frame at its least noise level twice: scaled
     in the noisy channels and unscaled in the conditioning ones. RefinerNet gets the scaled latents alone, so
-    its first layer is `w[:, 0:4] + w[:, 4:8] / 0.18215`. SVD's added time ids (fps, motion, augmentation)
+    its first layer is `w[:, 0:4] + w[:, 4:8] / scaling`. SVD's added time ids (fps, motion, augmentation)
     become a constant that is folded into the bias of the time embedding. It expects `SVD_CLEAN_TIMESTEP`.
 
     With `weights`, Stable Diffusion 2.1's, it expects `SD_CLEAN_TIMESTEP`.
 
     Args:
-        unet: SVD's UNet in diffusers' class, with 8 input channels or more (4 noisy + 4 conditioning first).
+        unet: SVD's UNet in diffusers' class, with 8 input channels or more, 4 noisy and 4 conditioning ones
+            first (a small model has as many of both as its codec).
         weights: Stable Diffusion 2.1: a whole checkpoint as published, or its UNet in diffusers' keys, a
             safetensors file or a folder that holds one, itself or under `unet`.
+        scaling: Of the latents, the codec's.
 
     Returns:
         A `UNet2DConditionModel` whose self-attentions write features.
@@ -67,7 +69,7 @@ def make_refiner(unet: Any, *, weights: Path | None = None) -> Any:
     refiner = build_refiner(unet.config)
     reference = unet.conv_in.weight
     if weights is None:
-        load_strictly(refiner, _spatial_state(unet), name="RefinerNet", source="SVD's UNet")
+        load_strictly(refiner, _spatial_state(unet, scaling), name="RefinerNet", source="SVD's UNet")
     else:
         refiner = _load_stable_diffusion(refiner, weights, like=reference)
     install_writers(refiner)
@@ -78,8 +80,10 @@ def build_refiner(config: Mapping[str, Any]) -> Any:
     """Build a RefinerNet without weights, on the meta device, from the configuration of an SVD UNet."""
     with torch.device("meta"):
         return UNet2DConditionModel(
-            in_channels=4,
+            in_channels=config["out_channels"],
             out_channels=config["out_channels"],
+            down_block_types=_of_images(config["down_block_types"]),
+            up_block_types=_of_images(config["up_block_types"]),
             block_out_channels=config["block_out_channels"],
             layers_per_block=config["layers_per_block"],
             cross_attention_dim=config["cross_attention_dim"],
@@ -89,9 +93,14 @@ def build_refiner(config: Mapping[str, Any]) -> Any:
         )
 
 
+def _of_images(types: Sequence[str]) -> tuple[str, ...]:
+    """Return the blocks of an image UNet that have the attentions of blocks of a video UNet."""
+    return tuple(name.replace("SpatioTemporal", "2D") for name in types)
+
+
 def build_bank(
     refiner: Any,
-    latents: Tensor,  # [B·F, 4, h, w] the left view's, scaled
+    latents: Tensor,  # [B·F, C, h, w] the left view's, scaled
     embeddings: Tensor,  # [B·F, 1, D] the left view's frames by CLIP
     *,
     timestep: float,
@@ -125,7 +134,7 @@ def build_bank(
     Raises:
         InputError: If there is not one embedding for each frame, or `clips`, `own` or `chunk` does not fit.
     """
-    check_video("latents", latents, channels=4)
+    check_video("latents", latents, channels=refiner.config.in_channels)
     check_tensor("embeddings", embeddings)
     if embeddings.ndim != 3 or embeddings.shape[0] != latents.shape[0]:
         raise InputError(
@@ -163,8 +172,8 @@ def _choose_chunk(refiner: Any, latents: Tensor) -> int:
     device, count = refiner.device, len(latents)
     if device.type == "cpu" or torch.is_grad_enabled():
         return _CHUNK
-    height, width = (LATENT_FACTOR * side for side in latents.shape[-2:])
-    size = {"height": height, "width": width, "dtype": refiner.dtype}
+    height, width = latents.shape[-2:]
+    size = {"height": height, "width": width, "dtype": refiner.dtype, "factor": 1}  # in latents
     features = bank_memory(refiner.config, frames=count, **size)
     frame = estimate_memory(refiner.config, frames=1, **size, reference=False)
     most = max(_CHUNK, int((free_memory(device) - features) * _FREE_SHARE) // frame)
@@ -211,16 +220,21 @@ def _build(
     return bank
 
 
-def dead_parameters(refiner: nn.Module) -> list[str]:
+def dead_parameters(refiner: Any) -> list[str]:
     """List the parameters that no gradient reaches: what follows the last self-attention's input.
 
-    They are 24 tensors; training freezes exactly these, as distributed training needs.
+    They are 24 tensors in SVD's layout; training freezes exactly these, as distributed training needs. Where
+    finer levels have no attention, these levels' way up is dead, too.
     """
     site = spatial_sites(refiner)[-1]
     block = site.removesuffix(".attn1")
     transformer = block.rsplit(".transformer_blocks.", 1)[0]
     dead = tuple(f"{block}.{part}." for part in ("attn1", "norm2", "attn2", "norm3", "ff"))
     dead += (f"{transformer}.proj_out.", "conv_norm_out.", "conv_out.")
+    if transformer.startswith("up_blocks."):
+        level = transformer.split(".")[1]
+        dead += (f"up_blocks.{level}.upsamplers.",)
+        dead += tuple(f"up_blocks.{finer}." for finer in range(int(level) + 1, len(refiner.up_blocks)))
     return [name for name, _ in refiner.named_parameters() if name.startswith(dead)]
 
 
@@ -259,7 +273,7 @@ def _load_stable_diffusion(refiner: Any, path: Path, *, like: Tensor) -> Any:
     return load_into(refiner, table, header, like.dtype, like.device).requires_grad_(True)
 
 
-def _spatial_state(unet: Any) -> dict[str, Tensor]:
+def _spatial_state(unet: Any, scaling: float) -> dict[str, Tensor]:
     """Copy SVD's spatial weights under RefinerNet's names."""
     state = {
         name.replace(".spatial_res_block", ""): value.detach().clone()
@@ -267,7 +281,8 @@ def _spatial_state(unet: Any) -> dict[str, Tensor]:
         if not name.startswith("add_embedding.") and not any(part in name for part in _TEMPORAL)
     }
     first = state["conv_in.weight"]
-    state["conv_in.weight"] = (first[:, 0:4].float() + first[:, 4:8].float() / SCALING).to(first)
+    noisy, conditioning = first.float().split(unet.config.out_channels, dim=1)[:2]
+    state["conv_in.weight"] = (noisy + conditioning / scaling).to(first)
     bias = state["time_embedding.linear_2.bias"]
     state["time_embedding.linear_2.bias"] = (bias.float() + _added_embedding(unet)).to(bias)
     return state

@@ -1,10 +1,10 @@
 """Sample the right view: SVD with reference attention, from the rendered view, its holes and the left view.
 
-The model sees, per frame, 4 noisy latents, 4 latents of the rendered view (unscaled, as SVD's conditioning
-is) and the hole mask, each hole's latent whole; the noise level's time; the time ids with the deviation
-strength (Eq. 4 of SpatialDreamer); and RefinerNet's features of the left view in each spatial attention
-(section 3.3). Known pixels of the result are the rendered view's own, at its own size; beside it there is the
-diffused picture everywhere.
+The model sees, per frame, the noisy latents (4 channels with SVD's autoencoder), those of the rendered view
+(unscaled, as SVD's conditioning is) and the hole mask, each hole's latent whole; the noise level's time; the
+time ids with the deviation strength (Eq. 4 of SpatialDreamer); and RefinerNet's features of the left view in
+each spatial attention (section 3.3). Known pixels of the result are the rendered view's own, at its own
+size; beside it there is the diffused picture everywhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError, check_finite, check_video
-from ..svd import LATENT_FACTOR, time_id_count, trained_frames
+from ..svd import time_id_count, trained_frames
 from ..svd.noise import FrameNoise
 from ..svd.sampling import OnStep, diffuse_in_turn, diffuse_together
 from ..svd.schedule import karras_sigmas
@@ -62,7 +62,7 @@ def sample(
         first_frame: Index of the first frame in its film, by which noise is drawn.
         known: Frames of `warped` that an earlier window has encoded, by index in the film; the others are
             added. All windows must be sampled by one model and configuration.
-        on_step: Called after each step with the steps done, those in all and the clean estimate [F, 4, h, w];
+        on_step: Called after each step with the steps done, those in all and the clean estimate [F, C, h, w];
             may raise to interrupt.
         on_frame: Called with the frames done before and after the steps, as they pass the VAE; may raise.
         on_wait: Called now and then within a step, while RefinerNet or the VAE works; may raise.
@@ -146,7 +146,8 @@ def _sample(
     if config.motion_bucket is not None:
         settings = replace(settings, motion_bucket=config.motion_bucket)
     height, width = canvas.latent_size
-    noise = FrameNoise(config.seed, height=height, width=width, stream=LATENT_NOISE)
+    channels = model.svd.codec.channels
+    noise = FrameNoise(config.seed, height=height, width=width, channels=channels, stream=LATENT_NOISE)
     plan = _make_plan(model, config)
     noise.draw_ahead(range(first_frame, first_frame + min(plan.window, len(warped))))
     measures = time_id_count(model.svd.unet) == TIME_IDS and config.deviation > 0
@@ -213,7 +214,7 @@ def _sample(
             denoisers.open,
             noise_of,
             sigmas,
-            shape=(len(warped), 4, height, width),
+            shape=(len(warped), channels, height, width),
             plan=plan,
             start=encoded.picture,
             on_step=callbacks.on_step,
@@ -266,7 +267,8 @@ def _make_plan(model: SpatialDreamer, config: SamplerConfig) -> Plan:
             "the model takes %d frames at a time: windows share %d of them, not %d",
             *(window, overlap, config.overlap),
         )
-    return Plan(window, overlap, config.tile // LATENT_FACTOR)
+    factor = model.svd.codec.factor
+    return Plan(window, overlap, config.tile // factor, factor)
 
 
 def _fitting_order(

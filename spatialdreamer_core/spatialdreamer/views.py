@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..fill import composite
 from ..memory import free_memory
-from ..svd import LATENT_FACTOR, decode_latents
 from .network import SpatialDreamer
 from .reference import Reference
 from .sampler_config import SamplerConfig
@@ -48,15 +47,15 @@ def decode_into(
 
     Frames are resized and composited where they were decoded, or where the rendered view is if that is a GPU.
     """
-    canvas = reference.canvas
+    canvas, codec = reference.canvas, model.svd.codec
     model.announce(model.svd.vae, frames=len(warped), latent_size=canvas.latent_size)
-    height, width = (side * LATENT_FACTOR for side in canvas.latent_size)
+    height, width = (side * codec.factor for side in canvas.latent_size)
     for first in range(0, len(warped), _DECODED_WINDOW):
         last = min(first + _DECODED_WINDOW, len(warped))
         begin, end = max(0, first - _DECODED_CONTEXT), min(last + _DECODED_CONTEXT, len(latents))
-        device = device_of_frames(model.svd.vae.device, end - begin, height, width)
+        device = device_of_frames(codec.device, end - begin, height, width)
         report = None if on_frame is None else partial(_report, on_frame, begin, last)
-        decoded = decode_latents(model.svd.vae, latents[begin:end], device=device, on_frame=report)
+        decoded = codec.decode(latents[begin:end], device=device, on_frame=report)
         if device.type == "cpu":
             device = warped.device
         for frame in range(first, last):  # one at a time: at its own size a clip may be far larger

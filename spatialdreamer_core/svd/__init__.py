@@ -9,7 +9,8 @@ from ..lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .checkpoint.load import choose_dtype, load_svd
-    from .checkpoint.save import save_sgm
+    from .checkpoint.save import save_folder, save_sgm
+    from .codec import Codec, PixelCodec, VaeCodec
     from .image_encoder import embed_images
     from .memory import bank_memory, estimate_decoding_memory, estimate_encoding_memory, estimate_memory
     from .model import LATENT_FACTOR, SCALING, SVDModel
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 __all__ = [
     "LATENT_FACTOR",
     "SCALING",
+    "Codec",
+    "PixelCodec",
     "SVDModel",
+    "VaeCodec",
     "bank_memory",
     "build_unet",
     "choose_dtype",
@@ -32,6 +36,7 @@ __all__ = [
     "estimate_memory",
     "load_svd",
     "pool_mask",
+    "save_folder",
     "save_sgm",
     "time_id_count",
     "trained_area",
@@ -44,7 +49,8 @@ _HOMES = {
     "memory": ("bank_memory", "estimate_decoding_memory", "estimate_encoding_memory", "estimate_memory"),
     "model": ("LATENT_FACTOR", "SCALING", "SVDModel"),
     "padding": ("pool_mask",),
-    "checkpoint.save": ("save_sgm",),
+    "checkpoint.save": ("save_folder", "save_sgm"),
+    "codec": ("Codec", "PixelCodec", "VaeCodec"),
     "unet": ("build_unet", "time_id_count", "trained_area", "trained_frames", "widen_unet"),
     "vae": ("decode_latents", "encode_frames"),
 }

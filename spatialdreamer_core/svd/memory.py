@@ -23,6 +23,7 @@ def estimate_memory(
     width: int,
     dtype: torch.dtype,
     reference: bool = True,
+    factor: int = LATENT_FACTOR,
 ) -> int:
     """Estimate the memory of one sampling step of SVD's UNet, in bytes.
 
@@ -40,16 +41,23 @@ def estimate_memory(
         width: Of the frames, px.
         dtype: The UNet's precision.
         reference: Whether RefinerNet's features of the window are held too, see `bank_memory`.
+        factor: Pixels of a latent, each side.
     """
     widths = config["block_out_channels"]
     skips = _layers(config, 0) + 1  # one a block, and the first convolution's
     channels = (16 + 6 + skips) * widths[0] + widths[1]
-    size = frames * _latents(height) * _latents(width) * channels * dtype.itemsize
-    return size + reference * bank_memory(config, frames=frames, height=height, width=width, dtype=dtype)
+    bank = bank_memory(config, frames=frames, height=height, width=width, dtype=dtype, factor=factor)
+    return frames * -(-height // factor) * -(-width // factor) * channels * dtype.itemsize + reference * bank
 
 
 def bank_memory(
-    config: Mapping[str, Any], *, frames: int, height: int, width: int, dtype: torch.dtype
+    config: Mapping[str, Any],
+    *,
+    frames: int,
+    height: int,
+    width: int,
+    dtype: torch.dtype,
+    factor: int = LATENT_FACTOR,
 ) -> int:
     """Return the memory of RefinerNet's features, in bytes: the input of each spatial self-attention.
 
@@ -62,9 +70,10 @@ def bank_memory(
         height: Of the frames, px.
         width: Of the frames, px.
         dtype: RefinerNet's precision.
+        factor: Pixels of a latent, each side.
     """
     widths, down, up = config["block_out_channels"], config["down_block_types"], config["up_block_types"]
-    rows, columns, elements = _latents(height), _latents(width), 0
+    rows, columns, elements = -(-height // factor), -(-width // factor), 0
     for level, channels in enumerate(widths):
         layers = _layers(config, level)
         sites = layers * ("CrossAttn" in down[level]) + (layers + 1) * ("CrossAttn" in up[-1 - level])
@@ -112,8 +121,3 @@ def _layers(config: Mapping[str, Any], level: int) -> int:
     """Return the number of blocks of a level, which diffusers gives for one or for all levels."""
     layers = config["layers_per_block"]
     return layers if isinstance(layers, int) else layers[level]
-
-
-def _latents(side: int) -> int:
-    """Return how many latents cover a side of so many pixels."""
-    return -(-side // LATENT_FACTOR)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
     from transformers import CLIPVisionModelWithProjection
 
+    from .codec import Codec, PixelCodec
+
 SCALING = 0.18215  # latents = SCALING · what the VAE's encoder gives ("unscaled")
 LATENT_FACTOR = 8  # px of a latent, each side
 
@@ -23,7 +25,7 @@ class SVDModel:
     """
 
     unet: UNetSpatioTemporalConditionModel
-    vae: AutoencoderKLTemporalDecoder
+    vae: AutoencoderKLTemporalDecoder | PixelCodec
     image_encoder: CLIPVisionModelWithProjection
     replaced: bool = False
 
@@ -31,3 +33,15 @@ class SVDModel:
     def modules(self) -> tuple[nn.Module, ...]:
         """The networks that are moved between devices together."""
         return self.unet, self.vae, self.image_encoder
+
+    @property
+    def codec(self) -> Codec:
+        """What turns frames into latents and back."""
+        from .codec import make_codec  # which asks this module for SVD's scale
+
+        return make_codec(self.vae)
+
+    @property
+    def size_multiple(self) -> int:
+        """What height and width of the diffused frames are multiples of, px: 64 of SVD's four levels."""
+        return self.codec.factor * 2 ** (len(self.unet.config.block_out_channels) - 1)

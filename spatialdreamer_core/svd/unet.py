@@ -25,7 +25,6 @@ PLAIN_FRAMES, XT_FRAMES = 14, 25  # that SVD and SVD-XT were trained on
 HEAD_WIDTH = 64  # channels of an attention head
 TIME_ID_WIDTH = 256  # channels of the sinusoids that one time id becomes
 _RESIDUAL_EPSILON = 1e-5
-_IN_CHANNELS = (8, 9)  # SVD's own, and with a hole mask
 _TIME_IDS = (3, 4)  # SVD's own, and with the deviation strength
 
 
@@ -75,16 +74,20 @@ def trained_frames(unet: UNetSpatioTemporalConditionModel) -> int:
     return min(frames, MAX_WINDOW) if isinstance(frames, int) and frames > 0 else PLAIN_FRAMES
 
 
-def trained_area(unet: UNetSpatioTemporalConditionModel) -> int:
+def trained_area(unet: UNetSpatioTemporalConditionModel, *, factor: int = LATENT_FACTOR) -> int:
     """Return the area of the pictures that a UNet was trained on, in px; 0 where its config does not say.
 
     SVD's says 96 latents, of a square that has as many pixels as the 1024x576 of its training.
+
+    Args:
+        unet: The UNet.
+        factor: Pixels of a latent, each side.
     """
     size = unet.config.sample_size
     sides = (size, size) if isinstance(size, int) else tuple(size or ())
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         return 0
-    return LATENT_FACTOR**2 * sides[0] * sides[1]
+    return factor**2 * sides[0] * sides[1]
 
 
 def check_unet(unet: UNetSpatioTemporalConditionModel, source: Path) -> None:
@@ -97,12 +100,11 @@ def check_unet(unet: UNetSpatioTemporalConditionModel, source: Path) -> None:
     Raises:
         InputError: If it has other inputs or outputs.
     """
-    config = unet.config
+    config, channels = unet.config, unet.config.out_channels
     heads = config.num_attention_heads
     heads = (heads,) * len(config.block_out_channels) if isinstance(heads, int) else tuple(heads)
     for what, value, allowed in (
-        ("input channels", config.in_channels, _IN_CHANNELS),
-        ("output channels", config.out_channels, (4,)),
+        ("input channels", config.in_channels, (2 * channels, 2 * channels + 1)),  # with a hole mask or not
         ("time ids", time_id_count(unet), _TIME_IDS),
         ("attention heads", heads, (tuple(width // HEAD_WIDTH for width in config.block_out_channels),)),
     ):

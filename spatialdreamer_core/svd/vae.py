@@ -255,6 +255,17 @@ def _decode(
     return frames
 
 
+def decode_part_with_gradient(
+    vae: AutoencoderKLTemporalDecoder,
+    latents: Tensor,  # [F, 4, h, w], scaled
+) -> Tensor:  # [F, 3, 8h, 8w] float32, not clamped
+    """Decode a few frames at once in the decoder's own precision, for a loss on pictures."""
+    own = next(vae.decoder.parameters())
+    is_picture = torch.zeros(1, len(latents), device=own.device, dtype=own.dtype)
+    decoded = vae.decoder((latents.float() / SCALING).to(own), is_picture, num_frames=len(latents))
+    return decoded.float() / 2 + 0.5
+
+
 def _decode_part(
     vae: AutoencoderKLTemporalDecoder,
     latents: Tensor,  # [F, 4, h, w], scaled

@@ -20,6 +20,8 @@ from itertools import pairwise, product
 import torch
 from torch import Tensor
 
+from .model import LATENT_FACTOR
+
 MAX_WINDOW = 128  # frames
 _LEAST_TILE = 32  # latents; smaller tiles show the model too little of a picture
 _TILE_OVERLAP = 4  # a tile shares one part in so many of its side with its neighbour
@@ -75,6 +77,7 @@ class Plan:
     window: int  # frames
     overlap: int  # frames shared with the window before
     tile: int = 0  # latents, side of a square tile; 0: the whole picture
+    factor: int = LATENT_FACTOR  # px of a latent, each side, for messages
 
     @property
     def tile_overlap(self) -> int:
@@ -105,14 +108,14 @@ class Plan:
         window = min(self.window, frames)
         if window > 4:
             return replace(self, window=window // 2, overlap=min(self.overlap, window // 4))
-        tile = max(self.sides(height, width)) // 2 // 8 * 8  # 64 px, what the UNet takes
+        tile = max(self.sides(height, width)) // 2 // 8 * 8  # what four levels of a UNet halve
         if tile >= _LEAST_TILE:
             return replace(self, tile=tile)
         return None
 
     def __str__(self) -> str:
         """Describe the plan for the log."""
-        tile = f"tiles of {self.tile * 8} px" if self.tile else "whole pictures"
+        tile = f"tiles of {self.tile * self.factor} px" if self.tile else "whole pictures"
         return f"windows of {self.window} frames, {tile}"
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import UNetSpatioTemporalConditionModel
+from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
 
 from ...checks import InputError
+from ...parsing import parsing
 from ...weights.files import read_header, read_json
 from ...weights.loading import Place, check_tensors, load_into
+from ..codec import PixelCodec
 from .networks import ADDRESS, build_image_encoder, build_svd_unet, build_svd_vae
 
 _PIPELINE = "StableVideoDiffusionPipeline"
@@ -39,10 +41,9 @@ def load_folder(folder: Path, dtype: torch.dtype, device: torch.device, *, with_
             f"{folder} must be the folder of a {_PIPELINE} with {', '.join(wanted)}, got {found}; choose a "
             f"copy of {ADDRESS}, or a single safetensors file"
         )
-    parts = {"unet": load_unet_folder(folder / "unet", dtype, device)} if with_unet else {}
-    parts["vae"] = _load(
-        folder / "vae", "AutoencoderKLTemporalDecoder", build_svd_vae, _DIFFUSERS_WEIGHTS, dtype, device
-    )
+    parts: dict[str, Any] = {"vae": _load_vae(folder / "vae", dtype, device)}
+    if with_unet:
+        parts["unet"] = load_unet_folder(folder / "unet", dtype, device)
     parts["image_encoder"] = _load(
         folder / "image_encoder",
         "CLIPVisionModelWithProjection",
@@ -64,6 +65,19 @@ def load_unet_folder(
     """
     name = "UNetSpatioTemporalConditionModel"
     return _load(folder, name, build_svd_unet, _DIFFUSERS_WEIGHTS, dtype, device)
+
+
+def _load_vae(
+    folder: Path, dtype: torch.dtype, device: torch.device
+) -> AutoencoderKLTemporalDecoder | PixelCodec:
+    """Load the autoencoder of a folder, or make the codec without weights that its config names."""
+    file = folder / "config.json"
+    config = read_json(file)
+    if config.get("_class_name") == "PixelCodec":
+        remedy = "save the model's folder again"
+        with parsing(file, rule="a config must be that of a PixelCodec", remedy=remedy):
+            return PixelCodec(**{name: config[name] for name in ("factor", "scaling")})
+    return _load(folder, "AutoencoderKLTemporalDecoder", build_svd_vae, _DIFFUSERS_WEIGHTS, dtype, device)
 
 
 def _load(

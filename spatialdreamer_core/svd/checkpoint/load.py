@@ -89,6 +89,12 @@ def load_svd(
             f"the UNet must take the {given} channels of the image encoder's embeddings, got one for {taken} "
             f"from {unet or checkpoint}; choose the UNet of a Stable Video Diffusion"
         )
+    channels, latents = model.unet.config.out_channels, model.codec.channels
+    if channels != latents:
+        raise InputError(
+            f"the UNet must give latents of the {latents} channels that the autoencoder takes, got one for "
+            f"{channels} from {unet or checkpoint}; choose the UNet of a Stable Video Diffusion"
+        )
     return model
 
 

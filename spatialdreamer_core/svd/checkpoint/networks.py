@@ -48,7 +48,7 @@ def build_svd_unet(
                 torch.zeros(1, 1, unet.config.cross_attention_dim),
                 torch.zeros(1, time_id_count(unet)),
             ).sample,
-            (1, 2, 4, _SIDE, _SIDE),
+            (1, 2, unet.config.out_channels, _SIDE, _SIDE),
         )
 
     return build_network(build, config, header, file=file, what="UNetSpatioTemporalConditionModel", trial=run)

@@ -1,0 +1,1 @@
+"""Learn SpatialDreamer from monocular videos."""
