@@ -44,6 +44,7 @@ class Signals:
         self._clean_up, self._to_the_end = clean_up, to_the_end
         self._is_working = False
         self._received: int | None = None
+        self._is_postponed = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Signals:
@@ -65,6 +66,20 @@ class Signals:
         """From now on there is something to clean up."""
         self._is_working = True
 
+    @property
+    def received(self) -> bool:
+        """Whether a signal came."""
+        return self._received is not None
+
+    @contextlib.contextmanager
+    def postponed(self) -> Iterator[None]:
+        """In the `with` block a first signal is only noted; a second one still ends the process at once."""
+        self._is_postponed = True
+        try:
+            yield
+        finally:
+            self._is_postponed = False
+
     def check(self) -> None:
         """Raise `Stopped` again if a signal came: whoever caught it first may have ignored it.
 
@@ -79,7 +94,8 @@ class Signals:
         if self._received is not None or not self._is_working:
             self._end_at_once(number)
         self._received = number
-        raise Stopped(number)
+        if not self._is_postponed:
+            raise Stopped(number)
 
     def _end_at_once(self, number: int) -> NoReturn:
         """End the process without the interpreter's own farewell, which native code may disturb."""

@@ -172,7 +172,8 @@ def _work_on_cpu(depth: Tensor, width: int, dilation: int) -> Tensor:
         if dilation:
             plane = dilate_foreground(plane, radius=dilation)
         planes.append(plane)
-    return torch.from_numpy(np.stack(planes))[:, None].to(depth.device)
+    stack = planes[0][None] if len(planes) == 1 else np.stack(planes)
+    return torch.from_numpy(stack)[:, None].to(depth.device)
 
 
 def _scale_foreground(depth: Tensor, scale: float) -> Tensor:

@@ -92,8 +92,13 @@ def warp_frames(
     for t in range(len(image)):
         for part in _strips(image):
             colour, moved = image[t, :, part].to(dtype), disparity[t, :, part].to(dtype)
-            rows = warp_rows(colour, moved, sign=sign, widen=widen)
-            warped[t, :, part], hole[t, :, part], seen[t, :, part] = rows
+            in_place = dtype == image.dtype and not colour.requires_grad and not moved.requires_grad
+            out = warped[t, :, part] if in_place else None
+            view, hole[t, :, part], seen[t, :, part] = warp_rows(
+                colour, moved, sign=sign, widen=widen, out=out
+            )
+            if out is None:
+                warped[t, :, part] = view
         if on_frame is not None:
             on_frame(t + 1)
     return warped, hole, seen

@@ -22,7 +22,7 @@ from torch import Tensor
 from ..kernels import use_kernels
 from .cracks import JUMP, MAX_CRACK
 from .eyes import Eye, eye_sign
-from .nonzero_pixels import nonzero_pixels
+from .nonzero_pixels import above, nonzero_pixels
 from .splat import Landing, land_at
 from .zbuffer import NO_SOURCE, find_columns, take_columns
 
@@ -81,7 +81,7 @@ def find_outlines(
     """
     width = disparity.shape[-1]
     widened = widen_foreground(disparity, sign=sign)
-    row, column = nonzero_pixels((widened - disparity > LEAST_STEP).detach()[0])
+    row, column = nonzero_pixels(above(widened - disparity, LEAST_STEP)[0])
     # 1. Clean steps: one pixel wide, from the foreground's end to a background that goes on.
     away = -sign  # from the foreground to the background
     moved = [disparity[0, row, (column + away * n).clamp(0, width - 1)] for n in (-2, -1, 0, 1)]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .cracks import JUMP, bridge_cracks
-from .nonzero_pixels import nonzero_pixels, values_at
+from .nonzero_pixels import above, below, nonzero_pixels, values_at
 from .outlines import LEAST_SHARE, Rim, find_outlines
 from .splat import LEAST_WEIGHT, MAX_EXPONENT, Landing, land, splat_rows
 
@@ -37,11 +37,12 @@ def warp_rows(
     *,
     sign: int,
     widen: bool = True,
+    out: Tensor | None = None,  # [C, H, W]
 ) -> WarpedRows:
     """Render rows of one eye's view; `sign` is -1 for the right eye (x' = x - d), +1 for the left one.
 
     `widen` is whether surfaces take along what they cover of the pixel after their trailing edge
-    (`outlines.py`).
+    (`outlines.py`). The view is written into `out`, of the colours' type, if it is given.
     """
     rim = None
     if widen:
@@ -49,11 +50,11 @@ def warp_rows(
     # 1. What is seen at each pixel of the view, by its disparity.
     landing = land(disparity, sign=sign)
     seen, coverage = splat_rows(disparity, disparity, sign=sign, landing=landing)
-    gap = coverage < MIN_COVERAGE
+    gap = below(coverage, MIN_COVERAGE)
     at_rim = None if rim is None else _close_at_rim(seen, coverage, gap, rim)
     bridge_cracks(seen, gap, disparity, sign=sign)
     # 2. The colours there.
-    view = _gather_cubic(colour, seen, sign)
+    view = _gather_cubic(colour, seen, sign, out)
     # 3. Blended colours where surfaces meet.
     about = _about_jumps(seen, gap)
     if at_rim is not None:
@@ -91,21 +92,20 @@ def _close_at_rim(seen: Tensor, coverage: Tensor, gap: Tensor, rim: Rim) -> Tens
     return at[(covered > 0) & ~gap.view(-1)[at]]
 
 
-def _gather_cubic(colour: Tensor, seen: Tensor, sign: int) -> Tensor:  # [C, H, W]
+def _gather_cubic(colour: Tensor, seen: Tensor, sign: int, out: Tensor | None) -> Tensor:  # [C, H, W]
     """Read each pixel of the view at x - sign · d of the source, between columns by a cubic kernel."""
     channels, _, width = colour.shape
     position = torch.arange(width, device=seen.device, dtype=seen.dtype).sub(seen, alpha=sign)
     position = position.clamp_(0, width - 1)
     left = position.floor()
     t = position.sub_(left)
-    index = left.long().expand(channels, -1, -1)
+    index = left.int().long().expand(channels, -1, -1)  # in two steps, which take half of the time
     first, last = colour[..., :1], colour[..., -1:]
     padded = torch.cat([first, colour, last, last], dim=-1)
-    view = None
-    for tap, weight in enumerate(_cubic_weights(t)):
-        value = padded[..., tap : tap + width].gather(-1, index)
-        view = value.mul_(weight) if view is None else view.addcmul_(value, weight)
-    assert view is not None
+    first_weight, *weights = _cubic_weights(t)
+    view = torch.gather(padded[..., :width], -1, index, out=out).mul_(first_weight)
+    for tap, weight in enumerate(weights, start=1):
+        view.addcmul_(padded[..., tap : tap + width].gather(-1, index), weight)
     return view.clamp_(0, 1)
 
 
@@ -122,7 +122,7 @@ def _cubic_weights(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def _about_jumps(seen: Tensor, gap: Tensor) -> Tensor:  # [1, H, W] bool
     """Mark both pixels at each jump of the disparity and at each border of a gap."""
-    jump = (seen[..., 1:] - seen[..., :-1]).abs_() > JUMP
+    jump = above((seen[..., 1:] - seen[..., :-1]).abs_(), JUMP)
     jump |= gap[..., 1:] != gap[..., :-1]
     marked = torch.zeros_like(gap)
     marked[..., 1:] |= jump

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..contracts import working_dtype
 from ..dvg.eyes import Eye
+from ..dvg.nonzero_pixels import above
 from ..flow import Motion
 from ..kernels import use_kernels
 from .filler import RenderedFrame
@@ -60,7 +61,7 @@ def fill_frame_torch(
     overwrite: bool,
 ) -> tuple[Tensor, SeenFrame | None]:  # [3, H, W] in [0, 1]
     """Do as `fill_frame`; the readable twin of `fill_frame_triton`."""
-    hole = frame.hole[0] > 0.5
+    hole = above(frame.hole[0], 0.5)
     dtype, copied = working_dtype(frame.warped), not overwrite
     filled = frame.warped.to(dtype, copy=copied)
     disparity = None if frame.disparity is None else frame.disparity[0].to(dtype, copy=copied)

@@ -68,8 +68,8 @@ def find_runs(
         is_foreground = inside & (seen > limit[:, None])
         at_run, at_step = nonzero_pixels(is_foreground)
         foreground[run_row[at_run], beside[at_run, at_step]] = True
-        clear = torch.where(is_foreground, reach, width).amin(-1)  # what is farther away is not looked at
-        beyond[i] = torch.minimum(beyond[i], clear)
+        # What is farther away is not looked at.
+        beyond[i] = beyond[i].scatter_reduce(0, at_run, at_step, "amin")
     foreground &= ~hole
     room = torch.where(is_left, beyond[0], beyond[1])
     source = torch.where(no_source[run], column, source[run])

@@ -21,8 +21,8 @@ class Verdict:
     """What was found in one finished frame.
 
     Args:
-        found: [5], the least and the largest value of the finished frame, the same of the rendered view, and
-            the number of pixels that were changed and should not.
+        found: [5], the least and the largest value of the finished frame, the same of the rendered view's
+            rows that are compared, and the number of pixels that were changed and should not.
     """
 
     def __init__(self, found: Tensor) -> None:
@@ -68,12 +68,14 @@ class KnownPixels:
     ) -> None:
         self.dtype, self.device = warped.dtype, warped.device
         self._rows = rows
-        self._range = warped.aminmax()
+        looked_at = warped
         self._kept: Tensor | None = None  # [4, h, W], those rows: colours, and above 0.5 may be changed
         if reach is not None:
             grown = grow_hole(hole[None], reach)[0] if reach else hole
             # A copy: fillers may work in the frame's own memory.
             self._kept = torch.cat([warped[:, rows], grown[:, rows]])
+            looked_at = self._kept[:3] if self._kept.numel() else warped
+        self._range = looked_at.aminmax()
 
     def judge(self, filled: Tensor) -> Verdict:  # filled: [3, H, W]
         """Compare a finished frame with what is known of it."""

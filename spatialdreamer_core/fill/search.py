@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -43,7 +44,9 @@ class BackgroundSearch:
         """Take what an earlier frame saw, and blend estimates with the ones made there."""
         moved = self._motion(to_previous).follow(to_previous)
         everything = torch.arange(len(self._runs.row), device=self.colour.device)
-        earlier, valid, real = self._look_up(memory, *moved, everything)
+        earlier, valid, real = self._look_up(
+            memory.colour, memory.disparity, partial(values_at, memory.real), *moved, everything
+        )
         blended = torch.lerp(self.colour, earlier, CARRIED_SHARE)
         self.colour = torch.where(valid, torch.where(real, earlier, blended), self.colour)
         self.found = valid & real
@@ -56,8 +59,13 @@ class BackgroundSearch:
             if not len(missing) or frame.disparity is None:
                 return
             motion = motion or self._motion(towards)
-            other = SeenFrame(frame.warped, frame.disparity[0], frame.hole[0] < 0.5)
-            colour, valid, real = self._look_up(other, *motion.follow(towards), missing)
+            colour, valid, real = self._look_up(
+                frame.warped,
+                frame.disparity[0],
+                partial(_is_known, frame.hole[0]),
+                *motion.follow(towards),
+                missing,
+            )
             seen = valid & real
             self.colour[:, missing[seen]] = colour[:, seen]
             self.found[missing[seen]] = True
@@ -71,7 +79,9 @@ class BackgroundSearch:
 
     def _look_up(
         self,
-        other: SeenFrame,
+        colour: Tensor,  # [3, H, W], of the other frame
+        disparity: Tensor,  # [H, W] px, of the other frame
+        is_real: Callable[[Tensor, Tensor], Tensor],  # tells of its pixels, by rows and columns
         dx: Tensor,  # [N] px
         dy: Tensor,  # [N] px
         trusted: Tensor,  # [N] bool
@@ -82,7 +92,7 @@ class BackgroundSearch:
         Returns:
             Its colour there, whether the background is what is found there, and whether it is a real pixel.
         """
-        height, width = other.disparity.shape
+        height, width = disparity.shape
         dx, dy, valid = dx[wanted], dy[wanted], trusted[wanted]
         still = dx.square() + dy.square() < STILL**2
         x = self._runs.column[wanted] + dx.masked_fill(still, 0)
@@ -91,13 +101,17 @@ class BackgroundSearch:
         row, column = y.clamp(0, height - 1), x.clamp(0, width - 1)
         beside = column + torch.tensor([[-RIM], [0], [RIM]], device=column.device)
         beside = beside.clamp_(0, width - 1)  # [3, M]
-        seen = values_at(other.disparity, row.round().long(), beside.round().long())
+        seen = values_at(disparity, row.round().long(), beside.round().long())
         is_background = seen <= self._runs.limit[wanted]
         valid &= is_background[1]
         # Holes of an unfilled frame are black: a real pixel has none among the four that it is mixed from.
         # Nor is it in the soft rim of a foreground, which reaches beyond outlines and holes opened there.
         corners = torch.stack([beside.floor(), beside.ceil()]).long()  # [2, 3, M]
         corner_rows = torch.stack([row.floor(), row.ceil()]).long()[:, None, None]  # [2, 1, 1, M]
-        is_real = values_at(other.real, corner_rows, corners).flatten(0, 2)  # [12, M]
-        real = is_background.all(0) & is_real.all(0)
-        return sample_at(other.colour, x, y), valid, real
+        real = is_background.all(0) & is_real(corner_rows, corners).flatten(0, 2).all(0)
+        return sample_at(colour, x, y), valid, real
+
+
+def _is_known(hole: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Tell which pixels are none of a mask's holes."""
+    return values_at(hole, row, column) < 0.5

@@ -105,8 +105,8 @@ def whole_shift(width: int) -> int:
 def _seam_shift(runs: HoleRuns, away: Tensor, size: Sequence[int]) -> Tensor:  # [N] int64, px
     """Tell how much farther away the background is in the rows about a hole pixel than in its own."""
     height, width = size
-    seams = away.new_zeros(height * width)
-    seams[torch.add(runs.column, runs.row, alpha=width)] = away * (runs.source + 1)
+    seams = away.new_zeros(height * width, dtype=torch.int32)
+    seams[torch.add(runs.column, runs.row, alpha=width)] = (away * (runs.source + 1)).int()
     total, count = torch.zeros_like(away), torch.ones_like(away)
     for down in _ROWS:
         row = (runs.row + down).clamp(0, height - 1)

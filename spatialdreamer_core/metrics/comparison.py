@@ -138,6 +138,12 @@ class Comparison:
                 figures[name] = MEASURES[name].figure(total, weight)
         return figures
 
+    def start_scene(self) -> None:
+        """Let the next frame begin a scene, as where another clip follows that may look alike."""
+        self._before, self._cuts = None, CutDetector()
+        for clip in self._clips:
+            clip.clear()
+
     def result(self) -> dict[str, float]:
         """Return the figures of all frames by name, in the order of `MEASURES`.
 

@@ -187,7 +187,8 @@ def to_image(
 ) -> np.ndarray:  # [H, W, 3] of that type
     """Convert a picture to 8 bits or 16, rounding to nearest."""
     highest = np.iinfo(dtype).max
-    rounded = picture.detach().mul(highest).round_().clamp_(0, highest)
-    if highest == 255:
-        rounded = rounded.to(torch.uint8)
-    return cv2.merge([plane.astype(dtype, copy=False) for plane in rounded.cpu().numpy()])
+    planes = picture.detach().cpu()
+    if highest == 255 and planes.dtype == torch.float32:  # OpenCV needs half of the time, and rounds alike
+        return cv2.merge([cv2.convertScaleAbs(cv2.max(plane, 0.0), alpha=255) for plane in planes.numpy()])
+    rounded = planes.mul(highest).round_().clamp_(0, highest)
+    return cv2.merge([plane.astype(dtype) for plane in rounded.numpy()])

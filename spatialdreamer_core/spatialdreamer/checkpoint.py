@@ -9,6 +9,7 @@ or folder appears under its name only once it is complete.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ from .network import SpatialDreamer, assemble
 from .refiner import build_refiner
 from .til import TemporalInteraction
 
-_CONFIG = "config.json"
+CONFIG_FILE = "config.json"
 _METADATA = "spatialdreamer"  # what the settings are called in a file's metadata
-_PARTS = ("unet", "refiner", "til")
-_OWN_FILES = {_CONFIG, *(f"{part}.safetensors" for part in _PARTS)}
+PARTS = ("unet", "refiner", "til")
+_OWN_FILES = {CONFIG_FILE, *(f"{part}.safetensors" for part in PARTS)}
 
 
 def save_spatialdreamer(network: SpatialDreamer, path: Path | str) -> None:
@@ -42,6 +43,18 @@ def save_spatialdreamer(network: SpatialDreamer, path: Path | str) -> None:
     Raises:
         InputError: If a folder of that name holds other files, or is where a file is to be.
     """
+    states = {
+        part: {name: value.detach().contiguous() for name, value in module.state_dict().items()}
+        for part, module in zip(PARTS, (network.svd.unet, network.refiner, network.til), strict=True)
+        if module is not None
+    }
+    write_weights(network.config, states, path)
+
+
+def write_weights(
+    config: SpatialDreamerConfig, states: Mapping[str, Mapping[str, Tensor]], path: Path | str
+) -> None:
+    """Write trained weights as `save_spatialdreamer` does, from the tensors of each of `PARTS` there is."""
     path = Path(path)
     single = path.suffix == ".safetensors"
     own = path.is_dir() and not single and {item.name for item in path.iterdir()} <= _OWN_FILES
@@ -50,12 +63,7 @@ def save_spatialdreamer(network: SpatialDreamer, path: Path | str) -> None:
             f"SpatialDreamer's weights must go to a .safetensors file, a new folder or one of their own, got "
             f"{path} which is something else; choose another name"
         )
-    states = {
-        part: {name: value.detach().contiguous() for name, value in module.state_dict().items()}
-        for part, module in zip(_PARTS, (network.svd.unet, network.refiner, network.til), strict=True)
-        if module is not None
-    }
-    settings = json.dumps(network.config.to_dict(), indent=2)
+    settings = json.dumps(config.to_dict(), indent=2)
     if single:
         tensors = {f"{part}.{name}": value for part, state in states.items() for name, value in state.items()}
         with replacing(path) as partial:
@@ -63,9 +71,9 @@ def save_spatialdreamer(network: SpatialDreamer, path: Path | str) -> None:
         return
     with replacing(path) as partial:
         partial.mkdir(parents=True)
-        (partial / _CONFIG).write_text(settings + "\n", encoding="utf-8")
+        (partial / CONFIG_FILE).write_text(settings + "\n", encoding="utf-8")
         for part, state in states.items():
-            save_file(state, partial / f"{part}.safetensors")
+            save_file(dict(state), partial / f"{part}.safetensors")
 
 
 def load_spatialdreamer(
@@ -141,7 +149,7 @@ def _read_config(path: Path) -> SpatialDreamerConfig:
     remedy = "give a folder or file that SpatialDreamer's training exported"
     with parsing(path, rule="SpatialDreamer's settings must be a JSON object of its own", remedy=remedy):
         if path.is_dir():
-            file = path / _CONFIG
+            file = path / CONFIG_FILE
             settings = read_json(file, remedy=remedy) if file.is_file() else None
         elif path.exists():
             text = read_header(path).metadata.get(_METADATA)
@@ -159,11 +167,11 @@ def _check_parts(path: Path) -> None:
     """Check that a single file holds nothing but the three networks."""
     if path.is_dir():
         return
-    prefixes = tuple(f"{part}." for part in _PARTS)
+    prefixes = tuple(f"{part}." for part in PARTS)
     others = [name for name in read_header(path).shapes if not name.startswith(prefixes)]
     if others:
         raise InputError(
-            f"SpatialDreamer's weights must be tensors of {', '.join(_PARTS)}, got {len(others)} others in "
+            f"SpatialDreamer's weights must be tensors of {', '.join(PARTS)}, got {len(others)} others in "
             f"{path}, such as {others[0]}; give a file that SpatialDreamer's training exported"
         )
 

@@ -30,7 +30,7 @@ from .attention import install_writers, recorded_features, spatial_sites
 from .config import SpatialDreamerConfig
 from .til import TemporalInteraction
 
-_TEMPORAL = (
+TEMPORAL = (
     ".temporal_",
     ".time_mixer.",
     ".time_pos_embed.",
@@ -278,7 +278,7 @@ def _spatial_state(unet: Any, scaling: float) -> dict[str, Tensor]:
     state = {
         name.replace(".spatial_res_block", ""): value.detach().clone()
         for name, value in unet.state_dict().items()
-        if not name.startswith("add_embedding.") and not any(part in name for part in _TEMPORAL)
+        if not name.startswith("add_embedding.") and not any(part in name for part in TEMPORAL)
     }
     first = state["conv_in.weight"]
     noisy, conditioning = first.float().split(unet.config.out_channels, dim=1)[:2]

@@ -1,6 +1,9 @@
+import cv2
 import numpy as np
+import pytest
 
 from spatialdreamer_core.depth.edges import (
+    _medians_at,
     clean_edges,
     contrast_of,
     dilate_foreground,
@@ -83,3 +86,12 @@ def test_ramps_become_steps_only_where_they_may():
     snapped = snap_edges(ramp, radius=2, strength=strength)
     assert np.array_equal(snapped[:7], ramp[:7])
     assert np.array_equal(snapped[13:], snap_edges(ramp, radius=2)[13:])
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 500])
+@pytest.mark.parametrize("size", [(1, 30), (4, 5), (40, 50)])
+def test_medians_at_pixels_are_those_of_the_whole_plane(size, count):
+    random = np.random.default_rng(0)
+    plane = random.random(size, np.float32)
+    index = np.sort(random.choice(plane.size, min(count, plane.size), replace=False))
+    assert np.array_equal(_medians_at(plane, index), cv2.medianBlur(plane, 5).ravel()[index])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from spatialdreamer_core.dvg.nonzero_pixels import values_at
+from spatialdreamer_core.dvg.nonzero_pixels import above, below, values_at
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bool, torch.int64])
@@ -24,3 +24,18 @@ def test_gradients_reach_what_was_looked_up():
     planes = torch.rand(2, 3, 4, dtype=torch.float64, requires_grad=True)
     row, column = torch.tensor([2, 2, 0]), torch.tensor([1, 1, 3])
     assert torch.autograd.gradcheck(lambda given: values_at(given, row, column), planes)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64, torch.int32])
+def test_masks_are_those_of_a_comparison(dtype):
+    values = torch.tensor([[0.1, 0.5, 0.75, torch.nan], [-1, 0.50001, 2, -torch.inf]])
+    values = (values if dtype.is_floating_point else values.nan_to_num(0, 0, 0)).to(dtype)
+    for given in (values, values[:, 1:], values.t(), values[:0]):
+        assert torch.equal(above(given, 0.5), given > 0.5)
+        assert torch.equal(below(given, 0.5), given < 0.5)
+
+
+def test_masks_of_values_with_gradients_are_plain():
+    values = torch.tensor([0.0, 1.0], requires_grad=True)
+    assert above(values, 0.5).tolist() == [False, True]
+    assert below(values, 0.5).tolist() == [True, False]

@@ -1,7 +1,9 @@
+import pytest
 import torch
+from torch.nn import functional as F
 
 from spatialdreamer_core.fill.hole_runs import find_runs
-from spatialdreamer_core.fill.spatial import fill_from_background, mean_around
+from spatialdreamer_core.fill.spatial import _enlarge, fill_from_background, mean_around
 
 
 def test_the_mean_is_the_obvious_one():
@@ -35,3 +37,10 @@ def test_the_smoothing_widens_with_the_distance():
     near, far = filled[0, :, 39], filled[0, :, 12]
     assert near[16] > 1.5 * far[16]
     assert near[10] < far[10]
+
+
+@pytest.mark.parametrize("size", [(6, 10), (5, 9), (1, 2), (540, 960)])
+def test_levels_are_enlarged_as_torch_does(size):
+    level = torch.rand(1, 3, (size[0] + 1) // 2, (size[1] + 1) // 2)
+    expected = F.interpolate(level, size, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(_enlarge(level, size), expected, atol=1e-6, rtol=0)

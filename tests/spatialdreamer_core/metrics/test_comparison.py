@@ -127,6 +127,17 @@ def test_nothing_is_measured_across_a_cut():
     assert comparison.result()["warping_error"] == 0
 
 
+def test_nothing_is_measured_across_clips_that_look_alike(scene):
+    result = scene[1]
+    comparison = Comparison()
+    for frame in (result[0], result[1]):
+        comparison.start_scene()
+        assert "warping_error" not in comparison.add(ComparedFrame(frame))
+    comparison.start_scene()
+    comparison.add(ComparedFrame(result[0, :, :32]))  # of another size, too
+    assert "warping_error" in comparison.add(ComparedFrame(result[1, :, :32]))
+
+
 def test_networks_come_from_outside():
     generator = torch.Generator().manual_seed(0)
     film = torch.rand(3, 32, 40, generator=generator).expand(40, -1, -1, -1)

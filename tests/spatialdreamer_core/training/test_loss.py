@@ -1,0 +1,88 @@
+import dataclasses
+
+import pytest
+import torch
+
+from spatialdreamer_core.spatialdreamer.deviation import stereo_aware_loss
+from spatialdreamer_core.training.batches import Batches
+from spatialdreamer_core.training.loss import Trainee, total_loss, v_loss
+from spatialdreamer_core.training.trained import choose_trained, start_network
+
+from .tiny_training import TinyCache, quick_config
+
+
+def make_batch(**changes):
+    return Batches(TinyCache(), quick_config(**changes), scaling=0.18215).read([0, 1])
+
+
+def make_trainee(network, **changes):
+    config = quick_config(**changes)
+    trainee = Trainee(start_network(network, config))
+    choose_trained(trainee, config)
+    return trainee.train()
+
+
+def test_the_weighted_error_of_the_estimate_is_the_plain_error_of_v():
+    """v = (n - σ·z0) / √(σ²+1) is what the UNet predicts of z0 + σ·n."""
+    batch = make_batch(stage="2")
+    sigma = batch.sigma.reshape(-1, 1, 1, 1, 1).double()
+    root = (sigma**2 + 1).sqrt()
+    noise = (batch.noisy.double() - batch.target) / sigma
+    v = (noise - sigma * batch.target) / root
+    output = v + torch.randn_like(v)  # of a UNet that errs
+    clean = batch.noisy / root**2 - output * sigma / root
+    expected = (output - v).square().flatten(1).mean(1)
+    precise = dataclasses.replace(batch, target=batch.target.double(), sigma=batch.sigma.double())
+    weight = (precise.sigma**2 + 1) / precise.sigma**2
+    assert torch.allclose((clean - precise.target).square().flatten(1).mean(1) * weight, expected)
+    assert torch.allclose(v_loss(clean.float(), batch), expected.float(), rtol=1e-3)
+
+
+def test_losses_are_those_of_each_clip_by_itself(network):
+    trainee = make_trainee(network, stage="2")
+    batches = Batches(TinyCache(), quick_config(stage="2"), scaling=0.18215)
+    with torch.no_grad():
+        together = trainee(batches.read([0, 1]))
+        alone = torch.cat([trainee(batches.read([number])) for number in (0, 1)])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_the_stereo_loss_is_eq_5_of_the_estimate(network):
+    trainee, batch = make_trainee(network), make_batch()
+    with torch.no_grad():
+        losses, clean = trainee(batch), trainee.estimate(batch)
+    expected = [stereo_aware_loss(*parts) for parts in zip(clean, batch.target, batch.reference, strict=True)]
+    assert torch.allclose(losses[:, 1], torch.stack(expected))
+    assert torch.allclose(
+        total_loss(losses, quick_config(stereo_weight=0.5)), losses[:, 0] + 0.5 * losses[:, 1]
+    )
+
+
+@pytest.mark.parametrize("left_out", ["keeps_condition", "keeps_embedding", "keeps_reference"])
+def test_what_is_left_out_counts_no_more(network, left_out):
+    changed = {
+        "keeps_condition": "condition",
+        "keeps_embedding": "embeddings",
+        "keeps_reference": "reference",
+    }[left_out]
+    trainee, batch = make_trainee(network), make_batch()
+    with torch.no_grad():
+        for name, value in trainee.unet.named_parameters():
+            if name.startswith("conv_in"):
+                value.normal_(std=0.1)  # what is new begins at zero
+
+    def estimate(batch):
+        with torch.no_grad():
+            return trainee.estimate(batch)
+
+    other = dataclasses.replace(batch, **{changed: getattr(batch, changed) + 1})
+    kept = torch.ones(2, dtype=torch.bool)
+    with_it = {"keeps_condition": kept, "keeps_embedding": kept, "keeps_reference": kept}
+    full, full_other = (dataclasses.replace(each, **with_it) for each in (batch, other))
+    assert not torch.allclose(estimate(full), estimate(full_other), atol=1e-4)
+    without = with_it | {left_out: torch.tensor([True, False])}
+    if left_out == "keeps_embedding":  # RefinerNet sees it, too
+        without["keeps_reference"] = without[left_out]
+    first, second = (estimate(dataclasses.replace(each, **without)) for each in (batch, other))
+    assert torch.allclose(first[1], second[1], atol=1e-5)
+    assert not torch.allclose(first[0], second[0], atol=1e-4)
