@@ -98,8 +98,7 @@ def train(
     trainee = Trainee(network)
     choose_trained(trainee, config)
     if config.gradient_checkpointing:
-        trainee.unet.enable_gradient_checkpointing()
-        trainee.refiner.enable_gradient_checkpointing()
+        network.enable_gradient_checkpointing()
     module, optimizer = accelerator.prepare(trainee.train(), make_optimizer(trainee, config))
     trained = trained_parameters(trainee)
     average = _start_average(trained, config)
