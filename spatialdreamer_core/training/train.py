@@ -100,8 +100,7 @@ def train(
     trainee = Trainee(network, picture_loss=picture_loss)
     choose_trained(trainee, config)
     if config.gradient_checkpointing:
-        trainee.unet.enable_gradient_checkpointing()
-        trainee.refiner.enable_gradient_checkpointing()
+        network.enable_gradient_checkpointing()
     module, optimizer = accelerator.prepare(trainee.train(), make_optimizer(trainee, config))
     trained = trained_parameters(trainee)
     average = _start_average(trained, config)
