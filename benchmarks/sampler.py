@@ -183,7 +183,7 @@ class Bench:
         inputs = torch.cat([scale_input(noisy, sigma), fixed], dim=1).to(self.dtype)[None]
         ids = torch.tensor([[6.0, 127.0, 0.02, 100.0]], device=self.device)
         embedding = embeddings[0][None].to(self.dtype)
-        when = torch.tensor(noise_time(sigma), device=self.device)
+        when = noise_time(sigma).to(self.device)
         return self.model.svd.unet(inputs, when, embedding, ids, return_dict=False)[0][0]
 
     def _fill_bank(self, left: Tensor, embeddings: Tensor, *, til: bool) -> None:

@@ -9,6 +9,7 @@ from .demo import SpatialDreamerLoadDemoClip
 from .depth import SpatialDreamerDepthEstimator
 from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
+from .dvg_clip import SpatialDreamerBuildDVGClip
 from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
 from .film_filler import SpatialDreamerFiller
 from .flags import read_flags_of
@@ -41,6 +42,7 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerDVGForwardWarp,
             SpatialDreamerRefineHoleMask,
             SpatialDreamerFastFill,
+            SpatialDreamerBuildDVGClip,
             SpatialDreamerModelLoader,
             SpatialDreamerRefinerNetEncode,
             SpatialDreamerTILSVDSampler,

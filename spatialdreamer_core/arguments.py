@@ -7,7 +7,7 @@ default; the help shows that default.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from .options import Option, options_of
@@ -28,12 +28,15 @@ def add_options(parser: argparse._ActionsContainer, options: Iterable[Option]) -
         _add(parser, described, _describe(described))
 
 
-def add_filler_options(parser: argparse._ActionsContainer, fillers: Mapping[str, type]) -> None:
+def add_filler_options(
+    parser: argparse._ActionsContainer, fillers: Mapping[str, type], *, leave_out: Collection[str] = ()
+) -> None:
     """Add the options of all fillers: one argument for each name, whose help says which fillers take it.
 
     Args:
         parser: A parser, or a group of its arguments.
         fillers: The settings class of each filler.
+        leave_out: Options that are not offered, such as those whose names mean something else there.
 
     Raises:
         TypeError: If fillers share a name for options of different types.
@@ -41,6 +44,8 @@ def add_filler_options(parser: argparse._ActionsContainer, fillers: Mapping[str,
     takers: dict[str, dict[str, Option]] = {}
     for filler, settings in fillers.items():
         for name, described in options_of(settings).items():
+            if name in leave_out:
+                continue
             takers.setdefault(name, {})[filler] = described
     for name, by_filler in takers.items():
         first, *others = by_filler.values()

@@ -127,6 +127,7 @@ def _build_parser() -> argparse.ArgumentParser:
     """Describe the commands; their options are those of settings classes and of the fillers."""
     from . import commands
     from .arguments import add_filler_options, add_options
+    from .dataset_commands import add_dataset_commands
     from .evaluation import EvaluateConfig
     from .options import options_of
     from .pipeline import FILLERS, ConvertConfig, FillerConfig
@@ -223,6 +224,8 @@ def _build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--quiet", action="store_true", help="No progress bar.")
     judge.add_argument("--verbose", action="store_true", help="Show where an error comes from.")
     judge.set_defaults(run=commands.run_evaluate)
+
+    add_dataset_commands(subparsers, download_help=download_help)
 
     info = subparsers.add_parser("info", help="show versions, devices, depth estimators and flow methods")
     info.add_argument("--verbose", action="store_true", help="Show where an error comes from.")

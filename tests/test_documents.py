@@ -81,10 +81,10 @@ def test_the_commands_options_exist(capsys):
                 assert set(re.findall(r"--[a-z][\w-]*", command)) <= known, command
 
 
-@pytest.mark.parametrize("command", ["evaluate"])
+@pytest.mark.parametrize("command", ["evaluate", "dataset build", "dataset check", "dataset show"])
 def test_the_options_of_other_commands_exist(command, capsys):
     with pytest.raises(SystemExit):
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     known = set(re.findall(r"--[a-z][\w-]*", capsys.readouterr().out))
     lines = [
         line for page in PAGES for line in commands(page) if line.startswith(f"spatialdreamer {command} ")

@@ -6,7 +6,7 @@ from .composite import composite
 from .fast import FastFill, FastFillConfig, fast_fill
 from .filler import Filler, FillStream, RenderedFrame
 from .frame import fill_memory
-from .pair import RenderedPair, render_pair
+from .pair import PairConfig, RenderedPair, render_pair
 from .stable_diffusion import InpaintConfig, Inpainter, load_inpainter
 from .stable_diffusion_weights import INPAINTING_KIND, fetch_inpainting_model
 from .texture import TEXTURE
@@ -22,6 +22,7 @@ __all__ = [
     "FillerError",
     "InpaintConfig",
     "Inpainter",
+    "PairConfig",
     "RenderedFrame",
     "RenderedPair",
     "check_filler",

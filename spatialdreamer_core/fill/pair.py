@@ -7,6 +7,8 @@ on pixel on x1, the truth, so no surface is widened here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -18,10 +20,33 @@ from ..dvg import CONVERGENCE, DIVERGENCE, depth_to_disparity, refine_hole_mask
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..flow import estimate_flow
+from ..options import check_options, option, option_of
 from .checked_stream import check_filler
 from .clip import fill_holes
-from .fast import FastFill
+from .fast import FastFill, FastFillConfig
 from .filler import Filler
+
+
+@dataclass(frozen=True)
+class PairConfig:
+    """How a pair is rendered by itself; a dataset draws side and divergence for each clip."""
+
+    divergence: float = DIVERGENCE.as_field()
+    convergence: float = CONVERGENCE.as_field()
+    side: Eye = option(
+        "right",
+        help="Where x2 lies: the eye that the clip is rendered to first. Holes of the view that comes back "
+        "open on the left of near things for right, on their right for left.",
+    )
+    texture: float = option_of(FastFillConfig, "texture").as_field()
+
+    def check(self) -> None:
+        """Check every option.
+
+        Raises:
+            InputError: For the first one that breaks its rule.
+        """
+        check_options(self)
 
 
 class RenderedPair(NamedTuple):
@@ -41,6 +66,7 @@ def render_pair(
     filler: Filler | None = None,
     divergence: float = DIVERGENCE.default,
     convergence: float = CONVERGENCE.default,
+    on_frame: Callable[[int], None] | None = None,
 ) -> RenderedPair:
     """Render a video to one side and back.
 
@@ -52,6 +78,7 @@ def render_pair(
         filler: Fills the holes of x2: any filler, such as `load_inpainter`'s; None is fast fill.
         divergence: Total disparity range in % of the width, 0 to 20.
         convergence: The depth that lies on the screen, 0 to 1.
+        on_frame: Called with the number of frames of x2 that are filled; may raise to interrupt.
 
     Raises:
         InputError: If a tensor breaks its rule (`contracts.TABLE`), an option is out of range, or the filler
@@ -64,7 +91,7 @@ def render_pair(
     # 1. x1 to the other side, with its disparity; a hole shows background.
     disparity = depth_to_disparity(depth, divergence=divergence, convergence=convergence)
     warped, hole, seen = warp_frames(frames, disparity, eye=side, widen=False)
-    reference = fill_holes(filler, left=frames, warped=warped, hole=hole, eye=side)
+    reference = fill_holes(filler, left=frames, warped=warped, hole=hole, eye=side, on_frame=on_frame)
     reference_disparity = extend_background(seen, hole)
     # 2. x2 back to x1's place.
     back: Eye = "left" if side == "right" else "right"

@@ -58,15 +58,21 @@ class ReaderProcessor(AttnProcessor2_0):
         assert encoder_hidden_states is None, "a reader belongs at a self-attention"
         assert attention_mask is None, "readers support no masks"
         reference = self._matched(reference, hidden_states)
+        if self.bank.dropped is not None:
+            # Attention to z_t twice is attention to z_t: such a clip reads nothing, and RefinerNet still gets
+            # a gradient, of zeros, as distributed training needs.
+            dropped = self.bank.dropped.to(reference.device)
+            dropped = dropped.repeat_interleave(len(reference) // len(dropped))[:, None, None]
+            reference = torch.where(dropped, hidden_states, reference)
         both = torch.cat([hidden_states, reference], dim=1)
         return super().__call__(attn, hidden_states, both, None, temb, **kwargs)
 
     def _matched(
         self,
-        reference: Tensor,  # [F, N, C]
+        reference: Tensor,  # [F, N, C] or [B·F, N, C]
         hidden_states: Tensor,  # [B·F, N, C]
     ) -> Tensor:  # [B·F, N, C]
-        """Repeat the reference for each clip of a batch, on its device and in its precision."""
+        """Repeat one clip's reference for each clip of a batch, on its device and in its precision."""
         batch, *size = hidden_states.shape
         if batch % reference.shape[0] or list(reference.shape[1:]) != size:
             raise InputError(

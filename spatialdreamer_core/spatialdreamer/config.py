@@ -24,10 +24,10 @@ class SpatialDreamerConfig:
     )
     til_neighbours: int = option(
         8,
-        2,
+        1,
         64,
         "frames",
-        help="Frames that TIL mixes into each one, half before and half after; N_r of Eq. 3.",
+        help="Frames that TIL mixes into each one: the nearest others of its clip; N_r of Eq. 3.",
     )
     til_weight: float = option(0.6, 0.0, 1.0, help="Share of a frame's attention to itself; λ of Eq. 3.")
     deviation_scale: float = option(
@@ -40,7 +40,8 @@ class SpatialDreamerConfig:
         help="RefinerNet's timestep; it means no noise where its weights come from.",
     )
     blank_holes: bool = option(
-        False, help="Whether the rendered view's holes are set to mid-grey before it is encoded."
+        False,
+        help="Whether the rendered view's holes are set to mid-grey before it is encoded, as in training.",
     )
     noise_augmentation: float = option(
         0.02, 0.0, 1.0, help="Sigma of the noise on conditioning frames; the default is SVD's."
@@ -58,11 +59,10 @@ class SpatialDreamerConfig:
             InputError: For the first one that breaks its rule.
         """
         check_options(self)
-        if self.til_neighbours % 2:
-            raise InputError(
-                f"til_neighbours must be even, half of them before a frame and half after it, "
-                f"got {self.til_neighbours}"
-            )
+
+    def at_stage(self, stage: Literal["stage1", "stage2"]) -> SpatialDreamerConfig:
+        """Return the settings of a network in a stage of training: those with blanked holes."""
+        return dataclasses.replace(self, stage=stage, blank_holes=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as what JSON can hold."""

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from ..memory import free_memory
 from ..svd.sampling import Denoise
-from ..svd.schedule import clean_estimate, noise_time, scale_input
 from ..svd.windows import Region
+from .inputs import EncodedClip, predict_clean
 from .network import SpatialDreamer
 from .reference import Reference
 from .sampler_config import SamplerConfig
-from .views import EncodedView, device_of_frames
+from .views import device_of_frames
 
 _CLIP_SHARE = 0.05  # of a device's free memory that the conditioning of a whole clip may take
 
@@ -29,7 +29,7 @@ class Denoisers:
     Args:
         model: The model, whose UNet has been announced.
         reference: The left view.
-        encoded: The rendered view, encoded.
+        encoded: The clip as the model sees it.
         warped: The rendered view.
         hole: Its hole mask.
         config: How to sample.
@@ -43,7 +43,7 @@ class Denoisers:
         self,
         model: SpatialDreamer,
         reference: Reference,
-        encoded: EncodedView,
+        encoded: EncodedClip,
         warped: Tensor,  # [F, 3, H, W]
         hole: Tensor,  # [F, 1, H, W]
         config: SamplerConfig,
@@ -59,9 +59,9 @@ class Denoisers:
         self._reads = reads
         self._check = None if on_wait is None else lambda done: on_wait()
         levels = [sigma for sigma in sigmas if sigma > 0]
-        times = torch.tensor([noise_time(sigma) for sigma in levels]).to(model.device)
-        self._times = dict(zip(levels, times.unbind(), strict=True))
-        assert encoded.condition is not None
+        tensors = torch.tensor(levels, dtype=torch.float32).to(model.device).split(1)
+        self._levels = dict(zip(levels, tensors, strict=True))
+        self._encoded = encoded
         self._fixed = torch.cat([encoded.condition, encoded.mask], dim=1)
         self._fits = self._fixed.nbytes <= free_memory(model.device) * _CLIP_SHARE
         if self._fits:
@@ -92,28 +92,26 @@ class Denoisers:
     def _make(self, region: Region) -> Denoise:
         """Make the denoiser of a region."""
         unet, bank, device = self._model.svd.unet, self._model.bank, self._model.device
-        config, times = self._config, self._times
-        fixed = region.cut(self._fixed).to(device)
-        embedding = self._reference.embeddings[region.frames.start].to(device, unet.dtype)[None]
+        config, levels = self._config, self._levels
+        condition, mask = region.cut(self._fixed).to(device)[None].tensor_split([-1], dim=2)
+        embedding = self._encoded.embedding(region.frames).to(device, unet.dtype)
         ids = self._time_ids(region.frames).to(device)
         scales = torch.linspace(config.guidance_min, config.guidance_max, len(region.frames))
         guided = bool((scales != 1).any())
         guidance = scales.to(device)[:, None, None, None]
-        channels = self._model.svd.codec.channels
-        condition, mask = fixed.split([channels, 1], dim=1)
-        blank = torch.cat([torch.zeros_like(condition), mask], dim=1) if guided else fixed
         reinject = self._make_reinjection(region) if config.reinject else None
 
-        def predict(noisy: Tensor, sigma: float, fixed: Tensor, embedding: Tensor) -> Tensor:
-            sample = torch.cat([scale_input(noisy, sigma), fixed], dim=1).to(unet.dtype)
-            output = unet(sample[None], times[sigma], embedding, ids, return_dict=False)[0][0]
-            return clean_estimate(output.float(), noisy, sigma)
+        def predict(noisy: Tensor, sigma: float, condition: Tensor, embedding: Tensor) -> Tensor:
+            inputs = {"condition": condition, "mask": mask, "embedding": embedding, "time_ids": ids}
+            return predict_clean(unet, noisy[None], levels[sigma], **inputs)[0]
+
+        blank = (torch.zeros_like(condition), torch.zeros_like(embedding)) if guided else None
 
         def denoise(noisy: Tensor, sigma: float) -> Tensor:
-            clean = predict(noisy, sigma, fixed, embedding)
-            if guided:
+            clean = predict(noisy, sigma, condition, embedding)
+            if blank is not None:
                 with bank.disabled():
-                    free = predict(noisy, sigma, blank, torch.zeros_like(embedding))
+                    free = predict(noisy, sigma, *blank)
                 clean = torch.lerp(free, clean, guidance)
             return clean if reinject is None else reinject(clean)
 

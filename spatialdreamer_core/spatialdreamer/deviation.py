@@ -50,8 +50,9 @@ def added_time_ids(
     deviation: float | Tensor,  # a number, or [B]: one a clip
     *,
     time_ids: int = 4,
-    fps: float | None = None,
-) -> Tensor:  # [B, time_ids] float32; B is 1 for a number
+    fps: float | Tensor | None = None,  # a number, or [B]
+    noise_augmentation: float | Tensor | None = None,  # a number, or [B]
+) -> Tensor:  # [B, time_ids] float32; B is 1 for numbers
     """Return what SVD's UNet takes as `added_time_ids`: fps - 1, motion, noise augmentation, deviation.
 
     Args:
@@ -59,6 +60,7 @@ def added_time_ids(
         deviation: Stereo deviation strength, 0 or more.
         time_ids: How many the UNet takes; one that takes 3, as StereoCrafter's, knows no deviation.
         fps: Frames/s instead of the config's, whole or not.
+        noise_augmentation: Sigma of the noise on the condition instead of the config's.
 
     Raises:
         InputError: If the UNet takes neither 3 nor 4, or a deviation is negative or not finite.
@@ -74,10 +76,11 @@ def added_time_ids(
             f"stereo deviation strength must be 0 or more, got {strength.tolist()}; "
             "check the latents it was measured from"
         )
-    rate = config.fps if fps is None else fps
-    fixed = strength.new_tensor([rate - 1, config.motion_bucket, config.noise_augmentation])
-    ids = torch.cat([fixed.expand(len(strength), 3), strength[:, None] * config.deviation_scale], dim=1)
-    return ids[:, :time_ids]
+    rate = torch.as_tensor(config.fps if fps is None else fps).to(strength) - 1
+    noise = config.noise_augmentation if noise_augmentation is None else noise_augmentation
+    motion, noise = (torch.as_tensor(value).to(strength) for value in (config.motion_bucket, noise))
+    ids = (rate.reshape(-1), motion.reshape(-1), noise.reshape(-1), strength * config.deviation_scale)
+    return torch.stack(torch.broadcast_tensors(*ids), dim=1)[:, :time_ids]
 
 
 def stereo_aware_loss(

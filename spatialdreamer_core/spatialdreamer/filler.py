@@ -4,7 +4,8 @@ A window is diffused as soon as its frames are there. The last finished frames a
 window as pictures without holes, so that it continues what they show: the first `overlap` of it, or more
 where a scene ends before the window is full, since SVD knows windows of one length. A picture is encoded
 once, so a finished frame again only if it had holes: outside of them it is the rendered view, which the
-diffused latents do not show. Noise is drawn by a frame's index in the film.
+diffused latents do not show. Noise is drawn by a frame's index in the film. The model sees a window's frames
+alone: TIL's neighbours are the nearest of them, and the deviation strength is measured on them.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from ..memory import telling_of_memory
 from ..svd import trained_frames
 from ..svd.sampling import OnStep
 from ..svd.windows import next_span
+from .inputs import EncodedFrame
 from .network import SpatialDreamer
 from .reference import Reference, encode_reference
 from .sampler import sample
 from .sampler_config import DEFAULT_MAX_SIDE, SamplerConfig
-from .views import EncodedFrame
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class SpatialDreamerFiller:
         config: How to sample. `windows` has no meaning: a stream diffuses them in turn.
         max_side: Longer side at which frames are diffused, px, see `encode_reference`.
         first: What fills the holes before the model sees them, which an untrained one needs; None leaves them
-            black, as a trained one knows them.
+            as they are: a trained one sees grey there in any case (`SpatialDreamerConfig.blank_holes`).
         on_step: Called after each step, see `sample`; may raise to interrupt.
         on_wait: Called now and then within a step; may raise to interrupt.
 

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from ..checks import check_finite, check_video
 from ..memory import free_memory
-from ..svd import SVDModel, bank_memory, embed_images, trained_area
+from ..svd import SVDModel, bank_memory, trained_area
 from ..svd.canvas import Canvas
 from ..svd.windows import Region
+from .inputs import EncodedLeft, encode_left
 from .network import SpatialDreamer
 from .refiner import build_bank
 from .sampler_config import DEFAULT_MAX_SIDE
 
-_CHUNK = 8  # frames on their way to the VAE
 _KEPT_BYTES = 4 << 30  # of main memory, between runs; 80 frames of 1024x576 in 16 bits
 _FREE_SHARE = 0.5  # of free memory, a device's beside its work, that features may take
 
@@ -62,6 +62,11 @@ class Reference:
         self._asked: set[Region] = set()  # regions whose features it needed
         self._kept: dict[Region, dict[str, Tensor]] = {}
 
+    @property
+    def left(self) -> EncodedLeft:
+        """The left view, as `encode_clip` takes it."""
+        return EncodedLeft(self.canvas, self.latents, self.embeddings)
+
     def __len__(self) -> int:
         """Count the frames."""
         return len(self.latents)
@@ -71,8 +76,8 @@ class Reference:
     ) -> dict[str, Tensor]:  # site name -> [F, tokens, C]
         """Return the features of a region, where they were made or are kept.
 
-        TIL mixes in frames beyond a window, so that windows agree where they overlap; its neighbours are
-        clamped at the clip's ends alone.
+        TIL mixes in frames beyond a window, so that windows agree where they overlap: their features are
+        those of the clip as a whole.
 
         Args:
             region: The region, in latents.
@@ -86,8 +91,8 @@ class Reference:
         if region in self._kept:
             return self._kept[region]
         _LOGGER.debug("RefinerNet encodes frames %d to %d", region.frames.start, region.frames.stop - 1)
-        frames, reach = region.frames, 0 if self.model.til is None else self.model.til.neighbours // 2
-        wide = range(max(0, frames.start - reach), min(len(self), frames.stop + reach))
+        frames, til = region.frames, self.model.til
+        wide = frames if til is None else til.span(frames, len(self))
         self.model.announce(
             self.model.refiner, self.model.til, frames=len(wide), latent_size=region.picture_size
         )
@@ -120,8 +125,9 @@ class Reference:
         assert left.shape[-2:] == (self.canvas.height, self.canvas.width), left.shape
         latents, embeddings = self.latents[len(self) - shared :], self.embeddings[len(self) - shared :]
         if shared < len(left):
-            new = _encode_left(self.model, self.canvas, left[shared:])
-            latents, embeddings = torch.cat([latents, new[0]]), torch.cat([embeddings, new[1]])
+            new = encode_left(self.model, self.canvas, left[shared:])
+            latents = torch.cat([latents, new.latents])
+            embeddings = torch.cat([embeddings, new.embeddings])
         return Reference(self.model, self.canvas, latents, embeddings, kept_bytes=self._kept_bytes)
 
     def drop_features(self) -> None:
@@ -218,7 +224,7 @@ def encode_reference(
     check_video("left", left, channels=3)
     check_finite("left", left, "repair the frames")
     canvas = fit_canvas(model.svd, *left.shape[-2:], max_side=max_side)
-    return Reference(model, canvas, *_encode_left(model, canvas, left, on_frame))
+    return Reference(model, *encode_left(model, canvas, left, on_frame=on_frame))
 
 
 def fit_canvas(svd: SVDModel, height: int, width: int, *, max_side: int) -> Canvas:
@@ -231,25 +237,6 @@ def fit_canvas(svd: SVDModel, height: int, width: int, *, max_side: int) -> Canv
         multiple=svd.size_multiple,
         factor=svd.codec.factor,
     )
-
-
-def _encode_left(
-    model: SpatialDreamer,
-    canvas: Canvas,
-    left: Tensor,  # [F, 3, H, W]
-    on_frame: Callable[[int], None] | None = None,
-) -> tuple[Tensor, Tensor]:  # [F, C, h, w] scaled, [F, 1, D], on the CPU
-    """Encode frames by VAE and image tower."""
-    codec, embeddings = model.svd.codec, []
-    latents = torch.empty(len(left), codec.channels, *canvas.latent_size)
-    model.announce(model.svd.vae, model.svd.image_encoder, frames=len(left), latent_size=canvas.latent_size)
-    for first in range(0, len(left), _CHUNK):
-        frames = left[first : first + _CHUNK]
-        latents[first : first + _CHUNK] = codec.scaling * codec.encode(canvas.fit(frames))
-        embeddings.append(embed_images(model.svd.image_encoder, frames).float().cpu())
-        if on_frame is not None:
-            on_frame(first + len(frames))
-    return latents, torch.cat(embeddings)
 
 
 def _size(region: Region) -> tuple[int, int, int]:

@@ -100,27 +100,29 @@ def _of_images(types: Sequence[str]) -> tuple[str, ...]:
 
 def build_bank(
     refiner: Any,
-    latents: Tensor,  # [F, C, h, w] the left view's, scaled
-    embeddings: Tensor,  # [F, 1, D] the left view's frames by CLIP
+    latents: Tensor,  # [B·F, C, h, w] the left view's, scaled
+    embeddings: Tensor,  # [B·F, 1, D] the left view's frames by CLIP
     *,
     timestep: float,
     til: TemporalInteraction | None = None,
+    clips: int = 1,
     own: range | None = None,
     chunk: int | None = None,
     on_frame: Callable[[int], None] | None = None,
-) -> dict[str, Tensor]:  # by site, each [F, N, C], or [len(own), N, C]
-    """Compute the reference features of a window.
+) -> dict[str, Tensor]:  # by site, each [B·F, N, C], or [B · len(own), N, C]
+    """Compute the reference features of a window, or of a batch of training clips.
 
-    TIL knows no frames but these. If neighbours beyond a window's ends are to count, give N_r / 2 more frames
-    on each side, and say which are the window's own.
+    TIL knows no frames but these. If neighbours beyond a window's ends are to count, give the frames of
+    `TemporalInteraction.span`, and say which are the window's own.
 
     Args:
         refiner: A RefinerNet from `make_refiner`.
         latents: Clean latents of the left view, on any device.
         embeddings: CLIP's image embedding of each frame.
         timestep: What RefinerNet takes for a clean frame (`SpatialDreamerConfig.refiner_timestep`).
-        til: Mixes each frame's features with its neighbours'; None as in stage 1 of training.
-        own: The frames whose features are wanted; None: all.
+        til: Mixes each frame's features with its neighbours' in its clip; None as in stage 1 of training.
+        clips: B, how many clips of as many frames follow each other.
+        own: The frames of each clip whose features are wanted; None: all.
         chunk: Frames that run through RefinerNet and TIL at once; bounds the memory, not the result. None: as
             many as fit into the memory of a device, which small portions keep waiting for Python; 4 on the
             CPU and in training. If memory runs out, it is halved.
@@ -130,7 +132,7 @@ def build_bank(
         What `FeatureBank.load` takes; differentiable.
 
     Raises:
-        InputError: If there is not one embedding for each frame, or `chunk` is less than 1.
+        InputError: If there is not one embedding for each frame, or `clips`, `own` or `chunk` does not fit.
     """
     check_video("latents", latents, channels=refiner.config.in_channels)
     check_tensor("embeddings", embeddings)
@@ -139,17 +141,23 @@ def build_bank(
             f"`embeddings` must be [F, 1, D], one for each frame of `latents` ({len(latents)}), got shape "
             f"{list(embeddings.shape)}; use embed_images on the same frames"
         )
-    own = range(len(latents)) if own is None else own
-    if own.step != 1 or not 0 <= own.start < own.stop <= len(latents):
+    check_range("clips", clips, 1, len(latents), whole=True)
+    count, rest = divmod(len(latents), clips)
+    if rest:
         raise InputError(
-            f"`own` must be a range of the {len(latents)} frames of `latents`, got {own}; "
-            "leave it out for all"
+            f"`latents` must hold as many frames of each clip, got {len(latents)} frames for {clips} clips; "
+            "give windows of one length"
+        )
+    own = range(count) if own is None else own
+    if own.step != 1 or not 0 <= own.start < own.stop <= count:
+        raise InputError(
+            f"`own` must be a range of the {count} frames of `latents`, got {own}; leave it out for all"
         )
     if chunk is None:
         chunk = _choose_chunk(refiner, latents)
     check_range("chunk", chunk, 1, 2**31 - 1, "frames", whole=True)
     bank, _ = run_within_memory(
-        lambda chunk: _build(refiner, latents, embeddings, timestep, til, own, chunk, on_frame),
+        lambda chunk: _build(refiner, latents, embeddings, timestep, til, clips, own, chunk, on_frame),
         min(chunk, len(latents)),
         smaller=lambda chunk: chunk // 2 or None,
         task="RefinerNet",
@@ -178,6 +186,7 @@ def _build(
     embeddings: Tensor,
     timestep: float,
     til: TemporalInteraction | None,
+    clips: int,
     own: range,
     chunk: int,
     on_frame: Callable[[int], None] | None,
@@ -196,16 +205,18 @@ def _build(
         del features, value
         if on_frame is not None:
             on_frame(min(start + chunk, count))
-    weights = None if til is None else til.pair_weights(count, like=reference)
     bank = {}
     for site in list(parts):
         pieces = parts.pop(site)
         written = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
         del pieces
         if til is not None:
-            bank[site] = til(site, written, own=own, chunk=chunk, weights=weights)
+            mixed = [til(site, clip, own=own, chunk=chunk) for clip in written.chunk(clips)]
+            bank[site] = mixed[0] if clips == 1 else torch.cat(mixed)
+        elif len(own) * clips == count:
+            bank[site] = written
         else:
-            bank[site] = written if len(own) == count else written[own.start : own.stop].clone()
+            bank[site] = torch.cat([clip[own.start : own.stop] for clip in written.chunk(clips)])
     return bank
 
 

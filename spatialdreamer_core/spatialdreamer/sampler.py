@@ -23,13 +23,14 @@ from ..svd import time_id_count, trained_frames
 from ..svd.noise import FrameNoise
 from ..svd.sampling import OnStep, diffuse_in_turn, diffuse_together
 from ..svd.schedule import karras_sigmas
-from ..svd.windows import Plan, Region
+from ..svd.windows import Plan, Region, spans_in_turn
 from .denoiser import Denoisers
-from .deviation import added_time_ids, deviation_strength
+from .deviation import added_time_ids
+from .inputs import LATENT_NOISE, EncodedFrame, encode_clip
 from .network import TIME_IDS, SpatialDreamer
 from .reference import Reference
 from .sampler_config import SamplerConfig
-from .views import LATENT_NOISE, EncodedFrame, EncodedView, SampledViews, decode_into, encode_warped
+from .views import SampledViews, decode_into
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ def _sample(
     if not bool((hole > 0.5).any()):
         return SampledViews(warped, warped)
 
-    # 2. Encode the rendered view: clean, to measure and to start from, and as the model is conditioned.
+    # 2. Encode the rendered view as the model sees it; where it is asked for, to measure and to start from.
     canvas, settings = reference.canvas, model.config
     if config.noise_augmentation is not None:
         settings = replace(settings, noise_augmentation=config.noise_augmentation)
@@ -150,15 +151,16 @@ def _sample(
     plan = _make_plan(model, config)
     noise.draw_ahead(range(first_frame, first_frame + min(plan.window, len(warped))))
     measures = time_id_count(model.svd.unet) == TIME_IDS and config.deviation > 0
-    encoded = encode_warped(
+    encoded = encode_clip(
         model,
-        reference,
+        reference.left,
         warped,
         hole,
-        settings,
+        config=settings,
         seed=config.seed,
         first_frame=first_frame,
-        clean=measures or config.strength < 1,
+        measured=measures,
+        pictures=config.strength < 1,
         known=known,
         on_frame=callbacks.on_frame,
     )
@@ -166,7 +168,7 @@ def _sample(
     # 3. Stereo deviation strength (Eq. 4): that of the rendered view in each window, times the slider.
     @cache
     def time_ids(frames: range) -> Tensor:
-        measured = _measure(reference, encoded, frames) if measures else 0.0
+        measured = encoded.deviation(frames) if measures else 0.0
         deviation = measured * config.deviation
         _LOGGER.debug(
             "stereo deviation strength of frames %d to %d: %.4f measured, %.4f asked for",
@@ -214,7 +216,7 @@ def _sample(
             sigmas,
             shape=(len(warped), channels, height, width),
             plan=plan,
-            start=encoded.clean if config.strength < 1 else None,
+            start=encoded.picture,
             on_step=callbacks.on_step,
         )
     finally:
@@ -234,22 +236,26 @@ def measure_deviation(
     reference: Reference,
     warped: Tensor,  # [F, 3, H, W] in [0, 1]
     hole: Tensor,  # [F, 1, H, W], 1 = hole
-) -> float:
-    """Return the stereo deviation strength (Eq. 4) of a rendered view as one window; `sample` scales it."""
+    config: SamplerConfig = SamplerConfig(),  # noqa: B008 (frozen)
+) -> list[float]:
+    """Measure the stereo deviation strength (Eq. 4) of each window that `sample` diffuses, before the slider.
+
+    Args:
+        model: The model.
+        reference: The left view of the same frames.
+        warped: The rendered view.
+        hole: Its hole mask.
+        config: Its `window` and `overlap` say how the clip is cut.
+
+    Raises:
+        InputError: As `sample`.
+    """
+    config.check()
     _check_clip(model, reference, warped, hole)
-    encoded = encode_warped(model, reference, warped, hole, model.config, conditioned=False)
-    return _measure(reference, encoded, range(len(warped)))
-
-
-def _measure(reference: Reference, encoded: EncodedView, frames: range) -> float:
-    """Measure the deviation strength of a window where the picture is known, beside holes and padding."""
-    assert encoded.clean is not None
-    window = slice(frames.start, frames.stop)
-    warped, left, mask = (
-        reference.canvas.cut_padding(clip[window])
-        for clip in (encoded.clean, reference.latents, encoded.mask)
-    )
-    return float(deviation_strength(warped, left, known=mask < 0.5))
+    settings = replace(model.config, noise_augmentation=0.0)
+    encoded = encode_clip(model, reference.left, warped, hole, config=settings)
+    plan = _make_plan(model, config)
+    return [encoded.deviation(window) for window in spans_in_turn(len(warped), plan.window, plan.overlap)]
 
 
 def _make_plan(model: SpatialDreamer, config: SamplerConfig) -> Plan:
@@ -296,11 +302,4 @@ def _check_clip(model: SpatialDreamer, reference: Reference, warped: Tensor, hol
         raise InputError(
             "`reference` must come from the model that samples, but it was encoded by another one; "
             "encode the left view again"
-        )
-    size = (reference.canvas.height, reference.canvas.width)
-    if (len(reference), *size) != (len(warped), *warped.shape[-2:]):
-        raise InputError(
-            f"`warped` must have the frames and size of the left view ({len(reference)} frames of "
-            f"{size[1]}x{size[0]}), got {len(warped)} of {warped.shape[-1]}x{warped.shape[-2]}; "
-            "encode the left view that the warp was made from"
         )

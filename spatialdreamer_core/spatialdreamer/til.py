@@ -1,11 +1,17 @@
 """Temporal interaction learning, TIL (SpatialDreamer, Eq. 3): features mixed with those of near frames.
 
-    aug_r = λ · Attn(r, r) + (1 - λ) / N_r · Σ_i Attn(r, i)
+    mixture_r = λ · Attn(r, r) + (1 - λ) / N · Σ_i Attn(r, i)
+    aug_r = z_r + change(mixture_r)
 
-is a mean of attentions, not one attention over all neighbours' tokens. The N_r neighbours of frame r are
-those at the offsets -N_r/2 … -1 and 1 … N_r/2; beyond the clip's ends its first or last frame is taken again.
-Every site of RefinerNet has its own projections, and the result, through the output projection, replaces z_r
-in the bank. (The paper says neither which neighbours these are nor where the projections come from.)
+The mixture is a mean of attentions, not one attention over all neighbours' tokens. The neighbours of frame r
+are the N_r other frames of its clip that are nearest to it, of two as near the earlier; a clip of N_r frames
+or fewer has only N = its other frames, so a frame of the 8-frame clips of training sees all of them. A frame
+alone attends to itself with all the weight.
+
+Every site of RefinerNet has its own projections. The paper puts the mixture in the place of z_r; here it is
+added to z_r by a layer whose weights begin at zero, since readers take z_r as what goes into an attention,
+not as what comes out of one: an untrained TIL changes nothing, and stage 2 of training begins where stage 1
+ended. (The paper says neither which frames are neighbours nor where the projections come from.)
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from .attention import spatial_sites
 from .config import SpatialDreamerConfig
@@ -34,7 +41,9 @@ class SiteInteraction(nn.Module):
         self.to_q = nn.Linear(channels, channels, bias=False)
         self.to_k = nn.Linear(channels, channels, bias=False)
         self.to_v = nn.Linear(channels, channels, bias=False)
-        self.to_out = nn.Linear(channels, channels)
+        self.to_change = nn.Linear(channels, channels)
+        nn.init.zeros_(self.to_change.weight)
+        nn.init.zeros_(self.to_change.bias)
 
     def project(
         self,
@@ -49,12 +58,12 @@ class SiteInteraction(nn.Module):
         )
         return query, key, value
 
-    def output(
+    def change(
         self,
         mixed: Tensor,  # [F, heads, N, C / heads]
     ) -> Tensor:  # [F, N, C]
         """Join the heads and project."""
-        return self.to_out(mixed.transpose(1, 2).flatten(2))
+        return self.to_change(mixed.transpose(1, 2).flatten(2))
 
 
 class TemporalInteraction(nn.Module):
@@ -70,6 +79,7 @@ class TemporalInteraction(nn.Module):
         config.check()
         self.neighbours = config.til_neighbours
         self.weight = config.til_weight
+        self.gradient_checkpointing = False
         self.sites = nn.ModuleDict()
         for site in spatial_sites(refiner):
             attention = refiner.get_submodule(site)
@@ -77,15 +87,35 @@ class TemporalInteraction(nn.Module):
 
     @classmethod
     def from_refiner(cls, refiner: Any, config: SpatialDreamerConfig) -> TemporalInteraction:
-        """Make a TIL whose projections start as those of RefinerNet's self-attentions."""
+        """Make an untrained TIL: projections of RefinerNet's self-attentions, and a change of nothing."""
         with torch.device("meta"):
             til = cls(refiner, config)
         state = {}
         for site in spatial_sites(refiner):
-            for name, value in refiner.get_submodule(site).state_dict().items():
-                state[f"sites.{_key(site)}.{name.replace('to_out.0', 'to_out')}"] = value.detach().clone()
+            attention, prefix = refiner.get_submodule(site), f"sites.{_key(site)}"
+            for name in ("to_q", "to_k", "to_v"):
+                state[f"{prefix}.{name}.weight"] = getattr(attention, name).weight.detach().clone()
+            output = attention.to_out[0]
+            state[f"{prefix}.to_change.weight"] = torch.zeros_like(output.weight)
+            state[f"{prefix}.to_change.bias"] = torch.zeros_like(output.bias)
         til.load_state_dict(state, assign=True)
         return til
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Compute attentions again in the backward pass rather than keep those of F · N_r pairs a site."""
+        self.gradient_checkpointing = True
+
+    def span(self, frames: range, count: int) -> range:
+        """Return the frames that the mixtures of some frames of a clip are made from.
+
+        Mixed as a clip of their own, they give those frames what the whole clip does.
+
+        Args:
+            frames: The frames, at least one.
+            count: How many frames the clip has.
+        """
+        first, last = (neighbourhood(frame, count, self.neighbours) for frame in (frames[0], frames[-1]))
+        return range(first.start, last.stop)
 
     def forward(
         self,
@@ -94,58 +124,94 @@ class TemporalInteraction(nn.Module):
         *,
         own: range | None = None,
         chunk: int = 4,
-        weights: Tensor | None = None,  # [F, F]
     ) -> Tensor:  # [F, N, C], or [len(own), N, C]
         """Mix the frames of a clip, Eq. 3.
 
         Keys and values are projected once a frame; pairs of frames at the same offset are attended to at
-        once. A neighbour that stands for several beyond the clip's end is attended to once, with their
-        weights summed, so no pair is computed twice. `mix_frames_reference` is the readable twin.
+        once. `mix_frames_reference` is the readable twin.
 
         Args:
             site: Name of the attention that the features belong to.
             features: What RefinerNet wrote there, for a whole clip.
             own: The frames whose mixtures are wanted; the others are only their neighbours. None: all.
             chunk: Frames that are mixed at once; bounds the memory, not the result.
-            weights: What `pair_weights` of this TIL returned for as many frames; None: computed.
         """
         projections: SiteInteraction = self.sites[_key(site)]  # type: ignore[assignment]
-        count, reach = features.shape[0], self.neighbours // 2
-        own = range(count) if own is None else own
-        query, key, value = projections.project(features, own)
-        weights = self.pair_weights(count, like=features) if weights is None else weights
+        own = range(len(features)) if own is None else own
+        if not (self.gradient_checkpointing and torch.is_grad_enabled()):
+            return self._add_mixture(projections, features, own, chunk)
         outputs = []
         for start in range(own.start, own.stop, chunk):
-            stop = min(start + chunk, own.stop)
-            asking = query[start - own.start : stop - own.start]
-            mixed = torch.zeros_like(asking)
-            for offset in range(-reach, reach + 1):
-                first, end = max(start, -offset), min(stop, count - offset)  # rows whose neighbour exists
-                if first >= end:
-                    continue
-                rows, other = slice(first - start, end - start), slice(first + offset, end + offset)
-                part = F.scaled_dot_product_attention(asking[rows], key[other], value[other])
-                shares = weights[first:end, other].diagonal()[:, None, None, None]
-                mixed[rows].addcmul_(part, shares)
-            outputs.append(projections.output(mixed))
+            frames = range(start, min(start + chunk, own.stop))
+            wide = self.span(frames, len(features))
+            part = features[wide.start : wide.stop]
+            frames = range(frames.start - wide.start, frames.stop - wide.start)
+            mixed = checkpoint(self._add_mixture, projections, part, frames, chunk, use_reentrant=False)
+            outputs.append(mixed)
+        return torch.cat(outputs)
+
+    def _add_mixture(
+        self,
+        projections: SiteInteraction,
+        features: Tensor,  # [F, N, C]
+        own: range,
+        chunk: int,
+    ) -> Tensor:  # [len(own), N, C]
+        """Add their mixtures to the features of some frames of a clip."""
+        query, key, value = projections.project(features, own)
+        outputs = []
+        for start in range(own.start, own.stop, chunk):
+            frames = range(start, min(start + chunk, own.stop))
+            asking = query[start - own.start : frames.stop - own.start]
+            changes = projections.change(self._mix(asking, key, value, frames))
+            outputs.append(features[start : frames.stop] + changes)
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
-    def pair_weights(self, frames: int, *, like: Tensor) -> Tensor:  # [F, F]
-        """Return `pair_weights` of this TIL, on the device and of the type of a tensor."""
-        return pair_weights(frames, neighbours=self.neighbours, weight=self.weight).to(like)
+    def _mix(
+        self,
+        query: Tensor,  # [len(frames), heads, N, D]
+        key: Tensor,  # [F, heads, N, D]
+        value: Tensor,  # [F, heads, N, D]
+        frames: range,
+    ) -> Tensor:  # [len(frames), heads, N, D]
+        """Return the mixtures of some frames of a clip."""
+        count = len(key)
+        others = min(self.neighbours, count - 1)
+        around = [neighbourhood(frame, count, self.neighbours) for frame in frames]
+        mixed = torch.zeros_like(query)
+        for offset in range(-others, others + 1):
+            # Neighbourhoods move on with their frames, by one or, at the clip's ends, not at all: the frames
+            # that have a neighbour at an offset follow each other.
+            rows = [row for row, frame in enumerate(frames) if frame + offset in around[row]]
+            if not rows:
+                continue
+            asking = slice(rows[0], rows[-1] + 1)
+            first = frames[rows[0]] + offset
+            other = slice(first, first + len(rows))
+            share = _share(others, self.weight, itself=offset == 0)
+            part = F.scaled_dot_product_attention(query[asking], key[other], value[other])
+            mixed[asking].add_(part, alpha=share)
+        return mixed
 
 
-def pair_weights(
-    frames: int, *, neighbours: int, weight: float
-) -> Tensor:  # [F, F] float64: of frame r (row) for frame i (column)
-    """Return the weights of Eq. 3 for each pair of frames; each row's sum is 1."""
-    weights = torch.eye(frames, dtype=torch.float64) * weight
-    rows = torch.arange(frames)
-    share = torch.full((frames,), (1 - weight) / neighbours, dtype=torch.float64)
-    for step in range(1, neighbours // 2 + 1):
-        for offset in (-step, step):
-            weights.index_put_((rows, (rows + offset).clamp(0, frames - 1)), share, accumulate=True)
-    return weights
+def neighbourhood(frame: int, count: int, neighbours: int) -> range:
+    """Return a frame and its neighbours: of its clip's frames the nearest, of two as near the earlier.
+
+    Args:
+        frame: Index of the frame.
+        count: How many frames the clip has.
+        neighbours: N_r, at least 1.
+    """
+    others = min(neighbours, count - 1)
+    start = min(max(frame - (others + 1) // 2, 0), count - 1 - others)
+    return range(start, start + others + 1)
+
+
+def _share(others: int, weight: float, *, itself: bool) -> float:
+    """Return the weight of an attention in Eq. 3: a frame's to itself, or to one of so many others."""
+    if not others:
+        return 1.0
+    return weight if itself else (1 - weight) / others
 
 
 def mix_frames_reference(
@@ -160,21 +226,20 @@ def mix_frames_reference(
     Args:
         projections: Those of the features' site.
         features: What RefinerNet wrote there.
-        neighbours: N_r, even.
+        neighbours: N_r.
         weight: λ.
     """
     query, key, value = projections.project(features)
-    last = features.shape[0] - 1
-    offsets = [*range(-neighbours // 2, 0), *range(1, neighbours // 2 + 1)]
     mixed = []
-    for r in range(last + 1):
-        total = weight * F.scaled_dot_product_attention(query[r], key[r], value[r])
-        for offset in offsets:
-            i = min(max(r + offset, 0), last)
+    for r in range(len(features)):
+        others = [i for i in range(len(features)) if i != r]
+        nearest = sorted(others, key=lambda i: (abs(i - r), i))[:neighbours]
+        total = (weight if nearest else 1.0) * F.scaled_dot_product_attention(query[r], key[r], value[r])
+        for i in nearest:
             attention = F.scaled_dot_product_attention(query[r], key[i], value[i])
-            total = total + (1 - weight) / neighbours * attention
+            total = total + (1 - weight) / len(nearest) * attention
         mixed.append(total)
-    return projections.output(torch.stack(mixed))
+    return features + projections.change(torch.stack(mixed))
 
 
 def _key(site: str) -> str:

@@ -6,7 +6,6 @@ SVD predicts v of a sample z + σ·n with data of standard deviation 1. Its clea
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -47,23 +46,23 @@ def karras_sigmas(steps: int, *, strength: float = 1.0) -> Tensor:  # [n+1] floa
     return torch.cat([sigmas, sigmas.new_zeros(1)])
 
 
-def noise_time(sigma: float) -> float:
-    """Return the UNet's time of a noise level, c_noise = ln σ / 4."""
-    return math.log(sigma) / 4
+def noise_time(sigma: float | Tensor) -> Tensor:
+    """Return the UNet's time of a noise level or of several, c_noise = ln σ / 4."""
+    return torch.as_tensor(sigma).log() / 4
 
 
-def scale_input(noisy: Tensor, sigma: float) -> Tensor:
+def scale_input(noisy: Tensor, sigma: float | Tensor) -> Tensor:
     """Scale a noisy sample to unit variance for the UNet, c_in·x."""
-    return noisy / math.sqrt(sigma**2 + 1)
+    return noisy / (sigma**2 + 1) ** 0.5
 
 
 def clean_estimate(
     output: Tensor,  # the UNet's prediction of v
     noisy: Tensor,
-    sigma: float,
+    sigma: float | Tensor,
 ) -> Tensor:
     """Return the denoiser's clean estimate ẑ0 = c_skip·x + c_out·v."""
-    return noisy / (sigma**2 + 1) - output * (sigma / math.sqrt(sigma**2 + 1))
+    return noisy / (sigma**2 + 1) - output * (sigma / (sigma**2 + 1) ** 0.5)
 
 
 def euler_step(noisy: Tensor, clean: Tensor, sigma: float, next_sigma: float) -> Tensor:

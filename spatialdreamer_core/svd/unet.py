@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from diffusers import UNetSpatioTemporalConditionModel
+from diffusers.models.attention import TemporalBasicTransformerBlock
 from diffusers.models.resnet import ResnetBlock2D, TemporalResnetBlock
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ..checks import InputError
 from .model import LATENT_FACTOR
@@ -37,6 +39,28 @@ def build_unet(**config: Any) -> UNetSpatioTemporalConditionModel:
         if isinstance(module, (ResnetBlock2D, TemporalResnetBlock)):
             module.norm1.eps = module.norm2.eps = _RESIDUAL_EPSILON
     return unet
+
+
+class RecomputedTemporalBlock(TemporalBasicTransformerBlock):
+    """diffusers' temporal block, computed again in the backward pass."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Run the block."""
+        if not torch.is_grad_enabled():
+            return super().forward(*args, **kwargs)
+        return checkpoint(super().forward, *args, use_reentrant=False, **kwargs)
+
+
+def enable_gradient_checkpointing(unet: UNetSpatioTemporalConditionModel) -> None:
+    """Let a UNet compute activations again in the backward pass rather than keep them, for good.
+
+    diffusers' own method leaves out the temporal transformer blocks, which keep more than all else does. They
+    become a class that does nothing else, so that names and weights stay what they are.
+    """
+    unet.enable_gradient_checkpointing()
+    for module in unet.modules():
+        if type(module) is TemporalBasicTransformerBlock:
+            module.__class__ = RecomputedTemporalBlock
 
 
 def time_id_count(unet: UNetSpatioTemporalConditionModel) -> int:

@@ -10,7 +10,7 @@ import pytest
 from spatialdreamer_core.depth import EDGE_WIDTH, DepthShaping
 from spatialdreamer_core.dvg import DILATION, FEATHER
 from spatialdreamer_core.evaluation import EvaluateConfig
-from spatialdreamer_core.fill import FastFillConfig
+from spatialdreamer_core.fill import FastFillConfig, PairConfig
 from spatialdreamer_core.options import option_of, options_of
 from spatialdreamer_core.pipeline import ConvertConfig
 from spatialdreamer_core.spatialdreamer.sampler_config import FilmSamplerConfig, SamplerConfig
@@ -22,7 +22,14 @@ from .test_interrupt_and_errors import convert_prompt
 CONVERT, FILM = options_of(ConvertConfig), options_of(FilmSamplerConfig)
 SHAPING = {option.name: option for option in options_of(DepthShaping).values()}
 EYE = replace(CONVERT["eye"], choices=("right", "left"))
+PAIR = options_of(PairConfig)
 WIDGETS = {  # each node's options; for some, what is meant to be another than in their field
+    "SpatialDreamerBuildDVGClip": {
+        **CONVERT,
+        **SHAPING,
+        **PAIR,
+        "edge_width": replace(SHAPING["edge_width"], default=EDGE_WIDTH),
+    },
     "SpatialDreamerCompareStereo": {"chunk": option_of(EvaluateConfig, "chunk")},
     "SpatialDreamerConvertVideo": CONVERT,
     "SpatialDreamerImageToStereo": CONVERT,

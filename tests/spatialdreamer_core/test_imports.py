@@ -14,7 +14,8 @@ ORDER = (  # from what all stages stand on to what knows all of them
     *("lazy_names", "checks", "options", "arguments", "contracts", "memory", "locking", "atomic"),
     *("triton_probe", "kernels", "parsing", "media", "bars", "process", "progress_bar"),
     *("weights", "flow", "depth", "dvg", "fill", "metrics", "svd", "spatialdreamer"),
-    *("stereo", "video", "pipeline", "evaluation", "training", "__init__", "commands", "cli"),
+    *("stereo", "video", "pipeline", "evaluation", "training", "__init__"),
+    *("commands", "dataset_commands", "train_commands", "cli"),
 )
 FILLERS = ("svd", "spatialdreamer")
 

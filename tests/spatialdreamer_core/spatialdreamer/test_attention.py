@@ -80,6 +80,34 @@ def test_each_clip_of_a_batch_reads_the_same_reference(call_unet, unet, bank):
         torch.testing.assert_close(both[clip : clip + 1], alone, atol=1e-5, rtol=0)
 
 
+@torch.no_grad()
+def test_each_clip_of_a_batch_reads_its_own_reference_or_none(call_unet, unet, bank):
+    """Rows of the features belong to rows of the batch; what drops them is in guidance's free branch."""
+    features = make_features(unet, frames=6)
+    generator = torch.Generator().manual_seed(5)
+    samples = torch.randn(3, 2, 9, 8, 16, generator=generator)
+    contexts = torch.randn(3, 1, 32, generator=generator)
+    ids = torch.tensor([[6, 127, 0.02, 1000.0], [24, 127, 0.3, 0.0], [6, 127, 0.02, 500.0]])
+    bank.load(features, dropped=torch.tensor([False, True, False]))
+    together = unet(samples, torch.tensor([0.3, -0.5, 0.1]), contexts, ids).sample
+    for clip, time in enumerate((0.3, -0.5, 0.1)):
+        part = slice(clip, clip + 1)
+        bank.load({site: value[2 * clip : 2 * clip + 2] for site, value in features.items()})
+        if clip == 1:
+            bank.clear()
+        alone = unet(samples[part], time, contexts[part], ids[part]).sample
+        torch.testing.assert_close(together[part], alone, atol=1e-5, rtol=0)
+
+
+def test_a_dropped_reference_gets_a_gradient_of_zeros(call_unet, unet, bank):
+    features = {site: value.requires_grad_() for site, value in make_features(unet, frames=4).items()}
+    bank.load(features, dropped=torch.tensor([True, False]))
+    call_unet(unet, batch=2).square().sum().backward()
+    for value in features.values():
+        assert not bool(value.grad[:2].any())
+        assert bool(value.grad[2:].any())
+
+
 @pytest.mark.parametrize(("frames", "tokens"), [(3, 8 * 16), (2, 8 * 8)])
 def test_a_reference_of_another_length_or_size_is_refused(call_unet, unet, bank, frames, tokens):
     bank.load(make_features(unet, frames=frames, tokens=tokens))

@@ -15,6 +15,19 @@ def test_a_bank_gives_back_what_was_loaded_last_until_it_is_cleared():
     assert bank.read("a") is None
 
 
+def test_what_clips_drop_goes_with_the_features():
+    bank, features = FeatureBank(), {"a": torch.rand(4, 2, 3)}
+    assert bank.dropped is None
+    dropped = torch.tensor([True, False])
+    bank.load(features, dropped=dropped)
+    assert bank.dropped is dropped
+    bank.load(features)
+    assert bank.dropped is None
+    bank.load(features, dropped=dropped)
+    bank.clear()
+    assert bank.dropped is None
+
+
 def test_a_disabled_bank_reads_as_empty_also_nested_and_after_an_error():
     bank = FeatureBank()
     bank.load({"a": torch.rand(1, 2, 3)})

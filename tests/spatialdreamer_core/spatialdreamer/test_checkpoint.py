@@ -240,6 +240,16 @@ def test_other_models_are_refused(base, saved, tmp_path):
         save_file(state, folder / f"{part}.safetensors")
 
 
+def test_a_til_of_the_kind_that_replaced_the_features_is_refused(base, saved, tmp_path):
+    """Its output projection is now one of a change, under another name."""
+    folder = copy_folder(saved, tmp_path)
+    state = load_file(folder / "til.safetensors")
+    old = {name.replace("to_change", "to_out"): value for name, value in state.items()}
+    save_file(old, folder / "til.safetensors")
+    with pytest.raises(InputError, match=r"weights of TIL must be .* 32 missing, e\.g\. .*to_change"):
+        load_spatialdreamer(base, folder)
+
+
 def test_missing_networks_and_settings_are_named(base, saved, tmp_path):
     folder = copy_folder(saved, tmp_path)
     (folder / "refiner.safetensors").unlink()
@@ -258,7 +268,7 @@ def test_missing_networks_and_settings_are_named(base, saved, tmp_path):
         ("{", "must be a JSON object"),
         ("[1]", "must be a JSON object"),
         (json.dumps({"colour": 1}), "got colour"),
-        (json.dumps({"til_neighbours": 3}), "til_neighbours must be even"),
+        (json.dumps({"til_neighbours": 0}), "til_neighbours must be between 1 and 64"),
     ],
 )
 def test_broken_settings_are_refused(base, saved, tmp_path, text, message):

@@ -16,6 +16,13 @@ def test_missing_settings_have_their_defaults():
     assert SpatialDreamerConfig.from_dict({"fps": 24}) == SpatialDreamerConfig(fps=24)
 
 
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_training_blanks_holes_and_an_untrained_network_does_not(stage):
+    assert not SpatialDreamerConfig().blank_holes
+    trained = SpatialDreamerConfig(fps=24).at_stage(stage)
+    assert trained == SpatialDreamerConfig(fps=24, stage=stage, blank_holes=True)
+
+
 def test_unknown_settings_are_named():
     with pytest.raises(InputError, match=r"got colour, taste; .* newer version"):
         SpatialDreamerConfig.from_dict({"taste": 1, "fps": 7, "colour": 2})
@@ -24,8 +31,8 @@ def test_unknown_settings_are_named():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"til_neighbours": 7}, "til_neighbours must be even, .* got 7"),
-        ({"til_neighbours": 0}, "til_neighbours must be between 2 and 64"),
+        ({"til_neighbours": 65}, "til_neighbours must be between 1 and 64"),
+        ({"til_neighbours": 0}, "til_neighbours must be between 1 and 64"),
         ({"til_weight": 1.5}, "til_weight must be between 0 and 1, got 1.5"),
         ({"deviation_scale": float("nan")}, "deviation_scale must be between"),
         ({"noise_augmentation": -1}, "noise_augmentation must be between 0 and 1, got -1"),

@@ -46,6 +46,18 @@ def test_time_ids_are_fps_motion_augmentation_and_scaled_deviation():
     )
 
 
+def test_each_clip_of_a_batch_has_its_own_time_ids():
+    ids = added_time_ids(
+        CONFIG,
+        torch.tensor([0.0, 0.5]),
+        fps=torch.tensor([24, 30]),
+        noise_augmentation=torch.tensor([0.0, 0.3]),
+    )
+    torch.testing.assert_close(ids, torch.tensor([[23.0, 127.0, 0.0, 0.0], [29.0, 127.0, 0.3, 500.0]]))
+    without = added_time_ids(CONFIG, torch.tensor([0.0, 0.5]), time_ids=3)
+    torch.testing.assert_close(without, torch.tensor([[6.0, 127.0, 0.02]] * 2))
+
+
 def test_wrong_time_ids_are_refused():
     with pytest.raises(InputError, match=r"must take 3 time ids, or 4 .* got 5"):
         added_time_ids(CONFIG, 0.0, time_ids=5)

@@ -4,6 +4,7 @@ from safetensors.torch import save_file
 from spatialdreamer_core.spatialdreamer import SpatialDreamer
 from spatialdreamer_core.spatialdreamer.attention import ReaderProcessor
 from spatialdreamer_core.spatialdreamer.config import SD_CLEAN_TIMESTEP, SVD_CLEAN_TIMESTEP
+from spatialdreamer_core.spatialdreamer.inputs import predict_clean
 from spatialdreamer_core.spatialdreamer.refiner import build_bank, make_refiner
 
 
@@ -31,10 +32,13 @@ def test_an_untrained_network_reads_its_refiner_and_has_no_til(make_svd, tiny_sv
 
 
 @torch.no_grad()
-def test_without_til_a_network_of_stage_2_is_one_of_stage_1(make_svd, tiny_svd, call_unet):
+def test_stage_2_begins_where_stage_1_ended_and_without_til_stays_there(make_svd, tiny_svd, call_unet):
     with_til = SpatialDreamer.from_svd(make_svd(), with_til=True)
     without = SpatialDreamer.from_svd(make_svd())
     stage_1 = run(without, tiny_svd, call_unet, til=without.til)
+    assert torch.equal(run(with_til, tiny_svd, call_unet, til=with_til.til), stage_1)
+    for site in with_til.til.sites.values():  # as training would leave it
+        site.to_change.reset_parameters()
     assert torch.equal(run(with_til, tiny_svd, call_unet, til=None), stage_1)
     assert not torch.allclose(run(with_til, tiny_svd, call_unet, til=with_til.til), stage_1, atol=1e-4)
 
@@ -77,3 +81,43 @@ def test_plain_svd_is_widened_and_with_an_empty_bank_stays_plain_svd(make_svd, t
             module.norm1.eps = module.norm2.eps = 1e-5  # as SVD was trained
     plain = base.unet(sample[:, :, :8], 0.3, context, ids[:, :3]).sample
     torch.testing.assert_close(wide(sample, 0.3, context, ids).sample, plain, atol=1e-5, rtol=0)
+
+
+def test_checkpointing_changes_neither_values_nor_gradients(make_svd, tiny_svd):
+    """Of a batch of two clips, of which one reads nothing, through UNet, TIL and RefinerNet."""
+    network = SpatialDreamer.from_svd(make_svd(), with_til=True)
+    for site in network.til.sites.values():
+        site.to_change.reset_parameters()
+    modules = (network.svd.unet, network.til, network.refiner)
+    names = list(network.svd.unet.state_dict())
+    generator = torch.Generator().manual_seed(8)
+    latents = torch.randn(4, 4, 8, 8, generator=generator)
+    embeddings = torch.randn(4, 1, tiny_svd.CONTEXT, generator=generator)
+    noisy = torch.randn(2, 2, 4, 8, 8, generator=generator)
+    results = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            network.enable_gradient_checkpointing()
+        for module in modules:
+            module.train().requires_grad_(True).zero_grad()
+        features = build_bank(network.refiner, latents, embeddings, timestep=0.0, til=network.til, clips=2)
+        network.bank.load(features, dropped=torch.tensor([False, True]))
+        estimate = predict_clean(
+            network.svd.unet,
+            noisy,
+            torch.tensor([0.5, 3.0]),
+            condition=noisy.flip(0),
+            mask=torch.zeros(2, 2, 1, 8, 8),
+            embedding=embeddings[::2],
+            time_ids=torch.tensor([[6, 127, 0.02, 100.0], [24, 127, 0.1, 0.0]]),
+        )
+        estimate.square().sum().backward()
+        gradients = {
+            (index, name): value.grad
+            for index, module in enumerate(modules)
+            for name, value in module.named_parameters()
+        }
+        results.append((estimate, {name: grad for name, grad in gradients.items() if grad is not None}))
+    assert list(network.svd.unet.state_dict()) == names
+    torch.testing.assert_close(results[1], results[0], atol=1e-3, rtol=1e-3)
+    assert len(results[0][1]) > 900

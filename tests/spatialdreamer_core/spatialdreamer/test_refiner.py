@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.spatialdreamer import refiner as refiner_module
 from spatialdreamer_core.spatialdreamer.attention import spatial_sites
-from spatialdreamer_core.spatialdreamer.config import SVD_CLEAN_TIMESTEP
+from spatialdreamer_core.spatialdreamer.config import SVD_CLEAN_TIMESTEP, SpatialDreamerConfig
 from spatialdreamer_core.spatialdreamer.refiner import build_bank, dead_parameters, find_weights, make_refiner
+from spatialdreamer_core.spatialdreamer.til import TemporalInteraction
 from spatialdreamer_core.svd import bank_memory, estimate_memory
 from spatialdreamer_core.svd.checkpoint.sgm_keys import to_stored, unet_table
 from spatialdreamer_core.weights.stable_diffusion import is_stable_diffusion_2
@@ -126,6 +128,27 @@ def test_a_window_s_own_frames_are_those_of_the_whole(refiner, left):
     for wrong in (range(2, 4), range(1, 1), range(0, 3, 2)):
         with pytest.raises(InputError, match="`own` must be a range of the 3 frames of `latents`"):
             build_bank(refiner, *left, timestep=0.0, own=wrong)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("with_til", [False, True])
+def test_clips_of_a_batch_are_mixed_each_by_itself(refiner, tiny_svd, with_til):
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(6, 4, 8, 16, generator=generator)
+    embeddings = torch.randn(6, 1, tiny_svd.CONTEXT, generator=generator)
+    til = TemporalInteraction.from_refiner(refiner, SpatialDreamerConfig()) if with_til else None
+    for site in til.sites.values() if til is not None else ():
+        site.to_change.reset_parameters()
+    build = partial(build_bank, refiner, timestep=0.0, til=til)
+    for own in (None, range(1, 3)):
+        together = build(latents, embeddings, clips=2, own=own)
+        alone = [build(latents[part], embeddings[part], own=own) for part in (slice(0, 3), slice(3, 6))]
+        for site, features in together.items():
+            expected = torch.cat([features_of_one[site] for features_of_one in alone])
+            torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
+    for clips, rule in ((4, "as many frames of each clip, got 6 frames for 4"), (0, "clips must be between")):
+        with pytest.raises(InputError, match=rule):
+            build(latents, embeddings, clips=clips)
 
 
 @torch.no_grad()
