@@ -266,3 +266,9 @@ def test_views_are_joined_with_a_fourth_channel_as_without(format, size):
     joined = _join_rgba(left, right, format=format)
     assert np.array_equal(joined[..., :3], expected)
     assert (joined[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (4, 1), (3, 5)])
+def test_pictures_of_any_size_are_rounded_and_clamped(size):
+    view = 1.4 * torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) - 0.2
+    assert np.array_equal(to_image(view), to_bits(view, torch.uint8).numpy())
