@@ -114,7 +114,9 @@ def add_train_commands(subparsers: Any) -> None:
         description="Export the weights of a run, as the node SpatialDreamer Model Loader and "
         "`load_spatialdreamer` read them.",
     )
-    export.add_argument("run", type=Path, metavar="RUN", help="Folder of the run, or of one of its stages.")
+    export.add_argument(
+        "trained", type=Path, metavar="RUN", help="Folder of the run, or of one of its stages."
+    )
     export.add_argument(
         "-o",
         "--output",
@@ -149,11 +151,13 @@ def _add_common(parser: argparse.ArgumentParser, run: Any) -> None:
 def run_train(options: argparse.Namespace, signals: Signals) -> int:
     """Run `spatialdreamer train`; returns the exit code."""
     given = given_options(options, TrainConfig)
+    del given["stage"]
     stages = STAGES if options.stage == _BOTH else (options.stage,)
     configs = {}
     for stage in stages:
-        ours = {name: value for name, value in given.items() if not (name == "whole_unet" and stage == "1")}
-        configs[stage] = from_preset(options.preset, stage, **(ours if options.stage == _BOTH else given))
+        left_out = {"whole_unet"} if stage == "1" and options.stage == _BOTH else set()
+        own = {name: value for name, value in given.items() if name not in left_out}
+        configs[stage] = from_preset(options.preset, stage, **own)
     output = options.output
     if options.dry_run:
         output = options.output / _TRIAL
@@ -384,8 +388,8 @@ def run_export(options: argparse.Namespace, signals: Signals) -> int:
     """Run `spatialdreamer export`; returns the exit code."""
     from .training.export import export
 
-    stages = [options.run / f"stage{stage}" for stage in reversed(STAGES)]
-    run = next((path for path in stages if (path / options.weights).is_dir()), options.run)
+    stages = [options.trained / f"stage{stage}" for stage in reversed(STAGES)]
+    run = next((path for path in stages if (path / options.weights).is_dir()), options.trained)
     config = export(
         run,
         options.output,

@@ -139,7 +139,7 @@ def train(
                 save_spatialdreamer(deployed, folder / LAST)
             accelerator.wait_for_everyone()
 
-        if step == 0:
+        if step == 0 and validate is not None:
             publish()
 
         # 3. The loop.

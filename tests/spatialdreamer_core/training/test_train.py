@@ -118,7 +118,7 @@ def test_the_best_weights_are_kept(network, tmp_path):
         weights.append(deployed.svd.unet.conv_in.bias.clone())
         return next(figures)
 
-    run(network, tmp_path, validate=validate)
+    run(network, tmp_path, validate=validate, validate_every=2)
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 2
     best, last = (load_file(tmp_path / name / "unet.safetensors") for name in ("best", "last"))
     assert torch.equal(best["conv_in.bias"], weights[1])

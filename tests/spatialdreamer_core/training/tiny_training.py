@@ -26,7 +26,7 @@ QUICK = {
     "gradient_checkpointing": False,
     "tracker": "none",
     "checkpoint_every": 2,
-    "validate_every": 2,
+    "validate_every": 100,
 }
 
 
@@ -71,11 +71,11 @@ class TinyCache:
 
 
 def make_network():
-    """Make a SpatialDreamer of two levels with few channels."""
+    """Make a SpatialDreamer of one level with few channels."""
     from spatialdreamer_core.spatialdreamer import SpatialDreamer
     from spatialdreamer_core.training.small_world import make_small_world
 
-    return SpatialDreamer.from_svd(make_small_world(factor=2, widths=(64, 64), height=16, width=16))
+    return SpatialDreamer.from_svd(make_small_world(factor=2, widths=(64,), height=16, width=16))
 
 
 def copy_network(network):
