@@ -60,11 +60,11 @@ def small_model():
 
 
 @pytest.fixture(scope="session")
-def tiny_network(tiny_svd):
+def tiny_network():
     """Return a tiny untrained SpatialDreamer, not to be changed."""
     from .tiny_training import make_network
 
-    return make_network(tiny_svd)
+    return make_network()
 
 
 @pytest.fixture
