@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,12 @@ from .progress_bar import ProgressBar
 from .training.config import PRESETS, STAGES, TrainConfig, from_preset
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .metrics import PerceptualDistance
     from .spatialdreamer import SpatialDreamer
     from .svd import SVDModel
-    from .training.batches import Augment, Draw
+    from .training.batches import Augment, Batch, Draw
     from .training.latents import LatentCache
     from .training.train import Outcome
 
@@ -63,7 +67,8 @@ def add_train_commands(subparsers: Any) -> None:
         choices=tuple(PRESETS),
         default="paper",
         help="Settings that differ from the defaults below. paper: only in stage 2, 10000 steps of 2 clips. "
-        "24gb: 512x512 and LoRA, for one card of 24 GB. test: a CPU and the small base model, in minutes. "
+        "24gb: 512x512 and LoRA, for one card of 24 GB. distil: trained weights become such that "
+        "sample in 4 steps. test: a CPU and the small base model, in minutes. "
         "(default: %(default)s)",
     )
     train.add_argument(
@@ -166,6 +171,7 @@ def _train_stage(
     options: argparse.Namespace, signals: Signals, stage: str, config: TrainConfig, output: Path
 ) -> None:
     """Train one stage, or go on with it."""
+    from .metrics import load_lpips
     from .spatialdreamer import load_spatialdreamer
     from .training.dataset import open_dataset
     from .training.latents import build_latents
@@ -183,7 +189,6 @@ def _train_stage(
     svd = _load_base(options.base, config)
     network = load_spatialdreamer(svd, start, refiner=None if start is not None else options.refiner)
     sources = {"dataset": dataset.digest, "base": options.base, "start": str(start or options.refiner or "")}
-    size = {"height": config.height, "width": config.width}
     latents = options.latents or _latents_folder(options.dataset, config)
     with ProgressBar(quiet=options.quiet or not is_main) as bar, accelerator.main_process_first():
         if is_main:
@@ -195,11 +200,19 @@ def _train_stage(
             bar.show("encoding", done, total)
 
         with on_device(svd, accelerator.device):
-            cache = build_latents(dataset, network, latents, **size, on_progress=on_encoded)
-    augment = None
-    if config.noise_augmentation:
+            cache = build_latents(
+                dataset,
+                network,
+                latents,
+                height=config.height,
+                width=config.width,
+                on_progress=on_encoded,
+            )
+    lpips = None
+    if options.lpips is not None:
+        lpips = load_lpips(options.lpips, device=accelerator.device)
+    if config.noise_augmentation or config.image_weight:
         svd.vae.to(accelerator.device)
-        augment = _augmentation(dataset, network, cache, config)
     with (
         ProgressBar(quiet=options.quiet or not is_main, unit=" steps") as bar,
         signals.postponed(),
@@ -210,8 +223,10 @@ def _train_stage(
             network,
             folder,
             accelerator,
-            validate=_validation(dataset, config, options.lpips, accelerator.device),
-            augment=augment,
+            validate=_validation(dataset, config, lpips),
+            augment=_augmentation(dataset, network, cache, config),
+            prepare=_distillation(network, config, start),
+            picture_loss=_picture_loss(svd, config, lpips),
             should_stop=lambda: signals.received,
             on_progress=lambda done, total, loss: bar.show(f"stage {stage}", done, total),
         )
@@ -266,8 +281,12 @@ def _latents_folder(dataset: Path, config: TrainConfig) -> Path:
     return dataset.with_name(f"{dataset.name}-latents-{config.width}x{config.height}")
 
 
-def _augmentation(dataset: Any, network: SpatialDreamer, cache: LatentCache, config: TrainConfig) -> Augment:
-    """Return what encodes a sample's rendered view under noise."""
+def _augmentation(
+    dataset: Any, network: SpatialDreamer, cache: LatentCache, config: TrainConfig
+) -> Augment | None:
+    """Return what encodes a sample's rendered view under noise, if it is to be."""
+    if not config.noise_augmentation:
+        return None
     import torch
 
     from .training.clips import encode_condition, fit_clip
@@ -282,9 +301,50 @@ def _augmentation(dataset: Any, network: SpatialDreamer, cache: LatentCache, con
     return augment
 
 
-def _validation(dataset: Any, config: TrainConfig, lpips: Path | None, device: Any) -> Any:
+def _distillation(
+    network: SpatialDreamer, config: TrainConfig, start: Path | None
+) -> Callable[[Batch], Batch] | None:
+    """Return what lets the weights that training starts from teach, if they are to be distilled."""
+    if not config.distil:
+        return None
+    if start is None:
+        raise InputError(
+            f"distil {config.distil} must start from trained weights, which teach, got none; give them by "
+            "--start"
+        )
+    from .training.loss import make_teacher
+    from .training.trained import start_network
+
+    return make_teacher(start_network(network, config), config)
+
+
+def _picture_loss(svd: SVDModel, config: TrainConfig, lpips: PerceptualDistance | None) -> Any:
+    """Return the loss on decoded crops around holes, if it has a weight."""
+    if not config.image_weight:
+        return None
+    from .training.image_loss import CROP, image_loss
+
+    codec = svd.codec
+    if lpips is None:
+        _LOGGER.info("the loss on pictures is L1 alone: --lpips is not given")
+
+    def picture_loss(estimate: Tensor, batch: Batch) -> Tensor:
+        return image_loss(
+            estimate,
+            batch.target,
+            batch.mask,
+            batch.sigma,
+            decode=codec.decode_with_gradient,
+            draws=batch.crop,
+            crop=CROP // codec.factor,
+            lpips=lpips,
+        )
+
+    return picture_loss
+
+
+def _validation(dataset: Any, config: TrainConfig, lpips: PerceptualDistance | None) -> Any:
     """Return what validates networks; None for no validation."""
-    from .metrics import load_lpips
     from .training.validation import validate
 
     if not config.validation_clips:
@@ -300,7 +360,7 @@ def _validation(dataset: Any, config: TrainConfig, lpips: Path | None, device: A
         frames=config.validation_frames,
         steps=config.validation_steps,
         seed=config.seed,
-        lpips=None if lpips is None else load_lpips(lpips, device=device),
+        lpips=lpips,
     )
 
 

@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
-from ..spatialdreamer.deviation import deviation_strength
+from ..spatialdreamer.inputs import window_deviation
+from .clips import EncodedSample
 from .config import TrainConfig
+from .distil import choose_steps, teacher_levels
 
 _ORDER, _SAMPLE = 0, 1  # independent streams of one seed
 _AUGMENTATION = (-3.0, 0.5)  # mean and deviation of its sigma's logarithm, SVD's
@@ -41,16 +43,6 @@ class Clip(Protocol):
         """Whether it is kept for validation."""
 
 
-class Sample(Protocol):
-    """What the networks see of some frames of a clip."""
-
-    target: Tensor  # [F, C, h, w] scaled
-    condition: Tensor  # [F, C, h, w] unscaled, without noise
-    mask: Tensor  # [F, 1, h, w], 1 = hole
-    reference: Tensor  # [F, C, h, w] scaled
-    embeddings: Tensor  # [F, 1, D] of the reference
-
-
 class Cache(Protocol):
     """The encoded clips (`latents.LatentCache`)."""
 
@@ -58,7 +50,7 @@ class Cache(Protocol):
     def clips(self) -> Sequence[Clip]:
         """All of them, those held out as well."""
 
-    def read(self, clip: int, frames: range) -> Sample:
+    def read(self, index: int, frames: range) -> EncodedSample:
         """Read some frames of one."""
 
 
@@ -73,6 +65,7 @@ class Draw(NamedTuple):
     keeps_embedding: bool
     keeps_reference: bool
     noise_seed: int
+    crop: float  # in [0, 1): which of its holes the loss on pictures looks at
 
 
 Augment = Callable[[Draw], Tensor]  # encodes a sample's rendered view anew: [F, C, h, w] unscaled
@@ -94,6 +87,7 @@ class Batch:
     keeps_condition: Tensor  # [B] bool
     keeps_embedding: Tensor  # [B] bool
     keeps_reference: Tensor  # [B] bool
+    crop: Tensor  # [B] in [0, 1)
 
     def __len__(self) -> int:
         """Count the clips."""
@@ -121,6 +115,8 @@ class Batches:
         self, cache: Cache, config: TrainConfig, *, scaling: float, augment: Augment | None = None
     ) -> None:
         self._cache, self._config, self._scaling, self._augment = cache, config, scaling, augment
+        steps = config.distil, config.teacher_steps
+        self._levels = teacher_levels(*steps)[:, 0] if config.distil else None
         length = config.clip_frames
         clips = [(index, clip) for index, clip in enumerate(cache.clips) if not clip.held_out]
         self._windows = [(index, first) for index, clip in clips for first in range(clip.frames - length + 1)]
@@ -155,12 +151,13 @@ class Batches:
         return Draw(
             clip,
             range(first, first + config.clip_frames),
-            math.exp(config.sigma_mean + config.sigma_deviation * level),
+            self._sigma(level, float(generator.random())),
             math.exp(mean + deviation * augmentation) if config.noise_augmentation else 0.0,
             condition,
             embedding,
             reference,
             int(generator.integers(2**32)),
+            float(generator.random()),
         )
 
     def describe(self, number: int) -> str:
@@ -183,9 +180,7 @@ class Batches:
         samples = [self._cache.read(drawn.clip, drawn.frames) for drawn in draws]
         clean = [sample.condition.float() for sample in samples]
         deviations = [
-            deviation_strength(
-                self._scaling * condition, sample.reference.float(), known=1 - sample.mask.float()
-            )
+            window_deviation(condition, sample.reference.float(), sample.mask.float(), scaling=self._scaling)
             for condition, sample in zip(clean, samples, strict=True)
         ]
         conditions = clean if self._augment is None else [self._augment(drawn) for drawn in draws]
@@ -206,10 +201,23 @@ class Batches:
             keeps_condition=torch.tensor([drawn.keeps_condition for drawn in draws]),
             keeps_embedding=torch.tensor([drawn.keeps_embedding for drawn in draws]),
             keeps_reference=torch.tensor([drawn.keeps_reference for drawn in draws]),
+            crop=torch.tensor([drawn.crop for drawn in draws]),
         )
 
+    def _sigma(self, level: float, share: float) -> float:
+        """Return a noise level: lognormal, or in distillation one of the student's, each equally often.
+
+        Args:
+            level: Normal.
+            share: Uniform in [0, 1).
+        """
+        config = self._config
+        if self._levels is not None:
+            return float(self._levels[int(choose_steps([share], config.distil))])
+        return math.exp(config.sigma_mean + config.sigma_deviation * level)
+
     @staticmethod
-    def _noise(drawn: Draw, sample: Sample) -> Tensor:  # [F, C, h, w]
+    def _noise(drawn: Draw, sample: EncodedSample) -> Tensor:  # [F, C, h, w]
         """Draw the noise of a sample, on the CPU."""
         return torch.randn(sample.target.shape, generator=torch.Generator().manual_seed(drawn.noise_seed))
 

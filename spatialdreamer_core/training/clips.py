@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -11,7 +12,8 @@ from torch.nn import functional as F
 
 from ..checks import InputError, check_range
 from ..spatialdreamer import SpatialDreamer
-from ..svd import SCALING, embed_images, encode_frames, pool_mask
+from ..spatialdreamer.inputs import EncodedLeft, encode_clip
+from ..svd.canvas import Canvas
 
 MIN_SIDE, MAX_SIDE = 16, 4096  # px, of what is trained
 
@@ -126,7 +128,7 @@ def check_training_size(model: SpatialDreamer, *, height: int, width: int) -> No
     Raises:
         InputError: If they do.
     """
-    multiple = 64
+    multiple = model.svd.size_multiple
     if min(height, width) < multiple or height % multiple or width % multiple:
         sides = (max(1, round(side / multiple)) * multiple for side in (width, height))
         raise InputError(
@@ -137,30 +139,31 @@ def check_training_size(model: SpatialDreamer, *, height: int, width: int) -> No
 
 def encode_sample(model: SpatialDreamer, clip: Clip) -> EncodedSample:
     """Encode frames, which have the size of training, as the networks see them."""
-    svd = model.svd
-    return EncodedSample(
-        SCALING * encode_frames(svd.vae, clip.target),
-        encode_condition(model, clip),
-        pool_mask(clip.hole),
-        SCALING * encode_frames(svd.vae, clip.reference),
-        embed_images(svd.image_encoder, clip.reference).float().cpu(),
-    )
+    settings = replace(model.config, blank_holes=True, noise_augmentation=0.0)
+    seen = encode_clip(model, clip.reference, clip.warped, clip.hole, config=settings, measured=False)
+    codec = model.svd.codec
+    target = codec.scaling * codec.encode(clip.target.to(codec.device))
+    return EncodedSample(target, seen.condition, seen.mask, seen.reference, seen.embeddings)
 
 
 def encode_condition(
     model: SpatialDreamer,
     clip: Clip,
     *,
-    noise: Tensor | None = None,  # [F, 3, H, W]
+    noise: Tensor,  # [F, 3, H, W]
 ) -> Tensor:  # [F, C, h, w] unscaled
-    """Encode the rendered view of frames with its holes blanked, and under noise if there is any.
+    """Encode the rendered view of frames under noise, with its holes blanked.
 
     Args:
         model: The model.
         clip: The frames, at the size of training.
         noise: Added to pictures in [-1, 1]: normal noise times sigma.
     """
-    shown = torch.where(clip.hole > 0.5, 0.5, clip.warped)
-    if noise is not None:
-        shown = shown + noise / 2
-    return encode_frames(model.svd.vae, shown)
+    settings = replace(model.config, blank_holes=True, noise_augmentation=1.0)  # of the noise as it is
+    height, width = clip.hole.shape[-2:]
+    canvas = Canvas(height, width, height, width, model.svd.size_multiple, model.svd.codec.factor)
+    nothing = torch.empty(len(clip.hole), 0)  # of the left view, which plays no part
+    left = EncodedLeft(canvas, nothing, nothing)
+    return encode_clip(
+        model, left, clip.warped, clip.hole, config=settings, noise=noise, measured=False
+    ).condition

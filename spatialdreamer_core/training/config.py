@@ -47,6 +47,18 @@ class TrainConfig:
         "Needs peft.",
     )
 
+    distil: int = option(
+        0,
+        0,
+        4,
+        "steps; 0 trains on true pictures",
+        help="Train networks to sample in so few steps: they learn to reach in one where the weights that "
+        "training starts from arrive in several.",
+    )
+    teacher_steps: int = option(
+        24, 1, 200, "steps", help="Steps of the weights that are distilled, from noise to picture."
+    )
+
     # What it is trained on
     height: int = option(1024, 16, 4096, "px", help="Height that frames are resized and cropped to.")
     width: int = option(1024, 16, 4096, "px", help="Width that frames are resized and cropped to.")
@@ -159,6 +171,12 @@ class TrainConfig:
                 f"and {self.accumulation}; change one of them",
                 *("batch", "accumulation"),
             )
+        if self.distil and self.teacher_steps < self.distil:
+            raise OptionConflict(
+                f"teacher_steps must be at least distil ({self.distil}), got {self.teacher_steps}; a teacher "
+                "takes more steps than who learns from it",
+                *("distil", "teacher_steps"),
+            )
         if self.stage == "1" and self.whole_unet:
             raise OptionConflict(
                 "whole_unet belongs to stage 2: stage 1 trains the spatial layers in any case; leave it out",
@@ -222,6 +240,11 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "24gb": {
         "1": {"height": 512, "width": 512, "lora": 64, "accumulation": 8, "learning_rate": 1e-4},
         "2": {**_STAGE_2, "height": 512, "width": 512, "lora": 64, "accumulation": 2, "learning_rate": 1e-4},
+    },
+    # Trained weights (--start) become such that sample in 4 steps.
+    "distil": {
+        "1": {"distil": 4, "steps": 10_000, "batch": 8},
+        "2": {**_STAGE_2, "distil": 4, "whole_unet": True},
     },
     # Two cores of a CPU and the small world, in minutes.
     "test": {

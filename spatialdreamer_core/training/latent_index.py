@@ -20,7 +20,6 @@ from ..atomic import replacing, write_error
 from ..checks import InputError
 from ..parsing import parsing
 from ..spatialdreamer import SpatialDreamer
-from ..svd import LATENT_FACTOR
 from ..weights.files import read_json
 from .clips import Clips
 
@@ -81,11 +80,11 @@ def make_index(
     """
     if not dataset.records:
         raise InputError("a dataset must hold clips, got none; build it from more videos")
-    svd = model.svd
+    svd, codec = model.svd, model.svd.codec
     made_from = {
         "version": _VERSION,
         "dataset": _digest([dataclasses.asdict(record) for record in dataset.records]),  # type: ignore[call-overload]
-        "codec": fingerprint(svd.vae),
+        "codec": f"{fingerprint(svd.vae)} {codec.factor} {codec.channels} {codec.scaling:g}",
         "image tower": fingerprint(svd.image_encoder),
         "height": height,
         "width": width,
@@ -104,8 +103,9 @@ def make_index(
 
 def frame_bytes(model: SpatialDreamer, *, height: int, width: int, precision: Precision) -> int:
     """Return how many bytes a frame takes in a cache."""
-    latents = (height // LATENT_FACTOR) * (width // LATENT_FACTOR)
-    numbers = 3 * latents * model.svd.vae.config.latent_channels + model.svd.unet.config.cross_attention_dim
+    codec = model.svd.codec
+    latents = (height // codec.factor) * (width // codec.factor)
+    numbers = 3 * latents * codec.channels + model.svd.unet.config.cross_attention_dim
     return numbers * DTYPES[precision].itemsize + latents
 
 

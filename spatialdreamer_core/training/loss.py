@@ -2,23 +2,31 @@
 
 EDM weights the squared error of its clean estimate by (σ² + 1) / σ², with data of standard deviation 1. As
 ẑ0 = z_σ / (σ² + 1) - v · σ / √(σ² + 1), that is the plain squared error of v: each noise level counts alike.
+A loss on pictures may be added (`image_loss`).
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..spatialdreamer.deviation import added_time_ids, stereo_aware_loss
-from ..spatialdreamer.network import SpatialDreamer
+from ..spatialdreamer.inputs import predict_clean
+from ..spatialdreamer.network import SpatialDreamer, assemble
 from ..spatialdreamer.refiner import build_bank
 from ..svd.unet import time_id_count
 from .batches import Batch
 from .config import TrainConfig
+from .distil import teach, teacher_levels
 
-LOSSES = ("v_loss", "stereo_loss")
+LOSSES = ("v_loss", "stereo_loss", "image_loss")
+
+PictureLoss = Callable[[Tensor, Batch], Tensor]  # of the clean estimate [B, F, C, h, w]; gives [B]
 
 
 class Trainee(nn.Module):
@@ -28,61 +36,69 @@ class Trainee(nn.Module):
 
     Args:
         network: The networks; they are not copied.
+        picture_loss: The loss on pictures, if there is to be one.
     """
 
-    def __init__(self, network: SpatialDreamer) -> None:
+    def __init__(self, network: SpatialDreamer, *, picture_loss: PictureLoss | None = None) -> None:
         super().__init__()
         self.unet: Any = network.svd.unet
         self.refiner: Any = network.refiner
         self.til = network.til
         self.bank, self.settings = network.bank, network.config
+        self._picture_loss = picture_loss
 
-    def forward(self, batch: Batch) -> Tensor:  # [B, 2] float32: the LOSSES of each clip
+    def forward(self, batch: Batch) -> Tensor:  # [B, 3] float32: the LOSSES of each clip
         """Return the losses of each clip; the bank keeps its features, which the gradients may need."""
         clean = self.estimate(batch)
-        return torch.stack([v_loss(clean, batch), stereo_loss(clean, batch)], dim=1)
+        pictures = clean.new_zeros(len(batch))
+        if self._picture_loss is not None:
+            pictures = self._picture_loss(clean, batch)
+        return torch.stack([v_loss(clean, batch), stereo_loss(clean, batch), pictures], dim=1)
 
     def estimate(self, batch: Batch) -> Tensor:  # [B, F, C, h, w] float32
         """Return the clean estimate ẑ0 of each clip under its noise."""
-        self.bank.load(self._features(batch))
-        return _predict_clean(
-            self.unet,
-            batch.noisy,
-            batch.sigma,
-            condition=batch.condition * spread(batch.keeps_condition, batch.condition),
-            mask=batch.mask,
-            embedding=batch.embeddings[:, 0] * spread(batch.keeps_embedding, batch.embeddings[:, 0]),
-            time_ids=self._time_ids(batch),
+        self.read(batch)
+        return self.predict(batch, batch.noisy, batch.sigma)
+
+    def read(self, batch: Batch) -> None:
+        """Let RefinerNet and TIL look at the batch's references, for the UNet to read."""
+        features = build_bank(
+            self.refiner,
+            batch.reference.flatten(0, 1),
+            batch.embeddings.flatten(0, 1),
+            timestep=self.settings.refiner_timestep,
+            til=self.til,
+            clips=len(batch),
         )
+        self.bank.load(features, dropped=~batch.keeps_reference)
 
-    def _features(self, batch: Batch) -> dict[str, Tensor]:
-        """Return RefinerNet's features of the batch's references, by site, each [B·F, N, C]."""
-        clips = [
-            build_bank(
-                self.refiner, latents, embeddings, timestep=self.settings.refiner_timestep, til=self.til
-            )
-            for latents, embeddings in zip(batch.reference, batch.embeddings, strict=True)
-        ]
-        return {
-            site: torch.cat(
-                [clip[site] * kept for clip, kept in zip(clips, batch.keeps_reference, strict=True)]
-            )
-            for site in clips[0]
-        }
-
-    def _time_ids(self, batch: Batch) -> Tensor:  # [B, 4]
-        """Return what the UNet is told of each clip: fps, motion, augmentation, deviation strength."""
+    def predict(
+        self,
+        batch: Batch,
+        noisy: Tensor,  # [B, F, C, h, w]
+        sigma: Tensor,  # [B]
+    ) -> Tensor:  # [B, F, C, h, w] float32
+        """Run the UNet on clips under noise; the bank holds what it reads."""
         ids = added_time_ids(self.settings, batch.deviation, time_ids=time_id_count(self.unet))
         ids[:, 2] = batch.augmentation
-        return ids
+        embedding = batch.embeddings[:, 0]
+        return predict_clean(
+            self.unet,
+            noisy,
+            sigma,
+            condition=batch.condition * _spread(batch.keeps_condition, batch.condition),
+            mask=batch.mask,
+            embedding=embedding * _spread(batch.keeps_embedding, embedding),
+            time_ids=ids,
+        )
 
 
 def total_loss(
-    losses: Tensor,  # [B, 2], the LOSSES of each clip
+    losses: Tensor,  # [B, 3], the LOSSES of each clip
     config: TrainConfig,
 ) -> Tensor:  # [B]
     """Add up the losses of each clip, weighted as configured (Eq. 7)."""
-    return losses @ losses.new_tensor([1.0, config.stereo_weight])
+    return losses @ losses.new_tensor([1.0, config.stereo_weight, config.image_weight])
 
 
 def v_loss(
@@ -103,27 +119,32 @@ def stereo_loss(
     return torch.stack([stereo_aware_loss(*part) for part in parts])
 
 
-def spread(
+def make_teacher(network: SpatialDreamer, config: TrainConfig) -> Callable[[Batch], Batch]:
+    """Return what puts the estimates of networks as they are now in the place of true pictures.
+
+    Args:
+        network: The networks, which are copied.
+        config: `distil` and `teacher_steps` are used.
+    """
+    unet, refiner, til = copy.deepcopy((network.svd.unet, network.refiner, network.til))
+    teacher = Trainee(assemble(network.svd, unet, refiner, til, network.config))
+    levels = teacher_levels(config.distil, config.teacher_steps)
+
+    @torch.no_grad()
+    def prepare(batch: Batch) -> Batch:
+        teacher.to(batch.noisy.device)
+        steps = (levels[:, 0] - batch.sigma.cpu().double()[:, None]).abs().argmin(1)
+        teacher.read(batch)
+        target = teach(lambda noisy, sigma: teacher.predict(batch, noisy, sigma), batch.noisy, levels[steps])
+        teacher.bank.clear()
+        return replace(batch, target=target)
+
+    return prepare
+
+
+def _spread(
     values: Tensor,  # [B]
     like: Tensor,  # [B, ...]
 ) -> Tensor:  # [B, 1, ...]
     """Give one value a clip as many axes as another tensor has."""
     return values.reshape(-1, *([1] * (like.ndim - 1)))
-
-
-def _predict_clean(
-    unet: Any,
-    noisy: Tensor,
-    sigma: Tensor,
-    *,
-    condition: Tensor,
-    mask: Tensor,
-    embedding: Tensor,
-    time_ids: Tensor,
-) -> Tensor:
-    """Return the denoiser's clean estimate."""
-    level = spread(sigma, noisy)
-    root = (level**2 + 1).sqrt()
-    sample = torch.cat([noisy / root, condition, mask], dim=2).to(unet.dtype)
-    output = unet(sample, sigma.log() / 4, embedding.to(unet.dtype), time_ids, return_dict=False)[0]
-    return noisy / root**2 - output.float() * (level / root)

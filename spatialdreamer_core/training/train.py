@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from ..checks import InputError
 from ..locking import FileLock
 from ..spatialdreamer import SpatialDreamer, save_spatialdreamer
-from ..svd import SCALING, SVDModel
+from ..svd import SVDModel
 from .batches import Augment, Batch, Batches, Cache
 from .checkpoint import check_room, checkpoint_bytes, list_checkpoints, load_checkpoint, save_checkpoint
 from .config import TrainConfig
-from .loss import LOSSES, Trainee, total_loss
+from .loss import LOSSES, PictureLoss, Trainee, total_loss
 from .record import BEST, CHECKPOINTS, LAST, PICTURES, Record, choose_tracker
 from .trained import choose_trained, deploy, make_optimizer, start_network, trained_parameters
 
@@ -69,7 +69,8 @@ def train(
     *,
     validate: Callable[[SpatialDreamer], Validation] | None = None,
     augment: Augment | None = None,
-    prepare: Callable[[Batch, Trainee], Batch] | None = None,
+    prepare: Callable[[Batch], Batch] | None = None,
+    picture_loss: PictureLoss | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[int, int, float], None] | None = None,
 ) -> Outcome:
@@ -84,7 +85,8 @@ def train(
         validate: Measures networks by sampling held-out clips, before the first step, now and then, and after
             the last; None: no validation, and no best weights.
         augment: Encodes rendered views under noise, where the configuration asks for it.
-        prepare: Changes each batch before it is learned from, as distillation does.
+        prepare: Changes each batch before it is learned from, as distillation does (`loss.make_teacher`).
+        picture_loss: The loss on pictures, where the configuration gives it a weight.
         should_stop: Asked after each step; if it says so, a checkpoint is saved and the call returns.
         on_progress: Called after each step with the steps done, those in all and the loss.
 
@@ -93,13 +95,12 @@ def train(
             is not finite.
     """
     # 1. Data, networks, optimiser, moving average.
-    batches = Batches(cache, config, scaling=SCALING, augment=augment)
+    batches = Batches(cache, config, scaling=network.svd.codec.scaling, augment=augment)
     network = start_network(network, config)
-    trainee = Trainee(network)
+    trainee = Trainee(network, picture_loss=picture_loss)
     choose_trained(trainee, config)
     if config.gradient_checkpointing:
-        trainee.unet.enable_gradient_checkpointing()
-        trainee.refiner.enable_gradient_checkpointing()
+        network.enable_gradient_checkpointing()
     module, optimizer = accelerator.prepare(trainee.train(), make_optimizer(trainee, config))
     trained = trained_parameters(trainee)
     average = _start_average(trained, config)
@@ -152,7 +153,7 @@ def train(
                 with accelerator.accumulate(module):
                     batch = batches.read(numbers).to(accelerator.device)
                     if prepare is not None:
-                        batch = prepare(batch, trainee)
+                        batch = prepare(batch)
                     losses = module(batch)
                     total = total_loss(losses, config)
                     accelerator.backward(total.mean())

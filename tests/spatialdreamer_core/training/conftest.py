@@ -51,19 +51,20 @@ def make_clips():
 
 
 @pytest.fixture(scope="session")
-def model(tiny_svd):
-    """An untrained SpatialDreamer of tiny networks."""
+def small_model():
+    """An untrained SpatialDreamer of a small world for pictures of 64x64; not to be changed."""
     from spatialdreamer_core.spatialdreamer import SpatialDreamer
+    from spatialdreamer_core.training.small_world import make_small_world
 
-    return SpatialDreamer.from_svd(tiny_svd.make_model())
+    return SpatialDreamer.from_svd(make_small_world(widths=(64, 64), height=64, width=64))
 
 
 @pytest.fixture(scope="session")
-def tiny_network(tiny_svd):
+def tiny_network():
     """Return a tiny untrained SpatialDreamer, not to be changed."""
     from .tiny_training import make_network
 
-    return make_network(tiny_svd)
+    return make_network()
 
 
 @pytest.fixture

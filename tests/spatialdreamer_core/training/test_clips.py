@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.spatialdreamer import SpatialDreamer
 from spatialdreamer_core.svd import SCALING, embed_images, encode_frames
 from spatialdreamer_core.training.clips import (
     FittedClip,
@@ -14,6 +15,12 @@ from spatialdreamer_core.training.clips import (
     encode_sample,
     fit_clip,
 )
+
+
+@pytest.fixture(scope="module")
+def model(tiny_svd):
+    """An untrained SpatialDreamer with an autoencoder."""
+    return SpatialDreamer.from_svd(tiny_svd.make_model())
 
 
 def test_a_clip_of_the_size_stays_as_it_is(make_clips):
@@ -72,7 +79,7 @@ def test_the_networks_see_blanked_holes_and_scaled_latents(model, make_clips):
     assert sample.mask[..., -1].all()
     # What lies in the holes does not count.
     other = clip._replace(warped=torch.where(clip.hole > 0.5, 0.9, clip.warped))
-    assert torch.equal(encode_condition(model, other), sample.condition)
+    assert torch.equal(encode_sample(model, other).condition, sample.condition)
 
 
 def test_noise_of_pictures_from_minus_one_to_one_is_added_before_encoding(model, make_clips):

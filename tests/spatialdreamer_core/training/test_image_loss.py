@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.svd import VaeCodec
 from spatialdreamer_core.training import image_loss as module
 from spatialdreamer_core.training.image_loss import image_loss
 
@@ -98,3 +99,17 @@ def test_the_draw_chooses_among_all_hole_positions():
 def test_a_crop_has_a_size(clips):
     with pytest.raises(InputError, match="crop must be between 1 and 4096"):
         measure(clips, crop=0)
+
+
+def test_svds_autoencoder_passes_the_gradient_on(tiny_svd):
+    estimate, target = torch.randn(2, 1, 2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    mask = torch.zeros(1, 2, 1, 8, 8)
+    mask[..., 2, 2] = 1
+    estimate.requires_grad_(True)
+    options = {"sigma": torch.ones(1), "draws": torch.zeros(1), "crop": 4}
+    decode = VaeCodec(tiny_svd.make_vae().requires_grad_(False)).decode_with_gradient
+    loss = image_loss(estimate, target, mask, decode=decode, lpips=distance, **options)
+    loss.sum().backward()
+    assert loss[0] > 0
+    assert estimate.grad[..., :4, :4].ne(0).all()
+    assert estimate.grad[..., 4:, :].eq(0).all()

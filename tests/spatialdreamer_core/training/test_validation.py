@@ -26,28 +26,33 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def validated(model, dataset):
+def validated(small_model, dataset):
     """A validation of two clips of two frames, and what it reported."""
     reported = []
     outcome = validate(
-        *(model, dataset), **SIZE, clips=2, frames=2, steps=1, on_clip=lambda *done: reported.append(done)
+        *(small_model, dataset),
+        **SIZE,
+        clips=2,
+        frames=2,
+        steps=1,
+        on_clip=lambda *done: reported.append(done),
     )
     return outcome, reported
 
 
-def test_it_measures_what_the_deployed_sampler_gives(validated, model, dataset):
+def test_it_measures_what_the_deployed_sampler_gives(validated, small_model, dataset):
     outcome, reported = validated
     assert list(outcome.pictures) == ["clip1", "clip3"]
     assert reported == [(1, 4), (2, 4), (3, 4), (4, 4)]
     clip = dataset.read(1, range(2))
-    reference = encode_reference(model, clip.reference, max_side=64)
+    reference = encode_reference(small_model, clip.reference, max_side=64)
     views = sample_views(
-        model, reference, clip.warped, clip.hole, SamplerConfig(steps=1, window=2, overlap=0)
+        small_model, reference, clip.warped, clip.hole, SamplerConfig(steps=1, window=2, overlap=0)
     )
     shown = outcome.pictures["clip1"].split(64, dim=-1)
     for picture, view in zip(shown, (clip.target, clip.warped, *views), strict=True):
         assert torch.equal(picture, view[1])
-    single = validate(model, dataset, **SIZE, clips=1, frames=2, steps=1).metrics
+    single = validate(small_model, dataset, **SIZE, clips=1, frames=2, steps=1).metrics
     hole = clip.hole > 0.5
     assert single["hole_psnr"] == pytest.approx(masked_psnr(views.filled, clip.target, hole), abs=1e-4)
     assert single["whole_view_psnr"] == pytest.approx(masked_psnr(views.whole, clip.target), abs=1e-4)
@@ -57,45 +62,46 @@ def test_it_measures_what_the_deployed_sampler_gives(validated, model, dataset):
     assert "other_reference_psnr" not in single
 
 
-def test_two_validations_agree_and_leave_nothing_changed(validated, model, dataset):
-    before = {name: value.clone() for name, value in model.svd.unet.state_dict().items()}
-    model.svd.unet.train()
-    model.refiner.mid_block.train()
-    model.svd.unet.conv_in.weight.requires_grad_(True).grad = torch.ones(1)[0].expand(
-        model.svd.unet.conv_in.weight.shape
+def test_two_validations_agree_and_leave_nothing_changed(validated, small_model, dataset):
+    before = {name: value.clone() for name, value in small_model.svd.unet.state_dict().items()}
+    small_model.svd.unet.train()
+    small_model.refiner.mid_block.train()
+    small_model.svd.unet.conv_in.weight.requires_grad_(True).grad = torch.ones(1)[0].expand(
+        small_model.svd.unet.conv_in.weight.shape
     )
     try:
-        modes = [module.training for network in model.modules for module in network.modules()]
+        modes = [module.training for network in small_model.modules for module in network.modules()]
         torch.manual_seed(3)
         state = torch.get_rng_state()
-        again = validate(model, dataset, **SIZE, clips=2, frames=2, steps=1)
+        again = validate(small_model, dataset, **SIZE, clips=2, frames=2, steps=1)
         assert torch.equal(torch.get_rng_state(), state)
-        assert modes == [module.training for network in model.modules for module in network.modules()]
-        assert model.svd.unet.conv_in.weight.requires_grad
-        assert model.svd.unet.conv_in.weight.grad.eq(1).all()
+        assert modes == [module.training for network in small_model.modules for module in network.modules()]
+        assert small_model.svd.unet.conv_in.weight.requires_grad
+        assert small_model.svd.unet.conv_in.weight.grad.eq(1).all()
     finally:
-        model.svd.unet.eval()
-        model.refiner.eval()
-        model.svd.unet.conv_in.weight.requires_grad_(False).grad = None
+        small_model.svd.unet.eval()
+        small_model.refiner.eval()
+        small_model.svd.unet.conv_in.weight.requires_grad_(False).grad = None
     assert again.metrics == pytest.approx(validated[0].metrics, abs=1e-6)
-    assert all(torch.equal(value, before[name]) for name, value in model.svd.unet.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in small_model.svd.unet.state_dict().items())
 
 
-def test_another_clips_reference_changes_only_what_refinernet_sees(validated, model, dataset, monkeypatch):
+def test_another_clips_reference_changes_only_what_refinernet_sees(
+    validated, small_model, dataset, monkeypatch
+):
     assert validated[0].metrics["other_reference_psnr"] != validated[0].metrics["hole_psnr"]
-    measured, seen = [], []
+    seen = []
     sample = validation.sample_views
 
-    def watch(model, reference, *rest):
-        measured.append(reference.latents)
+    def watch(small_model, reference, *rest):
         seen.append(reference)
-        return sample(model, reference, *rest)
+        return sample(small_model, reference, *rest)
 
     monkeypatch.setattr(validation, "sample_views", watch)
-    validate(model, dataset, **SIZE, clips=2, frames=2, steps=1)
+    validate(small_model, dataset, **SIZE, clips=2, frames=2, steps=1)
     own, misled, stranger, _ = seen
     assert torch.equal(own.latents, misled.latents)
-    whole = validation.Region(range(2), range(8), range(8))
+    whole = validation.Region(range(2), range(16), range(16))
     features, others = misled.features(whole), stranger.features(whole)
     assert all(torch.equal(features[site], others[site]) for site in features)
 
@@ -122,11 +128,11 @@ def test_blurred_holes_have_less_sharpness(dataset):
     assert scores.result()["sharpness"] < 0.95
 
 
-def test_lpips_is_measured_where_its_network_is_given(model, dataset):
+def test_lpips_is_measured_where_its_network_is_given(small_model, dataset):
     def distance(result, truth):
         return (result - truth).abs().mean((1, 2, 3))
 
-    figures = validate(model, dataset, **SIZE, clips=1, frames=1, steps=1, lpips=distance).metrics
+    figures = validate(small_model, dataset, **SIZE, clips=1, frames=1, steps=1, lpips=distance).metrics
     assert 0 < figures["hole_lpips"] < figures["lpips"]
 
 
@@ -158,20 +164,20 @@ def test_pictures_are_saved_one_above_the_other(validated, tmp_path):
         validated[0].save_pictures(tmp_path / "file" / "step.png")
 
 
-def test_what_cannot_be_validated_is_said(model, make_clips, caplog):
+def test_what_cannot_be_validated_is_said(small_model, make_clips, caplog):
     with pytest.raises(InputError, match="must hold out clips for the validation, got none of 2"):
-        validate(model, make_clips(1, 1), **SIZE)
+        validate(small_model, make_clips(1, 1), **SIZE)
     dataset = make_clips(1, 1, held_out={0, 1}, size=(64, 64))
     dataset.broken = {0}
     with caplog.at_level(logging.WARNING, logger="spatialdreamer_core"):
-        outcome = validate(model, dataset, **SIZE, steps=1)
+        outcome = validate(small_model, dataset, **SIZE, steps=1)
     assert list(outcome.pictures) == ["clip1"]
     assert "clip0 is left out of the validation: clip0 is damaged" in caplog.text
     dataset.broken = {0, 1}
     with pytest.raises(
         InputError, match=r"with holes for the validation, got none at 64x64 \(2 are damaged\)"
     ):
-        validate(model, dataset, **SIZE)
+        validate(small_model, dataset, **SIZE)
 
 
 def test_the_clips_are_spread_over_all_held_out(make_clips):

@@ -12,13 +12,14 @@ from torch import Tensor
 from spatialdreamer_core.training.config import TrainConfig
 from spatialdreamer_core.training.train import start_accelerator, train
 
-CHANNELS, CONTEXT = 4, 32
+SCALING = 2.0  # of that codec
+CHANNELS, CONTEXT = 12, 64  # of the small world's codec and image tower
 QUICK = {
     "batch": 2,
     "steps": 4,
     "frames": 3,
-    "height": 64,
-    "width": 64,
+    "height": 16,
+    "width": 16,
     "learning_rate": 1e-3,
     "precision": "fp32",
     "cpu": True,
@@ -61,7 +62,7 @@ class TinyCache:
             reference = draw(count, CHANNELS, size, size)
             target = reference + 0.2 * draw(count, CHANNELS, size, size)
             mask = (draw(count, 1, size, size) > 1).float()
-            condition = target * (1 - mask) / 0.18215
+            condition = target * (1 - mask) / SCALING
             embeddings = draw(count, 1, CONTEXT)
             self.samples.append(TinySample(target, condition, mask, reference, embeddings))
 
@@ -69,25 +70,12 @@ class TinyCache:
         return TinySample(*(part[frames.start : frames.stop] for part in self.samples[index]))
 
 
-def make_network(tiny_svd, *, width=64):
-    """Make a SpatialDreamer with four levels of so few channels."""
-    from diffusers import UNetSpatioTemporalConditionModel
-
+def make_network():
+    """Make a SpatialDreamer of two levels with few channels."""
     from spatialdreamer_core.spatialdreamer import SpatialDreamer
-    from spatialdreamer_core.svd import SVDModel
+    from spatialdreamer_core.training.small_world import make_small_world
 
-    torch.manual_seed(0)
-    unet = UNetSpatioTemporalConditionModel(
-        sample_size=None,
-        in_channels=8,
-        block_out_channels=(width,) * 4,
-        addition_time_embed_dim=256,
-        projection_class_embeddings_input_dim=256 * 3,
-        cross_attention_dim=CONTEXT,
-        num_attention_heads=(width // 64,) * 4,
-        num_frames=14,
-    ).eval()
-    return SpatialDreamer.from_svd(SVDModel(unet, tiny_svd.make_vae(), tiny_svd.make_image_encoder()))
+    return SpatialDreamer.from_svd(make_small_world(factor=2, widths=(64, 64), height=16, width=16))
 
 
 def copy_network(network):
