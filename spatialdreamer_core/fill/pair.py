@@ -55,7 +55,7 @@ class RenderedPair(NamedTuple):
     reference: Tensor  # [F, 3, H, W] in [0, 1], x2: the other eye's view, its holes filled
     reference_disparity: Tensor  # [F, 1, H, W] px, of x2
     warped: Tensor  # [F, 3, H, W] in [0, 1], x2 rendered back to x1, black where masked
-    hole: Tensor  # [F, 1, H, W], 1 = hole of that view, refined by Eq. 2
+    hole: Tensor  # [F, 1, H, W], 1 = hole of that view, refined by Eq. 2 unless told not to
 
 
 def render_pair(
@@ -66,6 +66,7 @@ def render_pair(
     filler: Filler | None = None,
     divergence: float = DIVERGENCE.default,
     convergence: float = CONVERGENCE.default,
+    refine: bool = True,
     on_frame: Callable[[int], None] | None = None,
 ) -> RenderedPair:
     """Render a video to one side and back.
@@ -78,6 +79,7 @@ def render_pair(
         filler: Fills the holes of x2: any filler, such as `load_inpainter`'s; None is fast fill.
         divergence: Total disparity range in % of the width, 0 to 20.
         convergence: The depth that lies on the screen, 0 to 1.
+        refine: Whether the mask gets what neighbouring frames could not see either, Eq. 2.
         on_frame: Called with the number of frames of x2 that are filled; may raise to interrupt.
 
     Raises:
@@ -97,7 +99,7 @@ def render_pair(
     back: Eye = "left" if side == "right" else "right"
     warped, hole, _ = warp_frames(reference, reference_disparity, eye=back, widen=False)
     # 3. The mask, with what neighbouring frames could not see either.
-    if len(frames) > 1:
+    if refine and len(frames) > 1:
         flow = estimate_flow(reference)
         hole = refine_hole_mask(hole, flow, disparity=reference_disparity, eye=back, neighbours="eq2")
     return RenderedPair(reference, reference_disparity, warped * (1 - hole), hole)

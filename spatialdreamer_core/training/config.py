@@ -35,6 +35,9 @@ class TrainConfig:
     whole_unet: bool = option(
         False, help="In stage 2 train the spatial layers of the UNet, too. Needs memory as stage 1 does."
     )
+    til: bool = option(
+        True, help="Train TIL in stage 2. Off trains the temporal layers alone, to see what TIL is worth."
+    )
     til_weight: float = _NETWORK["til_weight"].as_field()
     til_neighbours: int = _NETWORK["til_neighbours"].as_field()
     lora: int = option(

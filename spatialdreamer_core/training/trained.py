@@ -30,18 +30,18 @@ _FACTOR = ".lora_A.default.weight"  # peft's name of a weight's first factor
 
 
 def start_network(network: SpatialDreamer, config: TrainConfig) -> SpatialDreamer:
-    """Prepare networks for a stage: with TIL in stage 2, and settings that say how they are trained.
+    """Prepare networks for a stage: with TIL in stage 2 unless it is off, and settings that say all this.
 
     Args:
         network: Untrained ones, or those of an earlier stage or run; shared, not copied.
         config: Of the run.
 
     Raises:
-        InputError: If stage 2 was trained already and stage 1 is to follow.
+        InputError: If the networks have TIL, of stage 2, and stage 1 or a stage 2 without it is to follow.
     """
     settings = replace(
         network.config,
-        stage="stage1" if config.stage == "1" else "stage2",
+        stage="stage2" if config.stage == "2" and config.til else "stage1",  # which has no TIL
         til_neighbours=config.til_neighbours,
         til_weight=config.til_weight,
         blank_holes=True,
@@ -55,7 +55,12 @@ def start_network(network: SpatialDreamer, config: TrainConfig) -> SpatialDreame
             "stage 1 must start from SVD or from weights of stage 1, got weights with TIL, of stage 2; "
             "choose others to start from, or stage 2"
         )
-    if config.stage == "2":
+    if not config.til and til is not None:
+        raise InputError(
+            "stage 2 without TIL must start from weights of stage 1, got weights with TIL; choose others to "
+            "start from, or leave til on"
+        )
+    if config.stage == "2" and config.til:
         if til is None:
             til = TemporalInteraction.from_refiner(network.refiner, settings)
         til.neighbours, til.weight = settings.til_neighbours, settings.til_weight

@@ -59,6 +59,12 @@ class DatasetConfig:
         help="Strongest 3D effect: each clip draws its divergence between the two.",
     )
     convergence: float = CONVERGENCE.as_field()
+    refine_masks: bool = option(
+        True,
+        advanced=True,
+        help="Masks get what neighbouring frames could not see either, by their flow (Eq. 2 of "
+        "SpatialDreamer). Off to see what that is worth.",
+    )
     seed: int = option(
         0,
         0,

@@ -147,6 +147,7 @@ class SceneRenderer:
             filler=self._filler,
             divergence=divergence,
             convergence=self.config.convergence,
+            refine=self.config.refine_masks,
             on_frame=lambda done: self._on_step(0),
         )
         hole = float(pair.hole.mean())

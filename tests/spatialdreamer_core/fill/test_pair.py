@@ -87,6 +87,7 @@ def test_the_mask_has_what_neighbouring_frames_could_not_see(clip):
     render = partial(render_pair, divergence=5)
     alone = torch.cat([render(clip.frames[t : t + 1], depth[t : t + 1]).hole for t in range(3)])
     together = render(clip.frames, depth)
+    assert torch.equal(render(clip.frames, depth, refine=False).hole, alone)
     assert (together.hole >= alone).all()
     assert together.hole.mean() > alone.mean()
     assert set(together.hole.unique().tolist()) == {0.0, 1.0}

@@ -44,6 +44,7 @@ def backward(trainee, config):
         {"stage": "2"},
         {"stage": "2", "whole_unet": True},
         {"stage": "2", "lora": 4},
+        {"stage": "2", "til": False},
     ],
     ids=lambda changes: "-".join(f"{name}_{value}" for name, value in changes.items()),
 )
@@ -69,7 +70,8 @@ def test_exactly_what_a_stage_trains_gets_gradients(network, changes):
         assert "unet.conv_in.weight" in names
     else:
         assert any(".temporal_" in name for name in names)
-        assert {name for name, _ in trainee.til.named_parameters(prefix="til")} <= names
+        assert any(name.startswith("til.") for name in names) == config.til
+        assert not config.til or {name for name, _ in trainee.til.named_parameters(prefix="til")} <= names
         assert not any(name.startswith("refiner.") for name in names)
         assert ("unet.conv_in.weight" in names) == config.whole_unet
 
@@ -92,6 +94,10 @@ def test_settings_say_how_networks_were_trained(network):
     assert second.til is not None
     with pytest.raises(InputError, match="stage 1 must start from SVD or from weights of stage 1"):
         start_network(second, quick_config(stage="1"))
+    without, _, _ = prepare(first, stage="2", til=False)
+    assert (without.config.stage, without.til) == ("stage1", None)  # which the loader takes
+    with pytest.raises(InputError, match="stage 2 without TIL must start from weights of stage 1"):
+        start_network(second, quick_config(stage="2", til=False))
 
 
 def test_networks_for_use_are_those_that_were_trained(network):

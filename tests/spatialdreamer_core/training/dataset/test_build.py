@@ -81,6 +81,20 @@ def test_the_truth_is_the_video_and_the_rest_is_its_rendered_pair(dataset, film)
         assert (clip.warped - clip.target)[known].abs().mean() < 0.1 * clip.target.std()
 
 
+def test_masks_without_refinement_are_part_of_those_with_it_and_all_else_is_the_same(
+    tmp_path, film, config, dataset
+):
+    build_dataset([film], tmp_path / "made", dataclasses.replace(config, refine_masks=False))
+    refined, raw = open_dataset(dataset), open_dataset(tmp_path / "made")
+    assert [record.name for record in raw.records] == [record.name for record in refined.records]
+    clips = [(refined.read(index), raw.read(index)) for index in range(len(raw.records))]
+    for with_it, without in clips:
+        assert torch.equal(with_it.target, without.target)
+        assert torch.equal(with_it.reference, without.reference)
+        assert (with_it.hole >= without.hole).all()
+    assert sum(float((with_it.hole - without.hole).sum()) for with_it, without in clips) > 0
+
+
 def test_a_clip_is_what_render_pair_gives(tmp_path, films, config):
     scenes_of, write_film = films
     film = write_film(tmp_path / "still.mp4", scenes_of(2, speed=0))
