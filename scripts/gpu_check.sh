@@ -3,10 +3,15 @@
 # CUDA benchmark, whose results go to benchmarks/results. It uses the `python` that is there (or PYTHON=...),
 # which must have PyTorch with CUDA and the pack's requirements; of the test tools it installs pytest alone.
 # Each step has its time, and the whole ends within 8 minutes (or TIME_LIMIT=SECONDS). A step that fails does not
-# stop the others. Exit code: 0 if all passed, 1 if not, 2 without a card.
+# stop the others. --ablation runs benchmarks/ablation.py in place of all that, within the same time; it needs the
+# train extra, too. Exit code: 0 if all passed, 1 if not, 2 without a card or with another argument.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
+if (($# > 1)) || [[ ${1:---ablation} != --ablation ]]; then
+  echo "gpu_check: takes --ablation or no argument, got: $*" >&2
+  exit 2
+fi
 PYTHON=${PYTHON:-$(command -v python || command -v python3)}
 TIME_LIMIT=${TIME_LIMIT:-470}
 LOGS=out/gpu_check
@@ -54,15 +59,23 @@ if ! "$PYTHON" -c 'import pytest' 2>/dev/null; then
   timeout 60 "$PYTHON" -m pip install --quiet --disable-pip-version-check pytest || echo "pytest could not be installed"
 fi
 
-# Only the files that have such tests: others may need packages that a bare machine lacks.
-mapfile -t marked < <(grep -rl --include='test_*.py' 'mark\.gpu' tests/spatialdreamer_core tests/nodes)
-mapfile -t kernels < <(grep -rl --include='test_*.py' 'kernels_run\|triton' tests/spatialdreamer_core)
-pytest=("$PYTHON" -m pytest -q -p no:cacheprovider --durations=10)
-step gpu_tests 150 "${pytest[@]}" -m gpu "${marked[@]}"
-step kernel_tests 60 "${pytest[@]}" -m "not gpu" -k "not interpreter and not compile" "${kernels[@]}"
-step warp_cuda 60 "$PYTHON" -m benchmarks.warp_cuda
-step film 90 "$PYTHON" -m benchmarks.film --cuda
-step sampler 110 "$PYTHON" -m benchmarks.sampler --cuda
+run_all() {
+  # Only the files that have such tests: others may need packages that a bare machine lacks.
+  mapfile -t marked < <(grep -rl --include='test_*.py' 'mark\.gpu' tests/spatialdreamer_core tests/nodes)
+  mapfile -t kernels < <(grep -rl --include='test_*.py' 'kernels_run\|triton' tests/spatialdreamer_core)
+  pytest=("$PYTHON" -m pytest -q -p no:cacheprovider --durations=10)
+  step gpu_tests 150 "${pytest[@]}" -m gpu "${marked[@]}"
+  step kernel_tests 60 "${pytest[@]}" -m "not gpu" -k "not interpreter and not compile" "${kernels[@]}"
+  step warp_cuda 60 "$PYTHON" -m benchmarks.warp_cuda
+  step film 90 "$PYTHON" -m benchmarks.film --cuda
+  step sampler 110 "$PYTHON" -m benchmarks.sampler --cuda
+}
+
+if [[ ${1:-} == --ablation ]]; then
+  step ablation "$TIME_LIMIT" "$PYTHON" -m benchmarks.ablation --cuda
+else
+  run_all
+fi
 
 say "$card: $SECONDS s; logs in $LOGS, results in benchmarks/results"
 for index in "${!names[@]}"; do

@@ -24,6 +24,7 @@ case "$*" in
   *"-m gpu"*) echo "tests marked gpu: $*" ;;
   *"not gpu"*) exit 3 ;;
   *warp_cuda*) echo "table of the warp" ;;
+  *"ablation --cuda"*) echo "table of the ablation" ;;
   *film*) sleep 30 ;;
   *) exit 9 ;;
 esac
@@ -45,6 +46,31 @@ def test_without_a_card_it_says_so_in_one_line():
     assert result.stdout == ""
     assert result.stderr.startswith("gpu_check: needs an NVIDIA card that PyTorch can use")
     assert len(result.stderr.splitlines()) == 1
+
+
+@needs_bash
+def test_an_argument_that_it_does_not_know_is_told():
+    result = subprocess.run(["bash", str(SCRIPT), "--all"], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    assert result.stderr == "gpu_check: takes --ablation or no argument, got: --all\n"
+
+
+@needs_bash
+def test_the_ablation_runs_in_place_of_all_else(tmp_path):
+    script = tmp_path / "repository" / "scripts" / "gpu_check.sh"
+    script.parent.mkdir(parents=True)
+    shutil.copy(SCRIPT, script)
+    python = tmp_path / "python"
+    python.write_text(SPEAKING_PYTHON)
+    python.chmod(0o755)
+    environment = os.environ | {"PYTHON": str(python)}
+    result = subprocess.run(
+        ["bash", str(script), "--ablation"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0
+    assert "table of the ablation\n" in result.stdout
+    assert result.stdout.splitlines()[-1].split(maxsplit=1)[0] == "ablation"
+    assert "gpu_tests" not in result.stdout
 
 
 @needs_bash
