@@ -213,14 +213,14 @@ class Ablation:
         begun = time.perf_counter()
         self._validate(model)
         validation = time.perf_counter() - begun
-        rehearsed = time.perf_counter() - started
         seeds = self.options.seeds
-        first = len({variant.first for variant in VARIANTS.values()}) * seeds
-        second = sum(variant.stage == "2" for variant in VARIANTS.values()) * seeds
-        fixed = rehearsed + first * others[0] + second * others[1] + len(VARIANTS) * seeds * validation
-        left = RESERVE * 60 * self.options.minutes - fixed
-        count = max(REHEARSED, int(left / (first * RATIO * seconds[0] + second * seconds[1])))
-        self.steps = (RATIO * count, count)
+        runs = (
+            seeds * len({variant.first for variant in VARIANTS.values()}),
+            seeds * sum(variant.stage == "2" for variant in VARIANTS.values()),
+        )
+        left = RESERVE * 60 * self.options.minutes - (time.perf_counter() - started)
+        left -= runs[0] * others[0] + runs[1] * others[1] + len(VARIANTS) * seeds * validation
+        self.steps = choose_steps(left, runs, seconds)
         plan = {
             "budget_minutes": self.options.minutes,
             "rehearsal_step_1_seconds": seconds[0],
@@ -229,7 +229,7 @@ class Ablation:
             "prepared_seconds": prepared,
         }
         print(
-            f"{first} runs of {self.steps[0]} steps of stage 1 ({seconds[0]:.3f} s each) and {second} of "
+            f"{runs[0]} runs of {self.steps[0]} steps of stage 1 ({seconds[0]:.3f} s each) and {runs[1]} of "
             f"{self.steps[1]} of stage 2 ({seconds[1]:.3f} s each), {len(VARIANTS) * seeds} validations "
             f"({validation:.1f} s each)",
             flush=True,
@@ -331,6 +331,17 @@ class Ablation:
         )
         self.tower.cpu()  # which the next model has, too
         return found.metrics
+
+
+def choose_steps(
+    left: float,  # s
+    runs: tuple[int, int],  # of each stage
+    seconds: Sequence[float],  # that a step of each takes
+) -> tuple[int, int]:
+    """Return the steps of both stages that fit into the time left, but no fewer than were rehearsed."""
+    count = left / (runs[0] * RATIO * seconds[0] + runs[1] * seconds[1])
+    count = max(REHEARSED, int(count))
+    return RATIO * count, count
 
 
 def make_pairs(films: Sequence[Path], folder: Path, *, refined: bool) -> Pairs:

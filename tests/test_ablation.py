@@ -39,6 +39,13 @@ def test_runs_of_stage_1_are_shared_where_they_are_equal():
     assert VARIANTS["full"].first == VARIANTS["no_til"].first == VARIANTS["deviation"].first
 
 
+def test_as_many_steps_are_made_as_fit_into_the_time_left():
+    from benchmarks.ablation import choose_steps
+
+    assert choose_steps(300.0, (12, 9), (0.05, 0.1)) == (333, 111)  # 12 · 333 · .05 + 9 · 111 · .1 = 299.7
+    assert choose_steps(-10.0, (4, 3), (1.0, 1.0)) == (24, 8)
+
+
 def test_synthetic_pairs_differ_in_their_masks_alone():
     from benchmarks.ablation import FRAMES, HEIGHT, SCENES, WIDTH, render_synthetic
 
