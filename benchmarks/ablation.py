@@ -29,12 +29,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.ablation_pairs import FRAMES, HEIGHT, WIDTH, make_pairs
 from benchmarks.demo import CLIP
 from benchmarks.report import format_table, write_result
-from spatialdreamer_core.fill import render_pair
-from spatialdreamer_core.metrics import CLIPS as SCENES
 from spatialdreamer_core.metrics import load_lpips
-from spatialdreamer_core.metrics.synthetic import Scene, render_scene
 from spatialdreamer_core.spatialdreamer import SpatialDreamer, load_spatialdreamer
 from spatialdreamer_core.training import (
     LatentCache,
@@ -44,19 +42,9 @@ from spatialdreamer_core.training import (
     validate,
 )
 from spatialdreamer_core.training.config import from_preset
-from spatialdreamer_core.training.dataset import DatasetConfig, DVGClip, build_dataset, open_dataset
 from spatialdreamer_core.training.record import LAST, read_log, write_run
 from spatialdreamer_core.training.train import start_accelerator, train
 
-FRAMES = 8
-HEIGHT, WIDTH = 64, 96
-DIVERGENCES = (4.0, 10.0)  # % of the width: at 96 px less leaves holes of a pixel
-HELD_OUT = 4  # every fourth synthetic scene, and the last fourth of a film's scene
-LOOKS = 3  # of each synthetic scene: textures and divergence
-SCENE_NAMES = (
-    *("translate_right", "upside_down_left", "strips_right", "studio_right", "orbit", "dolly_ground"),
-    *("walker_two_layers", "translate_left", "dolly_in", "upside_down_right", "strips_left", "studio_dolly"),
-)
 RATIO = 3  # steps of stage 1 for each one of stage 2
 WARM_UP, REHEARSED = 3, 8  # steps of a rehearsal: not timed, timed
 RESERVE = 0.9  # share of the minutes that is planned for: steps are not equally fast all the time
@@ -96,32 +84,6 @@ VARIANTS = {
     "no_refined_masks": Variant("2", "full without refined masks", refined=False),
     "full": Variant("2", "full"),
 }
-
-
-@dataclass(frozen=True)
-class Record:
-    """What training and validation ask of a clip."""
-
-    name: str
-    frames: int
-    held_out: bool
-
-
-class Pairs:
-    """Pairs of films and of synthetic scenes as one dataset, in memory."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self._clips: list[DVGClip] = []
-
-    def add(self, name: str, clip: DVGClip, *, held_out: bool) -> None:
-        """Add a clip."""
-        self.records.append(Record(name, len(clip.hole), held_out))
-        self._clips.append(clip)
-
-    def read(self, index: int, frames: range) -> DVGClip:
-        """Return frames of a clip."""
-        return DVGClip(*(part[frames.start : frames.stop] for part in self._clips[index]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -342,52 +304,6 @@ def choose_steps(
     count = left / (runs[0] * RATIO * seconds[0] + runs[1] * seconds[1])
     count = max(REHEARSED, int(count))
     return RATIO * count, count
-
-
-def make_pairs(films: Sequence[Path], folder: Path, *, refined: bool) -> Pairs:
-    """Render the pairs of films, as `spatialdreamer dataset build` does, and of synthetic scenes."""
-    config = DatasetConfig(
-        frames=FRAMES,
-        clips_per_scene=16,
-        size=160,
-        divergence_low=DIVERGENCES[0],
-        divergence_high=DIVERGENCES[1],
-        held_out=0.0,
-        depth="builtin",
-        refine_masks=refined,
-        device="cpu",  # the same pairs on every machine
-    )
-    pairs = Pairs()
-    build_dataset(films, folder / f"dataset_{refined}", config)
-    dataset = open_dataset(folder / f"dataset_{refined}")
-    scenes: dict[str, list[int]] = {}
-    for index, record in enumerate(dataset.records):
-        scenes.setdefault(record.scene, []).append(index)
-    for clips in scenes.values():
-        known = len(clips) - len(clips) // HELD_OUT
-        for place, index in enumerate(clips):
-            pairs.add(dataset.records[index].name, dataset.read(index), held_out=place >= known)
-    for number, name in enumerate(SCENE_NAMES):
-        for look in range(LOOKS):
-            clip = render_synthetic(SCENES[name], number, look, refined=refined)
-            pairs.add(f"{name}_{look}", clip, held_out=number % HELD_OUT == HELD_OUT - 1)
-    return pairs
-
-
-def render_synthetic(scene: Scene, number: int, look: int, *, refined: bool) -> DVGClip:
-    """Render a pair of a scene with its true depth, in textures of its own."""
-    kind = LOOKS * number + look
-    layers = tuple(replace(layer, seed=layer.seed + 100 * (kind + 1)) for layer in scene.layers)
-    clip = render_scene(replace(scene, layers=layers, size=(HEIGHT, WIDTH), frames=FRAMES))
-    low, high = DIVERGENCES
-    pair = render_pair(
-        clip.frames,
-        clip.inverse_depth / clip.inverse_depth.max(),
-        side="right" if kind % 2 else "left",
-        divergence=low + (high - low) * look / (LOOKS - 1),
-        refine=refined,
-    )
-    return DVGClip(clip.frames, pair.reference, pair.warped, pair.hole)
 
 
 def make_table(found: dict[str, list[dict[str, float]]]) -> str:

@@ -47,7 +47,7 @@ def test_as_many_steps_are_made_as_fit_into_the_time_left():
 
 
 def test_synthetic_pairs_differ_in_their_masks_alone():
-    from benchmarks.ablation import FRAMES, HEIGHT, SCENES, WIDTH, render_synthetic
+    from benchmarks.ablation_pairs import FRAMES, HEIGHT, SCENES, WIDTH, render_synthetic
 
     scene = SCENES["translate_right"]
     refined, raw = (render_synthetic(scene, 0, 2, refined=refined) for refined in (True, False))
