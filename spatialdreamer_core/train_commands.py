@@ -362,7 +362,7 @@ def _validation(dataset: Any, config: TrainConfig, lpips: PerceptualDistance | N
         width=config.width,
         clips=config.validation_clips,
         frames=config.validation_frames,
-        steps=config.validation_steps,
+        steps=config.distil or config.validation_steps,  # as few as it is to be used with
         seed=config.seed,
         lpips=lpips,
     )
