@@ -33,7 +33,7 @@ _LOGGER = logging.getLogger(__name__)
 _SMALL = "small"  # in place of a base model: random weights for small pictures
 _BOTH = "both"
 _BASE = "base"  # the folder of a run with that model
-_TRIAL = "trial"  # the folder of a dry run
+_TRIAL = ".dry-run"  # the folder of a dry run
 
 
 def add_train_commands(subparsers: Any) -> None:
@@ -366,7 +366,7 @@ def _validation(dataset: Any, config: TrainConfig, lpips: PerceptualDistance | N
         width=config.width,
         clips=config.validation_clips,
         frames=config.validation_frames,
-        steps=config.validation_steps,
+        steps=config.distil or config.validation_steps,  # as few as it is to be used with
         seed=config.seed,
         lpips=lpips,
     )

@@ -153,7 +153,8 @@ def train(
                 with accelerator.accumulate(module):
                     batch = batches.read(numbers).to(accelerator.device)
                     if prepare is not None:
-                        batch = prepare(batch)
+                        with accelerator.autocast():
+                            batch = prepare(batch)
                     losses = module(batch)
                     total = total_loss(losses, config)
                     accelerator.backward(total.mean())
