@@ -30,6 +30,7 @@ class PlacedFiller:
     placed: PlacedModel  # which has to live as long
 
     refines_holes = True
+    sees_left = True
 
     @property
     def reach(self) -> int | None:

@@ -32,6 +32,7 @@ _LOGGER = logging.getLogger(__name__)
 
 _SMALL = "small"  # in place of a base model: random weights for small pictures
 _BOTH = "both"
+_BASE = "base"  # the folder of a run with that model
 _TRIAL = "trial"  # the folder of a dry run
 
 
@@ -177,6 +178,7 @@ def _train_stage(
     """Train one stage, or go on with it."""
     from .metrics import load_lpips
     from .spatialdreamer import load_spatialdreamer
+    from .svd import save_folder
     from .training.dataset import open_dataset
     from .training.latents import build_latents
     from .training.record import write_run
@@ -198,6 +200,8 @@ def _train_stage(
         if is_main:
             folder.mkdir(parents=True, exist_ok=True)
             write_run(folder, config, sources)
+            if options.base == _SMALL and not (output / _BASE).exists():
+                save_folder(svd, output / _BASE)  # whoever uses the weights needs the model that they are of
 
         def on_encoded(done: int, total: int) -> None:
             signals.check()
@@ -362,7 +366,7 @@ def _validation(dataset: Any, config: TrainConfig, lpips: PerceptualDistance | N
         width=config.width,
         clips=config.validation_clips,
         frames=config.validation_frames,
-        steps=config.validation_steps,
+        steps=config.distil or config.validation_steps,  # as few as it is to be used with
         seed=config.seed,
         lpips=lpips,
     )

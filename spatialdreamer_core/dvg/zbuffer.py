@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..contracts import check_call, working_dtype
 from ..flow import Motion
@@ -76,8 +77,8 @@ def take_columns(values: Tensor, columns: Tensor) -> Tensor:
         from .zbuffer_triton import take_columns_triton
 
         return take_columns_triton(values, columns)
-    gathered = values.gather(-1, columns.clamp(min=0).expand(-1, values.shape[1], -1, -1))
-    return gathered * (columns != NO_SOURCE)
+    padded = F.pad(values, (1, 0))  # `NO_SOURCE` becomes the column of zeros
+    return padded.gather(-1, (columns + 1).expand(-1, values.shape[1], -1, -1))
 
 
 def carry_motion(

@@ -48,7 +48,7 @@ class FillStream(Protocol):
 class Filler(Protocol):
     """What fills holes; holds models and settings, and no state of a film.
 
-    Only `open` must be there: without them `refines_holes` is False and `reach` 0.
+    Only `open` must be there: without them `refines_holes` is False, `sees_left` True and `reach` 0.
     """
 
     @property
@@ -58,6 +58,11 @@ class Filler(Protocol):
         A filler that only paints what was not seen takes the warp's own holes.
         """
         return False
+
+    @property
+    def sees_left(self) -> bool:
+        """Whether it looks at the source view; `left` of a film's frames may else be of bytes, 0 to 255."""
+        return True
 
     @property
     def reach(self) -> int | None:

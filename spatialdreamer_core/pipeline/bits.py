@@ -14,7 +14,7 @@ from ..stereo.packing import join_views
 from ..video.color import ColorInfo
 from ..video.reader import VideoFrame
 
-_JOINED = ("full_sbs", "full_tb", "cross_eyed")  # formats that leave the views' pixels as they are
+JOINED = ("full_sbs", "full_tb", "cross_eyed")  # formats that leave the views' pixels as they are
 
 
 def whole_image(frame: VideoFrame) -> np.ndarray:  # [H, W, 3] uint8 or uint16
@@ -74,7 +74,7 @@ def pack_bits(
         format: One of `FORMATS`.
         color: The film's; None for a photo.
     """
-    if left.dtype == torch.uint8 or format in _JOINED:  # what is only joined can be joined bit by bit
+    if left.dtype == torch.uint8 or format in JOINED:  # what is only joined can be joined bit by bit
         planes = (_signed(view).permute(2, 0, 1)[None] for view in (left, right))
         return join_views(*planes, format=format)[0].permute(1, 2, 0).contiguous().view(left.dtype)
     views = (to_floats(view)[None] for view in (left, right))

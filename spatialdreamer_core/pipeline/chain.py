@@ -34,8 +34,8 @@ class StereoFrame(NamedTuple):
     """A frame with what each eye sees of its picture."""
 
     rendered: Rendered
-    left: Tensor  # [3, H, W] in [0, 1]
-    right: Tensor  # [3, H, W] in [0, 1]
+    left: Tensor  # [3, H, W] in [0, 1]; the source itself may be uint8, see `place`
+    right: Tensor  # [3, H, W] in [0, 1], likewise
 
 
 def stereo_frames(
@@ -75,6 +75,7 @@ def stereo_frames(
             clock=clock,
             shaping=job.shaping,
             guided=config.guided_upsampling,
+            as_bytes=not getattr(job.filler, "sees_left", True),
             flight=flight,
         ),
         ahead=1,
@@ -106,9 +107,16 @@ def _both_eyes(
         left = rendered.image if eye == "right" else views[0]
         right = rendered.image if eye == "left" else views[-1]
         if rendered.window is not None:
-            both = flight.run(index, draw_window, left[None], right[None], rendered.window)
+            both = flight.run(
+                index, draw_window, _as_floats(left)[None], _as_floats(right)[None], rendered.window
+            )
             left, right = (view[0] for view in both)
         yield StereoFrame(rendered, left, right)
+
+
+def _as_floats(view: Tensor) -> Tensor:  # [3, H, W] in [0, 1]
+    """Return a view as floats; the source may be of bytes."""
+    return view / 255 if view.dtype == torch.uint8 else view
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 import av
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch import Tensor
 from ..video.reader import VideoFrame
 from ..video.writer import VideoWriter
 from ..video.yuv_on_device import LAYOUTS, frame_from_yuv, rgb_to_yuv
-from .bits import around_picture, pack_bits, to_bits, whole_image
+from .bits import JOINED, around_picture, pack_bits, to_bits, whole_image
 from .chain import StereoFrame, half_of_the_cores, stereo_frames
 from .job import Job
 from .prefetch import StageThreads
@@ -66,11 +67,35 @@ def _pack_all(
         with job.flight.naming(index), job.clock("pack"):
             frame = rendered.analysed.frame
             images = _to_image(left, rendered), _to_image(right, rendered)
-            views = (torch.from_numpy(np.ascontiguousarray(image)) for image in images)
-            packed = pack_bits(*views, format=job.config.format, color=frame.color).numpy()
-            prepared = packed if writer is None else writer.prepare(packed)
+            with_image = writer is None or index % image_every == 0
+            packed: np.ndarray | None = None
+            prepared: np.ndarray | av.VideoFrame
+            if writer is not None and images[0].dtype == np.uint8 and job.config.format in JOINED:
+                joined = _join_rgba(*images, format=job.config.format)
+                prepared = writer.prepare(joined)
+                packed = np.ascontiguousarray(joined[..., :3]) if with_image else None
+            else:
+                views = (torch.from_numpy(np.ascontiguousarray(image)) for image in images)
+                packed = pack_bits(*views, format=job.config.format, color=frame.color).numpy()
+                prepared = packed if writer is None else writer.prepare(packed)
         sheet.offer(index, partial(tuple, images), rendered)
-        yield Packed(frame.pts, packed if index % image_every == 0 else None, prepared)
+        yield Packed(frame.pts, packed if with_image else None, prepared)
+
+
+def _join_rgba(
+    left: np.ndarray,  # [H, W, 3] uint8
+    right: np.ndarray,  # [H, W, 3] uint8
+    *,
+    format: str,
+) -> np.ndarray:  # [H', W', 4]
+    """Join two pictures as `pack_bits` does, at once with the fourth channel that libswscale is fast with."""
+    height, width = left.shape[:2]
+    axis = 0 if format == "full_tb" else 1
+    joined = np.empty((height * (2 - axis), width * (1 + axis), 4), np.uint8)
+    halves = np.split(joined, 2, axis=axis)
+    for view, half in zip((right, left) if format == "cross_eyed" else (left, right), halves, strict=True):
+        cv2.cvtColor(view, cv2.COLOR_RGB2RGBA, dst=half)
+    return joined
 
 
 class _Coming(NamedTuple):

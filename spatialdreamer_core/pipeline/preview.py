@@ -189,6 +189,6 @@ def to_image(
     highest = np.iinfo(dtype).max
     planes = picture.detach().cpu()
     if highest == 255 and planes.dtype == torch.float32:  # OpenCV needs half of the time, and rounds alike
-        return cv2.merge([cv2.convertScaleAbs(cv2.max(plane, 0.0), alpha=255) for plane in planes.numpy()])
+        return cv2.merge([cv2.convertScaleAbs(np.maximum(plane, 0), alpha=255) for plane in planes.numpy()])
     rounded = planes.mul(highest).round_().clamp_(0, highest)
     return cv2.merge([plane.astype(dtype) for plane in rounded.numpy()])

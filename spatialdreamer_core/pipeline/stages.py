@@ -80,7 +80,7 @@ class Placed:
     """An analysed frame with its depth and disparity."""
 
     analysed: Analysed
-    image: Tensor  # [3, H, W] in [0, 1]
+    image: Tensor  # [3, H, W] in [0, 1], or uint8, see `place`
     depth: Tensor  # [1, H, W] in [0, 1]
     disparity: Tensor  # [1, 1, H, W] px
     small_disparity: Tensor  # [1, 1, h, w] px of the working size
@@ -93,7 +93,7 @@ class Rendered:
     """An analysed frame with its depth and the views rendered from it."""
 
     analysed: Analysed
-    image: Tensor  # [3, H, W] in [0, 1]
+    image: Tensor  # [3, H, W] in [0, 1], or uint8, see `place`
     depth: Tensor  # [1, H, W] in [0, 1]
     eyes: tuple[Eye, ...]
     views: tuple[RenderedFrame, ...]  # one an eye
@@ -149,15 +149,20 @@ def place(
     clock: StageClock,
     shaping: DepthShaping = _AS_IT_IS,
     guided: bool = False,
+    as_bytes: bool = False,
     flight: Flight | None = None,
 ) -> Iterator[Placed]:
     """Turn each frame's depth into disparity at full size; the eyes share the total among them.
 
-    `guided` moves depth's edges to the edges of the frame's colours, `shaping` is `shape_depth`'s. Here
-    frames enter a GPU's memory, counted by `flight`.
+    `guided` moves depth's edges to the edges of the frame's colours, `shaping` is `shape_depth`'s. On the CPU
+    `as_bytes` leaves pictures of 8 bits as they are: where nothing but the warp looks at them, that saves
+    three quarters of their memory. Here frames enter a GPU's memory, counted by `flight`.
     """
     transfer = open_transfer(device)
-    bring = partial(_bring_up, transfer=transfer) if transfer.is_remote else _at_full_size
+    if transfer.is_remote:
+        bring = partial(_bring_up, transfer=transfer)
+    else:
+        bring = partial(_at_full_size, as_bytes=as_bytes)
 
     def work(frame: Estimated) -> Placed:
         with clock("disparity"):
@@ -177,12 +182,14 @@ def place(
 _FullSize = tuple[Analysed, Tensor, Tensor, "Tensor | None"]  # [3, H, W], [1, 1, H, W], [H, W, 3]
 
 
-def _at_full_size(frame: Estimated, *, shaping: DepthShaping, guided: bool) -> _FullSize:
+def _at_full_size(frame: Estimated, *, shaping: DepthShaping, guided: bool, as_bytes: bool) -> _FullSize:
     """Give a frame's picture and its depth at full size, on the CPU."""
     film_frame = frame.analysed.frame
     guide = to_8_bit(film_frame.image, film_frame.color) if guided else None
     full = upsample_depth(frame.depth, film_frame.image.shape[:2], guide=guide)
     depth = shape_frames(torch.from_numpy(full)[None, None], shaping, on_device=False)
+    if as_bytes and film_frame.exact is None and film_frame.image.dtype == np.uint8:
+        return frame.analysed, torch.from_numpy(np.stack(cv2.split(film_frame.image))), depth, None
     return frame.analysed, picture_tensor(film_frame), depth, None
 
 

@@ -156,7 +156,7 @@ def prepare_folder(folder: Path, index: LatentIndex, *, rebuild: bool) -> None:
         if not rebuild:
             raise InputError(
                 f"a latent cache must be made from the same dataset, base model and settings, but the one in "
-                f"{folder} differs in {changed}; choose another folder, or let it be rebuilt"
+                f"{folder} differs in {changed}; delete it to have it made anew, or choose another folder"
             )
         _LOGGER.warning("the latent cache in %s is rebuilt, since it differs in %s", folder, changed)
     file = folder / _FILE

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +28,7 @@ from ..atomic import replacing, write_error
 from ..checks import InputError, check_choice, check_finite, one_line
 from ..parsing import parsing
 from ..spatialdreamer import SpatialDreamer
-from ..weights.files import Header, open_tensors, read_header
+from ..weights.files import Header, read_header
 from .clips import Clips, EncodedSample, check_training_size, encode_sample, fit_clip
 from .latent_index import (
     DTYPES,
@@ -45,6 +47,7 @@ _LOGGER = logging.getLogger(__name__)
 _SHARD_BYTES = 256 << 20  # which are held in memory until they are written
 _CHUNK = 8  # frames that are read and encoded at once
 _KEY = "made_from"  # what a shard's metadata calls the index's key
+_RULE = "a shard of a latent cache must be whole"
 _AGAIN = "delete that file and build the cache again, which makes it anew"
 
 
@@ -83,7 +86,7 @@ class LatentCache:
                 "fewer"
             )
         file = self.folder / shard_name(clip.shard)
-        with open_tensors(_read_shard_header(file)) as content:
+        with _open_shard(file) as content:
             parts = {
                 part: content.get_slice(f"{clip.name}.{part}")[frames.start : frames.stop].to(
                     torch.float32, copy=True
@@ -238,11 +241,20 @@ def _count_frames(clips: Sequence[LatentClip]) -> int:
 
 def _read_shard_header(file: Path) -> Header:
     """Read a shard's header; its file may be damaged."""
-    with parsing(file, rule="a shard of a latent cache must be whole", remedy=_AGAIN):
+    with parsing(file, rule=_RULE, remedy=_AGAIN):
         try:
             return read_header(file)
-        except InputError as error:
+        except InputError as error:  # whose remedy is that of downloaded weights
             raise ValueError(one_line(error)) from error
+
+
+@contextmanager
+def _open_shard(file: Path) -> Iterator[Any]:
+    """Open a shard to get slices of its tensors from it, which maps the file."""
+    from safetensors import safe_open
+
+    with parsing(file, rule=_RULE, remedy=_AGAIN), safe_open(file, framework="pt") as content:
+        yield content
 
 
 def _check_room(folder: Path, wanted: int) -> None:

@@ -34,7 +34,7 @@ def make_small_world(
     *,
     seed: int = 0,
     factor: int = 4,
-    widths: tuple[int, ...] = (64, 128, 128),
+    widths: tuple[int, ...] = (64, 64),
     layers: int = 1,
     height: int = 64,
     width: int = 96,
@@ -62,7 +62,7 @@ def make_small_world(
     if not widths or any(channels < HEAD_WIDTH or channels % HEAD_WIDTH for channels in widths):
         raise InputError(
             f"widths must be multiples of {HEAD_WIDTH}, the channels of an attention head, got {widths}; "
-            "choose (64, 128, 128) for a few minutes on a CPU"
+            "choose (64, 64) for a few minutes on a CPU"
         )
     check_range("layers", layers, 1, 8, whole=True)
     codec = PixelCodec(factor)

@@ -100,8 +100,7 @@ def train(
     trainee = Trainee(network, picture_loss=picture_loss)
     choose_trained(trainee, config)
     if config.gradient_checkpointing:
-        trainee.unet.enable_gradient_checkpointing()
-        trainee.refiner.enable_gradient_checkpointing()
+        network.enable_gradient_checkpointing()
     module, optimizer = accelerator.prepare(trainee.train(), make_optimizer(trainee, config))
     trained = trained_parameters(trainee)
     average = _start_average(trained, config)
@@ -154,7 +153,8 @@ def train(
                 with accelerator.accumulate(module):
                     batch = batches.read(numbers).to(accelerator.device)
                     if prepare is not None:
-                        batch = prepare(batch)
+                        with accelerator.autocast():
+                            batch = prepare(batch)
                     losses = module(batch)
                     total = total_loss(losses, config)
                     accelerator.backward(total.mean())

@@ -140,7 +140,7 @@ class ColorConverter:
 
     def to_yuv(
         self,
-        image: np.ndarray,  # [H, W, 3] uint8 RGB, or uint16 of the file's swing; contiguous
+        image: np.ndarray,  # [H, W, 3] uint8 RGB, or uint16 of the file's swing; or uint8 RGBA; contiguous
         *,
         pixel_format: str,
     ) -> av.VideoFrame:
@@ -148,7 +148,8 @@ class ColorConverter:
         if image.dtype == np.uint16:
             return self._to_deep_yuv(image, pixel_format)
         # From four bytes a pixel libswscale gives the same in three quarters of the time.
-        frame = av.VideoFrame.from_numpy_buffer(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), format="rgba")
+        rgba = image if image.shape[2] == 4 else cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+        frame = av.VideoFrame.from_numpy_buffer(rgba, format="rgba")
         frame.colorspace = self._color.matrix  # PyAV 17 does not know that of BT.2020 by its argument
         return self._to_yuv.reformat(
             frame,

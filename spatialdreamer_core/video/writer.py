@@ -177,13 +177,13 @@ class VideoWriter:
 
     def prepare(
         self,
-        image: np.ndarray,  # [H, W, 3] RGB, uint8, or uint16 of the swing of the colour; or planes
+        image: np.ndarray,  # [H, W, 3] RGB, uint8, or uint16 of the swing of the colour; or RGBA, or planes
     ) -> av.VideoFrame:
         """Convert a frame to what the encoder takes; any thread may, while another one writes.
 
         Args:
-            image: The frame, as `read_frames` gives it; or what `rgb_to_yuv` made of it on a device for this
-                writer's `color` and `pixel_format`.
+            image: The frame, as `read_frames` gives it, or of 8 bits with a fourth channel, which is left
+                out; or what `rgb_to_yuv` made of it on a device for this writer's `color` and `pixel_format`.
 
         Raises:
             InputError: If the image has another size or type.
@@ -191,7 +191,8 @@ class VideoWriter:
         if image.ndim == 1:
             size = {"width": self._encoder.width, "height": self._encoder.height}
             return frame_from_yuv(image, pixel_format=self._encoder.pixel_format, **size)
-        if image.shape != (self._height, self._width, 3) or image.dtype not in (np.uint8, np.uint16):
+        channels = 4 if image.shape[2:] == (4,) and image.dtype == np.uint8 else 3
+        if image.shape != (self._height, self._width, channels) or image.dtype not in (np.uint8, np.uint16):
             raise InputError(
                 f"`image` must be uint8 or uint16 of shape [{self._height}, {self._width}, 3], "
                 f"got {image.dtype} {list(image.shape)}; make a writer for each size"

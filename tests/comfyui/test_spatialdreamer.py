@@ -316,6 +316,33 @@ def other_models(comfy_server, tiny_svd):
         shutil.rmtree(models / "diffusers" / folder)
 
 
+@pytest.fixture
+def small_world(comfy_server):
+    """Put a model without SVD's autoencoder, and weights for it, into ComfyUI's folders."""
+    svd = importlib.import_module("spatialdreamer_core.svd")
+    spatialdreamer = importlib.import_module("spatialdreamer_core.spatialdreamer")
+    world = importlib.import_module("spatialdreamer_core.training.small_world").make_small_world()
+    models = comfy_server.base / "models"
+    folder, weights = models / "diffusers" / "small", models / "spatialdreamer" / "small"
+    svd.save_folder(world, folder)
+    spatialdreamer.save_spatialdreamer(spatialdreamer.SpatialDreamer.from_svd(world), weights)
+    yield {"checkpoint": "diffusers/small", "weights": "small"}
+    shutil.rmtree(folder)
+    shutil.rmtree(weights)
+
+
+def test_a_small_world_is_listed_and_runs(comfy_server, small_world):
+    assert small_world["checkpoint"] in choices(comfy_server, "required", "checkpoint")
+    assert small_world["weights"] in choices(comfy_server, "required", "weights")
+    prompt = fill_prompt(frames=2, model=small_world)
+    prompt["whole"] = {"class_type": "PreviewImage", "inputs": {"images": ["sampler", 1]}}
+    outputs = comfy_server.run(prompt)
+    for node in ("show", "whole"):
+        pictures = fetch_pictures(comfy_server, outputs, node)
+        assert [picture.size for picture in pictures] == [(SIDE, SIDE)] * 2
+        assert len(pictures[0].getcolors(SIDE**2)) > 100, "diffused"
+
+
 def test_trained_weights_and_another_unet_are_offered_and_run(comfy_server, svd_checkpoint, other_models):
     weights = choices(comfy_server, "required", "weights")
     assert weights == ["none (untrained)", "trained", "trained.safetensors"]

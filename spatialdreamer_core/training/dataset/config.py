@@ -116,7 +116,7 @@ class DatasetConfig:
     workers: int = option(
         0,
         0,
-        256,
+        60,
         "processes",
         help="How many scenes are worked on at the same time, each in a process of its own. 0: one for each "
         "core, at most 8; on a GPU one.",

@@ -91,19 +91,21 @@ class SceneRenderer:
         return done
 
     def _estimate(self, path: Path, scene: Scene, frames: int) -> Iterator[Estimated]:
-        """Analyse the first frames of a scene and estimate their depth, as a conversion does."""
+        """Analyse the first frames of a scene and estimate their depth, as a conversion does of the whole."""
 
-        def read() -> Iterator[VideoFrame]:
-            for frame in read_scene(path, scene, self.config, frames=frames):
+        def read(count: int) -> Iterator[VideoFrame]:
+            for frame in read_scene(path, scene, self.config, frames=count):
                 self._on_step(0)
                 yield frame
 
         clock = StageClock()
         depth: DepthStream = BuiltinStream()
         if self._model is not None:
-            measured = measure_film(read(), model=self._model, total=frames, on_progress=None, clock=clock)
+            measured = measure_film(
+                read(scene.frames), model=self._model, total=None, on_progress=None, clock=clock
+            )
             depth = ModelStream(self._model, measured, strength=self.config.depth_stability)
-        analysed = analyse(read(), flow=self._flow, clock=clock)
+        analysed = analyse(read(frames), flow=self._flow, clock=clock)
         return estimate(analysed, estimator=depth, clock=clock)
 
     def _collect(self, frame: Estimated) -> _Frame:

@@ -249,6 +249,7 @@ class Opens:
         (Opens(lambda **_: None, reach=-1), "filler.reach must be between 0 and"),
         (Opens(lambda **_: None, reach="far"), "filler.reach must be a number"),
         (Opens(lambda **_: None, refines_holes="no"), "`filler.refines_holes` must be True or False"),
+        (Opens(lambda **_: None, sees_left="no"), "`filler.sees_left` must be True or False"),
     ],
 )
 def test_what_is_no_filler_is_refused(clip, filler, message):

@@ -18,7 +18,7 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.cli import main
-from spatialdreamer_core.fill import fill_holes
+from spatialdreamer_core.fill import FastFill, fill_holes
 from spatialdreamer_core.pipeline import FILLERS, ConvertConfig, FillerConfig, convert
 
 ROOT = Path(__file__).parents[3]
@@ -91,6 +91,30 @@ def test_a_film_takes_any_filler_scene_by_scene(make_film, tmp_path):
     assert np.array_equal(other[:, :, : SIZE[0]], fast[:, :, : SIZE[0]])
     differs = np.abs(other.astype(int) - fast).max(-1) > 24
     assert 0.005 < differs.mean() < 0.2, "the holes alone"
+
+
+class Watched(FastFill):
+    """Fast fill that notes which types of source views it is given."""
+
+    def __init__(self, *, sees_left):
+        super().__init__()
+        self.sees_left, self.types = sees_left, set()
+
+    def open(self, **view):
+        stream = super().open(**view)
+        push = stream.push
+        stream.push = lambda frame: (self.types.add(frame.left.dtype), push(frame))[1]
+        return stream
+
+
+@pytest.mark.parametrize("border", ["none", "floating_window"])
+def test_the_source_view_stays_bytes_for_a_filler_that_does_not_see_it(make_film, tmp_path, border):
+    film, config = make_film("film.mkv", (0, 5)), ConvertConfig(divergence=10, crf=0, border=border)
+    for sees_left, expected in ((False, torch.uint8), (True, torch.float32)):
+        filler = Watched(sees_left=sees_left)
+        convert(film, tmp_path / f"{sees_left}.mkv", config, filler=filler)
+        assert filler.types == {expected}
+    assert np.array_equal(decode(tmp_path / "False.mkv"), decode(tmp_path / "True.mkv"))
 
 
 def test_a_filler_that_fails_leaves_nothing(make_film, tmp_path):

@@ -16,7 +16,7 @@ from spatialdreamer_core.metrics import make_clip
 from spatialdreamer_core.pipeline import StageClock, frames, packed, stages
 from spatialdreamer_core.pipeline.bits import pack_bits, to_bits, to_floats
 from spatialdreamer_core.pipeline.job import Job
-from spatialdreamer_core.pipeline.packed import packed_frames
+from spatialdreamer_core.pipeline.packed import _join_rgba, packed_frames
 from spatialdreamer_core.pipeline.preview import MiddleSheet, to_image
 from spatialdreamer_core.pipeline.stages import to_tensor
 from spatialdreamer_core.pipeline.transfer import Arrival, Transfer, delayed, open_transfer
@@ -255,3 +255,20 @@ def test_a_surround_keeps_its_frame_on_the_device():
     other = around_picture(whole, 255 - picture, surround)
     assert np.array_equal(other.numpy(), surround.around(255 - picture.numpy()))
     assert torch.equal(picture_of(whole, surround), picture), "the frame itself stays"
+
+
+@pytest.mark.parametrize("format", ["full_sbs", "full_tb", "cross_eyed"])
+@pytest.mark.parametrize("size", [(4, 6), (5, 7), (1, 1)])
+def test_views_are_joined_with_a_fourth_channel_as_without(format, size):
+    left, right = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+    views = (torch.from_numpy(view) for view in (left, right))
+    expected = pack_bits(*views, format=format, color=None).numpy()
+    joined = _join_rgba(left, right, format=format)
+    assert np.array_equal(joined[..., :3], expected)
+    assert (joined[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (4, 1), (3, 5)])
+def test_pictures_of_any_size_are_rounded_and_clamped(size):
+    view = 1.4 * torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) - 0.2
+    assert np.array_equal(to_image(view), to_bits(view, torch.uint8).numpy())

@@ -17,9 +17,9 @@ pytest.importorskip("diffusers")
 
 from spatialdreamer_core.cli import main
 from spatialdreamer_core.spatialdreamer import load_spatialdreamer
+from spatialdreamer_core.svd import load_svd
 from spatialdreamer_core.training.dataset import DatasetConfig, build_dataset
 from spatialdreamer_core.training.record import read_log
-from spatialdreamer_core.training.small_world import make_small_world
 
 from .dataset.conftest import scenes_of, write_film
 
@@ -94,7 +94,7 @@ def test_both_stages_run_and_what_they_learnt_is_exported(train, finished, tmp_p
     assert second[0] == pytest.approx(first[-1], abs=1e-6)  # TIL begins as a change of nothing
     assert main(["export", str(finished), "-o", str(tmp_path / "mine.safetensors"), "--weights", "last"]) == 0
     assert "stage2" in capsys.readouterr().out
-    network = load_spatialdreamer(make_small_world(height=48, width=96), tmp_path / "mine.safetensors")
+    network = load_spatialdreamer(load_svd(finished / "base"), tmp_path / "mine.safetensors")
     assert (network.config.stage, network.config.blank_holes) == ("stage2", True)
 
 

@@ -360,3 +360,14 @@ def test_a_full_disk_gives_one_clear_error_and_leaves_nothing(small_disk, frames
     with pytest.raises(InputError, match=r"No space left on device.*free space or choose another folder"):
         write_all(small_disk / "out.mp4", images, range(0, 512 * frames, 512), width=640, height=480, crf=1)
     assert list(small_disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [(64, 96), (33, 51)])
+def test_a_fourth_channel_is_left_out(tmp_path, size):
+    rgba = np.random.default_rng(0).integers(0, 256, (*size, 4), np.uint8)
+    with VideoWriter(tmp_path / "out.mkv", width=size[1], height=size[0], **CLOCK) as writer:
+        frames = [writer.prepare(image) for image in (rgba, np.ascontiguousarray(rgba[..., :3]))]
+        assert np.array_equal(*(frame.to_ndarray() for frame in frames))
+        with pytest.raises(InputError, match="`image` must be uint8 or uint16 of shape"):
+            writer.prepare(rgba.astype(np.uint16))
+        writer.write(frames[0], 0)

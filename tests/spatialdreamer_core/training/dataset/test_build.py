@@ -17,10 +17,11 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.fill import render_pair
 from spatialdreamer_core.locking import FileLock
 from spatialdreamer_core.pipeline import FillerConfig
-from spatialdreamer_core.training.dataset import build_dataset, open_dataset
+from spatialdreamer_core.training.dataset import build_dataset, open_dataset, scene_clips
 from spatialdreamer_core.training.dataset.build import list_videos, summarise
 
 
@@ -94,6 +95,53 @@ def test_a_clip_is_what_render_pair_gives(tmp_path, films, config):
     pair = render_pair(clip.target, depth, side=record.side, divergence=record.divergence)
     assert (clip.reference - pair.reference).abs().max() < 0.05
     assert (clip.hole != pair.hole).float().mean() < 0.01
+
+
+class RedIsNear:
+    """A depth model for frames whose red channel is their inverse depth."""
+
+    def __init__(self):
+        self.spec = find_model("midas")
+        self.modules = (torch.nn.Linear(1, 1),)
+
+    def inverse_depth(self, frames):
+        return frames[:, :1]
+
+
+def test_a_depth_model_is_steadied_and_normalised_by_scene_as_in_a_conversion(
+    tmp_path, film, config, monkeypatch
+):
+    from spatialdreamer_core.pipeline import ConvertConfig, convert_frames
+    from spatialdreamer_core.video import read_frames
+
+    monkeypatch.setattr(scene_clips, "open_estimator", lambda name, device: RedIsNear())
+    given = []
+    render = scene_clips.render_pair
+
+    def render_pair(frames, depth, **settings):
+        given.append(depth.clone())
+        return render(frames, depth, **settings)
+
+    monkeypatch.setattr(scene_clips, "render_pair", render_pair)
+    build_dataset([film], tmp_path / "made", dataclasses.replace(config, clips_per_scene=1))
+    frames = [torch.from_numpy(frame.image).movedim(-1, 0) / 255 for frame in read_frames(film)]
+    pairs = convert_frames(frames, ConvertConfig(), depth_model=RedIsNear())
+    depth = torch.stack([pair.depth for pair in pairs])
+    assert len(given) == 2
+    for got, start in zip(given, (0, 13), strict=True):
+        assert (got - depth[start : start + 4]).abs().max() < 1e-4
+
+
+def test_another_filler_fills_x2(tmp_path, film, config):
+    wide = dataclasses.replace(config, divergence_low=15.0, divergence_high=20.0, clips_per_scene=1)
+    clips = []
+    for texture in (0.0, 1.0):
+        filler = FillerConfig(texture=texture)
+        built = build_dataset([film], tmp_path / f"texture {texture}", wide, filler=filler)
+        clips.append(open_dataset(built.folder).read(0))
+    smooth, rough = clips
+    assert torch.equal(smooth.target, rough.target)
+    assert not torch.equal(smooth.reference, rough.reference)
 
 
 def test_clips_stride_size_and_number_are_as_asked_for(tmp_path, film, config):
@@ -284,6 +332,18 @@ def test_folders_stand_for_their_videos(tmp_path, film):
         list_videos([tmp_path / "none.mp4"])
 
 
+@pytest.mark.gpu
+def test_a_gpu_gives_nearly_the_same_clips(tmp_path, film, config, dataset):
+    build_dataset([film], tmp_path / "made", dataclasses.replace(config, device="cuda"))
+    here, there = open_dataset(dataset), open_dataset(tmp_path / "made")
+    assert [record.name for record in there.records] == [record.name for record in here.records]
+    for index in range(len(here)):
+        ours, theirs = here.read(index), there.read(index)
+        assert torch.equal(ours.target, theirs.target)
+        assert (ours.reference - theirs.reference).abs().mean() < 0.01
+        assert (ours.hole != theirs.hole).float().mean() < 0.01
+
+
 def command(film, folder, *, workers):
     options = [
         "--frames",
@@ -300,6 +360,7 @@ def command(film, folder, *, workers):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, film, dataset, workers):
     folder = tmp_path / "made"
@@ -314,6 +375,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, film, dataset, worke
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
 def test_ctrl_c_ends_all_processes_and_leaves_no_partial_file(tmp_path, film, dataset):
     folder = tmp_path / "made"
     running = subprocess.Popen(

@@ -3,9 +3,23 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.training.dataset.quality import measure_sharpness
+from spatialdreamer_core.flow import Motion
+from spatialdreamer_core.training.dataset import DatasetConfig
+from spatialdreamer_core.training.dataset.quality import (
+    BLURRED,
+    DARK,
+    FLOW,
+    STATIC,
+    FrameQuality,
+    Quality,
+    find_fault,
+    measure_clip,
+    measure_frame,
+    measure_sharpness,
+)
 from spatialdreamer_core.training.dataset.scene_clips import draw_geometry
 from spatialdreamer_core.training.dataset.scenes import (
     choose_held_out,
@@ -101,6 +115,37 @@ def test_geometry_is_drawn_by_the_clips_own_name(config):
 
 def test_geometry_stays_the_same_in_later_versions(config):
     assert draw_geometry("film-0", config) == ("left", 3.393)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({}, None),
+        ({"brightness": 0.05}, DARK),
+        ({"motion": 0.04}, STATIC),
+        ({"sharpness": 0.24}, BLURRED),
+        ({"flow_confidence": 0.49}, FLOW),
+        ({"brightness": 0.0, "motion": 0.0, "sharpness": 0.0}, DARK),
+    ],
+)
+def test_each_fault_has_its_threshold(changes, fault):
+    good = Quality(brightness=0.4, motion=2.0, sharpness=0.5, flow_confidence=0.9)
+    assert find_fault(good._replace(**changes), DatasetConfig()) == fault
+
+
+def test_a_clip_of_one_frame_needs_no_motion():
+    still = measure_clip([FrameQuality(0.4, 0.5, None, None)])
+    assert find_fault(still, DatasetConfig(frames=1)) is None
+    assert find_fault(still, DatasetConfig(frames=2)) == STATIC
+
+
+def test_motion_is_that_of_the_fastest_tenth():
+    flow = torch.zeros(2, 10, 200)
+    flow[0, :, :40] = 4.0
+    motion = Motion(flow, torch.full((1, 10, 200), 0.75))
+    small = np.full((10, 200, 3), 51, np.uint8)
+    measured = measure_frame(small, motion)
+    assert measured == (pytest.approx(0.2), 0.0, pytest.approx(2.0), pytest.approx(0.75))
 
 
 def test_sharpness_is_that_of_edges():
