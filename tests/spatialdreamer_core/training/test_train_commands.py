@@ -151,6 +151,16 @@ def test_clips_that_are_too_short_for_stage_2_are_told(train, finished, tmp_path
     assert "or lower frames" in errors
 
 
+def test_trained_weights_are_distilled_under_noise_with_a_loss_on_pictures(train, finished, tmp_path):
+    options = ("--steps", "1", "--validation-clips", "0", "--distil", "2")
+    code, errors = train(tmp_path / "run", "--stage", "1", *options)
+    assert (code, "distil 2 must start from trained weights" in errors) == (2, True), errors
+    more = ("--teacher-steps", "4", "--image-weight", "1", "--noise-augmentation", "--batch", "1")
+    code, errors = train(tmp_path / "run", "--stage", "2", *options, "--start", str(finished), *more)
+    assert code == 0, errors
+    assert len(losses(tmp_path / "run" / "stage2")) == 1
+
+
 def test_a_dry_run_does_everything_once_and_keeps_nothing(train, tmp_path, capsys):
     code, _ = train(tmp_path / "run", "--stage", "1", "--dry-run")
     assert code == 0
