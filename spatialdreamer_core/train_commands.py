@@ -33,7 +33,7 @@ _LOGGER = logging.getLogger(__name__)
 _SMALL = "small"  # in place of a base model: random weights for small pictures
 _BOTH = "both"
 _BASE = "base"  # the folder of a run with that model
-_TRIAL = "trial"  # the folder of a dry run
+_TRIAL = ".dry-run"  # the folder of a dry run
 
 
 def add_train_commands(subparsers: Any) -> None:
