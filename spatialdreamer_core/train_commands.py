@@ -33,7 +33,7 @@ _LOGGER = logging.getLogger(__name__)
 _SMALL = "small"  # in place of a base model: random weights for small pictures
 _BOTH = "both"
 _BASE = "base"  # the folder of a run with that model
-_TRIAL = "trial"  # the folder of a dry run
+_TRIAL = ".dry-run"  # the folder of a dry run
 
 
 def add_train_commands(subparsers: Any) -> None:
@@ -159,6 +159,11 @@ def run_train(options: argparse.Namespace, signals: Signals) -> int:
         left_out = {"whole_unet"} if stage == "1" and options.stage == _BOTH else set()
         own = {name: value for name, value in given.items() if name not in left_out}
         configs[stage] = from_preset(options.preset, stage, **own)
+    if options.stage == _BOTH and any(config.distil for config in configs.values()):
+        raise InputError(
+            "distil must be of one stage, got both: stage 2 would learn from stage 1's student; give "
+            "--stage 2, or --stage 1 for weights of stage 1 alone"
+        )
     output = options.output
     if options.dry_run:
         output = options.output / _TRIAL

@@ -134,6 +134,8 @@ def test_a_run_with_other_settings_is_refused(train, finished, options, message)
         (["--stage", "1", "--width", "100"], "multiples of"),
         (["--stage", "1", "--tracker", "wandb"], "tracker must be installed, got wandb"),
         (["--stage", "1", "--lpips", "none.pth"], "none.pth"),
+        (["--distil", "1"], "distil must be of one stage, got both"),
+        (["--stage", "1", "--distil", "1"], "distil 1 must start from trained weights"),
     ],
     ids=lambda value: "-".join(value[-2:]) if isinstance(value, list) else "",
 )
@@ -142,6 +144,15 @@ def test_mistakes_are_told_in_one_line(train, tmp_path, options, message):
     assert code == 2
     assert message in errors
     assert errors.count("\n") <= 3, errors
+
+
+def test_trained_weights_are_distilled(train, finished, tmp_path):
+    options = ["--stage", "2", "--whole-unet", "--distil", "1", "--teacher-steps", "2", "--steps", "1"]
+    code, errors = train(tmp_path / "run", "--start", str(finished), "--validate-every", "1", *options)
+    assert code == 0, errors
+    assert len(losses(tmp_path / "run" / "stage2")) == 1
+    figures = [values["hole_psnr"] for values in validations(tmp_path / "run" / "stage2")]
+    assert figures[0] != figures[1]
 
 
 def test_clips_that_are_too_short_for_stage_2_are_told(train, finished, tmp_path):
