@@ -105,7 +105,7 @@ class TrainConfig:
     )
     beta1: float = option(0.9, 0.0, 0.9999, help="AdamW's memory of gradients.", advanced=True)
     beta2: float = option(0.999, 0.0, 0.999999, help="AdamW's memory of their squares.", advanced=True)
-    epsilon: float = option(1e-8, 1e-12, 1e6, help="AdamW's guard against division by 0.", advanced=True)
+    epsilon: float = option(1e-8, 1e-12, 1.0, help="AdamW's guard against division by 0.", advanced=True)
     weight_decay: float = option(0.01, 0.0, 1.0, help="AdamW's weight decay.")
     clip: float = option(
         1.0, 0.0, 1e6, "; 0 is no clipping", help="Largest norm of the gradients; larger ones are scaled."
