@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.checks import InputError
-from ..spatialdreamer_core.depth import EDGE_WIDTH, DepthShaping, guide_depth, shape_depth
+from ..spatialdreamer_core.depth import DepthShaping
 from ..spatialdreamer_core.dvg import (
     DILATION,
     NEIGHBOURS,
@@ -30,7 +30,7 @@ from .conversion import check_is_linked
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
 from .presentation import ADVANCED, found_by, show_text
 from .progress import frame_progress
-from .shaping import check_values, shaping_inputs
+from .shaping import check_values, shape_given_depth, shaping_inputs
 from .sockets import Disparity, DisparityType, FlowType
 from .widgets import check_each, check_settings, widget
 
@@ -113,22 +113,12 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
         convergence: float,
         eye: Eye,
         border_width: float = _BORDER_WIDTH.default,
-        foreground_scale: float = DepthShaping.foreground_scale,
-        depth_gamma: float = DepthShaping.gamma,
-        depth_near: float = DepthShaping.near,
-        depth_far: float = DepthShaping.far,
-        edge_width: int = EDGE_WIDTH,
-        edge_dilation: int = DepthShaping.edge_dilation,
-        guided_upsampling: bool = ConvertConfig.guided_upsampling,
+        **shaping: Any,
     ) -> io.NodeOutput:
         """Render the other eye's view."""
         frames = image_to_frames("image", image)
         inverse_depth = image_to_depth(depth, like=frames, invert=invert_depth)
-        shaping = DepthShaping(
-            foreground_scale, depth_gamma, depth_near, depth_far, edge_width, edge_dilation
-        )
-        shaped = guide_depth(inverse_depth, frames) if guided_upsampling else inverse_depth
-        shaped = shape_depth(shaped, shaping)
+        shaped = shape_given_depth(inverse_depth, frames, shaping)
         disparity = depth_to_disparity(shaped, divergence=divergence, convergence=convergence)
         disparity = ease_borders(disparity, width_percent=border_width)
         warnings = []

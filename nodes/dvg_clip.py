@@ -7,16 +7,15 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..spatialdreamer_core.depth import EDGE_WIDTH, DepthShaping, guide_depth, shape_depth
+from ..spatialdreamer_core.depth import DepthShaping
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.fill import FastFill, PairConfig, render_pair
 from ..spatialdreamer_core.options import options_of
-from ..spatialdreamer_core.pipeline import ConvertConfig
 from .conversion import check_is_linked
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames
 from .presentation import found_by, show_text
 from .progress import frame_progress
-from .shaping import check_values, shaping_inputs
+from .shaping import check_values, shape_given_depth, shaping_inputs
 from .widgets import check_settings, widget
 
 
@@ -86,24 +85,14 @@ class SpatialDreamerBuildDVGClip(io.ComfyNode):
         convergence: float,
         side: Eye,
         texture: float = PairConfig.texture,
-        foreground_scale: float = DepthShaping.foreground_scale,
-        depth_gamma: float = DepthShaping.gamma,
-        depth_near: float = DepthShaping.near,
-        depth_far: float = DepthShaping.far,
-        edge_width: int = EDGE_WIDTH,
-        edge_dilation: int = DepthShaping.edge_dilation,
-        guided_upsampling: bool = ConvertConfig.guided_upsampling,
+        **shaping: Any,
     ) -> io.NodeOutput:
         """Render the pair."""
         frames = image_to_frames("image", image)
         inverse_depth = image_to_depth(depth, like=frames, invert=invert_depth)
-        shaping = DepthShaping(
-            foreground_scale, depth_gamma, depth_near, depth_far, edge_width, edge_dilation
-        )
-        shaped = guide_depth(inverse_depth, frames) if guided_upsampling else inverse_depth
         pair = render_pair(
             frames,
-            shape_depth(shaped, shaping),
+            shape_given_depth(inverse_depth, frames, shaping),
             side=side,
             filler=FastFill(texture=texture),
             divergence=divergence,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ..spatialdreamer_core.depth import EDGE_WIDTH, DepthShaping
+from torch import Tensor
+
+from ..spatialdreamer_core.depth import EDGE_WIDTH, DepthShaping, guide_depth, shape_depth
 from ..spatialdreamer_core.options import options_of
 from ..spatialdreamer_core.pipeline import ConvertConfig
 from .widgets import Widget, check_settings, make_settings, widget
@@ -37,3 +40,14 @@ def shaping_inputs(*, automatic_edges: bool = False) -> list[Widget]:
         *(changes.get(name) or widget(options[name]) for name in names),
         widget(options["guided_upsampling"]),
     ]
+
+
+def shape_given_depth(
+    depth: Tensor,  # [F, 1, H, W] in [0, 1], 1 = near
+    frames: Tensor,  # [F, 3, H, W] in [0, 1]
+    widgets: Mapping[str, Any],
+) -> Tensor:  # [F, 1, H, W] in [0, 1]
+    """Make depth ready for the warp as the widgets of `shaping_inputs` say; other widgets are ignored."""
+    if widgets.get("guided_upsampling", ConvertConfig.guided_upsampling):
+        depth = guide_depth(depth, frames)
+    return shape_depth(depth, make_settings(DepthShaping, {"edge_width": EDGE_WIDTH, **widgets}))

@@ -32,7 +32,8 @@ _LOGGER = logging.getLogger(__name__)
 
 _SMALL = "small"  # in place of a base model: random weights for small pictures
 _BOTH = "both"
-_TRIAL = "trial"  # the folder of a dry run
+_BASE = "base"  # the folder of a run with that model
+_TRIAL = ".dry-run"  # the folder of a dry run
 
 
 def add_train_commands(subparsers: Any) -> None:
@@ -158,6 +159,11 @@ def run_train(options: argparse.Namespace, signals: Signals) -> int:
         left_out = {"whole_unet"} if stage == "1" and options.stage == _BOTH else set()
         own = {name: value for name, value in given.items() if name not in left_out}
         configs[stage] = from_preset(options.preset, stage, **own)
+    if options.stage == _BOTH and any(config.distil for config in configs.values()):
+        raise InputError(
+            "distil must be of one stage, got both: stage 2 would learn from stage 1's student; give "
+            "--stage 2, or --stage 1 for weights of stage 1 alone"
+        )
     output = options.output
     if options.dry_run:
         output = options.output / _TRIAL
@@ -177,6 +183,7 @@ def _train_stage(
     """Train one stage, or go on with it."""
     from .metrics import load_lpips
     from .spatialdreamer import load_spatialdreamer
+    from .svd import save_folder
     from .training.dataset import open_dataset
     from .training.latents import build_latents
     from .training.record import write_run
@@ -198,6 +205,8 @@ def _train_stage(
         if is_main:
             folder.mkdir(parents=True, exist_ok=True)
             write_run(folder, config, sources)
+            if options.base == _SMALL and not (output / _BASE).exists():
+                save_folder(svd, output / _BASE)  # whoever uses the weights needs the model that they are of
 
         def on_encoded(done: int, total: int) -> None:
             signals.check()
@@ -362,7 +371,7 @@ def _validation(dataset: Any, config: TrainConfig, lpips: PerceptualDistance | N
         width=config.width,
         clips=config.validation_clips,
         frames=config.validation_frames,
-        steps=config.validation_steps,
+        steps=config.distil or config.validation_steps,  # as few as it is to be used with
         seed=config.seed,
         lpips=lpips,
     )

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..spatialdreamer.inputs import window_deviation
-from .clips import EncodedSample
+from .clips import ClipRecord, EncodedSample
 from .config import TrainConfig
 from .distil import choose_steps, teacher_levels
 
@@ -27,27 +27,11 @@ _ORDER, _SAMPLE = 0, 1  # independent streams of one seed
 _AUGMENTATION = (-3.0, 0.5)  # mean and deviation of its sigma's logarithm, SVD's
 
 
-class Clip(Protocol):
-    """What is asked of a clip of the cache."""
-
-    @property
-    def name(self) -> str:
-        """Its name in messages."""
-
-    @property
-    def frames(self) -> int:
-        """How many it has."""
-
-    @property
-    def held_out(self) -> bool:
-        """Whether it is kept for validation."""
-
-
 class Cache(Protocol):
     """The encoded clips (`latents.LatentCache`)."""
 
     @property
-    def clips(self) -> Sequence[Clip]:
+    def clips(self) -> Sequence[ClipRecord]:
         """All of them, those held out as well."""
 
     def read(self, index: int, frames: range) -> EncodedSample:

@@ -8,9 +8,11 @@ So whatever ends a run, at any moment, the newest checkpoint is whole.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +76,7 @@ def save_checkpoint(
         partial = [str(written.partial)]
         broadcast_object_list(partial)
         target = Path(partial[0])
-        try:
+        with writing(path, name="checkpoint"):
             if accelerator.is_main_process:
                 target.mkdir()
                 info = {"format": FORMAT, "step": step}
@@ -87,8 +89,6 @@ def save_checkpoint(
             accelerator.save_state(str(target))
             accelerator.wait_for_everyone()
             written.commit()
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise _save_error(path, error) from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         for _, old in list_checkpoints(folder)[:-keep]:
@@ -168,13 +168,25 @@ class _Elsewhere:
         """Leave that to the main process."""
 
 
-def _save_error(path: Path, error: Exception) -> InputError:
-    """Turn what torch, safetensors or the system say of a failed write into one message."""
-    if isinstance(error, InputError):
-        return error
-    if isinstance(error, OSError):
-        return write_error(path, error, name="checkpoint")
-    return InputError(
-        f"checkpoint must be writable, got {one_line(error)!r} for {path}; free space on that drive, then "
-        "start again, which goes on from the checkpoint before it"
-    )
+@contextlib.contextmanager
+def writing(path: Path, *, name: str) -> Iterator[None]:
+    """Turn what torch, safetensors or the system raise in the `with` block into one message.
+
+    Args:
+        path: What is written.
+        name: What it is called.
+
+    Raises:
+        InputError: If it cannot be written, as on a full disk.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise write_error(path, error, name=name) from error
+    except (RuntimeError, SafetensorError) as error:  # torch's and safetensors' of a full disk
+        raise InputError(
+            f"{name} must be writable, got {one_line(error)!r} for {path}; free space on that drive, then "
+            "start again, which goes on from the newest checkpoint"
+        ) from error

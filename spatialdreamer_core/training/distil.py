@@ -39,7 +39,8 @@ def teacher_levels(steps: int, teacher_steps: int) -> Tensor:  # [steps, k + 1] 
 
     Returns:
         For each step of the student its level, those between in Karras' spacing, and its next level. The last
-        one's end is 0; before that none is below what the model was trained on.
+        one's end is 0; before that none is below what the model was trained on. Karras' last level is
+        .002, where nothing is left to do: of 2 steps the first does all the work, as in a run of 1.
 
     Raises:
         InputError: If a number is out of range.

@@ -26,7 +26,14 @@ from ..locking import FileLock
 from ..spatialdreamer import SpatialDreamer, save_spatialdreamer
 from ..svd import SVDModel
 from .batches import Augment, Batch, Batches, Cache
-from .checkpoint import check_room, checkpoint_bytes, list_checkpoints, load_checkpoint, save_checkpoint
+from .checkpoint import (
+    check_room,
+    checkpoint_bytes,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+    writing,
+)
 from .config import TrainConfig
 from .loss import LOSSES, PictureLoss, Trainee, total_loss
 from .record import BEST, CHECKPOINTS, LAST, PICTURES, Record, choose_tracker
@@ -134,9 +141,11 @@ def train(
                         found = validate(deployed)
                     found.save_pictures(folder / PICTURES / f"step-{step:08d}.png")
                     if record.write_validation(step, found.metrics):
-                        save_spatialdreamer(deployed, folder / BEST)
+                        with writing(folder / BEST, name="best weights"):
+                            save_spatialdreamer(deployed, folder / BEST)
                         record.write_best(step, found.metrics)
-                save_spatialdreamer(deployed, folder / LAST)
+                with writing(folder / LAST, name="last weights"):
+                    save_spatialdreamer(deployed, folder / LAST)
             accelerator.wait_for_everyone()
 
         if step == 0 and validate is not None:
@@ -153,7 +162,8 @@ def train(
                 with accelerator.accumulate(module):
                     batch = batches.read(numbers).to(accelerator.device)
                     if prepare is not None:
-                        batch = prepare(batch)
+                        with accelerator.autocast():
+                            batch = prepare(batch)
                     losses = module(batch)
                     total = total_loss(losses, config)
                     accelerator.backward(total.mean())

@@ -134,7 +134,7 @@ def validate(
                 stranger = pairs[(place + 1) % len(pairs)][1].reference
                 stranger = stranger[torch.arange(len(clip.hole)).clamp(max=len(stranger) - 1)]
                 other = encode_reference(model, stranger, max_side=max(height, width))
-                views = sample_views(model, _Misled(reference, other), clip.warped, clip.hole, config)
+                views = sample_views(model, MisledReference(reference, other), clip.warped, clip.hole, config)
                 scores.add_other(clip, views.filled)
                 count()
     return Validation(scores.result(), pictures)
@@ -166,7 +166,7 @@ def fill_with_mean(
     return torch.from_numpy(filled).to(warped)
 
 
-class _Misled(Reference):
+class MisledReference(Reference):
     """A clip's reference, but RefinerNet sees another clip; the deviation strength stays the clip's own."""
 
     def __init__(self, own: Reference, other: Reference) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,16 @@ def save_folder(model: SVDModel, path: Path | str) -> None:
         vae: Any = model.vae
         save_vae = vae.save_config if isinstance(vae, PixelCodec) else vae.save_pretrained
         save_vae(folder / "vae")
-        model.image_encoder.save_pretrained(folder / "image_encoder")
+        _save_image_encoder(model.image_encoder, folder / "image_encoder")
+
+
+def _save_image_encoder(tower: Any, folder: Path) -> None:
+    """Save the image tower as transformers does, without the progress bar that it draws meanwhile."""
+    config = copy.deepcopy(tower.config)
+    config.architectures = [type(tower).__name__]
+    config.save_pretrained(folder)
+    state = {name: tensor.cpu().contiguous() for name, tensor in tower.state_dict().items()}
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
 
 
 def _fold_quant_conv(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,12 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.svd.schedule import euler_step, karras_sigmas
+from spatialdreamer_core.training.batches import Batches
 from spatialdreamer_core.training.distil import choose_steps, teach, teacher_levels
+from spatialdreamer_core.training.loss import Trainee, make_teacher
+from spatialdreamer_core.training.trained import start_network
+
+from .tiny_training import TinyCache, quick_config
 
 VARIANCE = 0.5  # of data that is normal, whose best denoiser is known
 
@@ -83,3 +89,29 @@ def test_each_step_is_chosen_equally_often():
 def test_numbers_of_steps_have_a_range(steps, teacher_steps, text):
     with pytest.raises(InputError, match=text):
         teacher_levels(steps, teacher_steps)
+
+
+def test_batches_get_the_teachers_targets_at_the_students_levels(network):
+    config = quick_config(batch=4, distil=4, teacher_steps=8)
+    network = start_network(network, config)
+    batch = Batches(TinyCache(), config, scaling=0.18215).read([0, 1, 2, 3])
+    levels = teacher_levels(4, 8)
+    assert set(batch.sigma.tolist()) <= set(levels[:, 0].float().tolist())
+    assert len(set(batch.sigma.tolist())) > 1
+    teacher = make_teacher(network, config)
+    prepared = teacher(batch)
+    assert torch.equal(prepared.noisy, batch.noisy)
+    # One Euler step to the target leads as far as two of the teacher.
+    row = levels[(levels[:, 0].float() == batch.sigma[0]).nonzero().item()]
+    sample = batch.noisy
+    with torch.no_grad():
+        trainee = Trainee(network)
+        for sigma, following in pairwise(row.tolist()):
+            under = dataclasses.replace(batch, noisy=sample, sigma=torch.full((4,), sigma))
+            sample = euler_step(sample, trainee.estimate(under), sigma, following)
+    end = euler_step(batch.noisy[0], prepared.target[0], float(row[0]), float(row[-1]))
+    torch.testing.assert_close(end, sample[0], rtol=1e-3, atol=1e-3)
+    # The teacher is a copy: what the student learns does not change it.
+    with torch.no_grad():
+        network.svd.unet.conv_out.weight.mul_(2)
+    assert torch.equal(teacher(batch).target, prepared.target)

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import shutil
@@ -8,7 +9,7 @@ from safetensors.torch import load_file
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.spatialdreamer import load_spatialdreamer
-from spatialdreamer_core.training.checkpoint import list_checkpoints
+from spatialdreamer_core.training.checkpoint import list_checkpoints, writing
 from spatialdreamer_core.training.record import read_log
 
 from .tiny_training import TinyCache, TinySample, copy_network, run
@@ -195,3 +196,12 @@ def test_two_commands_cannot_train_the_same_run(network, tmp_path):
             run(network, tmp_path)
     finally:
         lock.release()
+
+
+def test_what_cannot_be_written_is_told_with_its_remedy(tmp_path):
+    for error, message in (
+        (OSError(errno.ENOSPC, "No space left on device"), "must have room for last"),
+        (RuntimeError("PytorchStreamWriter failed writing file"), "weights must be writable, got 'Pytorch"),
+    ):
+        with pytest.raises(InputError, match=message), writing(tmp_path / "last", name="last weights"):
+            raise error

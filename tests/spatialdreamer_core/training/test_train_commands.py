@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 
@@ -15,9 +17,9 @@ pytest.importorskip("diffusers")
 
 from spatialdreamer_core.cli import main
 from spatialdreamer_core.spatialdreamer import load_spatialdreamer
+from spatialdreamer_core.svd import load_svd
 from spatialdreamer_core.training.dataset import DatasetConfig, build_dataset
 from spatialdreamer_core.training.record import read_log
-from spatialdreamer_core.training.small_world import make_small_world
 
 from .dataset.conftest import scenes_of, write_film
 
@@ -92,7 +94,7 @@ def test_both_stages_run_and_what_they_learnt_is_exported(train, finished, tmp_p
     assert second[0] == pytest.approx(first[-1], abs=1e-6)  # TIL begins as a change of nothing
     assert main(["export", str(finished), "-o", str(tmp_path / "mine.safetensors"), "--weights", "last"]) == 0
     assert "stage2" in capsys.readouterr().out
-    network = load_spatialdreamer(make_small_world(height=48, width=96), tmp_path / "mine.safetensors")
+    network = load_spatialdreamer(load_svd(finished / "base"), tmp_path / "mine.safetensors")
     assert (network.config.stage, network.config.blank_holes) == ("stage2", True)
 
 
@@ -132,6 +134,8 @@ def test_a_run_with_other_settings_is_refused(train, finished, options, message)
         (["--stage", "1", "--width", "100"], "multiples of"),
         (["--stage", "1", "--tracker", "wandb"], "tracker must be installed, got wandb"),
         (["--stage", "1", "--lpips", "none.pth"], "none.pth"),
+        (["--distil", "1"], "distil must be of one stage, got both"),
+        (["--stage", "1", "--distil", "1"], "distil 1 must start from trained weights"),
     ],
     ids=lambda value: "-".join(value[-2:]) if isinstance(value, list) else "",
 )
@@ -142,11 +146,30 @@ def test_mistakes_are_told_in_one_line(train, tmp_path, options, message):
     assert errors.count("\n") <= 3, errors
 
 
+def test_trained_weights_are_distilled(train, finished, tmp_path):
+    options = ["--stage", "2", "--whole-unet", "--distil", "1", "--teacher-steps", "2", "--steps", "1"]
+    code, errors = train(tmp_path / "run", "--start", str(finished), "--validate-every", "1", *options)
+    assert code == 0, errors
+    assert len(losses(tmp_path / "run" / "stage2")) == 1
+    figures = [values["hole_psnr"] for values in validations(tmp_path / "run" / "stage2")]
+    assert figures[0] != figures[1]
+
+
 def test_clips_that_are_too_short_for_stage_2_are_told(train, finished, tmp_path):
     code, errors = train(tmp_path / "run", "--stage", "2", "--start", str(finished), "--frames", "9")
     assert code == 2
     assert "clips of at least 9 frames to train on" in errors
     assert "or lower frames" in errors
+
+
+def test_trained_weights_are_distilled_under_noise_with_a_loss_on_pictures(train, finished, tmp_path):
+    options = ("--steps", "1", "--validation-clips", "0", "--distil", "2")
+    code, errors = train(tmp_path / "run", "--stage", "1", *options)
+    assert (code, "distil 2 must start from trained weights" in errors) == (2, True), errors
+    more = ("--teacher-steps", "4", "--image-weight", "1", "--noise-augmentation", "--batch", "1")
+    code, errors = train(tmp_path / "run", "--stage", "2", *options, "--start", str(finished), *more)
+    assert code == 0, errors
+    assert len(losses(tmp_path / "run" / "stage2")) == 1
 
 
 def test_a_dry_run_does_everything_once_and_keeps_nothing(train, tmp_path, capsys):
@@ -190,11 +213,10 @@ def free_port():
 
 
 def launch(processes):
-    """Return accelerate's launcher on so many processes of a CPU."""
+    """Return torch's launcher on so many processes of a CPU, for which accelerate's own asks for MPI."""
     return (
-        *("accelerate.commands.launch", "--num_processes", str(processes), "--cpu"),
-        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-        *("--num_cpu_threads_per_process", "1", "--main_process_port", str(free_port())),
+        *("torch.distributed.run", "--nproc_per_node", str(processes)),
+        *("--master_addr", "127.0.0.1", "--master_port", str(free_port())),
     )
 
 
@@ -267,22 +289,27 @@ def test_two_processes_give_the_gradients_of_one_with_double_the_batch(dataset, 
             finish(start(dataset, latents, output, *options, "--steps", "1", launch=launch(processes)))[0]
             == 0
         )
-        file = output / f"stage{stage}" / "checkpoints" / "step-00000001" / "optimizer.bin"
-        state = torch.load(file, weights_only=True)["state"]
+        checkpoint = output / f"stage{stage}" / "checkpoints" / "step-00000001"
+        assert len(list(checkpoint.glob("random_states_*.pkl"))) == processes
+        state = torch.load(checkpoint / "optimizer.bin", weights_only=True)["state"]
         gradients.append(torch.cat([entry["exp_avg"].flatten() for entry in state.values()]) / 0.1)
     one, two = gradients
     assert float((one - two).abs().max()) < 1e-5 * float(one.abs().max())
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="processes are found by Linux's and macOS's ps")
 def test_where_one_of_two_processes_is_killed_the_other_ends_too(dataset, latents, tmp_path):
     process = start(dataset, latents, tmp_path, "--steps", "5000", launch=launch(2))
     wait_for(lambda: len(losses(tmp_path / "stage1")) >= 2, process)
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
-    workers = [int(pid) for pid in listed.stdout.split()]
-    assert len(workers) == 2
-    os.kill(workers[1], signal.SIGKILL)
-    code, _, errors = finish(process, seconds=120)
-    assert code != 0
-    assert "spatialdreamer:" in errors or "Signal 9" in errors or "SIGKILL" in errors
+    workers = psutil.Process(process.pid).children(recursive=True)
+    try:
+        assert len(workers) == 2
+        workers[1].kill()
+        code, _, errors = finish(process, seconds=120)
+        assert code != 0
+        assert "spatialdreamer: " in errors  # of the other one
+        assert not any(worker.is_running() for worker in workers)
+    finally:
+        for left in [*workers, process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()

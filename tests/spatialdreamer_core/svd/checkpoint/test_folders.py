@@ -36,9 +36,10 @@ def make_pixel_model():
 
 
 @pytest.mark.parametrize("make", [make_model, make_pixel_model])
-def test_a_folder_comes_back_bit_for_bit(tmp_path, make):
+def test_a_folder_comes_back_bit_for_bit(tmp_path, capfd, make):
     model = make()
     save_folder(model, tmp_path / "model")
+    assert capfd.readouterr() == ("", "")
     loaded = load_svd(tmp_path / "model")
     for ours, theirs in zip(loaded.modules, model.modules, strict=True):
         assert type(ours) is type(theirs)
