@@ -99,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 found[variant].append(figures)
             print(f"seed {seed} done after {time.perf_counter() - started:.0f} s", flush=True)
     print(make_table(found))
+    mean_fill = found["full"][0]["mean_fill_psnr"]
+    print(f"hole PSNR of filling holes with the mean of their surroundings: {mean_fill:.3f}")
     held_out = [record.name for record in bench.refined.records if record.held_out]
     metrics |= bench.describe() | summarise(found) | {"seconds": time.perf_counter() - started}
     notes = (
