@@ -54,9 +54,8 @@ FIGURES = {
     "lpips": "LPIPS",
     "hole_psnr": "hole PSNR",
     "hole_lpips": "hole LPIPS",
-    "warping_error": "E_warp",
+    "warping_error": "E_warp, 1e-3",
 }
-_SCALES = {"warping_error": 1000}  # in the table
 
 
 @dataclass(frozen=True)
@@ -311,13 +310,12 @@ def choose_steps(
 def make_table(found: dict[str, list[dict[str, float]]]) -> str:
     """Lay out the figures of all variants, mean ± spread."""
     columns = [name for name in FIGURES if name in found["full"][0]]
-    header = ["stage", "variant"]
-    header += [f"{FIGURES[name]}{' x 1000' if name in _SCALES else ''}" for name in columns]
+    header = ["stage", "variant", *(FIGURES[name] for name in columns)]
     rows = []
     for variant, runs in found.items():
         row: list[object] = [VARIANTS[variant].stage, VARIANTS[variant].label]
         for name in columns:
-            mean, spread = mean_and_spread([run[name] * _SCALES.get(name, 1) for run in runs])
+            mean, spread = mean_and_spread([run[name] for run in runs])
             row.append(f"{mean:.3f} ± {spread:.3f}")
         rows.append(row)
     return format_table(header, rows)
