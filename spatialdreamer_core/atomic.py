@@ -16,6 +16,7 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -92,6 +93,8 @@ class AtomicPath:
             OSError: If that fails; what was there before is still there.
         """
         before = None
+        with contextlib.suppress(OSError):
+            self._give_usual_mode()
         if (
             self._overwrite and self.path.is_dir() and self.partial.is_dir()
         ):  # a folder that is not empty cannot be replaced at once
@@ -112,6 +115,18 @@ class AtomicPath:
             _remove(self.partial)
         self._lock.release()
         _OPEN.discard(self)
+
+    def _give_usual_mode(self) -> None:
+        """Let those read the files who may read new ones here; safetensors makes its own private."""
+        probe = partial_path_for(self.path)
+        probe.touch()
+        try:
+            mode = stat.S_IMODE(probe.stat().st_mode)
+        finally:
+            probe.unlink()
+        for file in (self.partial, *self.partial.rglob("*")):
+            if file.is_file() and stat.S_IMODE(file.stat().st_mode) != mode:
+                file.chmod(mode)
 
     def _open(self) -> None:
         """Take the lock and remove what dead runs left."""

@@ -102,3 +102,18 @@ def test_a_process_that_ends_removes_what_is_open(tmp_path):
         make(written.partial, b"half", folder=True)
         discard_open_paths()
         assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are POSIX's")
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_a_library_made_private_is_read_by_those_who_may_read_new_files(tmp_path, folder):
+    usual = tmp_path / "usual"
+    usual.touch()
+    with replacing(tmp_path / "weights") as partial:
+        if folder:
+            partial.mkdir()
+        file = partial / "a" if folder else partial
+        file.touch(mode=0o600)
+    written = tmp_path / "weights" / "a" if folder else tmp_path / "weights"
+    assert written.stat().st_mode == usual.stat().st_mode
+    assert sorted(path.name for path in tmp_path.iterdir() if "partial" in path.name) == []
