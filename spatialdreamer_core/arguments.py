@@ -7,7 +7,7 @@ default; the help shows that default.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from .options import Option, options_of
@@ -55,6 +55,49 @@ def add_filler_options(
         for filler, described in by_filler.items():
             said.setdefault(_describe(described), []).append(filler)
         _add(parser, first, " ".join(f"{', '.join(names)}: {text}" for text, names in said.items()))
+
+
+def add_fillers(
+    parser: argparse.ArgumentParser,
+    fillers: Mapping[str, Any],
+    *,
+    default: str,
+    purpose: str,
+    help: str,
+    leave_out: Collection[str] = (),
+) -> None:
+    """Add the choice of a filler and the options of all, as a group.
+
+    Args:
+        parser: The parser.
+        fillers: `FILLERS` of the pipeline.
+        default: The filler if none is named.
+        purpose: What the group is for, a sentence.
+        help: Of the choice; the default is added.
+        leave_out: As of `add_filler_options`.
+    """
+    group = parser.add_argument_group("filling", f"{purpose} Each option says which fillers take it.")
+    group.add_argument(
+        "--filler", choices=tuple(fillers), default=default, help=f"{help} (default: %(default)s)"
+    )
+    settings = {name: entry.settings for name, entry in fillers.items()}
+    add_filler_options(group, settings, leave_out=leave_out)
+
+
+def add_common(
+    parser: argparse.ArgumentParser, run: Callable[..., int], *, quiet: str | None = "No progress bar."
+) -> None:
+    """Add what all commands have, and what runs the command.
+
+    Args:
+        parser: The command's parser.
+        run: Called with the parsed arguments and the signals.
+        quiet: What `--quiet` says; None leaves it out.
+    """
+    if quiet is not None:
+        parser.add_argument("--quiet", action="store_true", help=quiet)
+    parser.add_argument("--verbose", action="store_true", help="Show where an error comes from.")
+    parser.set_defaults(run=run)
 
 
 def given_options(arguments: argparse.Namespace, *settings: type) -> dict[str, Any]:

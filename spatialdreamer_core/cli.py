@@ -126,7 +126,7 @@ class _Parser(argparse.ArgumentParser):
 def _build_parser() -> argparse.ArgumentParser:
     """Describe the commands; their options are those of settings classes and of the fillers."""
     from . import commands
-    from .arguments import add_filler_options, add_options
+    from .arguments import add_common, add_fillers, add_options
     from .dataset_commands import add_dataset_commands
     from .evaluation import EvaluateConfig
     from .options import options_of
@@ -172,23 +172,17 @@ def _build_parser() -> argparse.ArgumentParser:
         help=f"{options['allow_incomplete'].help} Without it the exit code is {INCOMPLETE}.",
     )
     add_options(convert, options.values())
-    filling = convert.add_argument_group(
-        "filling", "How holes are filled. Each option says which fillers take it."
-    )
-    filling.add_argument(
-        "--filler",
-        choices=tuple(FILLERS),
+    add_fillers(
+        convert,
+        FILLERS,
         default=FillerConfig().filler,
-        help="; ".join(f"{name}: {entry.help}" for name, entry in FILLERS.items())
-        + " (default: %(default)s)",
+        purpose="How holes are filled.",
+        help="; ".join(f"{name}: {entry.help}" for name, entry in FILLERS.items()),
     )
-    add_filler_options(filling, {name: entry.settings for name, entry in FILLERS.items()})
     convert.add_argument(
         "--preview", type=Path, metavar="FILE", help="Also write a contact sheet of the middle frame."
     )
-    convert.add_argument("--quiet", action="store_true", help="No progress bar, no advice.")
-    convert.add_argument("--verbose", action="store_true", help="Show where an error comes from.")
-    convert.set_defaults(run=commands.run_convert)
+    add_common(convert, commands.run_convert, quiet="No progress bar, no advice.")
 
     judge = subparsers.add_parser(
         "evaluate",
@@ -222,16 +216,13 @@ def _build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--overwrite", action="store_true", help="Replace figures and plots that exist.")
     judge.add_argument("--download", action="store_true", help=download_help)
     add_options(judge, options_of(EvaluateConfig).values())
-    judge.add_argument("--quiet", action="store_true", help="No progress bar.")
-    judge.add_argument("--verbose", action="store_true", help="Show where an error comes from.")
-    judge.set_defaults(run=commands.run_evaluate)
+    add_common(judge, commands.run_evaluate)
 
     add_dataset_commands(subparsers, download_help=download_help)
     add_train_commands(subparsers)
 
     info = subparsers.add_parser("info", help="show versions, devices, depth estimators and flow methods")
-    info.add_argument("--verbose", action="store_true", help="Show where an error comes from.")
-    info.set_defaults(run=commands.run_info)
+    add_common(info, commands.run_info, quiet=None)
     return parser
 
 

@@ -119,11 +119,17 @@ def _check_outputs(options: argparse.Namespace, output: Path) -> None:
 
 def _download(options: argparse.Namespace, config: ConvertConfig) -> None:
     """Download the weights of depth and flow that are missing."""
-    prepared: list[tuple[Callable[..., object], str]] = [(prepare_flow, config.flow)]
-    if config.depth_file is None:
-        prepared.insert(0, (prepare_estimator, config.depth))
+    depth = None if config.depth_file is not None else config.depth
+    download_estimators(depth, config.flow, quiet=options.quiet)
+
+
+def download_estimators(depth: str | None, flow: str, *, quiet: bool) -> None:
+    """Download what is missing of the weights of a flow method and, if one is named, a depth estimator."""
+    prepared: list[tuple[Callable[..., object], str]] = [(prepare_flow, flow)]
+    if depth is not None:
+        prepared.insert(0, (prepare_estimator, depth))
     for prepare, name in prepared:
-        with ProgressBar(quiet=options.quiet, unit="B", unit_scale=True, delay=0.01) as bar:
+        with ProgressBar(quiet=quiet, unit="B", unit_scale=True, delay=0.01) as bar:
             prepare(name, download=True, on_progress=functools.partial(bar.show, name))
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_filler_options, add_options, given_options
-from .depth import prepare_estimator
-from .flow import prepare_flow
+from .arguments import add_common, add_fillers, add_options, given_options
+from .commands import download_estimators
 from .options import options_of
 from .pipeline import FILLERS, FillerConfig, choose_device
 from .process import Signals
@@ -50,18 +48,15 @@ def add_dataset_commands(subparsers: Any, *, download_help: str) -> None:
     )
     build.add_argument("--download", action="store_true", help=download_help)
     add_options(build, options_of(DatasetConfig).values())
-    filling = build.add_argument_group(
-        "filling", "How the holes of x2 are filled. Each option says which fillers take it."
-    )
-    filling.add_argument(
-        "--filler",
-        choices=tuple(FILLERS),
+    add_fillers(
+        build,
+        FILLERS,
         default=FillerConfig().filler,
-        help="As of `convert` (default: %(default)s)",
+        purpose="How the holes of x2 are filled.",
+        help="As of `convert`",
+        leave_out=_OWN,
     )
-    fillers = {name: entry.settings for name, entry in FILLERS.items()}
-    add_filler_options(filling, fillers, leave_out=_OWN)
-    _add_common(build, run_build)
+    add_common(build, run_build)
 
     check = commands.add_parser(
         "check",
@@ -70,7 +65,7 @@ def add_dataset_commands(subparsers: Any, *, download_help: str) -> None:
         "missing or damaged.",
     )
     check.add_argument("folder", type=Path, metavar="DIR", help="The dataset.")
-    _add_common(check, run_check)
+    add_common(check, run_check)
 
     show = commands.add_parser(
         "show", help="write a contact sheet of a dataset", description="Write a contact sheet of a dataset."
@@ -81,14 +76,7 @@ def add_dataset_commands(subparsers: Any, *, download_help: str) -> None:
     )
     show.add_argument("--overwrite", action="store_true", help="Replace a picture that exists.")
     add_options(show, options_of(SheetConfig).values())
-    _add_common(show, run_show)
-
-
-def _add_common(parser: argparse.ArgumentParser, run: Any) -> None:
-    """Add what all of the commands have."""
-    parser.add_argument("--quiet", action="store_true", help="No progress bar.")
-    parser.add_argument("--verbose", action="store_true", help="Show where an error comes from.")
-    parser.set_defaults(run=run)
+    add_common(show, run_show)
 
 
 def run_build(options: argparse.Namespace, signals: Signals) -> int:
@@ -119,9 +107,7 @@ def _download(
     options: argparse.Namespace, config: DatasetConfig, filling: FillerConfig, signals: Signals
 ) -> None:
     """Download the weights of depth, flow and filler that are missing, before processes share the work."""
-    for prepare, name in ((prepare_estimator, config.depth), (prepare_flow, config.flow)):
-        with ProgressBar(quiet=options.quiet, unit="B", unit_scale=True, delay=0.01) as bar:
-            prepare(name, download=True, on_progress=partial(bar.show, name))
+    download_estimators(config.depth, config.flow, quiet=options.quiet)
     if filling.filler != FillerConfig().filler:
         filling.load(device=choose_device("cpu"), download=True, on_wait=signals.check)
 

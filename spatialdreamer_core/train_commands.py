@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import add_options, given_options
+from .arguments import add_common, add_options, given_options
 from .checks import InputError
 from .options import options_of
 from .process import Signals
@@ -107,7 +107,7 @@ def add_train_commands(subparsers: Any) -> None:
     options = options_of(TrainConfig)
     del options["stage"]  # `--stage` has both, too
     add_options(train, options.values())
-    _add_common(train, run_train)
+    add_common(train, run_train)
 
     export = subparsers.add_parser(
         "export",
@@ -139,14 +139,7 @@ def add_train_commands(subparsers: Any) -> None:
         help="Of the exported weights. (default: %(default)s)",
     )
     export.add_argument("--overwrite", action="store_true", help="Replace an output that exists.")
-    _add_common(export, run_export)
-
-
-def _add_common(parser: argparse.ArgumentParser, run: Any) -> None:
-    """Add what both commands have."""
-    parser.add_argument("--quiet", action="store_true", help="No progress bar.")
-    parser.add_argument("--verbose", action="store_true", help="Show where an error comes from.")
-    parser.set_defaults(run=run)
+    add_common(export, run_export)
 
 
 def run_train(options: argparse.Namespace, signals: Signals) -> int:

@@ -8,23 +8,21 @@ So whatever ends a run, at any moment, the newest checkpoint is whole.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..atomic import AtomicPath, write_error
-from ..checks import InputError, one_line
+from ..atomic import AtomicPath
+from ..checks import InputError
 from ..parsing import parsing
 from ..weights.files import read_json
 from .trained import trained_parameters
+from .writing import writing
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -166,27 +164,3 @@ class _Elsewhere:
 
     def commit(self) -> None:
         """Leave that to the main process."""
-
-
-@contextlib.contextmanager
-def writing(path: Path, *, name: str) -> Iterator[None]:
-    """Turn what torch, safetensors or the system raise in the `with` block into one message.
-
-    Args:
-        path: What is written.
-        name: What it is called.
-
-    Raises:
-        InputError: If it cannot be written, as on a full disk.
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except OSError as error:
-        raise write_error(path, error, name=name) from error
-    except (RuntimeError, SafetensorError) as error:  # torch's and safetensors' of a full disk
-        raise InputError(
-            f"{name} must be writable, got {one_line(error)!r} for {path}; free space on that drive, then "
-            "start again, which goes on from the newest checkpoint"
-        ) from error

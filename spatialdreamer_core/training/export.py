@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from ..atomic import write_error
-from ..checks import InputError, check_choice, one_line
+from ..checks import InputError, check_choice
 from ..parsing import parsing
 from ..spatialdreamer.checkpoint import CONFIG_FILE, PARTS, write_weights
 from ..spatialdreamer.config import SpatialDreamerConfig
 from ..weights.files import read_header, read_json, read_tensors
+from .writing import writing
 
 WEIGHTS = ("best", "last")
 PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -65,15 +64,8 @@ def export(
         part: {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
         for part, state in states.items()
     }
-    try:
+    with writing(output, name="output", remedy="free space or choose another folder"):
         write_weights(config, exported, output)
-    except OSError as error:
-        raise write_error(output, error) from error
-    except SafetensorError as error:  # how safetensors reports a full drive
-        raise InputError(
-            f"output must be writable, got {one_line(error)} for {output}; free space or choose another "
-            "folder"
-        ) from error
     return config
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..atomic import replacing, write_error
+from ..atomic import replacing
 from ..checks import InputError, check_choice, check_finite, one_line
 from ..parsing import parsing
 from ..spatialdreamer import SpatialDreamer
@@ -41,6 +41,7 @@ from .latent_index import (
     read_index,
     shard_name,
 )
+from .writing import writing
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -269,16 +270,10 @@ def _check_room(folder: Path, wanted: int) -> None:
 
 def _write_shard(file: Path, tensors: Mapping[str, Tensor], key: str) -> None:
     """Write a shard, which appears when it is whole."""
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    try:
-        with replacing(file) as partial:
-            save_file(dict(tensors), partial, metadata={_KEY: key})  # one entry: several have no fixed order
-    except OSError as error:
-        raise write_error(file, error, name="latent cache") from error
-    except SafetensorError as error:  # how safetensors reports a full drive
-        raise InputError(
-            f"the latent cache must be writable, got {one_line(error)} for {file}; free space or choose "
-            "another folder"
-        ) from error
+    with (
+        writing(file, name="latent cache", remedy="free space or choose another folder"),
+        replacing(file) as partial,
+    ):
+        save_file(dict(tensors), partial, metadata={_KEY: key})  # one entry: several have no fixed order

@@ -79,8 +79,12 @@ class Trainee(nn.Module):
         sigma: Tensor,  # [B]
     ) -> Tensor:  # [B, F, C, h, w] float32
         """Run the UNet on clips under noise; the bank holds what it reads."""
-        ids = added_time_ids(self.settings, batch.deviation, time_ids=time_id_count(self.unet))
-        ids[:, 2] = batch.augmentation
+        ids = added_time_ids(
+            self.settings,
+            batch.deviation,
+            time_ids=time_id_count(self.unet),
+            noise_augmentation=batch.augmentation,
+        )
         embedding = batch.embeddings[:, 0]
         return predict_clean(
             self.unet,

@@ -32,12 +32,12 @@ from .checkpoint import (
     list_checkpoints,
     load_checkpoint,
     save_checkpoint,
-    writing,
 )
 from .config import TrainConfig
 from .loss import LOSSES, PictureLoss, Trainee, total_loss
 from .record import BEST, CHECKPOINTS, LAST, PICTURES, Record, choose_tracker
 from .trained import choose_trained, deploy, make_optimizer, start_network, trained_parameters
+from .writing import writing
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

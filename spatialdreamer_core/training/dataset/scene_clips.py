@@ -12,7 +12,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from ...atomic import replacing, write_error
@@ -25,7 +24,7 @@ from ...flow import fit_size, open_flow
 from ...pipeline import ConvertConfig, FillerConfig, StageClock, choose_device
 from ...pipeline.analysis import analyse
 from ...pipeline.first_pass import measure_film
-from ...pipeline.stages import Estimated, estimate
+from ...pipeline.stages import Estimated, estimate, to_tensor
 from ...video import VideoFrame, to_8_bit
 from .clip_file import DVGClip, encode_clip, frame_checksums
 from .config import DatasetConfig
@@ -137,7 +136,7 @@ class SceneRenderer:
             done.clips.append(finished)
             return
         side, divergence = draw_geometry(name, self.config)
-        target = torch.stack([_to_planes(frame.image) for frame in frames])
+        target = torch.stack([to_tensor(frame.image, torch.device("cpu")) for frame in frames])
         depth = torch.stack([torch.from_numpy(frame.depth)[None] for frame in frames])
         shaped = shape_frames(depth, self._shaping, on_device=False)
         pair = render_pair(
@@ -205,8 +204,3 @@ def draw_geometry(name: str, config: DatasetConfig) -> tuple[Eye, float]:
     side: Eye = "right" if drawn.random() < 0.5 else "left"
     spread = config.divergence_high - config.divergence_low
     return side, round(config.divergence_low + spread * drawn.random(), 3)
-
-
-def _to_planes(image: np.ndarray) -> Tensor:  # [H, W, 3] uint8 -> [3, H, W] in [0, 1]
-    """Bring a frame to [0, 1]."""
-    return torch.from_numpy(image).permute(2, 0, 1).float().div(255).contiguous()
