@@ -128,6 +128,50 @@ def encode_clip(
     assert canvas is None or canvas == left.canvas, "the left view decides"
     canvas = left.canvas
     _check_size((len(left.latents), canvas.height, canvas.width), warped)
+    encoded = encode_warped(
+        model,
+        canvas,
+        warped,
+        hole,
+        config=config,
+        noise=noise,
+        seed=seed,
+        first_frame=first_frame,
+        measured=measured,
+        pictures=pictures,
+        known=known,
+        on_frame=on_frame,
+    )
+    codec = model.svd.codec
+    masks = [pool_mask(canvas.fit_mask(part), codec.factor).cpu() for part in hole.split(_CHUNK)]
+    return EncodedClip(
+        condition=torch.stack([frame.condition for frame in encoded]),
+        mask=torch.cat(masks).float(),
+        reference=left.latents,
+        embeddings=left.embeddings,
+        canvas=canvas,
+        scaling=codec.scaling,
+        clean=_stack([frame.clean for frame in encoded]) if measured else None,
+        picture=codec.scaling * _stack([frame.picture for frame in encoded]) if pictures else None,
+    )
+
+
+def encode_warped(
+    model: SpatialDreamer,
+    canvas: Canvas,
+    warped: Tensor,  # [F, 3, H, W] in [0, 1]
+    hole: Tensor,  # [F, 1, H, W], above 0.5: hole
+    *,
+    config: SpatialDreamerConfig,
+    noise: Tensor | None = None,  # [F, 3, h, w]
+    seed: int = 0,
+    first_frame: int = 0,
+    measured: bool = True,
+    pictures: bool = False,
+    known: dict[int, EncodedFrame] | None = None,
+    on_frame: Callable[[int], None] | None = None,
+) -> list[EncodedFrame]:
+    """Encode the frames of a rendered view as the model is shown them; arguments as of `encode_clip`."""
     known = {} if known is None else known
     codec, count = model.svd.codec, len(warped)
     new = [frame for frame in range(count) if first_frame + frame not in known]
@@ -142,18 +186,7 @@ def encode_clip(
         known.update(zip((first_frame + frame for frame in chunk), frames, strict=True))
         if on_frame is not None:
             on_frame(chunk[-1] + 1)
-    encoded = [known[first_frame + frame] for frame in range(count)]
-    masks = [pool_mask(canvas.fit_mask(part), codec.factor).cpu() for part in hole.split(_CHUNK)]
-    return EncodedClip(
-        condition=torch.stack([frame.condition for frame in encoded]),
-        mask=torch.cat(masks).float(),
-        reference=left.latents,
-        embeddings=left.embeddings,
-        canvas=canvas,
-        scaling=codec.scaling,
-        clean=_stack([frame.clean for frame in encoded]) if measured else None,
-        picture=codec.scaling * _stack([frame.picture for frame in encoded]) if pictures else None,
-    )
+    return [known[first_frame + frame] for frame in range(count)]
 
 
 def encode_left(

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ..checks import InputError, check_range
 from ..spatialdreamer import SpatialDreamer
-from ..spatialdreamer.inputs import EncodedLeft, encode_clip
+from ..spatialdreamer.inputs import encode_clip, encode_warped
 from ..svd.canvas import Canvas
 
 MIN_SIDE, MAX_SIDE = 16, 4096  # px, of what is trained
@@ -162,8 +162,7 @@ def encode_condition(
     settings = replace(model.config, blank_holes=True, noise_augmentation=1.0)  # of the noise as it is
     height, width = clip.hole.shape[-2:]
     canvas = Canvas(height, width, height, width, model.svd.size_multiple, model.svd.codec.factor)
-    nothing = torch.empty(len(clip.hole), 0)  # of the left view, which plays no part
-    left = EncodedLeft(canvas, nothing, nothing)
-    return encode_clip(
-        model, left, clip.warped, clip.hole, config=settings, noise=noise, measured=False
-    ).condition
+    frames = encode_warped(
+        model, canvas, clip.warped, clip.hole, config=settings, noise=noise, measured=False
+    )
+    return torch.stack([frame.condition for frame in frames])
