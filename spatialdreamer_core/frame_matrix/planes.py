@@ -66,6 +66,6 @@ def _sum_around(values: Tensor) -> Tensor:  # [C, H, W]
 
 
 def _close(mask: Tensor) -> Tensor:  # [1, H, W] bool
-    """Close gaps of at most two pixels, and widen nothing."""
-    grown = F.max_pool2d(mask.float(), 3, stride=1, padding=1)
-    return -F.max_pool2d(-grown, 3, stride=1, padding=1) > 0.5
+    """Close gaps of at most two pixels, but none at the frame's border, beyond which nothing is known."""
+    grown = F.pad(F.max_pool2d(mask.float(), 3, stride=1, padding=1), (1, 1, 1, 1))
+    return -F.max_pool2d(-grown, 3, stride=1) > 0.5
