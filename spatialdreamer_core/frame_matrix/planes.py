@@ -66,6 +66,7 @@ def _sum_around(values: Tensor) -> Tensor:  # [C, H, W]
 
 
 def _close(mask: Tensor) -> Tensor:  # [1, H, W] bool
-    """Close gaps of at most two pixels, but none at the frame's border, beyond which nothing is known."""
-    grown = F.pad(F.max_pool2d(mask.float(), 3, stride=1, padding=1), (1, 1, 1, 1))
+    """Close gaps of at most two pixels, but none at the frame's sides, beyond which nothing is known."""
+    grown = F.max_pool2d(mask.float(), 3, stride=1, padding=1)
+    grown = F.pad(F.pad(grown[None], (0, 0, 1, 1), mode="replicate")[0], (1, 1, 0, 0))
     return -F.max_pool2d(-grown, 3, stride=1) > 0.5
