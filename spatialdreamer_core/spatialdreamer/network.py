@@ -13,6 +13,7 @@ from torch import nn
 
 from ..memory import free_memory
 from ..svd import SVDModel, estimate_memory, widen_unet
+from ..svd.model import Work
 from ..svd.unet import enable_gradient_checkpointing
 from ..svd.windows import Region
 from .attention import install_readers
@@ -27,16 +28,6 @@ TIME_IDS = 4  # SVD's fps, motion and noise augmentation, and the stereo deviati
 def in_channels(svd: SVDModel) -> int:
     """Return the inputs of SpatialDreamer's UNet: noisy latents, the rendered view's, and the hole mask."""
     return 2 * svd.codec.channels + 1
-
-
-@dataclass(frozen=True)
-class Work:
-    """The next piece of work: which networks do it, and on how large a clip or region."""
-
-    networks: tuple[nn.Module, ...]
-    frames: int
-    height: int  # px
-    width: int  # px
 
 
 @dataclass

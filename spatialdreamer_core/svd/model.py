@@ -17,6 +17,16 @@ SCALING = 0.18215  # latents = SCALING · what the VAE's encoder gives ("unscale
 LATENT_FACTOR = 8  # px of a latent, each side
 
 
+@dataclass(frozen=True)
+class Work:
+    """The next piece of work: which networks do it, and on how large a clip or region."""
+
+    networks: tuple[nn.Module, ...]
+    frames: int  # of all regions that are run at once
+    height: int  # px
+    width: int  # px
+
+
 @dataclass
 class SVDModel:
     """A loaded SVD: denoiser, autoencoder and image tower, each on its device and in its precision.
