@@ -90,21 +90,22 @@ def trained_area(unet: UNetSpatioTemporalConditionModel, *, factor: int = LATENT
     return factor**2 * sides[0] * sides[1]
 
 
-def check_unet(unet: UNetSpatioTemporalConditionModel, source: Path) -> None:
+def check_unet(unet: UNetSpatioTemporalConditionModel, source: Path, *, views: int = 2) -> None:
     """Check that a UNet is SVD's, widened or not.
 
     Args:
         unet: The UNet, which may be without memory.
         source: Where it is from, for the message.
+        views: Latents that it takes in, the noisy ones included.
 
     Raises:
         InputError: If it has other inputs or outputs.
     """
-    config, channels = unet.config, unet.config.out_channels
+    config, channels = unet.config, views * unet.config.out_channels
     heads = config.num_attention_heads
     heads = (heads,) * len(config.block_out_channels) if isinstance(heads, int) else tuple(heads)
     for what, value, allowed in (
-        ("input channels", config.in_channels, (2 * channels, 2 * channels + 1)),  # with a hole mask or not
+        ("input channels", config.in_channels, (channels, channels + 1)),  # with a hole mask or not
         ("time ids", time_id_count(unet), _TIME_IDS),
         ("attention heads", heads, (tuple(width // HEAD_WIDTH for width in config.block_out_channels),)),
     ):

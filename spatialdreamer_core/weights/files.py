@@ -1,7 +1,8 @@
 """Files of models: safetensors headers and JSON, read and checked before any weight is.
 
 A header says every tensor's name, shape and type, and how long the file has to be. No other format of weights
-is read: pickles can run code. Whatever a parser may raise on damaged content becomes an `InputError`.
+is read, as pickles can run code, but for what `torch_archive.py` reads for models that have no other file.
+Whatever a parser may raise on damaged content becomes an `InputError`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from torch import Tensor
@@ -46,15 +47,39 @@ _MAGIC = {
 class Header:
     """What a safetensors file holds."""
 
+    kind: ClassVar[str] = "safetensors file"
+
     file: Path
     shapes: dict[str, tuple[int, ...]]  # by name
     types: dict[str, str]  # by name, such as F16
     metadata: dict[str, str]  # the file's own metadata
+    stored: Mapping[str, str] = field(default_factory=dict)  # names in the file, where those are others
 
     @property
     def elements(self) -> int:
         """The number of elements of all its tensors."""
         return sum(map(math.prod, self.shapes.values()))
+
+    def renamed(self, stored: Mapping[str, str]) -> Header:
+        """Return what a file holds under other names.
+
+        Args:
+            stored: By name the one that it has here; the others are left out.
+        """
+        return replace(
+            self,
+            shapes={name: self.shapes[old] for name, old in stored.items()},
+            types={name: self.types[old] for name, old in stored.items()},
+            stored={name: self.stored.get(old, old) for name, old in stored.items()},
+        )
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[str], Tensor]]:
+        """Open the file, see `open_tensors`."""
+        from safetensors import safe_open
+
+        with safe_open(self.file, framework="pt") as content:
+            yield lambda name: content.get_tensor(self.stored.get(name, name))
 
     def check_floats(self, names: set[str]) -> None:
         """Check that tensors hold floats.
@@ -119,20 +144,18 @@ def read_header(file: Path) -> Header:
 
 
 @contextmanager
-def open_tensors(header: Header) -> Iterator[Any]:
-    """Open a checked safetensors file, to get tensors from it.
+def open_tensors(header: Header) -> Iterator[Callable[[str], Tensor]]:
+    """Open a checked file of weights; yields what gets a tensor by its name.
 
     Raises:
         InputError: If the file is damaged; also for what is raised on reading in the `with` block.
     """
-    from safetensors import safe_open
-
     remedy = "download it again; on Windows a larger paging file helps, or a file in half precision"
     with (
-        parsing(header.file, rule="a checkpoint must be a whole safetensors file", remedy=remedy),
-        safe_open(header.file, framework="pt") as content,
+        parsing(header.file, rule=f"a checkpoint must be a whole {header.kind}", remedy=remedy),
+        header.open() as get_tensor,
     ):
-        yield content
+        yield get_tensor
 
 
 def read_tensors(header: Header, *, prefix: str = "", like: Tensor | None = None) -> dict[str, Tensor]:
@@ -159,8 +182,8 @@ def read_tensors(header: Header, *, prefix: str = "", like: Tensor | None = None
         remedy="close other programs, or choose a smaller model",
         device=None if like is None else like.device,
     )
-    with open_tensors(header) as content:
-        tensors = ((name[len(prefix) :], content.get_tensor(name)) for name in names)
+    with open_tensors(header) as get_tensor:
+        tensors = ((name[len(prefix) :], get_tensor(name)) for name in names)
         return {name: value.clone() if like is None else value.to(like, copy=True) for name, value in tensors}
 
 

@@ -104,11 +104,11 @@ def load_into(
         device=device,
     )
     state = {}
-    with open_tensors(header) as content:
+    with open_tensors(header) as get_tensor:
         for name, parameter in wanted.items():
             state[name] = torch.empty(parameter.shape, dtype=dtype, device=device)
             if name in table:
-                state[name].copy_(table[name].from_stored(content.get_tensor(table[name].key)))
+                state[name].copy_(table[name].from_stored(get_tensor(table[name].key)))
     network.load_state_dict(state, assign=True)
     for name, buffer in list(network.named_buffers()):
         if buffer.is_meta:  # is in no file

@@ -13,12 +13,12 @@ ROOT = Path(spatialdreamer_core.__file__).parent
 ORDER = (  # from what all stages stand on to what knows all of them
     *("lazy_names", "checks", "options", "arguments", "contracts", "memory", "locking", "atomic"),
     *("triton_probe", "kernels", "parsing", "media", "bars", "process", "progress_bar"),
-    *("weights", "flow", "depth", "dvg", "fill", "metrics", "svd", "spatialdreamer"),
+    *("weights", "flow", "depth", "dvg", "fill", "metrics", "svd", "spatialdreamer", "m2svid"),
     "frame_matrix",
     *("stereo", "video", "pipeline", "evaluation", "training", "__init__"),
     *("commands", "dataset_commands", "train_commands", "cli"),
 )
-FILLERS = ("svd", "spatialdreamer")
+FILLERS = ("spatialdreamer", "m2svid")  # on svd
 
 
 def imports() -> dict[str, set[str]]:
@@ -50,8 +50,10 @@ def test_no_arrow_points_to_a_later_stage():
 
 def test_only_the_pipeline_knows_more_than_one_filler():
     for start, targets in imports().items():
-        if start not in ("pipeline", "training", "commands", "cli", "__init__", "spatialdreamer"):
-            assert not {"fill", *FILLERS} <= targets, start
+        if start not in ("pipeline", "training", "commands", "cli", "__init__", *FILLERS):
+            assert not any({"fill", "svd", filler} <= targets for filler in FILLERS), start
+        if start in FILLERS:
+            assert targets.isdisjoint({*FILLERS} - {start}), start
     for file in (ROOT / "training").glob("*.py"):  # its dataset takes any filler, all the rest trains one
         assert "from ..fill" not in file.read_text(encoding="utf-8"), file
     for file in (ROOT / "pipeline").glob("*.py"):

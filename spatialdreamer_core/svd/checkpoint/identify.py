@@ -6,10 +6,12 @@ from .sgm_keys import IMAGE_ENCODER, UNET, VAE
 from .sgm_shapes import Shapes
 
 SVD = "Stable Video Diffusion"  # a whole one, widened or not
+M2SVID = "M2SVid"  # its UNet, with the other networks or not
 # The first kind of which some tensor's name holds the text; special cases come before general ones.
 _TEXTS = (
     (".lora_", "a LoRA"),
     ("lora_unet_", "a LoRA"),
+    ("refiner.down_blocks.", "SpatialDreamer's trained weights"),
     ("motion_modules.", "an AnimateDiff motion module"),
     ("control_model.", "a ControlNet"),
     ("controlnet_", "a ControlNet"),
@@ -68,7 +70,7 @@ def _describe_unet(shapes: Shapes) -> str:
         if classes in _SV3D_CLASSES:
             return _SV3D_CLASSES[classes]
         if channels == 13:
-            return "M2SVid"
+            return M2SVID
         parts = (("autoencoder", f"{VAE}decoder."), ("image encoder", IMAGE_ENCODER))
         lacking = [part for part, prefix in parts if not any(name.startswith(prefix) for name in shapes)]
         if lacking:

@@ -14,29 +14,15 @@ from typing import Any
 import torch
 
 from ...checks import InputError
-from ...parsing import parsing
-from ...weights.files import Header, read_header
-from ...weights.loading import Table, check_tensors, load_into
 from ..model import SVDModel
 from .folders import load_folder, load_unet_folder
-from .identify import SVD, identify
-from .networks import ADDRESS, build_image_encoder, build_svd_unet, build_svd_vae
-from .sgm_keys import IMAGE_ENCODER, UNET, VAE, image_encoder_table, unet_table, vae_table
-from .sgm_shapes import (
-    has_transformers_tower,
-    infer_image_encoder_config,
-    infer_unet_config,
-    infer_vae_config,
-    published_frames,
-)
+from .sgm_keys import UNET
+from .sgm_shapes import published_frames
+from .single_file import UNUSED, check_parts, find_image_encoder, find_unet, find_vae, read_svd_header
 
 _LOGGER = logging.getLogger(__name__)
 
-_QUANT_CONV = "quant_conv."  # of the autoencoder, which files may lack; it is the identity then
 _PRECISIONS = {"cpu": torch.float32, "xla": torch.bfloat16, "hpu": torch.bfloat16}  # by kind of device
-# What files hold beside the three networks: sgm's second copy of the autoencoder, what it kept of CLIP's text
-# half, averaged weights and notes about sampling.
-_UNUSED = rf"(?!{re.escape(UNET)}|{re.escape(VAE)}|{re.escape(IMAGE_ENCODER)})|{re.escape(VAE)}loss\."
 
 
 def choose_dtype(device: torch.device | str, wanted: torch.dtype | None = None) -> torch.dtype:
@@ -83,58 +69,39 @@ def load_svd(
     parts = {} if unet is None else {"unet": load_unet_folder(Path(unet), dtype, device)}
     networks = parts | load(checkpoint, dtype, device, with_unet=unet is None)
     model = SVDModel(**networks, replaced=unet is not None)
+    check_fit(model, unet or checkpoint)
+    return model
+
+
+def check_fit(model: SVDModel, source: Path | str) -> None:
+    """Check that networks fit each other.
+
+    Args:
+        model: The networks.
+        source: Where the UNet is from, for the message.
+
+    Raises:
+        InputError: If they do not.
+    """
     given, taken = model.image_encoder.config.projection_dim, model.unet.config.cross_attention_dim
     if given != taken:
         raise InputError(
             f"the UNet must take the {given} channels of the image encoder's embeddings, got one for {taken} "
-            f"from {unet or checkpoint}; choose the UNet of a Stable Video Diffusion"
+            f"from {source}; choose the UNet of a Stable Video Diffusion"
         )
     channels, latents = model.unet.config.out_channels, model.codec.channels
     if channels != latents:
         raise InputError(
             f"the UNet must give latents of the {latents} channels that the autoencoder takes, got one for "
-            f"{channels} from {unet or checkpoint}; choose the UNet of a Stable Video Diffusion"
+            f"{channels} from {source}; choose the UNet of a Stable Video Diffusion"
         )
-    return model
 
 
 def _load_file(file: Path, dtype: torch.dtype, device: torch.device, *, with_unet: bool) -> dict[str, Any]:
     """Load the networks of a single file by name, with or without the UNet."""
-    header = read_header(file)
-    shapes = header.shapes
-    kind = identify(shapes)
-    if kind != SVD:
-        raise InputError(
-            f"{file} must be a Stable Video Diffusion checkpoint with UNet, autoencoder and image encoder, "
-            f"got what looks like {kind}; choose svd_xt.safetensors from {ADDRESS}"
-        )
-    networks = _build_networks(header, with_unet=with_unet)
-    unused = _UNUSED if with_unet else rf"{_UNUSED}|{re.escape(UNET)}"
-    check_tensors(header, networks.values(), unused=unused, what="Stable Video Diffusion", address=ADDRESS)
-    filled = {name: load_into(*network, header, dtype, device) for name, network in networks.items()}
-    if f"{VAE}{_QUANT_CONV}weight" not in shapes:
-        torch.nn.init.dirac_(filled["vae"].quant_conv.weight)
-        filled["vae"].quant_conv.bias.zero_()
-    return filled
-
-
-def _build_networks(header: Header, *, with_unet: bool) -> dict[str, tuple[Any, Table]]:
-    """Build a file's networks on the meta device, each with the places of its tensors."""
-    file, shapes = header.file, header.shapes
-    remedy = f"download it again, or choose {ADDRESS}"
-    with parsing(file, rule="a Stable Video Diffusion must have the published layout", remedy=remedy):
-        vae = build_svd_vae(infer_vae_config(shapes), header, file=file)
-        tower_config = infer_image_encoder_config(shapes).to_dict()
-        tower = build_image_encoder(tower_config, header, file=file)
-        vae_names = list(vae.state_dict())
-        if f"{VAE}{_QUANT_CONV}weight" not in shapes:
-            vae_names = [name for name in vae_names if not name.startswith(_QUANT_CONV)]
-        as_comfyui = has_transformers_tower(shapes)
-        tower_table = image_encoder_table(tower.state_dict(), transformers_layout=as_comfyui)
-        networks = {"vae": (vae, vae_table(vae_names)), "image_encoder": (tower, tower_table)}
-        if with_unet:
-            frames = published_frames(file.name, header.metadata)
-            unet_config = infer_unet_config(shapes) | {"num_frames": frames}
-            unet = build_svd_unet(unet_config, header, file=file)
-            networks["unet"] = (unet, unet_table(unet.state_dict()))
-    return networks
+    header = read_svd_header(file)
+    parts = {"vae": find_vae(header), "image_encoder": find_image_encoder(header)}
+    if with_unet:
+        parts["unet"] = find_unet(header, frames=published_frames(file.name, header.metadata))
+    check_parts(header, parts.values(), unused=UNUSED if with_unet else rf"{UNUSED}|{re.escape(UNET)}")
+    return {name: part.load(dtype, device) for name, part in parts.items()}

@@ -21,7 +21,7 @@ _SIDE = 8  # latents, of which three halvings leave one
 
 
 def build_svd_unet(
-    config: Mapping[str, Any], header: Header, *, file: Path
+    config: Mapping[str, Any], header: Header, *, file: Path, views: int = 2
 ) -> UNetSpatioTemporalConditionModel:
     """Build SVD's UNet on the meta device, widened or not.
 
@@ -29,6 +29,7 @@ def build_svd_unet(
         config: Its config, in diffusers' names.
         header: The file with its weights.
         file: Where the config is from, for messages.
+        views: Latents that it takes in, the noisy ones included.
 
     Raises:
         InputError: If the config is damaged, another network's, or does not fit the weights.
@@ -37,7 +38,7 @@ def build_svd_unet(
     def build(config: dict[str, Any]) -> UNetSpatioTemporalConditionModel:
         check_types(UNetSpatioTemporalConditionModel, config)
         unet = build_unet(**config)
-        check_unet(unet, file)
+        check_unet(unet, file, views=views)
         return unet
 
     def run(unet: UNetSpatioTemporalConditionModel) -> None:

@@ -57,6 +57,7 @@ CASES = [
     ),
     ({"unet.down_blocks.0.attentions.0.to_k.lora_A.weight": (4, 320)}, "a LoRA"),
     ({"lora_unet_down_blocks_0_attentions_0.alpha": ()}, "a LoRA"),
+    ({"refiner.down_blocks.0.resnets.0.conv1.bias": (320,)}, "SpatialDreamer's trained weights"),
     ({"control_model.input_hint_block.0.bias": (16,)}, "a ControlNet"),
     (PARTS | {}, "an autoencoder (VAE) alone"),
     ({"decoder.conv_in.weight": (512, 4, 3, 3)}, "an autoencoder (VAE) alone"),
