@@ -8,7 +8,6 @@ pictures of `overlap` frames, at the size at which they are diffused.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from ..dvg.eyes import Eye
 from ..fill import composite, fast_fill
+from ..memory import require_memory
 from ..svd import trained_area
 from ..svd.canvas import Canvas
 from ..svd.windows import Region
@@ -25,7 +25,6 @@ from .model import FrameMatrixModel
 from .views import render_view, view_motion_bucket, view_shares
 from .window import Callbacks, Window, denoise_window, region_noise
 
-_LOGGER = logging.getLogger(__name__)
 _LEAST_CONTEXT = 6  # frames decoded before those that are carried, which the VAE's decoder mixes in
 
 
@@ -108,7 +107,8 @@ class MatrixScene:
         if not (self._keep_views or bool((frames.hole > 0.5).any())):
             self._carried = None  # a later hole has nothing to go on with
             return MatrixViews(frames.warped, frames.warped, None)
-        if self._carried is None and views > 1 and len(frames) > 1:
+        by_rows = views > 1 and self._config.order != "columns"
+        if self._carried is None and by_rows and len(frames) > 1:
             parts = [self._fill(frames.cut(0, 1), first_frame)]
             parts.append(self._fill(frames.cut(1, len(frames)), first_frame + 1))
             filled, whole = (torch.cat(pair) for pair in zip(*(part[:2] for part in parts), strict=True))
@@ -117,10 +117,11 @@ class MatrixScene:
         return self._fill(frames, first_frame)
 
     def _views(self, frames: Rendered) -> int:
-        """Return how many views there are: without disparity one."""
+        """Return how many views there are: one where no other has a say in it."""
         views = self._config.views
-        assert views is not None
-        return 1 if frames.disparity is None else views
+        assert views is not None, "settled"
+        alone = self._config.order == "columns" and not self._keep_views
+        return 1 if frames.disparity is None or alone else views
 
     def _fill(self, frames: Rendered, first_frame: int) -> MatrixViews:
         """Fill frames; those that are carried come before them in the window."""
@@ -151,12 +152,13 @@ class MatrixScene:
     def _render(self, frames: Rendered, first_frame: int) -> Window:
         """Render all views of some frames and put them on the canvas."""
         views, eye = self._views(frames), self._eye
+        self._require_memory(views, len(frames) + self.carried)
         pictures, holes = [], []
         for share in view_shares(views):
             if share == 0:
                 view, hole = frames.left, torch.zeros_like(frames.hole)
             elif share == 1:
-                view = fast_fill(frames.warped, frames.hole, eye=eye)
+                view = fast_fill(frames.warped, frames.hole, disparity=frames.disparity, eye=eye)
                 hole = frames.hole
             else:
                 assert frames.disparity is not None
@@ -168,6 +170,19 @@ class MatrixScene:
         if motion is None:
             motion = 0 if frames.disparity is None else view_motion_bucket(frames.disparity, views)
         return Window(torch.stack(pictures), torch.stack(holes), first_frame - self.carried, motion)
+
+    def _require_memory(self, views: int, frames: int) -> None:
+        """Check that main memory has room for the pictures of a window, twice while they are put together.
+
+        Raises:
+            InputError: If it has not.
+        """
+        height, width = (self._canvas.factor * side for side in self._canvas.latent_size)
+        require_memory(
+            2 * views * frames * height * width * (3 * torch.float16.itemsize + torch.bool.itemsize),
+            what=f"the frame matrix of {views} views and {frames} frames of {width}x{height}",
+            remedy="lower views, window or max_side",
+        )
 
     def _regions(self, window: Window) -> list[Region]:
         """Choose the regions, px of the canvas, that are denoised."""

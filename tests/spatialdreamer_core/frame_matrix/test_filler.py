@@ -16,13 +16,15 @@ from spatialdreamer_core.fill import CheckedStream, RenderedFrame, fill_holes
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
+from diffusers import UNetSpatioTemporalConditionModel
+
 from spatialdreamer_core.frame_matrix import (
     FrameMatrixConfig,
     FrameMatrixFiller,
     FrameMatrixModel,
     fill_matrix,
 )
-from spatialdreamer_core.svd import PixelCodec
+from spatialdreamer_core.svd import PixelCodec, SVDModel
 
 from .. import tiny_svd
 
@@ -34,7 +36,13 @@ CONFIG = FrameMatrixConfig(
 
 @pytest.fixture(scope="module")
 def model():
-    return FrameMatrixModel(tiny_svd.make_model())
+    """A tiny model whose latents are pixels in another order, which takes a fraction of the VAE's time."""
+    codec = PixelCodec(8, 1.0)
+    config = {name: value for name, value in tiny_svd.make_unet().config.items() if name[0] != "_"}
+    channels = {"in_channels": 2 * codec.channels, "out_channels": codec.channels}
+    torch.manual_seed(0)
+    unet = UNetSpatioTemporalConditionModel(**{**config, **channels})
+    return FrameMatrixModel(SVDModel(unet, codec, tiny_svd.make_image_encoder()))
 
 
 def scene(count, *, eye="right", seed=0):
@@ -145,29 +153,24 @@ def test_scenes_are_apart_in_a_film(model):
     assert counts == [[0, 0, 0, 4, 0, 1]] * 2
 
 
-def test_reinjection_guidance_and_both_ways_run(model, passes):
+def test_known_pixels_are_put_into_the_estimate_and_rows_read_both_ways(model):
+    left, warped, hole, disparity = scene(1)
+    config = replace(CONFIG, views=2, steps=3, reinjections=1)
+    results = [
+        fill_matrix(model, left, warped, hole, disparity, options).filled
+        for options in (config, replace(config, reinjections=0), replace(config, rows="both_ways"))
+    ]
+    for result in results:
+        check_filled(result, warped, hole)
+    assert not torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_a_model_with_a_vae_fills_by_it():
     left, warped, hole, disparity = scene(2)
-    config = replace(CONFIG, views=2, steps=3, reinjections=1, rows="both_ways", guidance_max=2.0)
-    result = fill_matrix(model, left, warped, hole, disparity, config)
+    config = replace(CONFIG, views=2, steps=3, passes=1, reinjections=1)
+    result = fill_matrix(FrameMatrixModel(tiny_svd.make_model()), left, warped, hole, disparity, config)
     check_filled(result.filled, warped, hole)
-    plain = fill_matrix(model, left, warped, hole, disparity, replace(config, reinjections=0))
-    assert not torch.equal(result.filled, plain.filled)
-
-
-def test_small_models_of_pixels_will_do(model):
-    svd = replace(model.svd, vae=PixelCodec(2, 1.0), unet=make_pixel_unet())
-    left, warped, hole, disparity = scene(2)
-    result = fill_matrix(FrameMatrixModel(svd), left, warped, hole, disparity, CONFIG)
-    check_filled(result.filled, warped, hole)
-
-
-def make_pixel_unet():
-    """Make a UNet of 12 channels a latent."""
-    from diffusers import UNetSpatioTemporalConditionModel
-
-    config = {name: value for name, value in tiny_svd.make_unet().config.items() if name[0] != "_"}
-    torch.manual_seed(0)
-    return UNetSpatioTemporalConditionModel(**{**config, "in_channels": 24, "out_channels": 12}).eval()
 
 
 def test_networks_are_announced_before_they_work(model):
@@ -202,6 +205,24 @@ def test_any_inner_step_may_be_interrupted(model):
     with pytest.raises(KeyboardInterrupt):
         fill_matrix(model, left, warped, hole, disparity, CONFIG, on_wait=wait)
     assert waits == [1]
+
+
+def test_one_direction_alone_may_be_chosen(model, passes):
+    left, warped, hole, disparity = scene(3)
+    result = fill_matrix(model, left, warped, hole, disparity, replace(CONFIG, order="columns"))
+    check_filled(result.filled, warped, hole)
+    assert passes == [3, 3], "the right view over time"
+    passes.clear()
+    fill_matrix(model, left, warped, hole, disparity, replace(CONFIG, views=2, order="rows"))
+    assert passes == [2, 2] * 3
+
+
+def test_more_views_than_memory_takes_are_refused_before_the_work(model, monkeypatch):
+    monkeypatch.setattr("spatialdreamer_core.memory.free_memory", lambda device: 100_000)
+    left, warped, hole, disparity = scene(3)
+    message = r"frame matrix of 9 views and 1 frames of 64x64 needs about .* lower views, window or max_side"
+    with pytest.raises(InputError, match=message):
+        fill_matrix(model, left, warped, hole, disparity, replace(CONFIG, views=9))
 
 
 def test_bad_input_is_named(model):
