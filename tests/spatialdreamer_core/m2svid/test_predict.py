@@ -90,4 +90,4 @@ def test_half_precision_is_near(tiny_m2svid, inputs, full_attention):
     network.svd.unet.to(torch.bfloat16)
     result = predict(network, *inputs)
     assert result.dtype == torch.float32
-    assert (result - expected).std() < 0.02 * expected.std()
+    assert (result - expected).std() < 0.03 * expected.std()
