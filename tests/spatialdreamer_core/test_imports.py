@@ -15,7 +15,7 @@ ORDER = (  # from what all stages stand on to what knows all of them
     *("triton_probe", "kernels", "parsing", "media", "bars", "process", "progress_bar"),
     *("weights", "flow", "depth", "dvg", "fill", "metrics", "svd", "spatialdreamer", "m2svid"),
     *("stereo", "video", "pipeline", "evaluation", "training", "__init__"),
-    *("commands", "dataset_commands", "train_commands", "cli"),
+    *("commands", "dataset_commands", "train_commands", "m2svid_commands", "cli"),
 )
 FILLERS = ("spatialdreamer", "m2svid")  # on svd
 
