@@ -6,7 +6,7 @@ from .composite import composite
 from .fast import FastFill, FastFillConfig, fast_fill
 from .filler import Filler, FillStream, RenderedFrame
 from .frame import fill_memory
-from .pair import PairConfig, RenderedPair, render_pair
+from .pair import WAY_BACK, PairConfig, RenderedPair, render_back, render_pair
 from .stable_diffusion import InpaintConfig, Inpainter, load_inpainter
 from .stable_diffusion_weights import INPAINTING_KIND, fetch_inpainting_model
 from .texture import TEXTURE
@@ -14,6 +14,7 @@ from .texture import TEXTURE
 __all__ = [
     "INPAINTING_KIND",
     "TEXTURE",
+    "WAY_BACK",
     "CheckedStream",
     "FastFill",
     "FastFillConfig",
@@ -32,5 +33,6 @@ __all__ = [
     "fill_holes",
     "fill_memory",
     "load_inpainter",
+    "render_back",
     "render_pair",
 ]

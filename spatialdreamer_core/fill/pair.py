@@ -3,6 +3,10 @@
 A video has but one view, so a second one is made up and the way back is rendered: x1 is warped to the other
 eye and filled to x2; x2 is warped back to x1's place, with the holes that any warp has. The result lies pixel
 on pixel on x1, the truth, so no surface is widened here.
+
+That it does so leaves the stereo deviation strength nothing to say: the rendered view tells the disparity
+already. `way_back`, which the paper does not have, renders x2 back by a share k of its disparity alone. What
+then has to be known to arrive at x1 is how far apart the views are to be.
 """
 
 from __future__ import annotations
@@ -20,11 +24,22 @@ from ..dvg import CONVERGENCE, DIVERGENCE, depth_to_disparity, refine_hole_mask
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..flow import estimate_flow
-from ..options import check_options, option, option_of
+from ..options import Option, check_options, option, option_of
 from .checked_stream import check_filler
 from .clip import fill_holes
 from .fast import FastFill, FastFillConfig
 from .filler import Filler
+
+WAY_BACK = Option(
+    default=1.0,
+    low=0.25,
+    high=4.0,
+    unit="of the disparity",
+    step=0.05,
+    name="way_back",
+    kind=float,
+    help="How far x2 is rendered back: 1 lies on x1, below 1 short of it, above 1 beyond it.",
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,7 @@ def render_pair(
     divergence: float = DIVERGENCE.default,
     convergence: float = CONVERGENCE.default,
     refine: bool = True,
+    way_back: float = WAY_BACK.default,
     on_frame: Callable[[int], None] | None = None,
 ) -> RenderedPair:
     """Render a video to one side and back.
@@ -80,6 +96,9 @@ def render_pair(
         divergence: Total disparity range in % of the width, 0 to 20.
         convergence: The depth that lies on the screen, 0 to 1.
         refine: Whether the mask gets what neighbouring frames could not see either, Eq. 2.
+        way_back: Share of x2's disparity by which it is rendered back, 0.25 to 4. At 1, as in the paper, the
+            view lies on x1. A view that lies elsewhere teaches what the stereo deviation strength means: from
+            it to x1 it is 1 / `way_back` times as far from x2 as it is now.
         on_frame: Called with the number of frames of x2 that are filled; may raise to interrupt.
 
     Raises:
@@ -96,13 +115,34 @@ def render_pair(
     reference = fill_holes(filler, left=frames, warped=warped, hole=hole, eye=side, on_frame=on_frame)
     reference_disparity = extend_background(seen, hole)
     # 2. x2 back to x1's place.
+    warped, hole = render_back(reference, reference_disparity, side=side, refine=refine, way_back=way_back)
+    return RenderedPair(reference, reference_disparity, warped, hole)
+
+
+def render_back(
+    reference: Tensor,  # [F, 3, H, W] in [0, 1]
+    reference_disparity: Tensor,  # [F, 1, H, W] px
+    *,
+    side: Eye,
+    refine: bool = True,
+    way_back: float = WAY_BACK.default,
+) -> tuple[Tensor, Tensor]:  # [F, 3, H, W] in [0, 1], [F, 1, H, W]
+    """Render x2 back: the second half of `render_pair`, whose results and options these are.
+
+    Returns:
+        The view, black where masked, and its mask.
+
+    Raises:
+        InputError: If `way_back` is out of range.
+    """
+    WAY_BACK.check(way_back)
     back: Eye = "left" if side == "right" else "right"
-    warped, hole, _ = warp_frames(reference, reference_disparity, eye=back, widen=False)
-    # 3. The mask, with what neighbouring frames could not see either.
-    if refine and len(frames) > 1:
+    disparity = reference_disparity * way_back
+    warped, hole, _ = warp_frames(reference, disparity, eye=back, widen=False)
+    if refine and len(reference) > 1:  # what neighbouring frames could not see either
         flow = estimate_flow(reference)
-        hole = refine_hole_mask(hole, flow, disparity=reference_disparity, eye=back, neighbours="eq2")
-    return RenderedPair(reference, reference_disparity, warped * (1 - hole), hole)
+        hole = refine_hole_mask(hole, flow, disparity=disparity, eye=back, neighbours="eq2")
+    return warped * (1 - hole), hole
 
 
 def extend_background(

@@ -8,7 +8,7 @@ out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -16,7 +16,9 @@ from diffusers.models.transformers.transformer_temporal import TransformerSpatio
 from torch import Tensor, nn
 
 from ..svd.schedule import SIGMA_MAX, clean_estimate, noise_time
+from .full_attention import full_attention
 from .inputs import NOISE_AUGMENTATION
+from .memory import fitting_chunk
 from .model import M2SVid
 
 DEFAULT_FPS = 24.0  # M2SVid was trained on clips of 5 to 30 frames a second, each told its own
@@ -58,7 +60,13 @@ def predict(
     time = noise_time(sigma).to(device)
     ids = torch.tensor([[fps, _MOTION_BUCKET, NOISE_AUGMENTATION]]).repeat(batch, 1).to(device)
     tokens = embeddings.flatten(1, 2).to(device, unet.dtype)
-    with _own_frame_embeddings(unet, on_wait):
+    with ExitStack() as stack:
+        stack.enter_context(_own_frame_embeddings(unet, on_wait))
+        if model.full_attention:
+            if query_chunk is None:
+                size = {"regions": batch, "tokens": frames * height * width}
+                query_chunk = fitting_chunk(unet.config, **size, dtype=unet.dtype, device=device)
+            stack.enter_context(full_attention(unet, mask, query_chunk=query_chunk))
         output = unet(sample, time, tokens, ids, return_dict=False)[0]
     return clean_estimate(output.float(), zeros, SIGMA_MAX)
 

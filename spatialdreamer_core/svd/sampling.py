@@ -5,7 +5,8 @@ overlaps (as MultiDiffusion, arXiv 2302.08113, does with tiles). `diffuse_in_tur
 first to the last step: where it overlaps finished ones, its clean estimate is drawn to what is finished at
 every step, with a weight that falls over the overlap; what a region needs beside the latents, such as
 reference features, is needed once. Both hold the latents of the whole clip (1/48 as many numbers as its
-pixels) and one region more; together, on the model's device where that has room for them.
+pixels) and one region more; together, on the model's device where that has room for them. In both, latents
+may be known, and levels resampled (`known_latents.py`).
 
 Nothing in the loops waits for the device: whether the model gave numbers is asked one step late.
 
@@ -17,15 +18,16 @@ more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise, product
+from functools import partial
+from itertools import product
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from ..checks import InputError
 from ..memory import free_memory, run_within_memory
-from .schedule import euler_step
+from .finite_check import FiniteCheck
+from .known_latents import ONCE, KnownLatents, Resampling, run_levels
 from .windows import Plan, Region, blend_weights, next_span, ramp
 
 _CLIP_SHARE = 0.1  # of a device's free memory that a clip's latents may take
@@ -44,6 +46,8 @@ def diffuse_in_turn(
     shape: tuple[int, int, int, int],
     plan: Plan,
     start: Tensor | None = None,  # [F, C, h, w], clean latents that are noised to begin with, or None
+    known: KnownLatents | None = None,
+    resampling: Resampling = ONCE,
     on_step: OnStep | None = None,
 ) -> Tensor:  # [F, C, h, w] float32 on the CPU
     """Diffuse region after region; a device that runs out of memory gets smaller ones.
@@ -55,6 +59,8 @@ def diffuse_in_turn(
         shape: Of the clip's latents.
         plan: How much is diffused at a time.
         start: Where a run begins that is shorter than whole, see `karras_sigmas`.
+        known: Latents that stay as they are, see `known_latents`.
+        resampling: How often each level is denoised.
         on_step: Called after each step; may raise to interrupt.
 
     Raises:
@@ -62,16 +68,17 @@ def diffuse_in_turn(
     """
     length, _, height, width = shape
     clip = torch.zeros(shape)
-    counter = _Counter(on_step, plan.count(length, height, width) * (len(sigmas) - 1))
+    steps = (len(sigmas) - 1) * resampling.passes
+    counter = _Counter(on_step, plan.count(length, height, width) * steps)
     done = 0
 
     def diffuse_next(smaller: Plan) -> tuple[range, Tensor]:
         if smaller is not plan:
-            left = smaller.count(length - done, height, width) * (len(sigmas) - 1)
+            left = smaller.count(length - done, height, width) * steps
             counter.done, counter.total = steps_before, steps_before + left
         frames = next_span(done, length, smaller.window, smaller.overlap)
         return frames, _diffuse_window(
-            open_region, noise_of, sigmas, clip, frames, done, smaller, start, counter
+            open_region, noise_of, sigmas, clip, frames, done, smaller, start, known, resampling, counter
         )
 
     while done < length:
@@ -90,14 +97,19 @@ def diffuse_together(
     shape: tuple[int, int, int, int],
     plan: Plan,
     start: Tensor | None = None,  # [F, C, h, w]
+    known: KnownLatents | None = None,
+    resampling: Resampling = ONCE,
     on_step: OnStep | None = None,
 ) -> Tensor:  # [F, C, h, w] float32 on the CPU
     """Diffuse all regions step by step, averaged in their overlaps; arguments as of `diffuse_in_turn`."""
 
     def diffuse(plan: Plan) -> Tensor:
         regions = _weighted_regions(plan, shape[0], *shape[2:])
-        counter = _Counter(on_step, len(regions) * (len(sigmas) - 1))
-        return _diffuse_regions(open_region, noise_of, sigmas, shape, regions, start, counter)
+        steps = (len(sigmas) - 1) * resampling.passes
+        counter = _Counter(on_step, len(regions) * steps)
+        return _diffuse_regions(
+            open_region, noise_of, sigmas, shape, regions, start, known, resampling, counter
+        )
 
     return _run_within_memory(diffuse, plan, shape)[0]
 
@@ -124,6 +136,8 @@ def _diffuse_window(
     done: int,
     plan: Plan,
     start: Tensor | None,
+    known: KnownLatents | None,
+    resampling: Resampling,
     counter: _Counter,
 ) -> Tensor:
     """Diffuse one window, tile after tile; its first frames may be finished."""
@@ -145,8 +159,10 @@ def _diffuse_window(
                     noise_of(region),
                     sigmas,
                     start=None if start is None else region.cut(start),
-                    finished=part,
-                    finished_weight=1 - open_weight,
+                    known=None if known is None else known.cut(region),
+                    finished=KnownLatents(part, 1 - open_weight),
+                    passes=resampling.passes,
+                    noise_again=partial(resampling.noise, region),
                     counter=counter,
                 )
             )
@@ -161,23 +177,33 @@ def _diffuse_region(
     sigmas: Tensor,
     *,
     start: Tensor | None,
-    finished: Tensor,
-    finished_weight: Tensor,
+    known: KnownLatents | None,
+    finished: KnownLatents,
+    passes: int,
+    noise_again: Callable[[int], Tensor],
     counter: _Counter,
 ) -> Tensor:
     """Take one region from the first noise level to the last."""
-    finished, finished_weight = finished.to(noise), finished_weight.to(noise)
-    levels = [float(sigma) for sigma in sigmas]
-    finite = _FiniteCheck()
-    clean = torch.zeros_like(noise) if start is None else start.to(noise)
-    # What is finished enters with the noise that it was made from.
-    noisy = torch.lerp(clean, finished, finished_weight) + levels[0] * noise
-    for sigma, next_sigma in pairwise(levels):
+    # What is finished came of what is known, and enters with the noise that it was made from.
+    held = [part.to(noise) for part in (known, finished) if part is not None]
+    levels, finite = sigmas.tolist(), FiniteCheck()
+
+    def hold(clean: Tensor) -> Tensor:
+        for part in held:
+            clean = part.put_back(clean)
+        return clean
+
+    def estimate(noisy: Tensor, sigma: float, done: int) -> Tensor:
         clean = denoise(noisy, sigma)
         finite.ask(clean)
-        clean = torch.lerp(clean, finished, finished_weight)
-        noisy = euler_step(noisy, clean, sigma, next_sigma)
+        clean = hold(clean)
         counter.step(clean)
+        return clean
+
+    begun = hold(torch.zeros_like(noise) if start is None else start.to(noise))
+    noisy = run_levels(
+        estimate, begun + levels[0] * noise, levels, passes=lambda sigma: passes, noise=noise_again
+    )
     finite.answer()
     return noisy
 
@@ -189,20 +215,31 @@ def _diffuse_regions(
     shape: tuple[int, int, int, int],
     regions: list[tuple[Region, Tensor]],
     start: Tensor | None,
+    known: KnownLatents | None,
+    resampling: Resampling,
     counter: _Counter,
 ) -> Tensor:
     """Take all regions, which come with their weights, through every noise level at once."""
-    levels, finite = [float(sigma) for sigma in sigmas], _FiniteCheck()
-    noisy, device = _noised_clip(noise_of, levels[0], shape, regions[0][0].frames.stop, start)
+    levels, finite, window = sigmas.tolist(), FiniteCheck(), regions[0][0].frames.stop
+    if known is not None:
+        start = known.put_back(torch.zeros(shape) if start is None else start)
+    noisy, device = _noised_clip(noise_of, levels[0], shape, window, start)
     regions = [(region, weight.to(noisy)) for region, weight in regions]
-    for sigma, next_sigma in pairwise(levels):
+    held = None if known is None else known.to(noisy)
+
+    def estimate(noisy: Tensor, sigma: float, done: int) -> Tensor:
         blended = torch.zeros_like(noisy)
         for region, weight in regions:
             clean = open_region(region)(region.cut(noisy).to(device), sigma)
             finite.ask(clean)
             region.cut(blended).add_(clean.to(noisy) * weight)
             counter.step(clean)
-        noisy = euler_step(noisy, blended, sigma, next_sigma)
+        return blended if held is None else held.put_back(blended)
+
+    def noise_again(count: int) -> Tensor:
+        return _noised_clip(lambda region: resampling.noise(region, count), 1.0, shape, window, None)[0]
+
+    noisy = run_levels(estimate, noisy, levels, passes=lambda sigma: resampling.passes, noise=noise_again)
     finite.answer()
     return noisy.cpu()
 
@@ -251,49 +288,3 @@ def _run_within_memory(
             "size"
         ),
     )
-
-
-class _FiniteCheck:
-    """Checks that the model gives numbers, on CUDA one step late: the device need not wait to be asked."""
-
-    def __init__(self) -> None:
-        self._asked: tuple[Tensor, torch.cuda.Event] | None = None
-
-    def ask(self, clean: Tensor) -> None:
-        """Check a step's estimate, or the one before it.
-
-        Raises:
-            InputError: If it is not finite.
-        """
-        finite = clean.isfinite().all()
-        if clean.device.type != "cuda":
-            _check_finite(bool(finite))
-            return
-        with torch.cuda.device_of(clean):
-            answer = torch.empty((), dtype=torch.bool, pin_memory=True)
-            answer.copy_(finite, non_blocking=True)
-            copied = torch.cuda.Event()
-            copied.record()
-        self.answer()
-        self._asked = answer, copied
-
-    def answer(self) -> None:
-        """Check the estimate that was asked about last.
-
-        Raises:
-            InputError: If it is not finite.
-        """
-        if self._asked is not None:
-            answer, copied = self._asked
-            self._asked = None
-            copied.synchronize()
-            _check_finite(bool(answer))
-
-
-def _check_finite(finite: bool) -> None:
-    """Check that the model gave numbers."""
-    if not finite:
-        raise InputError(
-            "the UNet must give finite latents, got NaN or infinity; load the model in another precision "
-            "(bf16 or fp32), or check its weights"
-        )

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..spatialdreamer.inputs import window_deviation
-from .clips import ClipRecord, EncodedSample
+from .clips import ClipRecord, EncodedSample, way_back
 from .config import TrainConfig
 from .distil import choose_steps, teacher_levels
 
@@ -67,7 +67,7 @@ class Batch:
     noisy: Tensor  # [B, F, C, h, w], the target under noise of sigma
     sigma: Tensor  # [B]
     augmentation: Tensor  # [B]
-    deviation: Tensor  # [B], Eq. 4
+    deviation: Tensor  # [B], Eq. 4, that of the true view
     keeps_condition: Tensor  # [B] bool
     keeps_embedding: Tensor  # [B] bool
     keeps_reference: Tensor  # [B] bool
@@ -164,8 +164,8 @@ class Batches:
         samples = [self._cache.read(drawn.clip, drawn.frames) for drawn in draws]
         clean = [sample.condition.float() for sample in samples]
         deviations = [
-            window_deviation(condition, sample.reference.float(), sample.mask.float(), scaling=self._scaling)
-            for condition, sample in zip(clean, samples, strict=True)
+            self._deviation(drawn, condition, sample)
+            for drawn, condition, sample in zip(draws, clean, samples, strict=True)
         ]
         conditions = clean if self._augment is None else [self._augment(drawn) for drawn in draws]
         noisy = [
@@ -187,6 +187,16 @@ class Batches:
             keeps_reference=torch.tensor([drawn.keeps_reference for drawn in draws]),
             crop=torch.tensor([drawn.crop for drawn in draws]),
         )
+
+    def _deviation(self, drawn: Draw, condition: Tensor, sample: EncodedSample) -> Tensor:  # []
+        """Return the stereo deviation strength that leads from a rendered view to the true one.
+
+        As in sampling it is what the rendered view has, times a factor: how much farther from the reference
+        the true view lies.
+        """
+        parts = (condition, sample.reference.float(), sample.mask.float())
+        factor = 1 / way_back(self._cache.clips[drawn.clip])
+        return window_deviation(*parts, scaling=self._scaling) * factor
 
     def _sigma(self, level: float, share: float) -> float:
         """Return a noise level: lognormal, or in distillation one of the student's, each equally often.

@@ -54,6 +54,11 @@ class ClipRecord(Protocol):
         """Whether it is kept from training, for validation."""
 
 
+def way_back(record: ClipRecord) -> float:
+    """Return how far of the way to x1 a clip's view is rendered back; 1 where its dataset does not say."""
+    return float(getattr(record, "way_back", 1.0))
+
+
 class Clips(Protocol):
     """A dataset, as `dataset.open_dataset` opens it."""
 

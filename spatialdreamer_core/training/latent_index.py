@@ -21,7 +21,7 @@ from ..checks import InputError
 from ..parsing import parsing
 from ..spatialdreamer import SpatialDreamer
 from ..weights.files import read_json
-from .clips import Clips
+from .clips import ClipRecord, Clips, way_back
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class LatentClip:
     held_out: bool
     index: int  # in the dataset
     shard: int  # which holds it
+    way_back: float = 1.0  # how far its view is rendered back, see `render_pair`
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def make_index(
     svd, codec = model.svd, model.svd.codec
     made_from = {
         "version": _VERSION,
-        "dataset": _digest([dataclasses.asdict(record) for record in dataset.records]),  # type: ignore[call-overload]
+        "dataset": _digest([_describe(record) for record in dataset.records]),
         "codec": f"{fingerprint(svd.vae)} {codec.factor} {codec.channels} {codec.scaling:g}",
         "image tower": fingerprint(svd.image_encoder),
         "height": height,
@@ -97,7 +98,7 @@ def make_index(
         if filled >= shard_bytes:
             shard, filled = shard + 1, 0
         filled += record.frames * bytes_per_frame
-        clips.append(LatentClip(record.name, record.frames, record.held_out, index, shard))
+        clips.append(LatentClip(record.name, record.frames, record.held_out, index, shard, way_back(record)))
     return LatentIndex(made_from, tuple(clips))
 
 
@@ -192,6 +193,14 @@ def _describe_changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for name, value in now.items()
         if then.get(name) != value
     ]
+
+
+def _describe(record: ClipRecord) -> dict[str, Any]:
+    """Return a record as it was before views could lie elsewhere than on x1, where it is one that does."""
+    described: dict[str, Any] = dataclasses.asdict(record)  # type: ignore[call-overload]
+    if described.get("way_back") == 1:
+        del described["way_back"]
+    return described
 
 
 def _digest(value: Any) -> str:

@@ -16,6 +16,7 @@ import torch
 from spatialdreamer_core.flow import FLOW_MODEL_KIND, FLOW_MODELS, raft_weights
 from spatialdreamer_core.weights import folders
 
+from .live_tensors import fake_half, live_tensors  # noqa: F401
 from .small_videos import frame_number, make_video, packets, turned  # noqa: F401
 
 

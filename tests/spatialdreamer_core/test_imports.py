@@ -14,6 +14,7 @@ ORDER = (  # from what all stages stand on to what knows all of them
     *("lazy_names", "checks", "options", "arguments", "contracts", "memory", "locking", "atomic"),
     *("triton_probe", "kernels", "parsing", "media", "bars", "process", "progress_bar"),
     *("weights", "flow", "depth", "dvg", "fill", "metrics", "svd", "spatialdreamer", "m2svid"),
+    "frame_matrix",
     *("stereo", "video", "pipeline", "evaluation", "training", "__init__"),
     *("commands", "dataset_commands", "train_commands", "m2svid_commands", "cli"),
 )

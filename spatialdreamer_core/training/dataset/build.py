@@ -19,6 +19,7 @@ from typing import Any
 from ...checks import InputError, check_type
 from ...depth import resolve_estimator
 from ...evaluation.views import check_exists, list_files
+from ...fill import WAY_BACK
 from ...pipeline import FillerConfig, choose_device
 from ...video.naming import FILM_SUFFIXES
 from .config import DatasetConfig
@@ -270,11 +271,12 @@ def _finish(
 
 
 def _choose_records(scenes: dict[str, SceneClips], config: DatasetConfig) -> list[ClipRecord]:
-    """List the clips of all scenes by name, and hold out those of some scenes."""
+    """List the clips of all scenes by name, and hold out those of some scenes: such as lie on x1 alone."""
     with_clips = {name for name, scene in scenes.items() if scene.clips}
     held_out = choose_held_out(with_clips, share=config.held_out, seed=config.seed)
     records = [record for name in sorted(with_clips) for record in scenes[name].clips]
-    return [replace(record, held_out=record.scene in held_out) for record in records]
+    marked = [replace(record, held_out=record.scene in held_out) for record in records]
+    return [record for record in marked if not record.held_out or record.way_back == WAY_BACK.default]
 
 
 def list_videos(paths: Sequence[Path]) -> list[Path]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...dvg import CONVERGENCE, DIVERGENCE
+from ...fill.pair import WAY_BACK
 from ...options import OptionConflict, check_options, option, options_of
 from ...pipeline import ConvertConfig
 
@@ -59,6 +60,13 @@ class DatasetConfig:
         help="Strongest 3D effect: each clip draws its divergence between the two.",
     )
     convergence: float = CONVERGENCE.as_field()
+    way_back_low: float = WAY_BACK.as_field(
+        name="",
+        help="Least share of the way back from x2 to x1. Where this or the next is not 1, a second clip of "
+        "the same frames is made of each that is trained on, whose view is rendered back by a share drawn "
+        "between the two: it teaches what the stereo deviation strength means.",
+    )
+    way_back_high: float = WAY_BACK.as_field(name="", help="Largest share of the way back from x2 to x1.")
     refine_masks: bool = option(
         True,
         advanced=True,
@@ -135,17 +143,23 @@ class DatasetConfig:
             InputError: For the first one that breaks its rule.
         """
         check_options(self)
-        if self.divergence_low > self.divergence_high:
-            raise OptionConflict(
-                f"divergence_low must not be above divergence_high ({self.divergence_high:g}), got "
-                f"{self.divergence_low:g}",
-                *("divergence_low", "divergence_high"),
-            )
+        for name in ("divergence", "way_back"):
+            low, high = (getattr(self, f"{name}_{end}") for end in ("low", "high"))
+            if low > high:
+                raise OptionConflict(
+                    f"{name}_low must not be above {name}_high ({high:g}), got {low:g}",
+                    *(f"{name}_low", f"{name}_high"),
+                )
 
     @property
     def span(self) -> int:
         """Frames of the video from the first to the last one of a clip."""
         return (self.frames - 1) * self.stride + 1
+
+    @property
+    def varies_way_back(self) -> bool:
+        """Whether clips are rendered that do not lie on x1, too."""
+        return (self.way_back_low, self.way_back_high) != (WAY_BACK.default, WAY_BACK.default)
 
     def content(self) -> dict[str, Any]:
         """Return the settings that the data depend on, as JSON holds them: 0 for a float is 0.0."""

@@ -25,6 +25,7 @@ from ... import __version__
 from ...atomic import write_error
 from ...checks import InputError
 from ...locking import FileLock
+from .config import DatasetConfig
 from .reader import find_damage
 from .records import (
     ClipRecord,
@@ -84,7 +85,7 @@ class DatasetFolder:
             lock.release()
 
     def _check(self, settings: dict[str, Any]) -> None:
-        """Check that the folder is new, or was begun with the same settings."""
+        """Check that the folder is new, or was begun with the same settings; newer ones had defaults."""
         path = self.path / _SETTINGS
         if not path.exists():
             others = sorted(entry.name for entry in self.path.iterdir() if not entry.name.startswith("."))
@@ -99,7 +100,7 @@ class DatasetFolder:
         check_version(content, path)
         before = content.get("settings")
         for name, value in settings.items():
-            was = before.get(name) if isinstance(before, dict) else None
+            was = {**DatasetConfig().content(), **before}.get(name) if isinstance(before, dict) else None
             if was != value:
                 raise InputError(
                     f"{name} must be {was!r:.80}, with which {self.path} was begun, got {value!r:.80}; "

@@ -12,6 +12,7 @@ from typing import Any
 from ...atomic import replacing, write_error
 from ...checks import InputError, check_types, one_line
 from ...dvg.eyes import Eye
+from ...fill.pair import WAY_BACK
 
 VERSION = 1
 DATASET_JSON = "dataset.json"  # written last: a folder without it is not finished
@@ -44,6 +45,7 @@ class ClipRecord:
         sha256: Checksum of its file.
         checksums: Those of its frames, see `frame_checksums`.
         held_out: Whether it is kept for validation.
+        way_back: How far x2 was rendered back, see `render_pair`; 1 in all clips that are held out.
     """
 
     name: str
@@ -66,6 +68,7 @@ class ClipRecord:
     sha256: str
     checksums: str
     held_out: bool = False
+    way_back: float = 1.0
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -134,6 +137,7 @@ def to_record(content: object, path: Path) -> ClipRecord:
         check_types(record)
         if not _NAME.fullmatch(record.name) or min(record.frames, record.height, record.width) < 1:
             raise ValueError(f"no name or size of a clip: {record.name!r:.60}")
+        WAY_BACK.check(record.way_back)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{path} must hold records of clips ({one_line(error)}); delete it and run `dataset build` again"
@@ -142,5 +146,8 @@ def to_record(content: object, path: Path) -> ClipRecord:
 
 
 def from_record(record: ClipRecord) -> dict[str, Any]:
-    """Give a record as JSON holds it."""
-    return asdict(record)
+    """Give a record as JSON holds it; one whose view lies on x1 is as it was before there were others."""
+    content = asdict(record)
+    if record.way_back == WAY_BACK.default:
+        del content["way_back"]
+    return content

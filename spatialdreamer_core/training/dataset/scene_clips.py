@@ -19,7 +19,7 @@ from ...checks import InputError
 from ...depth import BuiltinStream, DepthStream, ModelStream, open_estimator, upsample_depth
 from ...depth.shaping import shape_frames
 from ...dvg.eyes import Eye
-from ...fill import render_pair
+from ...fill import WAY_BACK, render_back, render_pair
 from ...flow import fit_size, open_flow
 from ...pipeline import ConvertConfig, FillerConfig, StageClock, choose_device
 from ...pipeline.analysis import analyse
@@ -75,9 +75,10 @@ class SceneRenderer:
         done = SceneClips([], Counter())
         starts = place_clips(scene.frames, self.config)
         waiting: list[_Frame] = []
+        place = 0
         for number, frame in enumerate(self._estimate(path, scene, starts[-1] + self.config.span)):
             self._on_step(0)
-            within = number - starts[len(done.clips) + done.faults.total()]
+            within = number - starts[place]
             if within < 0:
                 continue
             if within % self.config.stride == 0:
@@ -85,7 +86,7 @@ class SceneRenderer:
             if len(waiting) == self.config.frames:
                 with torch.inference_mode():
                     self._finish(video, scene, number - self.config.span + 1, waiting, done)
-                waiting = []
+                waiting, place = [], place + 1
                 self._on_step(1)
         return done
 
@@ -124,21 +125,25 @@ class SceneRenderer:
         return _Frame(np.ascontiguousarray(image), depth, quality)
 
     def _finish(self, video: Video, scene: Scene, first: int, frames: list[_Frame], done: SceneClips) -> None:
-        """Judge a clip, render it and write its files."""
+        """Judge a clip, render it and write its files, and those of the same one rendered elsewhere."""
         name = f"{scene.name}-{first:05d}"
         quality = measure_clip([frame.quality for frame in frames])
         fault = find_fault(quality, self.config)
         if fault is not None:
             done.faults[fault] += 1
             return
-        finished = self._read_finished(name)
-        if finished is not None:
-            done.clips.append(finished)
+        ways = {name: WAY_BACK.default}
+        if self.config.varies_way_back:
+            ways[f"{name}-back"] = draw_way_back(name, self.config)
+        finished = [record for clip in ways if (record := self._read_finished(clip)) is not None]
+        if len(finished) == len(ways):
+            done.clips.extend(finished)
             return
         side, divergence = draw_geometry(name, self.config)
         target = torch.stack([to_tensor(frame.image, torch.device("cpu")) for frame in frames])
         depth = torch.stack([torch.from_numpy(frame.depth)[None] for frame in frames])
         shaped = shape_frames(depth, self._shaping, on_device=False)
+        refine = self.config.refine_masks
         pair = render_pair(
             target.to(self._device, copy=True),
             shaped.to(self._device),
@@ -146,35 +151,40 @@ class SceneRenderer:
             filler=self._filler,
             divergence=divergence,
             convergence=self.config.convergence,
-            refine=self.config.refine_masks,
+            refine=refine,
             on_frame=lambda done: self._on_step(0),
         )
-        hole = float(pair.hole.mean())
-        if hole == 0:
+        if not bool(pair.hole.any()):
             done.faults[NO_HOLES] += 1
             return
         fps = video.fps / self.config.stride
-        data = encode_clip(DVGClip(target, pair.reference, pair.warped, pair.hole), fps=fps)
-        record = ClipRecord(
-            name=name,
-            source=video.file,
-            scene=scene.name,
-            first_frame=first,
-            frames=len(frames),
-            height=target.shape[-2],
-            width=target.shape[-1],
-            side=side,
-            fps=fps,
-            divergence=divergence,
-            convergence=self.config.convergence,
-            **quality._asdict(),
-            hole=round(hole, 6),
-            bytes=len(data),
-            sha256=hashlib.sha256(data).hexdigest(),
-            checksums=frame_checksums(data),
-        )
-        self._write(record, data)
-        done.clips.append(record)
+        for clip, way_back in ways.items():
+            warped, hole = pair.warped, pair.hole
+            if way_back != WAY_BACK.default:
+                reference = (pair.reference, pair.reference_disparity)
+                warped, hole = render_back(*reference, side=side, refine=refine, way_back=way_back)
+            data = encode_clip(DVGClip(target, pair.reference, warped, hole), fps=fps)
+            record = ClipRecord(
+                name=clip,
+                source=video.file,
+                scene=scene.name,
+                first_frame=first,
+                frames=len(frames),
+                height=target.shape[-2],
+                width=target.shape[-1],
+                side=side,
+                fps=fps,
+                divergence=divergence,
+                convergence=self.config.convergence,
+                **quality._asdict(),
+                hole=round(float(hole.mean()), 6),
+                bytes=len(data),
+                sha256=hashlib.sha256(data).hexdigest(),
+                checksums=frame_checksums(data),
+                way_back=way_back,
+            )
+            self._write(record, data)
+            done.clips.append(record)
 
     def _write(self, record: ClipRecord, data: bytes) -> None:
         """Write a clip's file, then its record, which says that the clip is finished."""
@@ -204,3 +214,9 @@ def draw_geometry(name: str, config: DatasetConfig) -> tuple[Eye, float]:
     side: Eye = "right" if drawn.random() < 0.5 else "left"
     spread = config.divergence_high - config.divergence_low
     return side, round(config.divergence_low + spread * drawn.random(), 3)
+
+
+def draw_way_back(name: str, config: DatasetConfig) -> float:
+    """Draw how far a clip's second view is rendered back, by its name; halves are as likely as doubles."""
+    low, high = config.way_back_low, config.way_back_high
+    return round(low * (high / low) ** random.Random(f"{config.seed}/{name}/way back").random(), 3)

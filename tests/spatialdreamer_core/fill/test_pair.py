@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.fill import FastFill, render_pair
+from spatialdreamer_core.fill import FastFill, render_back, render_pair
 from spatialdreamer_core.fill.pair import extend_background
 from spatialdreamer_core.metrics.clips import make_clip
 from spatialdreamer_core.metrics.views import masked_psnr
@@ -138,3 +138,40 @@ def test_errors(changes, message):
     arguments = {"depth": torch.rand(1, 1, 4, 8), **changes}
     with pytest.raises(InputError, match=message):
         render_pair(torch.rand(1, 3, 4, 8), arguments.pop("depth"), **arguments)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_share_of_the_way_back_moves_by_that_share_of_the_disparity(side):
+    image = torch.full((1, 3, 8, 64), 0.4)
+    depth = torch.zeros(1, 1, 8, 64)
+    image[..., 24:40], depth[..., 24:40] = 0.9, 1.0
+    settings = {"side": side, "divergence": 12.5, "convergence": 0}  # 8 px
+    begins = {}
+    for way_back in (0.5, 1.0, 2.0):
+        pair = render_pair(image, depth, way_back=way_back, **settings)
+        bright = (pair.warped[0, 0, 4] > 0.7).nonzero().flatten()
+        begins[way_back] = int(bright[0])
+        assert len(bright) == 16
+        hole = pair.hole[0, 0, 4, 4:-4]
+        assert int(hole.sum()) == pytest.approx(8 * way_back, abs=1)
+    away = -8 if side == "right" else 8
+    assert begins == {0.5: 24 + away // 2, 1.0: 24, 2.0: 24 - away}
+
+
+def test_the_whole_way_back_is_the_papers_and_any_other_leaves_x2_as_it_is(clip):
+    depth = clip.inverse_depth.clamp(0, 1)
+    usual = render_pair(clip.frames, depth, divergence=5)
+    for part, same in zip(usual, render_pair(clip.frames, depth, divergence=5, way_back=1.0), strict=True):
+        assert torch.equal(part, same)
+    half = render_pair(clip.frames, depth, divergence=5, way_back=0.5)
+    assert torch.equal(half.reference, usual.reference)
+    assert half.hole.mean() < 0.8 * usual.hole.mean()
+    again = render_back(usual.reference, usual.reference_disparity, side="right", way_back=0.5)
+    assert torch.equal(again[0], half.warped)
+    assert torch.equal(again[1], half.hole)
+
+
+@pytest.mark.parametrize("way_back", [0.2, 4.1, float("nan")])
+def test_a_way_back_out_of_range_is_told(way_back):
+    with pytest.raises(InputError, match=r"way_back must be between 0\.25 and 4 \(of the disparity\), got"):
+        render_pair(torch.rand(1, 3, 4, 8), torch.rand(1, 1, 4, 8), way_back=way_back)

@@ -7,48 +7,19 @@ from __future__ import annotations
 
 import resource
 import sys
+from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLTemporalDecoder
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from spatialdreamer_core.spatialdreamer import SamplerConfig, SpatialDreamer, encode_reference, sample
-from spatialdreamer_core.svd import SVDModel, build_unet
 
+sys.path.append(str(Path(__file__).parents[1]))
 
-def fill(network: torch.nn.Module) -> torch.nn.Module:
-    """Give a network on the meta device random weights."""
-    network = network.to(torch.bfloat16).to_empty(device="cpu").eval().requires_grad_(False)
-    for parameter in network.parameters():
-        parameter.uniform_(-0.02, 0.02)
-    return network
+from full_svd import make_model
 
 
 def main() -> None:
-    torch.manual_seed(0)
-    with torch.device("meta"):
-        unet = build_unet(num_frames=25)
-        vae = AutoencoderKLTemporalDecoder(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2,
-            force_upcast=True,
-        )
-        encoder = CLIPVisionModelWithProjection(
-            CLIPVisionConfig(
-                hidden_size=1280,
-                intermediate_size=5120,
-                num_hidden_layers=32,
-                num_attention_heads=16,
-                patch_size=14,
-                projection_dim=1024,
-                hidden_act="gelu",
-            )
-        )
-    encoder = fill(encoder)
-    embeddings = encoder.vision_model.embeddings
-    embeddings.position_ids = torch.arange(embeddings.position_embedding.num_embeddings)[None]
-    network = SpatialDreamer.from_svd(SVDModel(fill(unet), fill(vae), encoder))
+    network = SpatialDreamer.from_svd(make_model())
     counts = [sum(p.numel() for p in net.parameters()) for net in (network.svd.unet, network.refiner)]
 
     left = torch.rand(3, 3, 128, 128)

@@ -1,4 +1,4 @@
-"""ComfyUI's own networks, asked once for all tests of this folder, and the memory that tensors take."""
+"""ComfyUI's own networks, asked once for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 REPOSITORY = Path(__file__).parents[3]
 COMFYUI = Path(os.environ.get("COMFYUI_DIR", REPOSITORY / ".cache" / "comfyui-0.3.75"))
@@ -69,38 +66,3 @@ def comfyui_networks(tmp_path_factory) -> SimpleNamespace:
     result = run_comfyui(folder / "svd_tiny.safetensors", folder)
     result.checkpoint = folder / "svd_tiny.safetensors"
     return result
-
-
-class LiveTensors(TorchDispatchMode):
-    """Counts the bytes of the tensors made while it is entered that live, and their peak."""
-
-    def __init__(self):
-        super().__init__()
-        self.bytes = self.peak = 0
-        self._known = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        given = {leaf.untyped_storage()._cdata for leaf in tensors((args, kwargs))}
-        for leaf in tensors(result):
-            storage = leaf.untyped_storage()
-            key, size = storage._cdata, storage.nbytes()
-            if key not in self._known | given:
-                self._known.add(key)
-                weakref.finalize(storage, self._forget, key, size)
-                self.bytes += size
-                self.peak = max(self.peak, self.bytes)
-        return result
-
-    def _forget(self, key, size):
-        self._known.discard(key)
-        self.bytes -= size
-
-
-def tensors(tree):
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
-
-
-@pytest.fixture
-def live_tensors():
-    return LiveTensors()

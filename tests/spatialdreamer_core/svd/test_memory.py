@@ -7,8 +7,6 @@ from functools import partial
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from spatialdreamer_core.svd import (
     bank_memory,
@@ -19,31 +17,13 @@ from spatialdreamer_core.svd import (
 )
 from spatialdreamer_core.svd.unet import enable_gradient_checkpointing
 
+from ..live_tensors import EfficientAttention
+
 REAL_UNET = {"in_channels": 9, "num_attention_heads": (5, 10, 20, 20)}
 REAL_VAE = {"down_block_types": ("DownEncoderBlock2D",) * 4, "block_out_channels": (128, 256, 512, 512)}
 CASES = pytest.mark.parametrize(
     ("real", "frames", "height", "width"), [(False, 3, 128, 192), (True, 14, 576, 1024)], ids=["tiny", "real"]
 )
-
-
-class EfficientAttention(TorchFunctionMode):
-    """Attention as GPUs compute it, without a matrix of scores."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is F.scaled_dot_product_attention:
-            return torch.empty_like(args[0])
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.fixture
-def fake_half():
-    """Let tensors have no content, and modules be made in half precision."""
-    with FakeTensorMode():
-        torch.set_default_dtype(torch.float16)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(torch.float32)
 
 
 def peak(live_tensors, run, *inputs):

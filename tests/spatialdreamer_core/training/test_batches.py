@@ -6,6 +6,7 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.training.batches import Batches
+from spatialdreamer_core.training.latent_index import LatentClip
 
 from .tiny_training import TinyCache, quick_config
 
@@ -89,6 +90,18 @@ def test_the_deviation_is_that_of_known_latents_of_the_rendered_view():
     difference = (0.18215 * sample.condition - sample.reference).abs()
     known = (sample.mask < 0.5).expand_as(difference)
     assert float(batches.read([0]).deviation) == pytest.approx(float(difference[known].mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("way_back", [0.5, 1.0, 2.0])
+def test_a_view_that_lies_elsewhere_is_trained_with_the_strength_of_the_way_to_the_true_view(way_back):
+    """What the sampler passes on where the slider is at how much farther the true view lies."""
+    cache, usual = TinyCache(), make()
+    cache.clips = [LatentClip(clip.name, clip.frames, False, 0, 0, way_back) for clip in cache.clips]
+    for number in range(3):
+        own, other = make(cache).read([number]), usual.read([number])
+        assert torch.equal(own.deviation, other.deviation / way_back)
+        assert torch.equal(own.condition, other.condition)
+        assert torch.equal(own.target, other.target)
 
 
 def test_too_little_data_is_told():

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import json
 import logging
 import pickle
 import shutil
@@ -257,6 +258,32 @@ def test_a_damaged_index_is_named_with_its_remedy(copied):
     index.unlink()
     with pytest.raises(InputError, match=r"must have an index, but .* has none; build the cache first"):
         open_latents(copied)
+
+
+@dataclasses.dataclass(frozen=True)
+class ElsewhereRecord:
+    name: str
+    frames: int
+    held_out: bool = False
+    way_back: float = 1.0
+
+
+def test_how_far_a_view_is_rendered_back_is_carried_along(copied, built, small_model, make_clips):
+    """A cache of before there were such views stays that of its dataset, and is another one's with them."""
+    dataset = make_clips(3, 10, 2, held_out={2})
+    dataset.records = [ElsewhereRecord(clip.name, clip.frames, clip.held_out) for clip in dataset.records]
+    index = json.loads((copied / "latents.json").read_text())
+    for clip in index["clips"]:
+        assert clip.pop("way_back") == 1
+    (copied / "latents.json").write_text(json.dumps(index))
+    cache = build_latents(dataset, small_model, copied, **SIZE, shard_bytes=1)
+    assert [clip.way_back for clip in cache.clips] == [1.0, 1.0, 1.0]
+    dataset.records[0] = dataclasses.replace(dataset.records[0], way_back=0.5)
+    with pytest.raises(InputError, match=r"differs in dataset; delete it"):
+        build_latents(dataset, small_model, copied, **SIZE, shard_bytes=1)
+    cache = build_latents(dataset, small_model, copied, **SIZE, shard_bytes=1, rebuild=True)
+    assert [clip.way_back for clip in cache.clips] == [0.5, 1.0, 1.0]
+    assert [clip.way_back for clip in open_latents(copied).clips] == [0.5, 1.0, 1.0]
 
 
 def test_a_folder_of_something_else_is_left_alone(small_model, make_clips, tmp_path):

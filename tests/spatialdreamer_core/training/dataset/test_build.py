@@ -278,6 +278,55 @@ def test_a_folder_belongs_to_one_set_of_settings(tmp_path, film, config, dataset
     )
 
 
+def test_each_clip_that_is_trained_on_has_a_second_view_that_lies_elsewhere(tmp_path, film, config, dataset):
+    settings = dataclasses.replace(config, way_back_low=0.4, way_back_high=2.5, held_out=0.4)
+    build_dataset([film], tmp_path / "made", settings)
+    opened, usual = open_dataset(tmp_path / "made"), open_dataset(dataset)
+    records = {record.name: record for record in opened.records}
+    places = {record.name: index for index, record in enumerate(opened.records)}
+    assert {record.held_out for record in records.values()} == {True, False}
+    for index, record in enumerate(usual.records):
+        own = records[record.name]
+        assert dataclasses.replace(own, held_out=record.held_out) == record, "as without second views"
+        assert (f"{own.name}-back" in records) != own.held_out
+        if own.held_out:
+            continue
+        second = records[f"{own.name}-back"]
+        assert 0.4 <= second.way_back <= 2.5
+        assert abs(second.way_back - 1) > 0.01
+        assert (second.side, second.divergence, second.scene) == (own.side, own.divergence, own.scene)
+        straight, other = usual.read(index), opened.read(places[second.name])
+        assert torch.equal(straight.target, other.target)
+        assert torch.equal(straight.reference, other.reference)
+        assert not torch.equal(straight.warped, other.warped)
+    assert len({record.way_back for record in records.values()}) == 3
+    assert len(records) == 6
+
+
+def test_a_build_with_second_views_goes_on_to_the_same_bytes(tmp_path, film, config):
+    settings = dataclasses.replace(config, way_back_low=0.5, way_back_high=2.0)
+    build_dataset([film], tmp_path / "whole", settings)
+    with pytest.raises(Interrupted):
+        build_dataset([film], tmp_path / "made", settings, on_progress=interrupt_after(45))
+    build_dataset([film], tmp_path / "made", settings)
+    assert hashes(tmp_path / "made") == hashes(tmp_path / "whole")
+
+
+def test_a_dataset_begun_before_there_were_second_views_goes_on(tmp_path, film, config, dataset):
+    shutil.copytree(dataset, tmp_path / "made")
+    for name in ("settings.json", "dataset.json"):
+        file = tmp_path / "made" / name
+        content = json.loads(file.read_text(encoding="utf-8"))
+        for option in ("way_back_low", "way_back_high"):
+            assert content["settings"].pop(option) == 1
+        file.write_text(json.dumps(content), encoding="utf-8")
+    assert "way_back" not in (tmp_path / "made" / "dataset.json").read_text(encoding="utf-8")
+    assert {record.way_back for record in open_dataset(tmp_path / "made").records} == {1.0}
+    build_dataset([film], tmp_path / "made", config)
+    with pytest.raises(InputError, match=r"way_back_low must be 1\.0, with which"):
+        build_dataset([film], tmp_path / "made", dataclasses.replace(config, way_back_low=0.5))
+
+
 def test_errors_about_the_folder(tmp_path, film, config):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")

@@ -1,0 +1,1 @@
+"""S2VG's frame matrix (arXiv 2508.08048) on SVD: holes filled without any training."""

@@ -1,0 +1,210 @@
+"""The options of the frame matrix with their ranges; importing them loads no diffusion library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ..dvg import DILATION, FEATHER
+from ..options import OptionConflict, check_options, option
+from ..svd.canvas import MAX_SIDE, MIN_SIDE
+from ..svd.schedule import MAX_STEPS, SIGMA_MAX
+from ..svd.windows import MAX_WINDOW
+
+MAX_VIEWS = 32
+_UNIT = 64  # px, of margins
+_MOST_PASSES = 20
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"views": 4, "steps": 10, "passes": 2, "reinjections": 1, "rows": "one_way"},
+    "paper": {"views": 8, "steps": 25, "passes": 6, "reinjections": 8, "rows": "both_ways"},
+}
+_PRESET = "what the preset says"
+
+
+@dataclass(frozen=True)
+class FrameMatrixConfig:
+    """How a clip is filled by the frame matrix; `settled` puts the preset's values in."""
+
+    preset: Literal["fast", "paper"] = option(
+        "fast",
+        help="fast: 4 views, 10 steps, each of 2 passes. paper: 8 views, 25 steps, each of 6 passes, about "
+        "20 times slower.",
+    )
+    seed: int = option(0, 0, 2**64 - 1, help="Seed of the noise. The same seed gives the same result.")
+    views: int | None = option(
+        None,
+        1,
+        MAX_VIEWS,
+        none_as=0,
+        none_means=_PRESET,
+        metavar="COUNT",
+        help="Views from the left eye to the right one, both of them included. 1 is the right view alone, "
+        "filled over time; so it is where no disparity is given.",
+    )
+    steps: int | None = option(
+        None,
+        1,
+        MAX_STEPS,
+        none_as=0,
+        none_means=_PRESET,
+        metavar="COUNT",
+        help="Noise levels from noise to picture.",
+    )
+    passes: int | None = option(
+        None,
+        1,
+        _MOST_PASSES,
+        none_as=0,
+        none_means=_PRESET,
+        metavar="COUNT",
+        help="How often each noise level is denoised, over time and over views in turn. More fit the filling "
+        "better to what is known, and cost as many times more.",
+    )
+    reinjections: int | None = option(
+        None,
+        0,
+        MAX_STEPS,
+        none_as=-1,
+        none_means=_PRESET,
+        advanced=True,
+        metavar="COUNT",
+        help="At how many steps known pixels are put into the decoded picture, so that the filling fits them "
+        "at its edges. Each passes all views through the VAE.",
+    )
+    rows: Literal["preset", "one_way", "both_ways"] = option(
+        "preset",
+        advanced=True,
+        help="How the views of a frame are read: from the left eye to the right one, or every second time "
+        "the other way round.",
+    )
+    order: Literal["both", "columns", "rows"] = option(
+        "both",
+        advanced=True,
+        help="both: over time and over views in turn. columns: over time alone. rows: over views alone.",
+    )
+    last_view_from: float = option(
+        0.3,
+        0.0,
+        SIGMA_MAX,
+        step=0.1,
+        advanced=True,
+        metavar="SIGMA",
+        help="Noise level below which the last view alone is refined; 0: never, so that all views come out "
+        "equally sharp.",
+    )
+    guidance_min: float = option(
+        1.0,
+        0.0,
+        10.0,
+        step=0.1,
+        advanced=True,
+        metavar="SCALE",
+        help="Guidance scale of a row's or column's first frame; linear between first and last. 1 at both "
+        "ends: none. Any other value doubles the time.",
+    )
+    guidance_max: float = option(
+        1.0,
+        0.0,
+        10.0,
+        step=0.1,
+        advanced=True,
+        metavar="SCALE",
+        help="Guidance scale of a row's or column's last frame; SVD is often run with 3.",
+    )
+    fps: float | None = option(
+        None,
+        1.0,
+        240.0,
+        "frames/s",
+        step=0.01,
+        none_as=-1,
+        none_means="7, as SVD is run",
+        advanced=True,
+        help="Frames per second that the model is told; SVD knows up to 30.",
+    )
+    motion_bucket: int | None = option(
+        None,
+        0,
+        255,
+        none_as=-1,
+        none_means="127, as SVD is run",
+        advanced=True,
+        help="How much motion over time the model is told to expect; 0 is none.",
+    )
+    view_motion_bucket: int | None = option(
+        None,
+        0,
+        255,
+        none_as=-1,
+        none_means="by the disparity between two views",
+        advanced=True,
+        help="How much motion from view to view the model is told to expect.",
+    )
+    planes: int = option(
+        4,
+        0,
+        16,
+        "planes; 0: none",
+        advanced=True,
+        help="By how many planes of disparity the views in between are cleaned of stray pixels and cracks.",
+    )
+    window: int = option(
+        0,
+        0,
+        MAX_WINDOW,
+        "frames; 0: as many as the model knows",
+        advanced=True,
+        help="Frames filled at a time: SVD knows 14, SVD-XT 25. Fewer take less memory.",
+    )
+    overlap: int = option(
+        2,
+        0,
+        MAX_WINDOW - 1,
+        "frames",
+        advanced=True,
+        help="Finished frames that each window begins with, fewer than `window`.",
+    )
+    max_side: int = option(
+        1024,
+        MIN_SIDE,
+        MAX_SIDE,
+        "px",
+        step=_UNIT,
+        help="Longer side at which frames are diffused: larger ones are scaled down, smaller ones enlarged "
+        "to what the model knows, 1024x576 with SVD. Known pixels of the result stay as they are.",
+    )
+    dilate: int = DILATION.as_field(
+        advanced=True,
+        help="Pixels by which the holes grow in the result, to hide halos at the edges of objects.",
+    )
+    feather: int = FEATHER.as_field(
+        default=4,
+        advanced=True,
+        help="Pixels around the holes over which the filling is blended into the warped view; 0 is a hard "
+        "edge.",
+    )
+
+    def check(self) -> None:
+        """Check every option.
+
+        Raises:
+            InputError: For the first one that breaks its rule.
+        """
+        check_options(self)
+        if self.window and self.overlap >= self.window:
+            raise OptionConflict(
+                f"overlap must be between 0 and window - 1 ({self.window - 1} frames), got {self.overlap}; "
+                "lower it or widen the window",
+                "overlap",
+                "window",
+            )
+
+    def settled(self) -> FrameMatrixConfig:
+        """Return the options with the preset's values where nothing else was chosen, checked.
+
+        Raises:
+            InputError: As `check`.
+        """
+        self.check()
+        unset = {name: getattr(self, name) in (None, "preset") for name in PRESETS[self.preset]}
+        return replace(self, **{name: value for name, value in PRESETS[self.preset].items() if unset[name]})

@@ -1,0 +1,122 @@
+"""Conditioning SVD as it was trained: on one picture, whatever number of frames is denoised.
+
+SVD continues a picture. Its UNet sees that picture's latents beside those of each frame (unscaled, and under
+a little noise), the picture's CLIP embedding in every cross-attention, and three time ids: frames a second
+less one, a motion bucket (0 to 255, how much moves) and the noise on the picture. Guidance compares this with
+no picture at all, by a scale that is linear over the frames.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..checks import InputError
+from .image_encoder import embed_images
+from .schedule import clean_estimate, noise_time, scale_input
+from .unet import time_id_count
+
+if TYPE_CHECKING:
+    from .model import SVDModel
+
+FPS, MOTION_BUCKET, NOISE_AUGMENTATION = 7.0, 127, 0.02  # that SVD is run with
+_TIME_IDS = 3
+_OTHERS = {9: "the sampler of SpatialDreamer", 13: "the refiner of M2SVid"}  # by input channels
+
+
+class PictureCondition(NamedTuple):
+    """The picture that a sequence begins with."""
+
+    latents: Tensor  # [C, h, w] unscaled
+    embedding: Tensor  # [1, D]
+
+
+def check_plain_unet(svd: SVDModel) -> None:
+    """Check that a model's UNet is SVD's own, neither widened nor trained for another task.
+
+    Raises:
+        InputError: If it is not; the message names the sampler that the UNet belongs to.
+    """
+    wanted = 2 * svd.codec.channels
+    channels, ids = svd.unet.config.in_channels, time_id_count(svd.unet)
+    if (channels, ids) == (wanted, _TIME_IDS):
+        return
+    other = _OTHERS.get(channels, "another sampler")
+    raise InputError(
+        f"the UNet must be Stable Video Diffusion's own, of {wanted} input channels and {_TIME_IDS} time "
+        f"ids, got one of {channels} and {ids}, which belongs to {other}; load svd_xt.safetensors, or use "
+        "that one"
+    )
+
+
+def encode_pictures(
+    svd: SVDModel,
+    pictures: Tensor,  # [N, 3, H, W] in [0, 1]; sides are multiples of the codec's factor
+    *,
+    noise: Tensor | None = None,  # [N, 3, H, W]
+    augmentation: float = NOISE_AUGMENTATION,
+) -> list[PictureCondition]:  # on the CPU
+    """Encode pictures, each a condition of its own.
+
+    Args:
+        svd: The model, whose VAE and image tower are used.
+        pictures: The pictures.
+        noise: Standard normal noise that is put on them; None: none.
+        augmentation: Its sigma, for pictures in [-1, 1].
+    """
+    embeddings = embed_images(svd.image_encoder, pictures).float().cpu()
+    shown = pictures if noise is None else pictures + noise.to(pictures) * (augmentation / 2)
+    latents = svd.codec.encode(shown)
+    return [PictureCondition(*parts) for parts in zip(latents, embeddings, strict=True)]
+
+
+def picture_time_ids(
+    *, fps: float = FPS, motion_bucket: int = MOTION_BUCKET, augmentation: float = NOISE_AUGMENTATION
+) -> Tensor:  # [1, 3]
+    """Return what SVD's UNet takes as `added_time_ids`."""
+    return torch.tensor([[fps - 1, motion_bucket, augmentation]], dtype=torch.float32)
+
+
+class PictureDenoiser:
+    """SVD's UNet as a denoiser of sequences that begin with a picture.
+
+    Args:
+        unet: SVD's UNet.
+        guidance_min: Scale of the first frame.
+        guidance_max: Scale of the last frame; 1 at both ends is no guidance, and half the work.
+    """
+
+    def __init__(self, unet: Any, *, guidance_min: float = 1.0, guidance_max: float = 1.0) -> None:
+        self._unet, self._scales = unet, (guidance_min, guidance_max)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        noisy: Tensor,  # [F, C, h, w]
+        sigma: float,
+        condition: PictureCondition,
+        time_ids: Tensor,  # [1, 3]
+    ) -> Tensor:  # [F, C, h, w] float32, on the UNet's device
+        """Return the clean estimate of a sequence."""
+        device, frames = self._unet.device, len(noisy)
+        noisy, time_ids = noisy.to(device, torch.float32), time_ids.to(device)
+        latents, embedding = (part.to(device)[None] for part in condition)
+        clean = self._predict(noisy, sigma, latents, embedding, time_ids)
+        if self._scales == (1.0, 1.0):
+            return clean
+        free = self._predict(noisy, sigma, torch.zeros_like(latents), torch.zeros_like(embedding), time_ids)
+        scales = torch.linspace(*self._scales, frames, device=device)
+        return torch.lerp(free, clean, scales[:, None, None, None])
+
+    def _predict(
+        self, noisy: Tensor, sigma: float, latents: Tensor, embedding: Tensor, time_ids: Tensor
+    ) -> Tensor:
+        """Run the UNet once."""
+        level = torch.tensor([sigma], device=noisy.device)
+        shown = latents.expand(len(noisy), -1, -1, -1)
+        sample = torch.cat([scale_input(noisy, sigma), shown], dim=1)[None].to(self._unet.dtype)
+        embedding = embedding.to(self._unet.dtype)
+        output = self._unet(sample, noise_time(level), embedding, time_ids, return_dict=False)[0]
+        return clean_estimate(output[0].float(), noisy, sigma)
