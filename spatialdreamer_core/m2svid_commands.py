@@ -30,8 +30,8 @@ def add_m2svid_commands(subparsers: Any) -> None:
         help="make one safetensors file of M2SVid's release",
         description="Make one safetensors file of M2SVid's release, for the filler m2svid and for ComfyUI, "
         f"which looks in models/m2svid. The release is at {ADDRESS} (8.5 GB, Apache-2.0) and holds both "
-        "variants; nothing is downloaded here. Of the release, the variant with full attention is taken "
-        "unless --variant names the other.",
+        "variants, of which the one with full attention is taken unless --variant names the other. Nothing "
+        "is downloaded here.",
     )
     convert.add_argument(
         "source",
@@ -68,7 +68,7 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
         target = convert_m2svid(
             options.source,
             options.target,
-            variant=config.variant,
+            variant=config.given_variant,
             svd=config.svd,
             dtype=getattr(torch, options.precision),
             overwrite=options.overwrite,

@@ -35,11 +35,12 @@ _NAMES: dict[Variant, str] = {  # of the authors' files and of those that others
 class FileConfig:
     """What must be said of a file that does not say it itself."""
 
-    variant: Variant | None = option(
-        None,
+    variant: Literal["auto", "full_attention", "no_full_attention"] = option(
+        "auto",
+        advanced=True,
         help="Which of M2SVid's two variants the weights are: with full attention of the tokens in holes, as "
-        "in m2svid_weights.pt, or without it, as in m2svid_no_full_atten_weights.pt.",
-        none_means="as the file's metadata or name says",
+        "in m2svid_weights.pt, or without it, as in m2svid_no_full_atten_weights.pt. auto goes by the file's "
+        "metadata or name.",
     )
     svd: str | os.PathLike[str] | None = option(
         None,
@@ -48,6 +49,11 @@ class FileConfig:
         help="Stable Video Diffusion, such as svd_xt.safetensors, for a file without autoencoder or image "
         "encoder; the published ones have both.",
     )
+
+    @property
+    def given_variant(self) -> Variant | None:
+        """The variant, if it is said."""
+        return None if self.variant == "auto" else self.variant
 
     def check(self) -> None:
         """Check every option.
