@@ -9,23 +9,33 @@ from ..lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .checkpoint import Variant
+    from .config import RefinerConfig
+    from .filler import M2SVidFiller
     from .inputs import EncodedWindow, ViewNoise, encode_window, prepare_holes
     from .loading import load_m2svid
     from .model import M2SVid
+    from .refiner import RefinedViews, refine
 
 __all__ = [
     "EncodedWindow",
     "M2SVid",
+    "M2SVidFiller",
+    "RefinedViews",
+    "RefinerConfig",
     "Variant",
     "ViewNoise",
     "encode_window",
     "load_m2svid",
     "prepare_holes",
+    "refine",
 ]
 _HOMES = {
     "checkpoint": ("Variant",),
+    "config": ("RefinerConfig",),
+    "filler": ("M2SVidFiller",),
     "inputs": ("EncodedWindow", "ViewNoise", "encode_window", "prepare_holes"),
     "loading": ("load_m2svid",),
     "model": ("M2SVid",),
+    "refiner": ("RefinedViews", "refine"),
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
