@@ -230,5 +230,6 @@ class FrameMatrixConfig:
             InputError: As `check`.
         """
         self.check()
-        unset = {name: getattr(self, name) in (None, "preset") for name in PRESETS[self.matrix_preset]}
-        return replace(self, **{name: value for name, value in PRESETS[self.matrix_preset].items() if unset[name]})
+        values = PRESETS[self.matrix_preset].items()
+        unset = {name: value for name, value in values if getattr(self, name) in (None, "preset")}
+        return replace(self, **unset)

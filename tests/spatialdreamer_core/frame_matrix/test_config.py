@@ -11,7 +11,9 @@ def test_a_preset_says_what_is_not_chosen():
     assert (fast.views, fast.steps, fast.passes, fast.rows) == (4, 10, 2, "one_way")
     assert (paper.views, paper.passes, paper.rows) == (8, 6, "both_ways")
     assert FrameMatrixConfig(views=3, reinjections=0).settled().views == 3
-    assert FrameMatrixConfig(matrix_preset="paper", reinjections=0, rows="one_way").settled().reinjections == 0
+    assert (
+        FrameMatrixConfig(matrix_preset="paper", reinjections=0, rows="one_way").settled().reinjections == 0
+    )
     assert all(set(preset) == set(PRESETS["fast"]) for preset in PRESETS.values())
 
 
