@@ -44,8 +44,8 @@ class RefinerConfig:
         TRAINED_FRAMES - 1,
         "frames",
         advanced=True,
-        help="Finished frames that each window begins with, fewer than `window`: it goes on from them, and "
-        "blends into them. More hide the seams better and take longer.",
+        help="Finished frames that each window begins with, to go on from; fewer than `window`. More hide "
+        "the seams better and take longer.",
     )
     max_side: int = option(
         1024,
