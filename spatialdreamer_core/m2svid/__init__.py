@@ -9,9 +9,10 @@ from ..lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .checkpoint import Variant
-    from .inputs import EncodedWindow, ViewNoise, encode_window, prepare_holes
+    from .inputs import EncodedWindow, encode_window, prepare_holes
     from .loading import load_m2svid
     from .model import M2SVid
+    from .noise import ViewNoise
 
 __all__ = [
     "EncodedWindow",
@@ -24,8 +25,9 @@ __all__ = [
 ]
 _HOMES = {
     "checkpoint": ("Variant",),
-    "inputs": ("EncodedWindow", "ViewNoise", "encode_window", "prepare_holes"),
+    "inputs": ("EncodedWindow", "encode_window", "prepare_holes"),
     "loading": ("load_m2svid",),
+    "noise": ("ViewNoise",),
     "model": ("M2SVid",),
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from ..svd.schedule import SIGMA_MAX, clean_estimate, noise_time
 from .full_attention import full_attention
-from .inputs import NOISE_AUGMENTATION
 from .memory import fitting_chunk
 from .model import M2SVid
+from .noise import NOISE_AUGMENTATION
 
 DEFAULT_FPS = 24.0  # M2SVid was trained on clips of 5 to 30 frames a second, each told its own
 _MOTION_BUCKET = 127.0
