@@ -129,6 +129,7 @@ def _build_parser() -> argparse.ArgumentParser:
     from .arguments import add_common, add_fillers, add_options
     from .dataset_commands import add_dataset_commands
     from .evaluation import EvaluateConfig
+    from .m2svid_commands import add_m2svid_commands
     from .options import options_of
     from .pipeline import FILLERS, ConvertConfig, FillerConfig
     from .train_commands import add_train_commands
@@ -220,6 +221,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
     add_dataset_commands(subparsers, download_help=download_help)
     add_train_commands(subparsers)
+    add_m2svid_commands(subparsers)
 
     info = subparsers.add_parser("info", help="show versions, devices, depth estimators and flow methods")
     add_common(info, commands.run_info, quiet=None)

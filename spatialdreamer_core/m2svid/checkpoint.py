@@ -5,20 +5,18 @@ All have sgm's names. The authors' `.pt` is what DeepSpeed saved in training: th
 of the views (`conditioner.embedders.3` and `.5`, frozen, both begun from the same weights of SVD), while
 `first_stage_model` decodes. We have one autoencoder: the encoder of the former and the decoder of the latter.
 `convert_m2svid` writes it in that form, under `first_stage_model`.
-
-Nothing in the weights tells the two variants apart, see `read_variant`.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
-from ..checks import InputError, check_choice
+from ..checks import InputError
 from ..parsing import parsing
 from ..svd.checkpoint.identify import M2SVID, identify
 from ..svd.checkpoint.networks import ADDRESS as SVD_ADDRESS
@@ -35,24 +33,15 @@ from ..svd.unet import XT_FRAMES
 from ..weights.files import Header, read_header
 from ..weights.torch_archive import is_archive, read_archive
 from .model import VIEWS
+from .variant import ADDRESS, AGAIN, Variant, read_variant
 
 _LOGGER = logging.getLogger(__name__)
 
-Variant = Literal["full_attention", "no_full_attention"]
-VARIANTS: tuple[Variant, ...] = get_args(Variant)
-FULL_ATTENTION = VARIANTS[0]
-ADDRESS = "https://storage.googleapis.com/gresearch/m2svid/m2svid_weights.zip"  # of the release, 8.5 GB
-METADATA = "m2svid.variant"  # what the variant is called in a file's metadata
-AGAIN = f"download it again from {ADDRESS}"
 _TRAINED = "module."  # before each name in DeepSpeed's files
 _CONDITIONER = "conditioner.embedders.3.encoder."  # of the left view, an autoencoder
 _ENCODER = ("encoder.", "quant_conv.")  # of an autoencoder
 _UNUSED = re.escape(f"{VAE}loss.")
 _QUANTISED = r".*\.(_data|_scale|weight_scale|scale_weight|qweight|qzeros|absmax)$"
-_NAMES: dict[Variant, str] = {  # of the authors' files and of those that others made of them
-    "no_full_attention": r"(no|without|wo)[-_ ]?full",
-    "full_attention": r"m2svid[-_ ](weights|combined)|full[-_ ]?att",
-}
 _PARTS = {"autoencoder": VAE, "image encoder": IMAGE_ENCODER}  # beside the UNet, by the start of their names
 
 
@@ -73,7 +62,7 @@ class Checkpoint:
 
 
 def read_checkpoint(
-    file: Path | str, *, variant: Variant | None = None, svd: Path | str | None = None
+    file: Path | str, *, variant: Variant | None = None, svd: str | os.PathLike[str] | None = None
 ) -> Checkpoint:
     """Read what a file holds, and check all that can be checked without reading weights.
 
@@ -110,42 +99,6 @@ def read_checkpoint(
     if other is not header:
         check_parts(other, [part for part in parts if part.header is other], unused=".*")
     return Checkpoint(file, variant, *parts)
-
-
-def read_variant(file: Path, header: Header, given: Variant | None = None) -> Variant:
-    """Find out which variant a file holds: by what its own metadata says, or else by its name.
-
-    Args:
-        file: The file, or the authors' one that it was made of.
-        header: Its header.
-        given: What the user says it is; needed if nothing else does, and must not contradict it.
-
-    Raises:
-        InputError: If it cannot be told, or contradicts what is given.
-    """
-    if given is not None:
-        check_choice("variant", given, VARIANTS)
-    said = header.metadata.get(METADATA)
-    if said is not None:
-        check_choice(f"{METADATA} in the metadata of {file}", said, VARIANTS)
-    named = next((each for each, name in _NAMES.items() if re.search(name, file.name.lower())), None)
-    found = next((each for each in VARIANTS if each == said), named)
-    why = "its metadata says so" if said is not None else "its name says so"
-    if found is None and given is None:
-        raise InputError(
-            f"the variant of {file} must be known, but neither its metadata nor its name tells it, got "
-            f"{file.name!r}; give `variant`: {FULL_ATTENTION} for what was made of m2svid_weights.pt, "
-            f"{VARIANTS[1]} for what was made of m2svid_no_full_atten_weights.pt"
-        )
-    if found is not None and given not in (None, found):
-        raise InputError(
-            f"`variant` must be that of the weights, {found} ({why}) of {file}, got {given}; choose the "
-            "other file, or leave `variant` out"
-        )
-    variant = given if found is None else found
-    assert variant is not None, file
-    _LOGGER.info("%s: M2SVid, %s, as %s", file.name, variant, "was given" if found is None else why)
-    return variant
 
 
 def _read_names(file: Path) -> Header:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
 
 from ..svd import SVDModel, choose_dtype
 from ..svd.checkpoint.load import check_fit
-from .checkpoint import FULL_ATTENTION, Variant, read_checkpoint
+from .checkpoint import read_checkpoint
 from .model import M2SVid, assemble
+from .variant import FULL_ATTENTION, Variant
 
 
 def load_m2svid(
     file: Path | str,
     *,
     variant: Variant | None = None,
-    svd: Path | str | None = None,
+    svd: str | os.PathLike[str] | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
 ) -> M2SVid:

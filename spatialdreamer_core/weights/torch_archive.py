@@ -49,7 +49,10 @@ class ArchiveHeader(Header):
     def open(self) -> Iterator[Callable[[str], Tensor]]:
         """Open the file, see `open_tensors`; what it gets is mapped, not read, until the block ends."""
         tensors = _map_tensors(self.file)
-        yield lambda name: tensors[self.stored.get(name, name)]
+        try:
+            yield lambda name: tensors[self.stored.get(name, name)]
+        finally:
+            tensors.clear()  # Windows keeps a mapped file from being removed
 
 
 def is_archive(file: Path) -> bool:

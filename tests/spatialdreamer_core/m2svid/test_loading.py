@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.m2svid import load_m2svid
-from spatialdreamer_core.m2svid.checkpoint import METADATA, read_variant
+from spatialdreamer_core.m2svid.variant import METADATA, read_variant
 from spatialdreamer_core.svd import load_svd
 from spatialdreamer_core.weights.files import Header
 
