@@ -49,10 +49,14 @@ def predict(
         query_chunk: Masked tokens that attend to all frames at once, at least 1, see `full_attention.py`; the
             result is the same. None: what fits into free memory.
         on_wait: Called at each of the UNet's 16 transformers; may raise to interrupt.
+
+    Raises:
+        InputError: If `query_chunk` is out of range.
     """
-    unet, device = model.svd.unet, model.device
+    unet = model.svd.unet
     batch, frames, _, height, width = left.shape
     model.announce(unet, frames=batch * frames, latent_size=(height, width))
+    device = model.device  # to which it may have been brought just now
     zeros = torch.zeros_like(left, dtype=torch.float32, device=device)
     views = [view.to(device, torch.float32) for view in (left, warped, mask)]
     sample = torch.cat([zeros, *views], dim=2).to(unet.dtype)
