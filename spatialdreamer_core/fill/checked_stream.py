@@ -123,6 +123,10 @@ class CheckedStream:
         self._read_verdicts(wait=True)
         return frames
 
+    def close(self) -> None:
+        """Let the stream say what it has to say of the film, if it can."""
+        self._run(getattr(self._stream, "close", lambda: None))
+
     def _run(self, step: Callable[[], T]) -> T:
         """Run a step of the filler.
 

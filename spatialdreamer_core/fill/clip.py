@@ -26,6 +26,7 @@ def fill_holes(
     disparity: Tensor | None = None,  # [F, 1, H, W] px
     flow: Flow | None = None,  # of the source view's F frames
     eye: Eye = "right",
+    shift: float = 0.0,
     on_frame: Callable[[int], None] | None = None,
 ) -> Tensor:  # [F, 3, H, W] in [0, 1]
     """Fill the holes of a clip, which is one scene.
@@ -38,6 +39,7 @@ def fill_holes(
         disparity: The disparity that rendered the view.
         flow: The source view's flow. Without disparity it has no meaning.
         eye: The rendered eye.
+        shift: What convergence has taken off the disparity, px: convergence · divergence / 100 · width.
         on_frame: Called with the number of finished frames; may raise to interrupt.
 
     Returns:
@@ -54,11 +56,12 @@ def fill_holes(
     filled = torch.empty_like(warped)
     stream = CheckedStream(filler, eye=eye, size=(warped.shape[-2], warped.shape[-1]))
     done = 0
-    for frame in _fill_all(stream, _rendered_frames(left, warped, hole, disparity, flow, eye)):
+    for frame in _fill_all(stream, _rendered_frames(left, warped, hole, disparity, flow, eye, shift)):
         filled[done] = frame
         done += 1
         if on_frame is not None:
             on_frame(done)
+    stream.close()
     return filled
 
 
@@ -76,6 +79,7 @@ def _rendered_frames(
     disparity: Tensor | None,
     flow: Flow | None,
     eye: Eye,
+    shift: float,
 ) -> Iterator[RenderedFrame]:
     """Yield a clip's frames, with disparity and motion in the rendered view."""
     for t in range(len(warped)):
@@ -85,4 +89,4 @@ def _rendered_frames(
             seen = carried[0]
             if flow is not None:
                 to_previous, to_next = bring_motions([flow.to_previous(t), flow.to_next(t)], columns)
-        yield RenderedFrame(left[t], warped[t], hole[t], seen, to_previous, to_next)
+        yield RenderedFrame(left[t], warped[t], hole[t], seen, to_previous, to_next, shift)

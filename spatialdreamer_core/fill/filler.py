@@ -19,7 +19,7 @@ from ..flow import Motion
 class RenderedFrame(NamedTuple):
     """One frame of a rendered view, as a filler takes it.
 
-    Disparity and flow may only improve the result: a filler must work without them.
+    Disparity, flow and shift may only improve the result: a filler must work without them.
     """
 
     left: Tensor  # [3, H, W] in [0, 1], the source view
@@ -28,10 +28,14 @@ class RenderedFrame(NamedTuple):
     disparity: Tensor | None = None  # [1, H, W] px, in the rendered view
     to_previous: Motion | None = None  # None at the scene's first frame
     to_next: Motion | None = None  # None at the scene's last frame
+    shift: float = 0.0  # px, what convergence has taken off the disparities: with it none is negative
 
 
 class FillStream(Protocol):
-    """Fills the frames of one view, scene by scene, in bounded memory."""
+    """Fills the frames of one view, scene by scene, in bounded memory.
+
+    If it has a method close(), that is called once, when the film or clip is done.
+    """
 
     def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Take a scene's next frame; return the frames that are finished by it, in order.

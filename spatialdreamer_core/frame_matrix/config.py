@@ -150,19 +150,21 @@ class FrameMatrixConfig:
     )
     window: int = option(
         0,
-        0,
+        2,
         MAX_WINDOW,
         "frames; 0: as many as the model knows",
+        also=(0,),
         advanced=True,
         help="Frames filled at a time: SVD knows 14, SVD-XT 25. Fewer take less memory.",
     )
     overlap: int = option(
         2,
-        0,
+        1,
         MAX_WINDOW - 1,
         "frames",
         advanced=True,
-        help="Finished frames that each window begins with, fewer than `window`.",
+        help="Finished frames that each window begins with, fewer than `window`. More hide the seams better "
+        "and take longer.",
     )
     max_side: int = option(
         1024,
@@ -193,7 +195,7 @@ class FrameMatrixConfig:
         check_options(self)
         if self.window and self.overlap >= self.window:
             raise OptionConflict(
-                f"overlap must be between 0 and window - 1 ({self.window - 1} frames), got {self.overlap}; "
+                f"overlap must be between 1 and window - 1 ({self.window - 1} frames), got {self.overlap}; "
                 "lower it or widen the window",
                 "overlap",
                 "window",

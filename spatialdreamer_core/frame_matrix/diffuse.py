@@ -58,13 +58,13 @@ class Passes:
     both_ways: bool = False  # whether rows are also read from the last view to the first
     order: Order = "both"  # or one direction alone
 
-    def of_matrix(self, sigma: float, views: int) -> bool:
-        """Tell whether a level is one of the whole matrix."""
-        return views == 1 or sigma >= self.last_view_from
+    def of_matrix(self, sigma: float, views: int, frames: int) -> bool:
+        """Tell whether a level is one of the whole matrix; where there is no time, all are."""
+        return min(views, frames) == 1 or self.order == "rows" or sigma >= self.last_view_from
 
-    def count(self, sigma: float, views: int) -> int:
+    def count(self, sigma: float, views: int, frames: int) -> int:
         """Return how often a level is denoised."""
-        return self.matrix if self.of_matrix(sigma, views) else self.last_view
+        return self.matrix if self.of_matrix(sigma, views, frames) else self.last_view
 
     def ways(self, views: int, frames: int) -> list[Way]:
         """List the directions of the passes over the matrix, which are repeated."""
@@ -126,7 +126,7 @@ def diffuse_matrix(
     Raises:
         InputError: If the model gives NaN.
     """
-    views = len(known.latents)
+    views, frames = known.latents.shape[:2]
     fixed = (known.weight == 1).flatten(2).all(2)  # [V, F]
     finite, clean, held = FiniteCheck(), known.put_back(torch.zeros_like(known.latents)), known
     if bool(fixed.all()):
@@ -148,7 +148,7 @@ def diffuse_matrix(
                 on_step(done, total, clean)
         if reinject is not None and sigma in reinject_at and sigma not in levels_reinjected:
             levels_reinjected.add(sigma)
-            whole = passes.of_matrix(sigma, views)
+            whole = passes.of_matrix(sigma, views, frames)
             held = reinject(clean, [view for view in range(views) if whole or view == views - 1])
             clean = held.put_back(clean)
         return clean
@@ -157,7 +157,7 @@ def diffuse_matrix(
         estimate,
         clean + sigmas[0] * noise(0),
         sigmas,
-        passes=lambda sigma: passes.count(sigma, views),
+        passes=lambda sigma: passes.count(sigma, views, frames),
         noise=noise,
     )
     finite.answer()
@@ -171,8 +171,8 @@ def _plan(sigmas: list[float], passes: Passes, fixed: Tensor) -> list[list[Seque
     rows = [frame for frame in range(frames) if not bool(fixed[:, frame].all())]
     ways, plan = cycle(passes.ways(views, frames)), []
     for sigma in sigmas[:-1]:
-        count = passes.count(sigma, views)
-        if not passes.of_matrix(sigma, views):
+        count = passes.count(sigma, views, frames)
+        if not passes.of_matrix(sigma, views, frames):
             plan += [[Sequence("columns", views - 1)]] * count
             continue
         for way in islice(ways, count):

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 
 from ..checks import InputError, check_choice
 from ..fill import FastFill, FastFillConfig, Filler, InpaintConfig, load_inpainter
+from ..m2svid.config import RefinerConfig
 from ..options import option, option_of, options_of
 from ..spatialdreamer.sampler_config import FilmSamplerConfig
 from ..weights.download import OnProgress
@@ -91,6 +92,41 @@ class SpatialDreamerFillerConfig(FilmSamplerConfig):
             raise InputError(
                 "checkpoint must be given for the filler spatialdreamer; name a Stable Video Diffusion, such "
                 "as svd_xt.safetensors"
+            )
+        super().check()
+
+
+@dataclass(frozen=True)
+class M2SVidFillerConfig(RefinerConfig):
+    """Options of the filler `m2svid`: its files, and how it refines."""
+
+    checkpoint: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        help="M2SVid's weights: the authors' m2svid_weights.pt or m2svid_no_full_atten_weights.pt, or "
+        "safetensors made of one.",
+    )
+    variant: Literal["auto", "full_attention", "no_full_attention"] = option(
+        "auto",
+        advanced=True,
+        help="Which of the two the checkpoint is; auto goes by its name and what it says of itself.",
+    )
+    svd: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        help="Stable Video Diffusion in one safetensors file, for the networks that the checkpoint lacks.",
+    )
+
+    def check(self) -> None:
+        """Check every option.
+
+        Raises:
+            InputError: For the first one that breaks its rule, or if there is no checkpoint.
+        """
+        if self.checkpoint is None:
+            raise InputError(
+                "checkpoint must be given for the filler m2svid; name M2SVid's weights, such as "
+                "m2svid_weights.pt of https://storage.googleapis.com/gresearch/m2svid/m2svid_weights.zip"
             )
         super().check()
 
@@ -204,6 +240,27 @@ def _load_spatialdreamer(
     )
 
 
+def _load_m2svid(
+    settings: M2SVidFillerConfig,
+    *,
+    device: torch.device,
+    download: bool,
+    on_progress: OnProgress | None,
+    on_wait: Callable[[], None] | None,
+) -> Filler:
+    """Load M2SVid."""
+    from ..m2svid import M2SVidFiller, load_m2svid  # diffusers takes seconds
+
+    assert settings.checkpoint is not None
+    model = load_m2svid(
+        os.fspath(settings.checkpoint),
+        variant=None if settings.variant == "auto" else settings.variant,
+        svd=None if settings.svd is None else os.fspath(settings.svd),
+        device=device,
+    )
+    return M2SVidFiller(model, settings, on_wait=on_wait)
+
+
 def _spatialdreamer_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the strength for an untrained model, if it is one."""
     return {} if "weights" in given else {"strength": _UNTRAINED_STRENGTH}
@@ -218,4 +275,5 @@ FILLERS: dict[str, FillerEntry] = {
         _load_spatialdreamer,
         _spatialdreamer_defaults,
     ),
+    "m2svid": FillerEntry("one step of video diffusion, trained to refine", M2SVidFillerConfig, _load_m2svid),
 }

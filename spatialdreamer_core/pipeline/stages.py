@@ -86,6 +86,7 @@ class Placed:
     small_disparity: Tensor  # [1, 1, h, w] px of the working size
     bits: Tensor | None = None  # [H, W, 3] uint8 or uint16: the whole frame, if it went up to a GPU
     window: FloatingWindow | None = None  # of this frame
+    shift: float = 0.0  # px, what convergence has taken off the disparity
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,8 @@ def place(
             analysed, image, depth, bits = bring(frame, shaping=shaping, guided=guided)
             disparity = to_disparity(depth, divergence=divergence / eyes, convergence=convergence)
             small = _shrink_disparity(disparity, analysed.small.shape[:2])
-        return Placed(analysed, image, depth[0], disparity, small, bits)
+            shift = convergence * divergence / eyes / 100 * disparity.shape[-1]
+        return Placed(analysed, image, depth[0], disparity, small, bits, shift=shift)
 
     for index, frame in enumerate(frames):
         if flight is None:
@@ -270,7 +272,7 @@ def _render_view(frame: Placed, eye: Eye) -> RenderedFrame:
     warped, hole, seen = warp_frames(frame.image[None], frame.disparity, eye=eye)
     columns = find_columns(frame.small_disparity, eye=eye)
     motions = bring_motions([frame.analysed.to_previous, frame.analysed.to_next], columns)
-    return RenderedFrame(frame.image, warped[0], hole[0], seen[0], *motions)
+    return RenderedFrame(frame.image, warped[0], hole[0], seen[0], *motions, shift=frame.shift)
 
 
 def refine(
@@ -326,6 +328,8 @@ def fill(
                 done.extend(flight.run(index, work, stream.finish))
             yield from ready()
             if size != (size := (frame.image.shape[-2], frame.image.shape[-1])):  # black bars come and go
+                for stream in streams:
+                    stream.close()
                 streams = [
                     CheckedStream(filler, eye=eye, size=size, rows_apart=_ROWS_APART) for eye in frame.eyes
                 ]
@@ -338,3 +342,5 @@ def fill(
     for stream, done in zip(streams, finished, strict=True):
         done.extend(flight.run(index, work, stream.finish))
     yield from ready()
+    for stream in streams:
+        stream.close()

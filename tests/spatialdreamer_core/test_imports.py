@@ -18,7 +18,7 @@ ORDER = (  # from what all stages stand on to what knows all of them
     *("stereo", "video", "pipeline", "evaluation", "training", "__init__"),
     *("commands", "dataset_commands", "train_commands", "m2svid_commands", "cli"),
 )
-FILLERS = ("spatialdreamer", "m2svid")  # on svd
+FILLERS = ("spatialdreamer", "m2svid", "frame_matrix")  # on svd
 
 
 def imports() -> dict[str, set[str]]:

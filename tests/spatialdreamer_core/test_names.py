@@ -23,7 +23,7 @@ def test_each_name_is_there_and_no_other():
         sd.convrt  # noqa: B018 (reading it is the test)
 
 
-@pytest.mark.parametrize("name", ["svd", "spatialdreamer"])
+@pytest.mark.parametrize("name", ["svd", "spatialdreamer", "frame_matrix"])
 def test_the_packages_that_need_diffusers_have_their_names_too(name):
     pytest.importorskip("diffusers")
     package = import_module(f"spatialdreamer_core.{name}")
@@ -38,6 +38,7 @@ def test_importing_loads_nothing_and_using_no_diffusion():
         "import sys, spatialdreamer_core as sd; assert 'torch' not in sys.modules;"
         "print(sd.convert, sd.convert_frames, sd.Filler, sd.Flow, sd.fill_holes);"
         "from spatialdreamer_core.spatialdreamer import SamplerConfig; SamplerConfig().check();"
+        "from spatialdreamer_core.frame_matrix import FrameMatrixConfig; FrameMatrixConfig().check();"
         "assert not {'diffusers', 'transformers', 'torchvision', 'huggingface_hub'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

@@ -22,7 +22,7 @@ def test_a_preset_says_what_is_not_chosen():
         ({"views": 33}, "views"),
         ({"passes": 0}, "passes"),
         ({"preset": "best"}, "preset must be one of fast, paper"),
-        ({"window": 4, "overlap": 4}, r"overlap must be between 0 and window - 1 \(3 frames\), got 4"),
+        ({"window": 4, "overlap": 4}, r"overlap must be between 1 and window - 1 \(3 frames\), got 4"),
         ({"last_view_from": -1.0}, "last_view_from"),
     ],
 )

@@ -81,3 +81,13 @@ def test_the_unet_is_asked_for(plain, inputs):
     assert [(work.networks, work.frames, work.height, work.width) for work in works] == [
         ((plain.svd.unet,), 6, 64, 128)
     ]
+
+
+@pytest.mark.parametrize("full_attention", [False, True])
+def test_half_precision_is_near(tiny_m2svid, inputs, full_attention):
+    network = tiny_m2svid.make_model(full_attention=full_attention)
+    expected = predict(network, *inputs)
+    network.svd.unet.to(torch.bfloat16)
+    result = predict(network, *inputs)
+    assert result.dtype == torch.float32
+    assert (result - expected).std() < 0.03 * expected.std()

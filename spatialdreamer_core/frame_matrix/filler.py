@@ -1,0 +1,205 @@
+"""The frame matrix as a function of a clip and as a filler of films, window by window in constant memory.
+
+A filler is given the disparity that is seen in the rendered view; the views in between are warped from the
+source, whose own disparity is found from it (`views.source_disparity`). Without disparity there is one view,
+which is filled over time alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..checks import check_finite, check_video
+from ..dvg.eyes import Eye, eye_sign
+from ..fill import RenderedFrame
+from ..memory import telling_of_memory
+from ..svd import trained_frames
+from .config import FrameMatrixConfig
+from .diffuse import OnCells
+from .model import FrameMatrixModel
+from .scene import MatrixScene, MatrixViews, Rendered
+from .views import source_disparity
+from .window import Callbacks
+
+_LOGGER = logging.getLogger(__name__)
+_NO_DISPARITY = (
+    "the frame matrix needs disparity for its views, and has none: the right view alone is filled, over time"
+)
+
+
+def fill_matrix(
+    model: FrameMatrixModel,
+    left: Tensor,  # [F, 3, H, W] in [0, 1]
+    warped: Tensor,  # [F, 3, H, W] in [0, 1]
+    hole: Tensor,  # [F, 1, H, W], 1 = hole
+    disparity: Tensor | None,  # [F, 1, H, W] px
+    config: FrameMatrixConfig = FrameMatrixConfig(),  # noqa: B008 (frozen)
+    *,
+    eye: Eye = "right",
+    keep_views: bool = False,
+    on_step: OnCells | None = None,
+    on_frame: Callable[[int], None] | None = None,
+    on_wait: Callable[[], None] | None = None,
+) -> MatrixViews:
+    """Fill the holes of a clip, which is one scene.
+
+    Args:
+        model: The model.
+        left: The source view.
+        warped: The rendered view.
+        hole: Its hole mask; values above 0.5 are holes.
+        disparity: The disparity of the source view that rendered it; None leaves the rendered view alone.
+        config: The options.
+        eye: The rendered eye.
+        keep_views: Whether all views are returned; then `last_view_from` should be 0.
+        on_step: Called after each row and column with the steps done and in all of the window at work, and
+            the clean estimate of its cells [V, F, C, h, w]; may raise to interrupt.
+        on_frame: Called with the number of finished frames; may raise.
+        on_wait: Called now and then while the VAE works; may raise.
+
+    Returns:
+        The view without holes. Outside of them, and of dilation and feather, it equals `warped` bit for bit.
+
+    Raises:
+        InputError: If shapes differ, values are not finite, an option is out of range, memory does not
+            suffice or the model gives NaN.
+    """
+    config = config.settled()
+    eye_sign(eye)
+    check_video("warped", warped, channels=3)
+    for name, part, channels in (("left", left, 3), ("hole", hole, 1), ("disparity", disparity, 1)):
+        if part is not None:
+            check_video(name, part, channels=channels, like=warped, like_name="warped")
+            check_finite(name, part, "repair it, or check what made it")
+    check_finite("warped", warped, "repair the frames")
+    if disparity is None:
+        _LOGGER.warning(_NO_DISPARITY)
+    size = (warped.shape[-2], warped.shape[-1])
+    callbacks = Callbacks(on_step, on_wait)
+    scene = MatrixScene(model, config, eye=eye, size=size, callbacks=callbacks, keep_views=keep_views)
+    clip, window, done = Rendered(left, warped, hole, disparity), _window(model, config), 0
+    parts: list[MatrixViews] = []
+    with telling_of_memory():
+        while done < len(clip):
+            last = min(len(clip), done + window - scene.carried)
+            parts.append(scene.fill(clip.cut(done, last), first_frame=done))
+            done = last
+            if on_frame is not None:
+                on_frame(done)
+    filled, whole = (torch.cat(pair) for pair in zip(*(part[:2] for part in parts), strict=True))
+    views = [part.views for part in parts if part.views is not None]
+    return MatrixViews(filled, whole, torch.cat(views, dim=1) if views else None)
+
+
+@dataclass(frozen=True)
+class FrameMatrixFiller:
+    """Fills holes by the frame matrix.
+
+    Attributes:
+        model: The model.
+        config: The options.
+        on_step: Called after each row and column, see `fill_matrix`; may raise to interrupt.
+        on_wait: Called now and then while the VAE works; may raise to interrupt.
+
+    Raises:
+        InputError: If an option is out of range.
+    """
+
+    model: FrameMatrixModel
+    config: FrameMatrixConfig = field(default_factory=FrameMatrixConfig)
+    on_step: OnCells | None = None
+    on_wait: Callable[[], None] | None = None
+
+    refines_holes = True
+    sees_left = True
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        self.config.check()
+
+    @property
+    def reach(self) -> int:
+        """How far from holes pixels change, px: as far as holes are grown and feathered."""
+        return self.config.dilate + self.config.feather
+
+    def open(self, *, eye: Eye, size: tuple[int, int]) -> FrameMatrixStream:
+        """Begin a film, or an eye of it."""
+        return FrameMatrixStream(self, eye=eye, size=size)
+
+
+class FrameMatrixStream:
+    """Fills the frames of one view, scene by scene.
+
+    Args:
+        filler: Model and options.
+        eye: The rendered eye.
+        size: Height and width of the frames.
+    """
+
+    def __init__(self, filler: FrameMatrixFiller, *, eye: Eye, size: tuple[int, int]) -> None:
+        self._filler, self._eye, self._size = filler, eye, size
+        self._config = filler.config.settled()
+        self._window = _window(filler.model, self._config)
+        self._frames: list[RenderedFrame] = []
+        self._done = 0  # frames of the film that are finished
+        self._told = False  # that there is no disparity
+        self._scene = self._begin()
+
+    def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
+        """Take a scene's next frame; return the window that is finished by it, if there is one.
+
+        Raises:
+            InputError: As `fill_matrix`.
+        """
+        self._frames.append(frame)
+        return self._fill() if len(self._frames) == self._window - self._scene.carried else []
+
+    def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
+        """Return the scene's other frames; the next frame begins a new scene.
+
+        Raises:
+            InputError: As `fill_matrix`.
+        """
+        finished = self._fill() if self._frames else []
+        self._scene = self._begin()
+        return finished
+
+    def _begin(self) -> MatrixScene:
+        """Begin a scene."""
+        callbacks = Callbacks(self._filler.on_step, self._filler.on_wait)
+        return MatrixScene(
+            self._filler.model, self._config, eye=self._eye, size=self._size, callbacks=callbacks
+        )
+
+    @telling_of_memory()  # no window is smaller: what is half done is not tried again
+    def _fill(self) -> list[Tensor]:
+        """Fill the frames that wait."""
+        left, warped, hole = (
+            torch.stack([getattr(frame, name) for frame in self._frames])
+            for name in ("left", "warped", "hole")
+        )
+        frames = Rendered(left, warped, hole, self._disparity(hole))
+        filled = self._scene.fill(frames, first_frame=self._done).filled
+        self._done += len(frames)
+        self._frames = []
+        return list(filled)
+
+    def _disparity(self, hole: Tensor) -> Tensor | None:
+        """Return the source's disparity, None if a frame has none."""
+        seen = [frame.disparity for frame in self._frames if frame.disparity is not None]
+        if len(seen) == len(self._frames):
+            return source_disparity(torch.stack(seen), hole, eye=self._eye)
+        if not self._told:
+            _LOGGER.warning(_NO_DISPARITY)
+            self._told = True
+        return None
+
+
+def _window(model: FrameMatrixModel, config: FrameMatrixConfig) -> int:
+    """Return how many frames are filled at a time, more than are carried on."""
+    return max(config.window or trained_frames(model.svd.unet), config.overlap + 1)

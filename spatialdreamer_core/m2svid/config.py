@@ -1,0 +1,137 @@
+"""The options of M2SVid's refiner with their ranges; importing them loads no diffusion library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..checks import InputError
+from ..dvg import DILATION, FEATHER
+from ..options import OptionConflict, check_options, option
+from ..svd.canvas import MAX_SIDE, MIN_SIDE
+
+TRAINED_FRAMES = 25  # the longest window that M2SVid was trained on
+_UNIT = 64  # px, of tiles and margins
+
+
+@dataclass(frozen=True)
+class RefinerConfig:
+    """How a clip is refined."""
+
+    keep_known: bool = option(
+        False,
+        help="Keeps the warped view as it is and fills nothing but its holes; the model then works around "
+        "them alone, several times faster. Off, as M2SVid's authors have it: the whole view is the model's, "
+        "which also repairs what warping damaged.",
+    )
+    regions: Literal["auto", "whole"] = option(
+        "auto",
+        advanced=True,
+        help="What the model sees with `keep_known`. auto: parts of the picture around the holes, if that is "
+        "less work. whole: always whole pictures. Without `keep_known` it always sees them.",
+    )
+    window: int = option(
+        16,
+        1,
+        TRAINED_FRAMES,
+        "frames",
+        advanced=True,
+        help="Frames refined at a time. Fewer take less memory; when that runs out, they are halved.",
+    )
+    overlap: int = option(
+        3,
+        0,
+        TRAINED_FRAMES - 1,
+        "frames",
+        advanced=True,
+        help="Finished frames that each window begins with, fewer than `window`: it goes on from them, and "
+        "blends into them. More hide the seams better and take longer.",
+    )
+    max_side: int = option(
+        1024,
+        MIN_SIDE,
+        MAX_SIDE,
+        "px",
+        step=_UNIT,
+        help="Longer side at which frames are refined: larger ones are scaled down for it, and keep their "
+        "own detail outside of the holes. M2SVid was trained at 512x512 px.",
+    )
+    margin: int = option(
+        64,
+        64,
+        512,
+        "px",
+        step=_UNIT,
+        advanced=True,
+        help="What the model sees around the holes where it works around them alone. More fits the filling "
+        "better to the picture and takes longer.",
+    )
+    tile: int = option(
+        0,
+        256,
+        4096,
+        "px; 0 for none",
+        also=(0,),
+        step=_UNIT,
+        advanced=True,
+        help="Longest side of what is refined at a time, for less memory at large sizes.",
+    )
+    match_colours: bool = option(
+        True,
+        advanced=True,
+        help="Corrects each frame's brightness, contrast and colour cast by the warped view's known pixels, "
+        "so that they do not drift from window to window.",
+    )
+    dilate: int = DILATION.as_field(
+        advanced=True,
+        help="With `keep_known`: pixels by which the holes grow in the result, to hide halos at the edges of "
+        "objects.",
+    )
+    feather: int = FEATHER.as_field(
+        default=4,
+        advanced=True,
+        help="With `keep_known`: pixels around the holes over which the filling is blended into the warped "
+        "view; 0 is a hard edge.",
+    )
+    seed: int = option(
+        0,
+        0,
+        2**64 - 1,
+        advanced=True,
+        help="Seed of the faint noise that M2SVid expects on what it sees. The same seed gives the same "
+        "result.",
+    )
+    fps: float = option(
+        24.0,
+        1.0,
+        240.0,
+        "frames/s",
+        step=0.01,
+        advanced=True,
+        help="Frames per second that the model is told; it was trained on the clips' own, 5 to 30.",
+    )
+
+    def check(self) -> None:
+        """Check every option.
+
+        Raises:
+            InputError: For the first one that breaks its rule.
+        """
+        check_options(self)
+        if self.overlap >= self.window:
+            raise OptionConflict(
+                f"overlap must be between 0 and window - 1 ({self.window - 1} frames), got {self.overlap}; "
+                "lower it or widen the window",
+                "overlap",
+                "window",
+            )
+        for name, value in (("margin", self.margin), ("tile", self.tile)):
+            if value % _UNIT:
+                raise InputError(
+                    f"{name} must be a multiple of {_UNIT} px, got {value}; try {value // _UNIT * _UNIT}"
+                )
+
+    @property
+    def reach(self) -> int | None:
+        """How far from holes pixels change, px: by dilation and feather; None: everywhere."""
+        return self.dilate + self.feather if self.keep_known else None
