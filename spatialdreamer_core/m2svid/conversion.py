@@ -169,7 +169,7 @@ def _read(header: Header, names: list[str], dtype: torch.dtype) -> Iterator[tupl
                 name = names.pop(0)
                 stored = get_tensor(name)
                 taken += stored.nbytes
-                yield name, stored.to(dtype, copy=True)
+                yield name, stored.to(dtype)
                 del stored
 
 
