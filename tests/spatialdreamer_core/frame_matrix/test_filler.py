@@ -166,6 +166,37 @@ def test_known_pixels_are_put_into_the_estimate_and_rows_read_both_ways(model):
     assert not torch.equal(results[0], results[2])
 
 
+class KnowsThePicture(torch.nn.Module):
+    """A UNet that predicts v of one picture's latents, whatever the sequence."""
+
+    def __init__(self, unet, latents):
+        super().__init__()
+        self.config, self.device, self.dtype = unet.config, unet.device, unet.dtype
+        self._latents = latents  # [C, h, w]
+
+    def forward(self, sample, time, embedding, time_ids, return_dict):
+        sigma = float((4 * time).exp())
+        noisy = sample[:, :, : len(self._latents)] * (sigma**2 + 1) ** 0.5
+        return ((noisy / (sigma**2 + 1) - self._latents) * (sigma**2 + 1) ** 0.5 / sigma,)
+
+
+def test_what_a_model_knows_comes_into_the_hole_and_nowhere_else(model):
+    """Scales of latents, noise and v, the canvas and its padding: any mistake would show in the picture."""
+    picture = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(3))
+    codec = PixelCodec(8, 2.0)
+    canvas = torch.cat([picture, picture[..., -1:, :].expand(-1, -1, 16, -1)], dim=-2)
+    unet = KnowsThePicture(model.svd.unet, codec.scaling * codec.encode(canvas)[0])
+    knowing = FrameMatrixModel(replace(model.svd, unet=unet, vae=codec))
+    left = picture.expand(5, -1, -1, -1)
+    hole = torch.zeros(5, 1, *SIZE)
+    hole[..., 10:40, 20:45] = 1
+    warped, disparity = left * (1 - hole), torch.zeros_like(hole)
+    config = replace(CONFIG, steps=3, reinjections=1, rows="both_ways")
+    result = fill_matrix(knowing, left, warped, hole, disparity, config)
+    torch.testing.assert_close(result.filled, left, rtol=0, atol=1e-3)
+    torch.testing.assert_close(result.whole, left, rtol=0, atol=1e-3)
+
+
 def test_a_model_with_a_vae_fills_by_it():
     left, warped, hole, disparity = scene(2)
     config = replace(CONFIG, views=2, steps=3, passes=1, reinjections=1)
