@@ -24,6 +24,7 @@ from spatialdreamer_core.frame_matrix import (
     FrameMatrixModel,
     fill_matrix,
 )
+from spatialdreamer_core.frame_matrix.filler import _next_count
 from spatialdreamer_core.svd import PixelCodec, SVDModel
 
 from .. import tiny_svd
@@ -150,7 +151,29 @@ def test_scenes_are_apart_in_a_film(model):
     for seed in (0, 1):
         frames = [RenderedFrame(*parts) for parts in zip(*scene(5, seed=seed), strict=True)]
         counts.append([len(stream.push(frame)) for frame in frames] + [len(stream.finish())])
-    assert counts == [[0, 0, 0, 4, 0, 1]] * 2
+    assert counts == [[0, 0, 0, 0, 0, 5]] * 2
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [(3, [3]), (4, [4]), (5, [3, 2]), (6, [4, 2]), (7, [4, 3]), (20, [4] * 5), (21, [4] * 4 + [3, 2])],
+)
+def test_no_scene_ends_in_a_short_window(frames, expected):
+    taken, waiting = [], 0
+    for _ in range(frames):
+        waiting += 1
+        if count := _next_count(waiting, 4, ended=False):
+            taken.append(count)
+            waiting -= count
+    while waiting:
+        taken.append(_next_count(waiting, 4, ended=True))
+        waiting -= taken[-1]
+    assert taken == expected
+    cut, left = [], frames
+    while left:
+        cut.append(_next_count(left, 4, ended=True))
+        left -= cut[-1]
+    assert cut == taken, "films are cut as clips are"
 
 
 def test_known_pixels_are_put_into_the_estimate_and_rows_read_both_ways(model):
