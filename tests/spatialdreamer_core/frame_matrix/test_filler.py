@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
+from spatialdreamer_core.dvg import depth_to_disparity, dilate_hole, forward_warp
 from spatialdreamer_core.fill import CheckedStream, RenderedFrame, fill_holes
 
 pytest.importorskip("diffusers")
@@ -218,6 +218,16 @@ def test_what_a_model_knows_comes_into_the_hole_and_nowhere_else(model):
     result = fill_matrix(knowing, left, warped, hole, disparity, config)
     torch.testing.assert_close(result.filled, left, rtol=0, atol=1e-3)
     torch.testing.assert_close(result.whole, left, rtol=0, atol=1e-3)
+
+
+def test_a_dilated_hole_is_filled_anew_as_far_as_it_reaches(model):
+    left, warped, hole, disparity = scene(1)
+    config = replace(CONFIG, views=2, passes=1, dilate=8)
+    result = fill_matrix(model, left, warped, hole, disparity, config)
+    beside = (dilate_hole(hole, 8) - hole).bool().expand_as(warped)
+    assert (result.filled[beside] - warped[beside]).abs().mean() > 0.1
+    far = (dilate_hole(hole, 8) < 0.5).expand_as(warped)
+    assert torch.equal(result.filled[far], warped[far])
 
 
 def test_a_model_with_a_vae_fills_by_it():
