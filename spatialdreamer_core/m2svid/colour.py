@@ -5,10 +5,9 @@ in a film. What is known of a frame, outside of its holes, tells how far it has 
 
     corrected = g · picture + b,   g = σ(known) / σ(picture),   b = μ(known) - g · μ(picture)
 
-for each channel takes it back. Mean and deviation are of the known pixels of a frame and of a few around it,
-the nearest ones counting most, so that the correction changes smoothly over a window and single frames'
-noise does not flicker. Windows are corrected one by one, each against its own warped view, which is as steady
-as the film is.
+for each channel takes it back. Windows are corrected one by one, each against its own rendered view, which is
+as steady as the film. So a frame's mean is that of its own known pixels. The deviation is that of a few
+frames around it as well, the nearest ones counting most: a single frame's sharpness does not change it.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _REACH = 2  # frames before and after that count
+_OTHERS = 1e-3  # weight of other frames' means, for a frame without known pixels of its own
 _MOST_GAIN = 1.25  # more would show noise that is not in the picture
 _LEAST_VARIANCE = 1e-5  # below it a channel has no contrast to compare
 _LEAST_KNOWN = 64  # px; fewer tell nothing
@@ -42,10 +42,10 @@ def match_colours(
             for shown, wanted, mask in zip(picture, reference, known, strict=True)
         ]
     )  # [F, 2 · (1 + 3 + 3)]
-    count, *sums = _pool_over_time(moments).split([1, 3, 3, 1, 3, 3], dim=1)
-    seen = (count >= _LEAST_KNOWN).float()
-    count = count.clamp_min(1)
-    mean, variance, _, wanted_mean, wanted_variance = (total / count for total in sums)
+    nearness = 1 - torch.arange(-_REACH, _REACH + 1, device=moments.device).abs() / (_REACH + 1)
+    mean, _, wanted_mean, _ = _averages(moments, torch.where(nearness < 1, _OTHERS, 1.0))
+    _, variance, _, wanted_variance = _averages(moments, nearness)
+    seen = (_pool(moments[:, :1], torch.ones_like(nearness)) >= _LEAST_KNOWN).float()
     has_contrast = (variance > _LEAST_VARIANCE) & (wanted_variance > _LEAST_VARIANCE)
     gain = (wanted_variance / variance.clamp_min(_LEAST_VARIANCE)).sqrt()
     gain = torch.where(has_contrast, gain.clamp(1 / _MOST_GAIN, _MOST_GAIN), 1.0)
@@ -63,7 +63,12 @@ def _moments(values: Tensor, mask: Tensor) -> Tensor:  # [3, h, w], [1, h, w] ->
     return torch.cat([count, total, squares])
 
 
-def _pool_over_time(sums: Tensor) -> Tensor:  # [F, n]
-    """Add up each frame's sums and its neighbours', the nearest ones counting most."""
-    weights = 1 - torch.arange(-_REACH, _REACH + 1, device=sums.device).abs() / (_REACH + 1)
+def _averages(moments: Tensor, weights: Tensor) -> tuple[Tensor, ...]:  # [F, 14] -> four of [F, 3]
+    """Average means and variances, those of the picture and the wanted ones, over frames weighed by place."""
+    count, *sums = _pool(moments, weights).split([1, 3, 3, 1, 3, 3], dim=1)
+    return tuple(total / count.clamp_min(1e-6) for total in sums if total.shape[1] == 3)
+
+
+def _pool(sums: Tensor, weights: Tensor) -> Tensor:  # [F, n], [2 * _REACH + 1] -> [F, n]
+    """Add up each frame's sums and those around it, weighed by place."""
     return F.conv1d(sums.T[:, None], weights[None, None].to(sums), padding=_REACH)[:, 0].T

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..checks import InputError
 from ..dvg import DILATION, FEATHER
-from ..options import OptionConflict, check_options, option
+from ..options import Option, OptionConflict, check_options, option
 from ..svd.canvas import MAX_SIDE, MIN_SIDE
 
 TRAINED_FRAMES = 25  # the longest window that M2SVid was trained on
@@ -44,8 +44,8 @@ class RefinerConfig:
         TRAINED_FRAMES - 1,
         "frames",
         advanced=True,
-        help="Finished frames that each window begins with, fewer than `window`: it goes on from them, and "
-        "blends into them. More hide the seams better and take longer.",
+        help="Finished frames that each window begins with, to go on from; fewer than `window`. More hide "
+        "the seams better and take longer.",
     )
     max_side: int = option(
         1024,
@@ -135,3 +135,17 @@ class RefinerConfig:
     def reach(self) -> int | None:
         """How far from holes pixels change, px: by dilation and feather; None: everywhere."""
         return self.dilate + self.feather if self.keep_known else None
+
+
+SHIFT = Option(
+    name="shift",
+    kind=float,
+    default=0.0,
+    low=0.0,
+    high=4096.0,
+    unit="px",
+    step=1.0,
+    advanced=True,
+    help="How far convergence has moved the warped view, where `disparity` is not connected, which tells it: "
+    "convergence · divergence / 100 · width. 0 for a warp that has everything in front of the screen.",
+)

@@ -57,8 +57,9 @@ class Geometry:
         whole = tuple(round(shift) for shift in shifts)
         scale = min(1.0, max_side / max(height, width))
         wide = width + max(whole)
-        fitted = (max(1, round(side * scale)) for side in (height, wide))
-        return cls(Canvas(height, wide, *fitted, multiple, factor), whole, eye_sign(eye) > 0)
+        fitted_height, fitted_width = (max(1, round(side * scale)) for side in (height, wide))
+        canvas = Canvas(height, wide, fitted_height, fitted_width, multiple, factor)
+        return cls(canvas, whole, mirrored=eye_sign(eye) > 0)
 
     def fit_left(self, left: Tensor) -> Tensor:  # [F, 3, H, W] -> [F, 3, h, w]
         """Put the left view on the canvas, each frame shifted."""

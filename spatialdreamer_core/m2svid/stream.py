@@ -1,10 +1,10 @@
 """Frames of any number through M2SVid, window by window inside each scene, in constant memory.
 
 A window begins with finished frames of the one before, which the model is told are finished (mask -1), and
-goes on from them. What it makes of these is not lost: the last frames of a window are kept back until the
-next one has made them, too, and the two are blended, from the one to the other. So what windows disagree on
-changes over some frames and not at once. A scene's last window is moved back to its full length. A window
-without holes is not run: its frames are the rendered ones.
+goes on from them. What it makes of these is dropped: blended into what they were, it makes more of a seam
+than it hides, since a model that is shown a picture of its own does not give the same one again. A scene's
+last window is moved back to its full length. A window without holes is not run: its frames are the rendered
+ones.
 """
 
 from __future__ import annotations
@@ -93,7 +93,6 @@ class RefineStream:
         self._portion = Portion(plan, batched=config.keep_known and config.regions == "auto")
         self._new: list[_Frame] = []  # frames that wait for their window
         self._finished: deque[_Frame] = deque(maxlen=max(1, config.window - 1))  # the scene's last ones
-        self._held: list[RefinedFrame] = []  # finished ones that the next window is blended into
         self._done = 0  # frames of the scene that are finished
         self._scene_start = 0  # the scene's first frame in the film
         self._run = 0.0  # frames that were run, in whole ones
@@ -116,9 +115,7 @@ class RefineStream:
             lowest = torch.where(frame.hole > 0.5, 0.0, frame.disparity).amin()
         self._new.append(_Frame(frame.left, frame.warped, frame.hole, float(frame.shift), lowest))
         shared = self._config.overlap if self._done else 0
-        if shared + len(self._new) < self._config.window:
-            return []
-        return self._refine(hold=self._config.overlap)
+        return self._refine() if shared + len(self._new) == self._config.window else []
 
     def finish(self) -> list[RefinedFrame]:
         """Return the scene's other frames; the next frame begins a new scene.
@@ -126,34 +123,26 @@ class RefineStream:
         Raises:
             InputError: As `push`.
         """
-        results = self._refine(hold=0)
+        results = self._refine()
         self._finished.clear()
         self._scene_start += self._done
         self._done = 0
         return results
 
     @torch.inference_mode()
-    def _refine(self, *, hold: int) -> list[RefinedFrame]:
-        """Refine the new frames, in one window or, where memory was short, several; keep some back."""
+    def _refine(self) -> list[RefinedFrame]:
+        """Refine the new frames, in one window or, where memory is short, several."""
         self._warn_of_negative_disparity()
-        results, self._held = self._held, []
+        results = []
         while self._new:
-            results += self._refine_next(results)
-        kept = len(results) - min(hold, len(results))
-        self._held = results[kept:]
-        return results[:kept]
+            results += self._refine_next()
+        return results
 
-    def _refine_next(self, before: list[RefinedFrame]) -> list[RefinedFrame]:
-        """Refine one window, blend it into the last of the frames before, and return its new frames."""
+    def _refine_next(self) -> list[RefinedFrame]:
+        """Refine one window and return its new frames."""
         if bool(torch.stack([(frame.hole > 0.5).any() for frame in self._new]).any()):
-            (window, refined, share), self._portion = self._run_within_memory()
-            fresh = window.stop - self._done
-            carried = len(window) - fresh
-            for index in range(1, min(carried, len(before)) + 1):  # from the last one back
-                weight = 1 - index / (min(carried, len(before)) + 1)
-                before[-index] = _blend(before[-index], refined[carried - index], weight)
-            refined = refined[carried:]
-            self._run += share * fresh
+            (refined, share), self._portion = self._run_within_memory()
+            self._run += share * len(refined)
         else:
             refined = [RefinedFrame(frame.warped, frame.warped) for frame in self._new]
         for frame, done in zip(self._new, refined, strict=False):
@@ -162,7 +151,7 @@ class RefineStream:
         self._done += len(refined)
         return refined
 
-    def _run_within_memory(self) -> tuple[tuple[range, list[RefinedFrame], float], Portion]:
+    def _run_within_memory(self) -> tuple[tuple[list[RefinedFrame], float], Portion]:
         """Refine the next window, or as much of it as memory has room for; see `_run_window`."""
         length = len(self._new) + len(self._finished)
         height, width = self._new[0].warped.shape[-2:]
@@ -177,8 +166,8 @@ class RefineStream:
             ),
         )
 
-    def _run_window(self, portion: Portion) -> tuple[range, list[RefinedFrame], float]:
-        """Refine the window that comes next: its place in the scene, all of its frames, the share run."""
+    def _run_window(self, portion: Portion) -> tuple[list[RefinedFrame], float]:
+        """Refine the window that comes next; return its new frames and the share that was run."""
         plan = portion.plan
         window = next_span(self._done, self._done + len(self._new), plan.window, plan.overlap)
         carried = self._done - window.start
@@ -201,8 +190,9 @@ class RefineStream:
         refined = [
             self._take_off(frame, geometry, picture[index : index + 1], canvas.warped[index : index + 1])
             for index, frame in enumerate(frames)
+            if index >= carried
         ]
-        return window, refined, share
+        return refined, share
 
     def _place(self, frames: list[_Frame]) -> Geometry:
         """Make the geometry of a window."""
@@ -252,8 +242,3 @@ class RefineStream:
             _LOGGER.warning(notice)
             if self._on_notice is not None:
                 self._on_notice(notice)
-
-
-def _blend(frame: RefinedFrame, other: RefinedFrame, weight: float) -> RefinedFrame:
-    """Return a frame of which the other one has that weight; where both are equal nothing changes."""
-    return RefinedFrame(*(torch.lerp(*pair, weight) for pair in zip(frame, other, strict=True)))

@@ -271,8 +271,8 @@ def _render_view(frame: Placed, eye: Eye) -> RenderedFrame:
     """Warp one frame to one eye's view, and bring its disparity and motion there."""
     warped, hole, seen = warp_frames(frame.image[None], frame.disparity, eye=eye)
     columns = find_columns(frame.small_disparity, eye=eye)
-    motions = bring_motions([frame.analysed.to_previous, frame.analysed.to_next], columns)
-    return RenderedFrame(frame.image, warped[0], hole[0], seen[0], *motions, shift=frame.shift)
+    to_previous, to_next = bring_motions([frame.analysed.to_previous, frame.analysed.to_next], columns)
+    return RenderedFrame(frame.image, warped[0], hole[0], seen[0], to_previous, to_next, frame.shift)
 
 
 def refine(

@@ -49,14 +49,17 @@ def test_a_frame_without_known_pixels_goes_by_those_around_it(frames):
     torch.testing.assert_close(corrected, frames, atol=1e-5, rtol=0)
 
 
-def test_the_noise_of_single_frames_is_smoothed(frames):
-    """A frame that is 0.1 too bright is corrected by a third of that, and its neighbours by less."""
+def test_brightness_follows_each_frame_and_contrast_changes_smoothly(frames):
+    """A frame of 1.2 times the contrast changes that of its neighbours, too, but no frame's mean."""
+    mean = frames.mean((2, 3), keepdim=True)
     drifted = frames.clone()
-    drifted[3] += 0.1
-    moved = (drifted - match_colours(drifted, frames, everywhere(frames))).mean((1, 2, 3))
-    assert moved[3] == pytest.approx(0.1 / 3, abs=1e-4)
-    assert moved[2] == pytest.approx(0.1 * 2 / 9, abs=1e-4)
-    assert moved[0] == pytest.approx(0, abs=1e-5)
+    drifted[3] = 1.2 * (frames[3] - mean[3]) + mean[3] + 0.1
+    corrected = match_colours(drifted, frames, everywhere(frames))
+    torch.testing.assert_close(corrected.mean((2, 3)), mean[..., 0, 0], atol=5e-4, rtol=0)
+    gains = corrected.std((1, 2, 3)) / drifted.std((1, 2, 3))
+    assert gains[3] < gains[2] < gains[1] < 1
+    assert gains[3] == pytest.approx((3 / (2 + 1.2**2)) ** 0.5, abs=0.01)
+    assert gains[0] == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("contrast", [0.0, 1e-4])

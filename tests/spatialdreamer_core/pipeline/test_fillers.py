@@ -211,6 +211,48 @@ def test_spatialdreamer_from_the_command_with_windows_inside_scenes(make_film, c
     assert not np.array_equal(results[0][4:], results[1][4:])
 
 
+@pytest.fixture(scope="module")
+def m2svid_file(tiny_svd, tmp_path_factory):
+    from .. import tiny_m2svid
+
+    file = tmp_path_factory.mktemp("m2svid") / "m2svid_no_full_atten_weights.pt"
+    tiny_m2svid.save_official(tiny_m2svid.make_model(full_attention=False), file)
+    return file
+
+
+def test_m2svid_from_the_command(make_film, m2svid_file, tmp_path):
+    film, output = make_film("film.mkv", (0, 3), (1, 1)), tmp_path / "out.mkv"
+    command = ["convert", str(film), "-o", str(output), "--quiet", "--depth", "builtin", "--divergence", "8"]
+    command += ["--filler", "m2svid", "--checkpoint", str(m2svid_file), "--window", "2", "--overlap", "1"]
+    assert main([*command, "--crf", "0"]) == 0
+    refined = decode(output)
+    assert refined.shape == (4, SIZE[1], 2 * SIZE[0], 3)
+    assert main([*command, "--crf", "0", "--keep-known", "--overwrite"]) == 0
+    kept = decode(output)
+    left, right = slice(SIZE[0]), slice(SIZE[0], None)
+    assert np.array_equal(refined[:, :, left], kept[:, :, left])
+    changed = (np.abs(refined[:, :, right].astype(int) - kept[:, :, right]).max(-1) > 1).mean()
+    assert changed > 0.5, "the whole view against the holes alone"
+
+
+def test_fillers_are_told_what_convergence_takes_off(make_film, tmp_path):
+    """Half of the divergence at 0.5 with one eye, a quarter with two: no disparity is negative beside it."""
+    shifts, lowest = set(), []
+
+    class Told(Inverted):
+        def push(self, frame):
+            shifts.add(round(frame.shift, 4))
+            lowest.append(float((frame.disparity + frame.shift).min()))
+            return super().push(frame)
+
+    film = make_film("film.mkv", (0, 2))
+    for eye in ("right", "both"):
+        config = ConvertConfig(divergence=10, convergence=0.5, eye=eye)
+        convert(film, tmp_path / f"{eye}.mkv", config, filler=Told())
+    assert shifts == {2.4, 4.8}, "px of 96"
+    assert min(lowest) > -1e-3
+
+
 @pytest.mark.slow
 def test_of_100_frames_a_scene_that_changes_leaves_the_others_as_they_are(make_film, checkpoint, tmp_path):
     results = []
@@ -281,7 +323,7 @@ def test_a_film_that_is_stopped_leaves_nothing_half_written(
         (["--strength", ".4"], "strength must go with the filler spatialdreamer, got it with fast"),
         (
             ["--filler", "stable_diffusion", "--window", "8"],
-            "window must go with the filler spatialdreamer, got it with stable_diffusion",
+            "window must go with the filler spatialdreamer or m2svid, got it with stable_diffusion",
         ),
         (
             ["--filler", "spatialdreamer", "--checkpoint", "x", "--prompt", "a wall"],
@@ -303,6 +345,14 @@ def test_a_film_that_is_stopped_leaves_nothing_half_written(
         (["--filler", "spatialdreamer", "--checkpoint", "x", "--steps", "0"], "steps must be between 1"),
         (["--filler", "spatialdreamer", "--checkpoint", "x", "--max-side", "9"], "max_side must be between"),
         (["--filler", "spatialdreamer", "--checkpoint", "no_such.safetensors"], "no_such.safetensors"),
+        (["--filler", "m2svid"], "checkpoint must be given for the filler m2svid"),
+        (["--filler", "m2svid", "--checkpoint", "no_such.pt"], "no_such.pt"),
+        (
+            ["--filler", "m2svid", "--checkpoint", "x", "--steps", "9"],
+            "steps must go with the filler stable_diffusion or spatialdreamer, got it with m2svid",
+        ),
+        (["--filler", "m2svid", "--checkpoint", "x", "--window", "26"], "window must be between 1 and 25"),
+        (["--keep-known"], "keep_known must go with the filler m2svid, got it with fast"),
         (["--filler", "stable_diffusion"], "Stable Diffusion 2 inpainting"),
     ],
 )

@@ -23,6 +23,7 @@ from spatialdreamer_core.locking import FileLock
 from spatialdreamer_core.pipeline import FillerConfig
 from spatialdreamer_core.training.dataset import build_dataset, open_dataset, scene_clips
 from spatialdreamer_core.training.dataset.build import list_videos, summarise
+from spatialdreamer_core.training.dataset.sheet import describe
 
 
 def hashes(folder):
@@ -299,6 +300,8 @@ def test_each_clip_that_is_trained_on_has_a_second_view_that_lies_elsewhere(tmp_
         assert torch.equal(straight.target, other.target)
         assert torch.equal(straight.reference, other.reference)
         assert not torch.equal(straight.warped, other.warped)
+        assert f" %, {second.way_back:g} of the way back, holes " in describe(second, 0)
+        assert "way back" not in describe(own, 0)
     assert len({record.way_back for record in records.values()}) == 3
     assert len(records) == 6
 
