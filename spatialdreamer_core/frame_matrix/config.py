@@ -29,7 +29,7 @@ class FrameMatrixConfig:
     matrix_preset: Literal["fast", "paper"] = option(
         "fast",
         help="fast: 4 views, 10 steps, each of 2 passes. paper: 8 views, 25 steps, each of 6 passes, about "
-        "20 times slower.",
+        "15 times slower.",
     )
     seed: int = option(0, 0, 2**64 - 1, help="Seed of the noise. The same seed gives the same result.")
     views: int | None = option(

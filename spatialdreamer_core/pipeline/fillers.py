@@ -16,6 +16,7 @@ import torch
 
 from ..checks import InputError, check_choice
 from ..fill import FastFill, FastFillConfig, Filler, InpaintConfig, load_inpainter
+from ..frame_matrix.config import FrameMatrixConfig
 from ..m2svid.config import RefinerConfig
 from ..m2svid.variant import ADDRESS, FileConfig
 from ..options import option, option_of, options_of
@@ -118,6 +119,30 @@ class M2SVidFillerConfig(RefinerConfig, FileConfig):
             raise InputError(
                 "checkpoint must be given for the filler m2svid; name M2SVid's weights, such as "
                 f"m2svid_weights.pt of {ADDRESS}"
+            )
+        super().check()
+
+
+@dataclass(frozen=True)
+class FrameMatrixFillerConfig(FrameMatrixConfig):
+    """Options of the filler `frame_matrix`: its file, and how it fills."""
+
+    checkpoint: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        help="Stable Video Diffusion, such as svd_xt.safetensors: a file, or a folder in diffusers' layout.",
+    )
+
+    def check(self) -> None:
+        """Check every option.
+
+        Raises:
+            InputError: For the first one that breaks its rule, or if there is no checkpoint.
+        """
+        if self.checkpoint is None:
+            raise InputError(
+                "checkpoint must be given for the filler frame_matrix; name a Stable Video Diffusion, such "
+                "as svd_xt.safetensors"
             )
         super().check()
 
@@ -252,6 +277,24 @@ def _load_m2svid(
     return M2SVidFiller(model, settings, on_wait=on_wait)
 
 
+def _load_frame_matrix(
+    settings: FrameMatrixFillerConfig,
+    *,
+    device: torch.device,
+    download: bool,
+    on_progress: OnProgress | None,
+    on_wait: Callable[[], None] | None,
+) -> Filler:
+    """Load Stable Video Diffusion for the frame matrix."""
+    from ..frame_matrix import FrameMatrixFiller, FrameMatrixModel  # diffusers takes seconds
+    from ..svd import load_svd
+
+    assert settings.checkpoint is not None
+    model = FrameMatrixModel(load_svd(os.fspath(settings.checkpoint), device=device))
+    on_step = None if on_wait is None else lambda *step: on_wait()
+    return FrameMatrixFiller(model, settings, on_step=on_step, on_wait=on_wait)
+
+
 def _spatialdreamer_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the strength for an untrained model, if it is one."""
     return {} if "weights" in given else {"strength": _UNTRAINED_STRENGTH}
@@ -267,4 +310,9 @@ FILLERS: dict[str, FillerEntry] = {
         _spatialdreamer_defaults,
     ),
     "m2svid": FillerEntry("one step of video diffusion, trained to refine", M2SVidFillerConfig, _load_m2svid),
+    "frame_matrix": FillerEntry(
+        "video diffusion over time and over views between the eyes, without any training",
+        FrameMatrixFillerConfig,
+        _load_frame_matrix,
+    ),
 }
