@@ -24,16 +24,15 @@ from torch import Tensor
 from ..svd.finite_check import FiniteCheck
 from ..svd.known_latents import KnownLatents, run_levels
 from ..svd.schedule import frame_noise
+from .config import MAX_VIEWS
 
-MAX_VIEWS = 32
 _PICTURE_NOISE = 1  # the stream of `frame_noise` that is for conditions
 
 Way = Literal["columns", "rows", "rows_back"]
 Order = Literal["both", "columns", "rows"]
 OnCells = Callable[[int, int, Tensor], None]  # (steps done, steps in all, clean estimate [V, F, C, h, w])
-Reinject = Callable[
-    [Tensor, Collection[int]], KnownLatents
-]  # (clean [V, F, C, h, w], views) -> what is known
+Reinject = Callable[[Tensor, Collection[int]], KnownLatents]
+"""(clean estimate [V, F, C, h, w], views to look at) -> what is known of all views."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 A filler is given the disparity that is seen in the rendered view; the views in between are warped from the
 source, whose own disparity is found from it (`views.source_disparity`). Without disparity there is one view,
 which is filled over time alone.
+
+SVD knows videos of one length, so the end of a scene is no short window: half a window of frames waits behind
+the one that is filled, and what is left in the end is cut into two if it is more than one window.
 """
 
 from __future__ import annotations
@@ -86,7 +89,7 @@ def fill_matrix(
     parts: list[MatrixViews] = []
     with telling_of_memory():
         while done < len(clip):
-            last = min(len(clip), done + window - scene.carried)
+            last = done + _next_count(len(clip) - done, window - scene.carried, ended=True)
             parts.append(scene.fill(clip.cut(done, last), first_frame=done))
             done = last
             if on_frame is not None:
@@ -157,7 +160,7 @@ class FrameMatrixStream:
             InputError: As `fill_matrix`.
         """
         self._frames.append(frame)
-        return self._fill() if len(self._frames) == self._window - self._scene.carried else []
+        return self._fill(ended=False)
 
     def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Return the scene's other frames; the next frame begins a new scene.
@@ -165,7 +168,9 @@ class FrameMatrixStream:
         Raises:
             InputError: As `fill_matrix`.
         """
-        finished = self._fill() if self._frames else []
+        finished = []
+        while self._frames:
+            finished += self._fill(ended=True)
         self._scene = self._begin()
         return finished
 
@@ -177,22 +182,26 @@ class FrameMatrixStream:
         )
 
     @telling_of_memory()  # no window is smaller: what is half done is not tried again
-    def _fill(self) -> list[Tensor]:
-        """Fill the frames that wait."""
+    def _fill(self, *, ended: bool) -> list[Tensor]:
+        """Fill the next window of the frames that wait, if there are enough."""
+        room = self._window - self._scene.carried
+        count = _next_count(len(self._frames), room, ended=ended)
+        if count == 0:
+            return []
+        waiting = self._frames[:count]
         left, warped, hole = (
-            torch.stack([getattr(frame, name) for frame in self._frames])
-            for name in ("left", "warped", "hole")
+            torch.stack([getattr(frame, name) for frame in waiting]) for name in ("left", "warped", "hole")
         )
-        frames = Rendered(left, warped, hole, self._disparity(hole))
+        frames = Rendered(left, warped, hole, self._disparity(waiting, hole))
         filled = self._scene.fill(frames, first_frame=self._done).filled
-        self._done += len(frames)
-        self._frames = []
+        self._done += count
+        self._frames = self._frames[count:]
         return list(filled)
 
-    def _disparity(self, hole: Tensor) -> Tensor | None:
+    def _disparity(self, waiting: list[RenderedFrame], hole: Tensor) -> Tensor | None:
         """Return the source's disparity, None if a frame has none."""
-        seen = [frame.disparity for frame in self._frames if frame.disparity is not None]
-        if len(seen) == len(self._frames):
+        seen = [frame.disparity for frame in waiting if frame.disparity is not None]
+        if len(seen) == len(waiting):
             return source_disparity(torch.stack(seen), hole, eye=self._eye)
         if not self._told:
             _LOGGER.warning(_NO_DISPARITY)
@@ -203,3 +212,18 @@ class FrameMatrixStream:
 def _window(model: FrameMatrixModel, config: FrameMatrixConfig) -> int:
     """Return how many frames are filled at a time, more than are carried on."""
     return max(config.window or trained_frames(model.svd.unet), config.overlap + 1)
+
+
+def _next_count(waiting: int, room: int, *, ended: bool) -> int:
+    """Return how many frames are filled next, of those that wait, 0 for none yet.
+
+    Args:
+        waiting: Frames that wait.
+        room: New frames that a window takes.
+        ended: Whether no more will come.
+    """
+    if waiting >= room + room // 2:
+        return room
+    if not ended:
+        return 0
+    return waiting if waiting <= room else -(-waiting // 2)

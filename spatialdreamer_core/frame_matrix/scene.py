@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..dvg import dilate_hole
 from ..dvg.eyes import Eye
 from ..fill import composite, fast_fill
 from ..memory import require_memory
@@ -168,7 +169,8 @@ class MatrixScene:
                 planes = self._config.planes
                 view, hole = render_view(frames.left, frames.disparity, share, eye=eye, planes=planes)
             pictures.append(self._canvas.fit(view).cpu().half())
-            holes.append(self._canvas.fit_mask(hole).cpu() > 0.5)
+            # What the result takes from the filling must not be held to what was warped.
+            holes.append(self._canvas.fit_mask(dilate_hole(hole, self._config.dilate)).cpu() > 0.5)
         motion = self._config.view_motion_bucket
         if motion is None:
             motion = 0 if frames.disparity is None else view_motion_bucket(frames.disparity, views)

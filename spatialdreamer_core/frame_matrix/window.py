@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -88,7 +89,7 @@ def denoise_window(
     # 1. Encode the cells, and what rows and columns begin with.
     model.announce(svd.vae, svd.image_encoder, frames=frames, size=size)
     known = _encode(model, window, callbacks)
-    begins = _Beginnings(model, window, config)
+    begins = _Beginnings(model, window, config, callbacks)
     # 2. Denoise.
     denoiser = PictureDenoiser(svd.unet, guidance_min=config.guidance_min, guidance_max=config.guidance_max)
     busy = (svd.unet, svd.vae) if config.reinjections else (svd.unet,)
@@ -132,16 +133,18 @@ def denoise_window(
 class _Beginnings:
     """What the rows and columns of a window begin with."""
 
-    def __init__(self, model: FrameMatrixModel, window: Window, config: FrameMatrixConfig) -> None:
+    def __init__(
+        self, model: FrameMatrixModel, window: Window, config: FrameMatrixConfig, callbacks: Callbacks
+    ) -> None:
         views, frames = window.pictures.shape[:2]
         self._scaling = model.svd.codec.scaling
         height, width = window.pictures.shape[-2:]
         film = range(window.first_frame, window.first_frame + frames)
         noise = frame_noise(config.seed, film, height=height, width=width, channels=3, stream=_PICTURE_NOISE)
-        self._columns = encode_pictures(
-            model.svd, window.pictures[:, 0].float(), noise=noise[:1].expand(views, -1, -1, -1)
-        )
-        self._rows = [] if views == 1 else encode_pictures(model.svd, window.pictures[0].float(), noise=noise)
+        encode = partial(encode_pictures, model.svd, on_frame=callbacks.on_frame)
+        firsts, source = window.pictures[:, 0].float(), window.pictures[0].float()
+        self._columns = encode(firsts, noise=noise[:1].expand(views, -1, -1, -1))
+        self._rows = [] if views == 1 else encode(source, noise=noise)
         fps = FPS if config.fps is None else config.fps
         motion = MOTION_BUCKET if config.motion_bucket is None else config.motion_bucket
         self._over_time = picture_time_ids(fps=fps, motion_bucket=motion)

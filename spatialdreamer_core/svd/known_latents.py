@@ -34,7 +34,7 @@ from .windows import Region
 if TYPE_CHECKING:
     from .codec import Codec
 
-LEAST_COVERAGE = 0.7  # of a latent's pixels that must be known, as in SVG's code
+LEAST_COVERAGE = 0.7  # of a latent's pixels that must be known, as in the code of SVG, S2VG's forerunner
 _SEAM = 2  # latents, how far from a hole known ones count less
 _SEAM_SPREAD = 1.1  # latents, the Gaussian by which they do
 

@@ -8,6 +8,7 @@ no picture at all, by a scale that is linear over the frames.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -57,6 +58,7 @@ def encode_pictures(
     *,
     noise: Tensor | None = None,  # [N, 3, H, W]
     augmentation: float = NOISE_AUGMENTATION,
+    on_frame: Callable[[int], None] | None = None,
 ) -> list[PictureCondition]:  # on the CPU
     """Encode pictures, each a condition of its own.
 
@@ -65,10 +67,11 @@ def encode_pictures(
         pictures: The pictures.
         noise: Standard normal noise that is put on them; None: none.
         augmentation: Its sigma, for pictures in [-1, 1].
+        on_frame: Called with the pictures that the VAE has done; may raise to interrupt.
     """
     embeddings = embed_images(svd.image_encoder, pictures).float().cpu()
     shown = pictures if noise is None else pictures + noise.to(pictures) * (augmentation / 2)
-    latents = svd.codec.encode(shown)
+    latents = svd.codec.encode(shown, on_frame=on_frame)
     return [PictureCondition(*parts) for parts in zip(latents, embeddings, strict=True)]
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.frame_matrix.diffuse import MAX_VIEWS, Passes, diffuse_matrix, matrix_noise
+from spatialdreamer_core.frame_matrix.config import MAX_VIEWS
+from spatialdreamer_core.frame_matrix.diffuse import Passes, diffuse_matrix, matrix_noise
 from spatialdreamer_core.svd.known_latents import KnownLatents
 from spatialdreamer_core.svd.sampling import diffuse_in_turn, diffuse_together
 from spatialdreamer_core.svd.schedule import frame_noise, karras_sigmas

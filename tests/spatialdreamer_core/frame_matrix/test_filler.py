@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
+from spatialdreamer_core.dvg import depth_to_disparity, dilate_hole, forward_warp
 from spatialdreamer_core.fill import CheckedStream, RenderedFrame, fill_holes
 
 pytest.importorskip("diffusers")
@@ -24,6 +24,7 @@ from spatialdreamer_core.frame_matrix import (
     FrameMatrixModel,
     fill_matrix,
 )
+from spatialdreamer_core.frame_matrix.filler import _next_count
 from spatialdreamer_core.svd import PixelCodec, SVDModel
 
 from .. import tiny_svd
@@ -150,7 +151,29 @@ def test_scenes_are_apart_in_a_film(model):
     for seed in (0, 1):
         frames = [RenderedFrame(*parts) for parts in zip(*scene(5, seed=seed), strict=True)]
         counts.append([len(stream.push(frame)) for frame in frames] + [len(stream.finish())])
-    assert counts == [[0, 0, 0, 4, 0, 1]] * 2
+    assert counts == [[0, 0, 0, 0, 0, 5]] * 2
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [(3, [3]), (4, [4]), (5, [3, 2]), (6, [4, 2]), (7, [4, 3]), (20, [4] * 5), (21, [4] * 4 + [3, 2])],
+)
+def test_no_scene_ends_in_a_short_window(frames, expected):
+    taken, waiting = [], 0
+    for _ in range(frames):
+        waiting += 1
+        if count := _next_count(waiting, 4, ended=False):
+            taken.append(count)
+            waiting -= count
+    while waiting:
+        taken.append(_next_count(waiting, 4, ended=True))
+        waiting -= taken[-1]
+    assert taken == expected
+    cut, left = [], frames
+    while left:
+        cut.append(_next_count(left, 4, ended=True))
+        left -= cut[-1]
+    assert cut == taken, "films are cut as clips are"
 
 
 def test_known_pixels_are_put_into_the_estimate_and_rows_read_both_ways(model):
@@ -164,6 +187,47 @@ def test_known_pixels_are_put_into_the_estimate_and_rows_read_both_ways(model):
         check_filled(result, warped, hole)
     assert not torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
+
+
+class KnowsThePicture(torch.nn.Module):
+    """A UNet that predicts v of one picture's latents, whatever the sequence."""
+
+    def __init__(self, unet, latents):
+        super().__init__()
+        self.config, self.device, self.dtype = unet.config, unet.device, unet.dtype
+        self._latents = latents  # [C, h, w]
+
+    def forward(self, sample, time, embedding, time_ids, return_dict):
+        sigma = float((4 * time).exp())
+        noisy = sample[:, :, : len(self._latents)] * (sigma**2 + 1) ** 0.5
+        return ((noisy / (sigma**2 + 1) - self._latents) * (sigma**2 + 1) ** 0.5 / sigma,)
+
+
+def test_what_a_model_knows_comes_into_the_hole_and_nowhere_else(model):
+    """Scales of latents, noise and v, the canvas and its padding: any mistake would show in the picture."""
+    picture = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(3))
+    codec = PixelCodec(8, 2.0)
+    canvas = torch.cat([picture, picture[..., -1:, :].expand(-1, -1, 16, -1)], dim=-2)
+    unet = KnowsThePicture(model.svd.unet, codec.scaling * codec.encode(canvas)[0])
+    knowing = FrameMatrixModel(replace(model.svd, unet=unet, vae=codec))
+    left = picture.expand(5, -1, -1, -1)
+    hole = torch.zeros(5, 1, *SIZE)
+    hole[..., 10:40, 20:45] = 1
+    warped, disparity = left * (1 - hole), torch.zeros_like(hole)
+    config = replace(CONFIG, steps=3, reinjections=1, rows="both_ways")
+    result = fill_matrix(knowing, left, warped, hole, disparity, config)
+    torch.testing.assert_close(result.filled, left, rtol=0, atol=1e-3)
+    torch.testing.assert_close(result.whole, left, rtol=0, atol=1e-3)
+
+
+def test_a_dilated_hole_is_filled_anew_as_far_as_it_reaches(model):
+    left, warped, hole, disparity = scene(1)
+    config = replace(CONFIG, views=2, passes=1, dilate=8)
+    result = fill_matrix(model, left, warped, hole, disparity, config)
+    beside = (dilate_hole(hole, 8) - hole).bool().expand_as(warped)
+    assert (result.filled[beside] - warped[beside]).abs().mean() > 0.1
+    far = (dilate_hole(hole, 8) < 0.5).expand_as(warped)
+    assert torch.equal(result.filled[far], warped[far])
 
 
 def test_a_model_with_a_vae_fills_by_it():
