@@ -44,7 +44,7 @@ def main() -> None:
             for name, right in scene.results().items():
                 error, step = scene.measure(right)
                 rows.append([views, length, name, error, step])
-                key = f"views{views}_length{length:g}_{name.replace(' ', '_')}"
+                key = f"views{views}_length{length:g}_{name.replace(',', '').replace(' ', '_')}"
                 metrics |= {f"{key}_error": error, f"{key}_step": step}
     print(format_table(["views", "length", "method", "error", "step"], rows))
     notes = f"exact denoisers of Gaussian processes, {_STEPS} steps, right view of {_FRAMES} frames"
@@ -82,8 +82,8 @@ class Scene:
         weak = karras_sigmas(_STEPS, strength=_STRENGTH).tolist()
         results = {"truth": self.truth[-1], "fast fill": fast, "default": self._repaint(fast, weak)}
         for passes in (1, 5):
-            results[f"replaced, {passes} passes"] = self._columns(passes)
-            results[f"replaced under noise, {passes} passes"] = self._columns_under_noise(passes)
+            results[f"replaced, {_count(passes)}"] = self._columns(passes)
+            results[f"replaced under noise, {_count(passes)}"] = self._columns_under_noise(passes)
         for passes in (1, 2, 6):
             # The first frame by rows is what columns are told of.
             first = self._matrix(self._first_known(), Passes(passes))
@@ -95,7 +95,7 @@ class Scene:
                     self.known, Passes(passes, passes, _LAST_VIEW_FROM), first=first
                 ),
             }
-            results |= {f"{name}, {passes} passes": matrix[-1] for name, matrix in ways.items()}
+            results |= {f"{name}, {_count(passes)}": matrix[-1] for name, matrix in ways.items()}
         return results
 
     def measure(self, right: Tensor) -> tuple[float, float]:
@@ -190,6 +190,11 @@ class Scene:
 
     def _noise(self, views: int, frames: int, draw: int) -> Tensor:  # [V, F, C, h, w]
         return matrix_noise(0, range(frames), views=views, shape=_SHAPE, draw=draw)
+
+
+def _count(passes: int) -> str:
+    """Write a number of passes."""
+    return f"{passes} pass{'es' if passes > 1 else ''}"
 
 
 def _correlation(count: int, length: float) -> Tensor:  # [count, count] float64

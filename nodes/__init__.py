@@ -11,10 +11,11 @@ from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
 from .dvg_clip import SpatialDreamerBuildDVGClip
 from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
-from .film_filler import SpatialDreamerFiller
+from .film_filler import SpatialDreamerFiller, SpatialDreamerM2SVidFiller
 from .flags import read_flags_of
 from .flow import SpatialDreamerOpticalFlow
 from .image import SpatialDreamerImageToStereo
+from .m2svid import SpatialDreamerM2SVidLoader, SpatialDreamerM2SVidRefiner
 from .save import SpatialDreamerSaveStereoVideo
 from .spatialdreamer import (
     SpatialDreamerModelLoader,
@@ -47,6 +48,9 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerRefinerNetEncode,
             SpatialDreamerTILSVDSampler,
             SpatialDreamerFiller,
+            SpatialDreamerM2SVidLoader,
+            SpatialDreamerM2SVidRefiner,
+            SpatialDreamerM2SVidFiller,
             SpatialDreamerComposite,
             SpatialDreamerSBSPacker,
             SpatialDreamerSaveStereoVideo,

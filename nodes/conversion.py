@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.options import options_of
 from ..spatialdreamer_core.pipeline import ConvertConfig
+from .sockets import FillerType
 from .widgets import Widget, widget
 
 
@@ -20,6 +21,16 @@ def view_inputs() -> list[Widget]:
 def flow_method_input() -> Widget:
     """Describe the widget for the optical flow between neighbouring frames."""
     return widget(options_of(ConvertConfig)["flow"])
+
+
+def filler_input() -> io.Input:
+    """Describe the socket for what fills the holes."""
+    return FillerType.Input(
+        "filler",
+        optional=True,
+        tooltip="What fills the holes: M2SVid Filler's or SpatialDreamer Filler's. Without it Fast Fill "
+        "does, which needs no model.",
+    )
 
 
 def encoding_inputs() -> tuple[Widget, Widget]:

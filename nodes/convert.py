@@ -17,7 +17,14 @@ from ..spatialdreamer_core.memory import telling_of_memory
 from ..spatialdreamer_core.options import options_of
 from ..spatialdreamer_core.pipeline import ConvertConfig, convert
 from ..spatialdreamer_core.video import check_one_view, probe
-from .conversion import check_is_linked, encoding_inputs, flow_method_input, prefix_input, view_inputs
+from .conversion import (
+    check_is_linked,
+    encoding_inputs,
+    filler_input,
+    flow_method_input,
+    prefix_input,
+    view_inputs,
+)
 from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
 from .flow_models import flow_fingerprint, prepare_flow_model
 from .output_name import check_prefix
@@ -25,7 +32,6 @@ from .presentation import found_by, show_text
 from .progress import first_pass_progress, video_progress
 from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of, shaping_inputs
-from .sockets import FillerType
 from .video_file import open_video_file
 from .widgets import widget
 
@@ -144,12 +150,7 @@ def _inputs() -> list[io.Input]:
         widget(options["end"]),
         flow_method_input(),
         widget(options["border_width"]),
-        FillerType.Input(
-            "filler",
-            optional=True,
-            tooltip="What fills the holes: SpatialDreamer Filler's. Without it Fast Fill does, which needs "
-            "no model.",
-        ),
+        filler_input(),
     ]
     placed = {entry.id for entry in inputs}.union(_NOT_OFFERED)
     # Saved workflows hold values by position: what is new comes last.

@@ -88,7 +88,8 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                 DisparityType.Output(
                     "disparity",
                     display_name="disparity",
-                    tooltip="Disparity in pixels and the rendered eye, for Refine Hole Mask and Fast Fill.",
+                    tooltip="Disparity in pixels, the rendered eye and the convergence, for Refine Hole "
+                    "Mask, Fast Fill and M2SVid Refiner.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -132,7 +133,10 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
             )
         show_text(cls.hidden.unique_id, comfort.describe(), warnings=warnings)
         warped, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
-        return io.NodeOutput(frames_to_image(warped), frames_to_mask(hole), Disparity(disparity, eye))
+        shift = convergence * divergence / 100 * frames.shape[-1]
+        return io.NodeOutput(
+            frames_to_image(warped), frames_to_mask(hole), Disparity(disparity, eye, shift=shift)
+        )
 
 
 class SpatialDreamerRefineHoleMask(io.ComfyNode):

@@ -1,4 +1,4 @@
-"""SpatialDreamer Filler: video diffusion as what fills the holes of a whole film."""
+"""SpatialDreamer Filler and M2SVid Filler: video models as what fills the holes of a whole film."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from comfy_api.latest import io
 
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.fill import FastFill, FillStream
+from ..spatialdreamer_core.m2svid.config import RefinerConfig
 from ..spatialdreamer_core.spatialdreamer.sampler_config import FilmSamplerConfig
-from .placed_model import PlacedModel
+from .m2svid import refiner_inputs
+from .placed_model import PlacedM2SVid, PlacedModel, PlacedSpatialDreamer
 from .presentation import found_by
 from .sampler_inputs import sampler_inputs
-from .sockets import FillerType, ModelType
+from .sockets import FillerType, M2SVidType, ModelType
 from .widgets import check_settings, make_settings
 
 if TYPE_CHECKING:
+    from ..spatialdreamer_core.m2svid import M2SVidFiller
     from ..spatialdreamer_core.spatialdreamer import SpatialDreamerFiller as LibraryFiller
 
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 class PlacedFiller:
     """A filler whose networks ComfyUI brings to its device; `spatialdreamer_core.fill.Filler`."""
 
-    filler: LibraryFiller
+    filler: LibraryFiller | M2SVidFiller
     placed: PlacedModel  # which has to live as long
 
     refines_holes = True
@@ -88,7 +91,7 @@ class SpatialDreamerFiller(io.ComfyNode):
         return True
 
     @classmethod
-    def execute(cls, model: PlacedModel, fill_first: bool = True, **widgets: Any) -> io.NodeOutput:
+    def execute(cls, model: PlacedSpatialDreamer, fill_first: bool = True, **widgets: Any) -> io.NodeOutput:
         """Make the filler; it works where the film is converted."""
         from ..spatialdreamer_core.spatialdreamer import SpatialDreamerFiller as LibraryFiller
 
@@ -99,6 +102,49 @@ class SpatialDreamerFiller(io.ComfyNode):
             max_side=settings.max_side,
             first=FastFill() if fill_first else None,
             on_step=lambda *_: throw_exception_if_processing_interrupted(),
+            on_wait=throw_exception_if_processing_interrupted,
+        )
+        return io.NodeOutput(PlacedFiller(filler, model))
+
+
+class SpatialDreamerM2SVidFiller(io.ComfyNode):
+    """Node around `spatialdreamer_core.m2svid.M2SVidFiller`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SpatialDreamerM2SVidFiller",
+            display_name="Stereo 3D: M2SVid Filler",
+            category="SpatialDreamer",
+            **found_by("m2svid", "inpaint", "film"),
+            description="Lets Video to Stereo 3D and Image to Stereo 3D fill holes by M2SVid, in whole films "
+            "window by window inside each scene.",
+            inputs=[
+                M2SVidType.Input("model", tooltip="M2SVid Loader's."),
+                *refiner_inputs(),
+            ],
+            outputs=[
+                FillerType.Output(
+                    "filler", display_name="filler", tooltip="For Video to Stereo 3D and Image to Stereo 3D."
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, **widgets: Any) -> bool:
+        """Refuse when it is queued what cannot run, see `check_settings`."""
+        check_settings(RefinerConfig, widgets)
+        return True
+
+    @classmethod
+    def execute(cls, model: PlacedM2SVid, **widgets: Any) -> io.NodeOutput:
+        """Make the filler; it works where the film is converted."""
+        from ..spatialdreamer_core.m2svid import M2SVidFiller
+
+        filler = M2SVidFiller(
+            model.network,
+            make_settings(RefinerConfig, widgets),
             on_wait=throw_exception_if_processing_interrupted,
         )
         return io.NodeOutput(PlacedFiller(filler, model))

@@ -10,9 +10,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.depth import BUILTIN
+from ..spatialdreamer_core.fill import Filler
 from ..spatialdreamer_core.pipeline import convert_frames
 from ..spatialdreamer_core.stereo import pack, packed_size
-from .conversion import check_is_linked, flow_method_input, view_inputs
+from .conversion import check_is_linked, filler_input, flow_method_input, view_inputs
 from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
 from .flow_models import flow_fingerprint, prepare_flow_model
 from .layout import frames_to_image, image_to_depth, image_to_frames
@@ -47,6 +48,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
                 *shaping_inputs(automatic_edges=True),
                 depth_stability_input(),
                 flow_method_input(),
+                filler_input(),
             ],
             outputs=[
                 io.Image.Output("stereo", display_name="stereo", tooltip="The stereo pictures."),
@@ -71,7 +73,12 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: Tensor, download: bool = False, depth_map: Tensor | None = None, **widgets: Any
+        cls,
+        image: Tensor,
+        download: bool = False,
+        depth_map: Tensor | None = None,
+        filler: Filler | None = None,
+        **widgets: Any,
     ) -> io.NodeOutput:
         """Make stereo pictures."""
         config = settings_of(**widgets)
@@ -89,6 +96,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
         pairs = convert_frames(
             frames,
             config,
+            filler=filler,
             depth=depth,
             depth_model=depth_model,
             flow_model=flow_model,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -15,6 +16,7 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io
 from torch.nn import Module, ModuleList
 
+from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.weights import add_model_folder
 
 _WORKING_MEMORY = 2 << 30  # bytes, for the frames in work
@@ -33,6 +35,30 @@ def register_model_folders(kind: str, extensions: set[str]) -> None:
     folder_paths.folder_names_and_paths[kind] = (paths, extensions.union(known))
     for path in paths:
         add_model_folder(kind, path)
+
+
+def list_model_files(folders: Mapping[str, str], suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Find the files of some suffixes among ComfyUI's models, by the names that widgets show.
+
+    Args:
+        folders: Kinds of models, each with what stands before its files' names.
+        suffixes: In lower case.
+    """
+    found: dict[str, Path] = {}
+    for kind, prefix in folders.items():
+        for name in folder_paths.get_filename_list(kind):
+            path = folder_paths.get_full_path(kind, name)
+            if path is not None and name.lower().endswith(suffixes):
+                found[prefix + name] = Path(path)
+    return found
+
+
+def lacks_library(model: str, error: ImportError) -> InputError:
+    """Make the error that says what a video model needs beside ComfyUI."""
+    return InputError(
+        f"{model} needs diffusers 0.33 and transformers 4.48 or newer, which cannot be used here ({error}); "
+        "install them with: pip install --upgrade diffusers transformers"
+    )
 
 
 def download_input(tooltip: str, *, default: bool = False) -> io.Boolean.Input:

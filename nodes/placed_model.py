@@ -1,42 +1,54 @@
-"""A SpatialDreamer whose networks ComfyUI brings to its device, with room for the work that they do there."""
+"""Networks that ComfyUI brings to its device, with room for the work that they do there."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakMethod
 
 from comfy.model_patcher import ModelPatcher
+from torch.nn import Module
 
 from .models import make_patcher, move_to_device
 
 if TYPE_CHECKING:
-    from ..spatialdreamer_core.spatialdreamer import Reference, SpatialDreamer, Work
+    from ..spatialdreamer_core.spatialdreamer import Reference, SpatialDreamer
+    from ..spatialdreamer_core.svd import SVDModel, Work
 
 # Frames that RefinerNet and the VAE should have room for; they take more where more is free.
 _REFINED, _ENCODED, _DECODED = 4, 2, 4
 
 
-class PlacedModel:
-    """A SpatialDreamer in ComfyUI's care.
+class Network(Protocol):
+    """Networks on SVD that tell what they will do next."""
 
-    UNet, RefinerNet with TIL, and VAE with image tower move apart, when they are used, so that a small device
-    need hold only what works at a time.
+    svd: SVDModel
+    on_work: Callable[[Work], None] | None
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """All of them."""
+        ...
+
+
+class PlacedModel:
+    """Networks on SVD in ComfyUI's care.
+
+    The UNet, VAE with image tower, and what else there is move apart, when they are used, so that a small
+    device need hold only what works at a time.
 
     Args:
         network: The networks, on the device where they rest.
         choices: What was chosen to load; equal choices are equal models.
     """
 
-    def __init__(self, network: SpatialDreamer, choices: tuple[str, ...]) -> None:
-        svd = network.svd
-        self.network = network
+    def __init__(self, network: Network, choices: tuple[str, ...]) -> None:
+        self.network: Any = network
         self.choices = choices
-        self.patcher = make_patcher([svd.unet])
+        self.patcher = make_patcher([network.svd.unet])
         """The UNet's; by this name the cache of newer ComfyUI recognises what holds a model."""
-        self._refiner = make_patcher([network.refiner, *([] if network.til is None else [network.til])])
-        self._autoencoder = make_patcher([svd.vae, svd.image_encoder])
+        self._autoencoder = make_patcher([network.svd.vae, network.svd.image_encoder])
         self._present: Work | None = None  # the work that the networks on the device are there for
         bring = WeakMethod(self._bring)  # a circle of references would keep the weights after their use
 
@@ -55,6 +67,10 @@ class PlacedModel:
         """Begin a node's work: between nodes others may have taken the device."""
         self._present = None
 
+    def _patchers(self) -> tuple[ModelPatcher, ...]:
+        """List what moves apart."""
+        return self.patcher, self._autoencoder
+
     def _bring(self, work: Work) -> None:
         """Bring the networks of a work to the device, all of them at once."""
         if work == self._present:  # each step asks
@@ -62,7 +78,7 @@ class PlacedModel:
         self._present = None  # unless all goes well
         needed = {
             patcher: self._estimate(patcher, work)
-            for patcher in (self.patcher, self._refiner, self._autoencoder)
+            for patcher in self._patchers()
             if any(part is network for part in patcher.model for network in work.networks)
         }
         move_to_device(*needed, memory=sum(needed.values()))
@@ -70,22 +86,65 @@ class PlacedModel:
 
     def _estimate(self, patcher: ModelPatcher, work: Work) -> int:
         """Estimate how many bytes a work takes beside the weights."""
-        from ..spatialdreamer_core.svd import bank_memory, estimate_memory
+        from ..spatialdreamer_core.svd import estimate_memory
 
-        unet, codec = self.network.svd.unet, self.network.svd.codec
-        size: dict[str, Any] = {"height": work.height, "width": work.width}
-        step: dict[str, Any] = {**size, "dtype": unet.dtype, "factor": codec.factor}
-        unet_memory = partial(estimate_memory, unet.config, **step)
         if patcher is self.patcher:
-            return unet_memory(frames=work.frames)
-        if patcher is self._refiner:
-            part = min(work.frames, _REFINED)
-            refining = unet_memory(frames=part, reference=False)
-            return refining + bank_memory(unet.config, frames=work.frames, **step)
+            return estimate_memory(
+                self.network.svd.unet.config, frames=work.frames, reference=False, **self._step(work)
+            )
+        codec, size = self.network.svd.codec, {"height": work.height, "width": work.width}
         encoded, decoded = min(work.frames, _ENCODED), min(work.frames, _DECODED)
         return max(
             codec.encoding_memory(frames=encoded, **size), codec.decoding_memory(frames=decoded, **size)
         )
+
+    def _step(self, work: Work) -> dict[str, Any]:
+        """Return what estimates of a step on a work take, but for its frames."""
+        unet, codec = self.network.svd.unet, self.network.svd.codec
+        return {
+            "height": work.height,
+            "width": work.width,
+            "dtype": unet.dtype,
+            "factor": codec.factor,
+        }
+
+
+class PlacedSpatialDreamer(PlacedModel):
+    """A SpatialDreamer in ComfyUI's care, whose RefinerNet with TIL moves by itself."""
+
+    def __init__(self, network: SpatialDreamer, choices: tuple[str, ...]) -> None:
+        super().__init__(network, choices)
+        self._refiner = make_patcher([network.refiner, *([] if network.til is None else [network.til])])
+
+    def _patchers(self) -> tuple[ModelPatcher, ...]:
+        """List what moves apart."""
+        return *super()._patchers(), self._refiner
+
+    def _estimate(self, patcher: ModelPatcher, work: Work) -> int:
+        """Estimate how many bytes a work takes beside the weights: RefinerNet's features, too."""
+        from ..spatialdreamer_core.svd import bank_memory, estimate_memory
+
+        config, step = self.network.svd.unet.config, self._step(work)
+        memory = super()._estimate(patcher, work)
+        bank = bank_memory(config, frames=work.frames, **step)
+        if patcher is self.patcher:
+            return memory + bank
+        if patcher is self._refiner:
+            part = min(work.frames, _REFINED)
+            return estimate_memory(config, frames=part, reference=False, **step) + bank
+        return memory
+
+
+class PlacedM2SVid(PlacedModel):
+    """An M2SVid in ComfyUI's care."""
+
+    def _estimate(self, patcher: ModelPatcher, work: Work) -> int:
+        """Estimate how many bytes a work takes beside the weights."""
+        if patcher is not self.patcher:
+            return super()._estimate(patcher, work)
+        from ..spatialdreamer_core.m2svid.memory import estimate_memory
+
+        return estimate_memory(self.network.svd.unet.config, frames=work.frames, **self._step(work))
 
 
 @dataclass(frozen=True)
@@ -96,7 +155,7 @@ class PlacedReference:
     """
 
     reference: Reference
-    model: PlacedModel
+    model: PlacedSpatialDreamer
 
     @property
     def patcher(self) -> ModelPatcher:

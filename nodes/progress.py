@@ -60,6 +60,24 @@ def video_progress() -> Callable[[int, int | None, np.ndarray | None], None]:
     return on_progress
 
 
+def view_progress(total: int) -> Callable[[int, Tensor], None]:
+    """Make the `on_view` callback of `refine`: as `frame_progress`, with a finished frame now and then."""
+    bar = ProgressBar(max(1, total))
+    next_preview = 0.0
+
+    def on_view(done: int, view: Tensor) -> None:  # [3, H, W] in [0, 1]
+        nonlocal next_preview
+        throw_exception_if_processing_interrupted()
+        image = None
+        if time.monotonic() >= next_preview:
+            next_preview = time.monotonic() + _PREVIEW_INTERVAL
+            pixels = (view.float().cpu().clamp(0, 1) * 255).round().byte().movedim(0, -1)
+            image = ("JPEG", Image.fromarray(pixels.numpy()), _PREVIEW_SIZE)
+        bar.update_absolute(done, preview=image)
+
+    return on_view
+
+
 def step_progress() -> Callable[[int, int, Tensor], None]:
     """Make the `on_step` callback of `sample`: as `frame_progress`, with previews as the user chose."""
     bar = ProgressBar(1)

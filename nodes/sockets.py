@@ -12,12 +12,14 @@ from ..spatialdreamer_core.dvg.eyes import Eye
 DisparityType = io.Custom("SPATIALDREAMER_DISPARITY")
 FlowType = io.Custom("SPATIALDREAMER_FLOW")  # a `spatialdreamer_core.flow.Flow`
 FillerType = io.Custom("SPATIALDREAMER_FILLER")  # a `spatialdreamer_core.fill.Filler`
-ModelType = io.Custom("SPATIALDREAMER_MODEL")  # a `PlacedModel`
+ModelType = io.Custom("SPATIALDREAMER_MODEL")  # a `PlacedSpatialDreamer`
+M2SVidType = io.Custom("SPATIALDREAMER_M2SVID")  # a `PlacedM2SVid`
 ReferenceType = io.Custom("SPATIALDREAMER_REFERENCE")  # a `PlacedReference`
 
 
 class Disparity(NamedTuple):
-    """Disparity of a clip and the eye that was rendered with it, so that later nodes need no `eye` widget."""
+    """Disparity of a clip and how it was rendered, so that later nodes need no widgets for that."""
 
     pixels: Tensor  # [F, 1, H, W], pixels, larger is nearer
     eye: Eye
+    shift: float = 0.0  # pixels that convergence took off: with them added, nothing lies behind the screen

@@ -15,7 +15,7 @@ from ..spatialdreamer_core.spatialdreamer.sampler_config import (
     SamplerConfig,
 )
 from .layout import frames_to_image, image_to_frames, mask_to_frames
-from .placed_model import PlacedModel, PlacedReference
+from .placed_model import PlacedReference, PlacedSpatialDreamer
 from .presentation import ADVANCED, found_by, show_text
 from .progress import frame_progress, step_progress
 from .sampler_inputs import max_side_input, sampler_inputs
@@ -161,7 +161,9 @@ class SpatialDreamerRefinerNetEncode(io.ComfyNode):
         return True
 
     @classmethod
-    def execute(cls, model: PlacedModel, left: Tensor, max_side: int = DEFAULT_MAX_SIDE) -> io.NodeOutput:
+    def execute(
+        cls, model: PlacedSpatialDreamer, left: Tensor, max_side: int = DEFAULT_MAX_SIDE
+    ) -> io.NodeOutput:
         """Encode the left view."""
         from ..spatialdreamer_core.spatialdreamer import encode_reference
 
@@ -221,7 +223,12 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: PlacedModel, reference: PlacedReference, warped: Tensor, hole: Tensor, **widgets: Any
+        cls,
+        model: PlacedSpatialDreamer,
+        reference: PlacedReference,
+        warped: Tensor,
+        hole: Tensor,
+        **widgets: Any,
     ) -> io.NodeOutput:
         """Fill the holes."""
         from ..spatialdreamer_core.spatialdreamer import sample_views

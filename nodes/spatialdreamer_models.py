@@ -12,8 +12,8 @@ from comfy import model_management
 from ..spatialdreamer_core.checks import InputError, check_choice
 from ..spatialdreamer_core.weights.files import file_stamp, read_json
 from ..spatialdreamer_core.weights.stable_diffusion import is_stable_diffusion_2
-from .models import register_model_folders
-from .placed_model import PlacedModel
+from .models import lacks_library, list_model_files, register_model_folders
+from .placed_model import PlacedSpatialDreamer
 
 KIND = "spatialdreamer"  # the folder of trained weights
 UNTRAINED = "none (untrained)"
@@ -67,7 +67,9 @@ def check_model_choices(weights: str | None, unet: str | None, refiner: str | No
             )
 
 
-def load_model(checkpoint: str, weights: str, unet: str, precision: str, refiner: str) -> PlacedModel:
+def load_model(
+    checkpoint: str, weights: str, unet: str, precision: str, refiner: str
+) -> PlacedSpatialDreamer:
     """Load what was chosen on the widgets.
 
     Raises:
@@ -83,10 +85,7 @@ def load_model(checkpoint: str, weights: str, unet: str, precision: str, refiner
         from ..spatialdreamer_core.spatialdreamer import load_spatialdreamer
         from ..spatialdreamer_core.svd import choose_dtype, load_svd
     except ImportError as error:
-        raise InputError(
-            f"SpatialDreamer needs diffusers 0.33 and transformers 4.48 or newer, which cannot be used here "
-            f"({error}); install them with: pip install --upgrade diffusers transformers"
-        ) from error
+        raise lacks_library("SpatialDreamer", error) from error
     svd = load_svd(
         checkpoint_path,
         unet=unet_path,
@@ -94,7 +93,7 @@ def load_model(checkpoint: str, weights: str, unet: str, precision: str, refiner
         device=model_management.unet_offload_device(),
     )
     network = load_spatialdreamer(svd, weights_path, refiner=source)
-    return PlacedModel(network, (checkpoint, weights, unet, precision, refiner))
+    return PlacedSpatialDreamer(network, (checkpoint, weights, unet, precision, refiner))
 
 
 def files_changed(checkpoint: str, weights: str, unet: str, refiner: str) -> list[float]:
@@ -108,18 +107,12 @@ def files_changed(checkpoint: str, weights: str, unet: str, refiner: str) -> lis
 
 def _checkpoints() -> dict[str, Path]:
     """Find files that may hold an SVD, and folders that do."""
-    return _files() | _diffusers_folders("model_index.json", "StableVideoDiffusionPipeline")
+    return svd_files() | _diffusers_folders("model_index.json", "StableVideoDiffusionPipeline")
 
 
-def _files() -> dict[str, Path]:
+def svd_files() -> dict[str, Path]:
     """Find the safetensors files among ComfyUI's models."""
-    found: dict[str, Path] = {}
-    for kind, prefix in (("checkpoints", ""), ("diffusion_models", "diffusion_models/")):
-        for name in folder_paths.get_filename_list(kind):
-            path = folder_paths.get_full_path(kind, name)
-            if path is not None and name.lower().endswith(_FILES):
-                found[prefix + name] = Path(path)
-    return found
+    return list_model_files({"checkpoints": "", "diffusion_models": "diffusion_models/"}, _FILES)
 
 
 def _weights() -> dict[str, Path]:
@@ -146,7 +139,7 @@ def _unets() -> dict[str, Path]:
 
 def _refiners() -> dict[str, Path]:
     """Find files and folders that hold a Stable Diffusion 2.1, or its UNet."""
-    found = {name: path for name, path in _files().items() if _is_stable_diffusion_2(path)}
+    found = {name: path for name, path in svd_files().items() if _is_stable_diffusion_2(path)}
     for index in ("config.json", "unet/config.json"):
         found |= _diffusers_folders(index, "UNet2DConditionModel")
     return {

@@ -69,6 +69,7 @@ run_all() {
   step warp_cuda 60 "$PYTHON" -m benchmarks.warp_cuda
   step film 90 "$PYTHON" -m benchmarks.film --cuda
   step sampler 110 "$PYTHON" -m benchmarks.sampler --cuda
+  step frame_matrix 80 "$PYTHON" -m benchmarks.frame_matrix_time --cuda
 }
 
 if [[ ${1:-} == --ablation ]]; then

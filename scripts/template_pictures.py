@@ -27,7 +27,7 @@ BACKGROUND, WORDS, HOLES = (23, 23, 26), (240, 240, 240), (255, 0, 200)
 
 
 def main() -> None:
-    """Convert a part of the clip and draw the three pictures."""
+    """Convert a part of the clip and draw the pictures."""
     frames = read_frames(ROOT / "assets" / "bigbuckbunny.mp4")
     flow = estimate_flow(frames)
     depth = estimate_depth(frames, flow=flow)
@@ -52,6 +52,12 @@ def main() -> None:
             "filled": picture(right),
             "side by side": views,
         },
+    )
+    draw(
+        "m2svid",
+        "M2SVid: trained, one step",
+        {"left view": video, "warp and its holes": holes},
+        foot="public weights fill and repair (4.6 GB)",
     )
     draw(
         "spatialdreamer",

@@ -90,12 +90,14 @@ def test_a_step_that_fails_or_takes_too_long_does_not_stop_the_others(tmp_path):
     )
     assert result.returncode == 1
     assert "tests/spatialdreamer_core/video/test_nvenc.py" in result.stdout, "the files with such tests"
-    summary = [line.split(maxsplit=1) for line in result.stdout.splitlines()[-5:]]
-    assert [name for name, _ in summary] == ["gpu_tests", "kernel_tests", "warp_cuda", "film", "sampler"]
+    summary = [line.split(maxsplit=1) for line in result.stdout.splitlines()[-6:]]
+    names = ["gpu_tests", "kernel_tests", "warp_cuda", "film", "sampler", "frame_matrix"]
+    assert [name for name, _ in summary] == names
     said = dict(summary)
     assert said["gpu_tests"].startswith("passed in")
     assert said["kernel_tests"].startswith("failed with exit code 3")
     assert said["warp_cuda"].startswith("passed in")
     assert said["film"].startswith("ended after its")
     assert said["sampler"].startswith("not run")
+    assert said["frame_matrix"].startswith("not run")
     assert (copy / "out" / "gpu_check" / "warp_cuda.txt").read_text() == "table of the warp\n"

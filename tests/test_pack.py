@@ -151,7 +151,7 @@ def test_each_node_has_a_help_page_and_no_page_lacks_its_node():
 
 
 def test_the_templates_are_there():
-    assert {path.stem for path in WORKFLOWS} >= {"quick_stereo", "dvg_stages", "spatialdreamer"}
+    assert {path.stem for path in WORKFLOWS} >= {"quick_stereo", "dvg_stages", "m2svid", "spatialdreamer"}
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from ..checks import InputError
 from ..dvg import DILATION, FEATHER
 from ..options import OptionConflict, check_options, option
 from ..svd.canvas import MAX_SIDE, MIN_SIDE
@@ -25,10 +26,10 @@ _PRESET = "what the preset says"
 class FrameMatrixConfig:
     """How a clip is filled by the frame matrix; `settled` puts the preset's values in."""
 
-    preset: Literal["fast", "paper"] = option(
+    matrix_preset: Literal["fast", "paper"] = option(
         "fast",
         help="fast: 4 views, 10 steps, each of 2 passes. paper: 8 views, 25 steps, each of 6 passes, about "
-        "20 times slower.",
+        "15 times slower.",
     )
     seed: int = option(0, 0, 2**64 - 1, help="Seed of the noise. The same seed gives the same result.")
     views: int | None = option(
@@ -175,6 +176,22 @@ class FrameMatrixConfig:
         help="Longer side at which frames are diffused: larger ones are scaled down, smaller ones enlarged "
         "to what the model knows, 1024x576 with SVD. Known pixels of the result stay as they are.",
     )
+    regions: Literal["auto", "whole"] = option(
+        "auto",
+        advanced=True,
+        help="What the model sees. auto: parts of the picture around the holes of all views, if that is less "
+        "work. whole: always whole pictures.",
+    )
+    margin: int = option(
+        128,
+        _UNIT,
+        512,
+        "px",
+        step=_UNIT,
+        advanced=True,
+        help="What the model sees around the holes where it works around them alone. More fits the filling "
+        "better to the picture and takes longer.",
+    )
     dilate: int = DILATION.as_field(
         advanced=True,
         help="Pixels by which the holes grow in the result, to hide halos at the edges of objects.",
@@ -200,6 +217,11 @@ class FrameMatrixConfig:
                 "overlap",
                 "window",
             )
+        if self.margin % _UNIT:
+            raise InputError(
+                f"margin must be a multiple of {_UNIT} px, got {self.margin}; try "
+                f"{-(-self.margin // _UNIT) * _UNIT}"
+            )
 
     def settled(self) -> FrameMatrixConfig:
         """Return the options with the preset's values where nothing else was chosen, checked.
@@ -208,5 +230,6 @@ class FrameMatrixConfig:
             InputError: As `check`.
         """
         self.check()
-        unset = {name: getattr(self, name) in (None, "preset") for name in PRESETS[self.preset]}
-        return replace(self, **{name: value for name, value in PRESETS[self.preset].items() if unset[name]})
+        values = PRESETS[self.matrix_preset].items()
+        unset = {name: value for name, value in values if getattr(self, name) in (None, "preset")}
+        return replace(self, **unset)

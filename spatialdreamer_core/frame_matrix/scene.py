@@ -19,6 +19,7 @@ from ..fill import composite, fast_fill
 from ..memory import require_memory
 from ..svd import trained_area
 from ..svd.canvas import Canvas
+from ..svd.hole_regions import RegionCost, fade_in, find_regions
 from ..svd.windows import Region
 from .config import FrameMatrixConfig
 from .model import FrameMatrixModel
@@ -135,7 +136,9 @@ class MatrixScene:
             part = window.cut(region)
             noise = region_noise(self._model, window, region, seed=self._config.seed)
             latents = denoise_window(self._model, part, self._config, self._callbacks, noise=noise)
-            self._decode(latents, part.pictures, region.cut_frame(right))
+            size = window.pictures.shape[-2:]
+            fade = fade_in(region, *size, ramp=self._config.margin // 2)
+            self._decode(latents, part.pictures, region.cut_frame(right), fade)
         filled = torch.empty_like(frames.warped)
         whole = torch.empty_like(frames.warped)
         for frame, picture in enumerate(right.split(1)):  # at its own size a clip may be far larger
@@ -185,17 +188,26 @@ class MatrixScene:
         )
 
     def _regions(self, window: Window) -> list[Region]:
-        """Choose the regions, px of the canvas, that are denoised."""
+        """Choose the regions, px of the canvas, that are denoised: those with holes in any view."""
+        svd = self._model.svd
         frames, _, height, width = window.hole.shape[1:]
-        if not bool(window.hole.any()):
-            return []
-        return [Region(range(frames), range(height), range(width))]
+        hole = window.hole.any(0)
+        if self._config.regions == "whole" or not bool(hole.any()):
+            return [Region(range(frames), range(height), range(width))] if bool(hole.any()) else []
+        return find_regions(
+            hole.float(),
+            cost=RegionCost.of_unet(svd.unet.config, device=self._model.device),
+            margin=-(-self._config.margin // svd.size_multiple) * svd.size_multiple,
+            step=svd.size_multiple,
+            factor=svd.codec.factor,
+        )
 
     def _decode(
         self,
         latents: Tensor,  # [V, F, C, h, w]
         pictures: Tensor,  # [V, F, 3, H, W]
         right: Tensor,  # [n, 3, H, W], the last frames
+        fade: Tensor,  # [H, W] in (0, 1], how much of what is decoded they take
     ) -> None:
         """Put decoded cells into the pictures: of the last view all, of the others those that are needed."""
         codec, device = self._model.svd.codec, torch.device("cpu")
@@ -212,8 +224,9 @@ class MatrixScene:
                 -count:
             ]
             if view == views - 1:
-                right.copy_(decoded)
-            pictures[view, frames - count :] = decoded.half()
+                right.lerp_(decoded, fade)
+            last_frames = pictures[view, frames - count :]
+            last_frames.copy_(torch.lerp(last_frames.float(), decoded, fade))
 
     def _carry(self, window: Window, filled: Tensor) -> None:
         """Keep the last frames in all views; those of the last view as they are in the result."""

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from .config import RefinerConfig
     from .conversion import convert_m2svid
     from .filler import M2SVidFiller
-    from .inputs import EncodedWindow, ViewNoise, encode_window, prepare_holes
+    from .inputs import EncodedWindow, encode_window, prepare_holes
     from .loading import load_m2svid
     from .model import M2SVid
+    from .noise import ViewNoise
     from .refiner import RefinedViews, refine
     from .variant import Variant
 
@@ -35,9 +36,10 @@ _HOMES = {
     "config": ("RefinerConfig",),
     "conversion": ("convert_m2svid",),
     "filler": ("M2SVidFiller",),
-    "inputs": ("EncodedWindow", "ViewNoise", "encode_window", "prepare_holes"),
+    "inputs": ("EncodedWindow", "encode_window", "prepare_holes"),
     "loading": ("load_m2svid",),
     "model": ("M2SVid",),
+    "noise": ("ViewNoise",),
     "refiner": ("RefinedViews", "refine"),
     "variant": ("Variant",),
 }

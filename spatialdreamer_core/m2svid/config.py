@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..checks import InputError
 from ..dvg import DILATION, FEATHER
-from ..options import OptionConflict, check_options, option
+from ..options import Option, OptionConflict, check_options, option
 from ..svd.canvas import MAX_SIDE, MIN_SIDE
 
 TRAINED_FRAMES = 25  # the longest window that M2SVid was trained on
@@ -135,3 +135,17 @@ class RefinerConfig:
     def reach(self) -> int | None:
         """How far from holes pixels change, px: by dilation and feather; None: everywhere."""
         return self.dilate + self.feather if self.keep_known else None
+
+
+SHIFT = Option(
+    name="shift",
+    kind=float,
+    default=0.0,
+    low=0.0,
+    high=4096.0,
+    unit="px",
+    step=1.0,
+    advanced=True,
+    help="How far convergence has moved the warped view, where `disparity` is not connected, which tells it: "
+    "convergence · divergence / 100 · width. 0 for a warp that has everything in front of the screen.",
+)

@@ -18,12 +18,10 @@ from torch.nn import functional as F
 
 from ..checks import InputError, check_range, check_video
 from ..svd import embed_images
-from ..svd.noise import FrameNoise
 from .model import M2SVid
+from .noise import NoisyView, ViewNoise
 
-NOISE_AUGMENTATION = 0.02  # standard deviation, of pictures in [-1, 1]; also told to the UNet
 _CLOSING, _DILATION = 11, 3  # px, sides of the squares
-_LEFT, _WARPED = 1, 2  # independent streams of one seed
 _CHUNK = 4  # frames on their way to the VAE
 
 
@@ -34,16 +32,6 @@ class EncodedWindow(NamedTuple):
     warped: Tensor  # [F, C, h, w] unscaled
     mask: Tensor  # [F, 1, h, w] in [-1, 1], 1 = hole
     embeddings: Tensor  # [F, 1, D], the left view's
-
-
-class ViewNoise(NamedTuple):
-    """Which noise lies on the views: a frame's own, of which a region has the part at its place."""
-
-    seed: int = 0
-    strength: float = NOISE_AUGMENTATION  # standard deviation, of pictures in [-1, 1]; 0: none
-    first_frame: int = 0  # index of the window's first frame in its film
-    size: tuple[int, int] | None = None  # px, height and width of a whole frame; None: the window's own
-    corner: tuple[int, int] = (0, 0)  # px, the window's top and left in the whole frame
 
 
 def prepare_holes(
@@ -104,21 +92,14 @@ def encode_window(
     Raises:
         InputError: If the views do not belong together, or their size is no multiple.
     """
-    check_video("left", left, channels=3)
-    check_video("warped", warped, channels=3, like=left, like_name="left")
-    check_video("hole", hole, channels=1, like=left, like_name="left")
+    _check_window(model, left, warped, hole)
     check_range("finished", finished, 0, len(left), "frames", whole=True)
-    multiple = model.svd.size_multiple
-    height, width = left.shape[-2:]
-    if height % multiple or width % multiple:
-        raise InputError(
-            f"height and width of a window must be multiples of {multiple} px, got {width}x{height}; pad the "
-            "frames with pad_to_multiple"
-        )
-    codec = model.svd.codec
+    codec, (height, width) = model.svd.codec, left.shape[-2:]
     size = (height // codec.factor, width // codec.factor)
-    model.announce(model.svd.vae, model.svd.image_encoder, frames=len(left), latent_size=size)
-    noises = _Noises(ViewNoise() if noise is None else noise, (height, width))
+    networks = (model.svd.vae, *([model.svd.image_encoder] if embeddings is None else []))
+    model.announce(*networks, frames=len(left), latent_size=size)
+    noise = ViewNoise() if noise is None else noise
+    noisy = [NoisyView(view, noise, (height, width)) for view in range(2)]
     parts = []
     for first in range(0, len(left), _CHUNK):
         frames = range(first, min(first + _CHUNK, len(left)))
@@ -127,10 +108,13 @@ def encode_window(
         known = max(0, min(finished - first, len(frames)))
         shown[:known], mask[:known] = warped[cut][:known], 0.0
         pictures = left[cut]
-        latents = (
-            codec.encode(noises.add(_LEFT, pictures, frames)),
-            codec.encode(noises.add(_WARPED, shown, frames, bare=known)),
+        views = (
+            noisy[0].add(pictures, frames),
+            torch.cat([shown[:known].float(), noisy[1].add(shown[known:], frames[known:])]),
         )
+        for view in noisy:  # while the VAE works
+            view.draw_ahead(range(frames.stop, min(frames.stop + _CHUNK, len(left))))
+        latents = [codec.encode(view) for view in views]
         if embeddings is None:
             tokens = embed_images(model.svd.image_encoder, pictures)
         else:
@@ -141,33 +125,17 @@ def encode_window(
     return EncodedWindow(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-class _Noises:
-    """The noise on the views of a window, drawn by frame."""
-
-    def __init__(self, noise: ViewNoise, size: tuple[int, int]) -> None:
-        (height, width), (top, left) = noise.size or size, noise.corner
-        self._first_frame, self._strength = noise.first_frame, noise.strength / 2  # of pictures in [0, 1]
-        self._cut = (..., slice(top, top + size[0]), slice(left, left + size[1]))
-        self._streams = {
-            stream: FrameNoise(noise.seed, height=height, width=width, channels=3, stream=stream)
-            for stream in (_LEFT, _WARPED)
-        }
-
-    def add(
-        self,
-        stream: int,
-        view: Tensor,  # [len(frames), 3, H, W]
-        frames: range,
-        *,
-        bare: int = 0,
-    ) -> Tensor:  # [len(frames), 3, H, W] float32
-        """Put some frames of a view under their noise, all but the first `bare` ones."""
-        view = view.float()
-        indices = range(self._first_frame + frames.start + bare, self._first_frame + frames.stop)
-        if not (indices and self._strength):
-            return view
-        drawn = self._streams[stream].take(indices, view.device)[self._cut]
-        return torch.cat([view[:bare], view[bare:] + self._strength * drawn])
+def _check_window(model: M2SVid, left: Tensor, warped: Tensor, hole: Tensor) -> None:
+    """Check that views belong together and are of a size that the model takes."""
+    check_video("left", left, channels=3)
+    check_video("warped", warped, channels=3, like=left, like_name="left")
+    check_video("hole", hole, channels=1, like=left, like_name="left")
+    multiple, (height, width) = model.svd.size_multiple, left.shape[-2:]
+    if height % multiple or width % multiple:
+        raise InputError(
+            f"height and width of a window must be multiples of {multiple} px, got {width}x{height}; pad the "
+            "frames with pad_to_multiple"
+        )
 
 
 def _dilate(

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from ..svd.schedule import SIGMA_MAX, clean_estimate, noise_time
 from .full_attention import full_attention
-from .inputs import NOISE_AUGMENTATION
 from .memory import fitting_chunk
 from .model import M2SVid
+from .noise import NOISE_AUGMENTATION
 
 DEFAULT_FPS = 24.0  # M2SVid was trained on clips of 5 to 30 frames a second, each told its own
 _MOTION_BUCKET = 127.0
@@ -49,10 +49,14 @@ def predict(
         query_chunk: Masked tokens that attend to all frames at once, at least 1, see `full_attention.py`; the
             result is the same. None: what fits into free memory.
         on_wait: Called at each of the UNet's 16 transformers; may raise to interrupt.
+
+    Raises:
+        InputError: If `query_chunk` is out of range.
     """
-    unet, device = model.svd.unet, model.device
+    unet = model.svd.unet
     batch, frames, _, height, width = left.shape
     model.announce(unet, frames=batch * frames, latent_size=(height, width))
+    device = model.device  # to which it may have been brought just now
     zeros = torch.zeros_like(left, dtype=torch.float32, device=device)
     views = [view.to(device, torch.float32) for view in (left, warped, mask)]
     sample = torch.cat([zeros, *views], dim=2).to(unet.dtype)

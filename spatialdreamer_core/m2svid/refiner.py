@@ -40,6 +40,7 @@ def refine(
     eye: Eye = "right",
     disparity: Tensor | None = None,  # [F, 1, H, W] px
     on_frame: Callable[[int], None] | None = None,
+    on_view: Callable[[int, Tensor], None] | None = None,
     on_wait: Callable[[], None] | None = None,
     on_notice: OnNotice | None = None,
 ) -> RefinedViews:
@@ -57,6 +58,7 @@ def refine(
         eye: The rendered eye.
         disparity: The rendered view's disparity, of which nothing but negative values are looked for.
         on_frame: Called with the number of finished frames; may raise to interrupt.
+        on_view: As `on_frame`, and gets the frame that was finished last, [3, H, W], for a preview.
         on_wait: Called now and then while a window is refined; may raise to interrupt.
         on_notice: Called with a sentence where the geometry is not what the model knows; the log has it, too.
 
@@ -82,6 +84,8 @@ def refine(
             done += 1
             if on_frame is not None:
                 on_frame(done)
+            if on_view is not None:
+                on_view(done, frame.filled)
 
     for index in range(len(warped)):
         seen = None if disparity is None else disparity[index]

@@ -20,8 +20,9 @@ from ..svd.hole_regions import RegionCost, cut_regions, fade_in, find_regions, g
 from ..svd.windows import Plan, Region
 from .colour import match_colours
 from .config import RefinerConfig
-from .inputs import ViewNoise, encode_window
+from .inputs import encode_window
 from .model import M2SVid
+from .noise import ViewNoise
 from .predict import predict
 
 _RAMP = 32  # px over which a region fades
@@ -132,7 +133,7 @@ def _predict_batch(
     on_wait: Callable[[], None] | None,
 ) -> Tensor:  # [B, F, C, h, w], scaled
     """Encode regions of the same size and predict their latents."""
-    noise = ViewNoise(seed=config.seed, first_frame=window.first_frame, size=window.size)
+    noise = ViewNoise(seed=config.seed, first_frame=window.first_frame)
     encoded = [
         encode_window(
             model,

@@ -45,7 +45,8 @@ def write_tensors(
         stream.write(_header(shapes, dtype, metadata))
         for (name, tensor), (wanted, shape) in zip(tensors, shapes.items(), strict=True):
             assert (name, tuple(tensor.shape), tensor.dtype) == (wanted, shape, dtype), name
-            stream.write(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+            plain = torch.empty(math.prod(shape), dtype=dtype).copy_(tensor.reshape(-1))  # of stride 1
+            stream.write(plain.view(torch.uint8).numpy().data)
 
 
 def _header(shapes: Mapping[str, tuple[int, ...]], dtype: torch.dtype, metadata: Mapping[str, str]) -> bytes:

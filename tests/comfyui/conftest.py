@@ -78,6 +78,18 @@ def svd_checkpoint(comfy_server, tiny_svd):
     file.unlink()
 
 
+@pytest.fixture(scope="module")
+def m2svid_checkpoint(comfy_server, tiny_svd):
+    """Put a tiny M2SVid with random weights into ComfyUI's folder, as its authors publish it."""
+    from ..spatialdreamer_core import tiny_m2svid
+
+    file = comfy_server.base / "models" / "m2svid" / "m2svid_weights.pt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tiny_m2svid.save_official(tiny_m2svid.make_model(), file)
+    yield file
+    file.unlink()
+
+
 @pytest.fixture(scope="session")
 def browser():
     chromium = shutil.which("chromium")

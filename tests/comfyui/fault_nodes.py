@@ -133,7 +133,7 @@ class RecognisedAsModel:
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"model": ("SPATIALDREAMER_MODEL",), "reference": ("SPATIALDREAMER_REFERENCE",)}}
+        return {"required": {"model": ("*",), "reference": ("*",)}}
 
     def look(self, model, reference):
         from comfy import model_patcher

@@ -18,7 +18,8 @@ QUICKER = {
         ("ImageFromBatch", "length", 3),
         ("SpatialDreamerRefinerNetEncode", "max_side", 128),
         ("SpatialDreamerTILSVDSampler", "steps", 5),
-    )
+    ),
+    "m2svid": (("ImageFromBatch", "length", 2), ("SpatialDreamerM2SVidRefiner", "max_side", 128)),
 }
 
 
@@ -39,7 +40,7 @@ def renderer(frontend, request):
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
 def test_open_a_template_run_it_and_see_the_result(
-    svd_checkpoint, frontend, renderer, uploaded_clip, workflow
+    svd_checkpoint, m2svid_checkpoint, frontend, renderer, uploaded_clip, workflow
 ):
     frontend.open_workflow(workflow)
     assert frontend.missing_nodes() == []

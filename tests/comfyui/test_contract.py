@@ -19,6 +19,8 @@ from .test_options import WIDGETS
 CONTRACT = Path(__file__).with_name("node_schemas.json")
 FILE_CHOICES = [  # what lies in ComfyUI's folders
     ("SpatialDreamerLoadDepth", "required", "file"),
+    ("SpatialDreamerM2SVidLoader", "required", "checkpoint"),
+    ("SpatialDreamerM2SVidLoader", "optional", "svd"),
     ("SpatialDreamerModelLoader", "required", "checkpoint"),
     ("SpatialDreamerModelLoader", "required", "weights"),
     ("SpatialDreamerModelLoader", "optional", "unet"),

@@ -73,7 +73,7 @@ def test_every_option_is_an_argument_with_its_line_choices_and_no_default_of_its
 
 def test_what_fillers_share_is_said_once_where_it_is_the_same():
     seed = convert_arguments()["--seed"].help
-    assert seed.startswith("stable_diffusion, spatialdreamer: Seed of the noise.")
+    assert seed.startswith("stable_diffusion, spatialdreamer, frame_matrix: Seed of the noise.")
     steps = convert_arguments()["--steps"].help
     assert "stable_diffusion: Steps of denoising. Range: 1 to 1000. (default: 50)" in steps
     assert "spatialdreamer: Sampling steps. 8 is the fast preset. Range: 1 to 200. (default: 25)" in steps

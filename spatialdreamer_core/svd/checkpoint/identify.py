@@ -7,6 +7,7 @@ from .sgm_shapes import Shapes
 
 SVD = "Stable Video Diffusion"  # a whole one, widened or not
 M2SVID = "M2SVid"  # its UNet, with the other networks or not
+_TRAINED = "module."  # before each name where a training's wrapper was saved
 # The first kind of which some tensor's name holds the text; special cases come before general ones.
 _TEXTS = (
     (".lora_", "a LoRA"),
@@ -40,6 +41,7 @@ def identify(shapes: Shapes) -> str:
     Args:
         shapes: The tensors' shapes by name, as in the file's header.
     """
+    shapes = {name.removeprefix(_TRAINED): shape for name, shape in shapes.items()}
     for text, kind in _TEXTS:
         if any(text in name for name in shapes):
             return kind

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ...fill import WAY_BACK
 from ...options import check_options, option
 from ...video import write_photo
 from .clip_file import DVGClip
@@ -92,10 +93,12 @@ def _draw_row(clip: DVGClip, record: ClipRecord, frame: int) -> Image.Image:
 def describe(record: ClipRecord, frame: int) -> str:
     """Say what is known of a clip, in one line of plain letters."""
     name = record.name.encode("ascii", "replace").decode()
+    way = "" if record.way_back == WAY_BACK.default else f"{record.way_back:g} of the way back, "
     return (
         f"{name}, frame {frame} of {record.frames}, {record.width}x{record.height}: x2 on the {record.side}, "
-        f"divergence {record.divergence:g} %, holes {100 * record.hole:.1f} %, motion {record.motion:.2f} %, "
-        f"sharpness {record.sharpness:.2f}{', held out' if record.held_out else ''}"
+        f"divergence {record.divergence:g} %, {way}holes {100 * record.hole:.1f} %, "
+        f"motion {record.motion:.2f} %, sharpness {record.sharpness:.2f}"
+        f"{', held out' if record.held_out else ''}"
     )
 
 

@@ -18,8 +18,8 @@ from spatialdreamer_core.fill.frame import fill_frame_torch, fill_memory
 from spatialdreamer_core.flow import Motion
 
 from ..interpreted import INTERPRETED, not_interpreted, run_interpreted
+from ..live_tensors import LiveTensors
 from ..no_waits import no_waits
-from ..svd.conftest import LiveTensors
 
 pytest.importorskip("triton", reason="Triton is not installed")
 DEVICE = "cpu" if INTERPRETED else "cuda"

@@ -29,7 +29,7 @@ def main() -> None:
     disparity = depth_to_disparity(depth, divergence=16.0, convergence=0.3)
     warped, hole = forward_warp(left, disparity)
     begin = time.monotonic()
-    config = FrameMatrixConfig(preset="fast", steps=1, feather=0)
+    config = FrameMatrixConfig(matrix_preset="fast", steps=1, feather=0)
     result = fill_matrix(model, left, warped, hole, disparity, config).filled
     known = (hole < 0.5).expand_as(warped)
     assert result.isfinite().all()

@@ -217,6 +217,30 @@ def test_one_direction_alone_may_be_chosen(model, passes):
     assert passes == [2, 2] * 3
 
 
+def test_the_model_sees_what_lies_around_the_holes_if_that_is_less(model):
+    generator = torch.Generator().manual_seed(0)
+    left = torch.rand(2, 3, 64, 640, generator=generator)
+    disparity = torch.full((2, 1, 64, 640), 0.0)
+    disparity[..., 20:40, 470:490] = 12.0
+    warped, hole = forward_warp(left, disparity)
+    sizes = []
+    handle = model.svd.unet.register_forward_hook(
+        lambda module, given, output: sizes.append(tuple(given[0].shape[-2:]))
+    )
+    config = replace(CONFIG, views=2, passes=1, margin=64)
+    try:
+        result = fill_matrix(model, left, warped, hole, disparity, config)
+        assert set(sizes) == {(8, 24)}, "a square of 64 px with holes, and one on each side"
+        check_filled(result.filled, warped, hole)
+        assert not torch.equal(result.whole[..., 450:500], warped[..., 450:500])
+        torch.testing.assert_close(result.whole[..., :380], warped[..., :380], rtol=0, atol=1e-3)
+        sizes.clear()
+        fill_matrix(model, left, warped, hole, disparity, replace(config, regions="whole"))
+        assert set(sizes) == {(8, 80)}
+    finally:
+        handle.remove()
+
+
 def test_more_views_than_memory_takes_are_refused_before_the_work(model, monkeypatch):
     monkeypatch.setattr("spatialdreamer_core.memory.free_memory", lambda device: 100_000)
     left, warped, hole, disparity = scene(3)

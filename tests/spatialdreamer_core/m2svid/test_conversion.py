@@ -159,6 +159,12 @@ def test_sources_that_are_no_release_are_refused(release, tmp_path):
     half.write_bytes(content.replace(b"something", b"sumething"))
     with pytest.raises(InputError, match=r"must be a whole zip archive, got .*CRC.*; download it again"):
         convert_m2svid(half, target)
+    half.write_bytes(content.replace(b"PK\x03\x04", b"PK\x03\x05"))  # in front of the member
+    with pytest.raises(InputError, match=r"must be a whole zip archive, got .*magic"):
+        convert_m2svid(half, target)
+    half.write_bytes(b"PK\x03\x04" + content[4:].replace(FULL.encode(), b"x" + FULL[1:].encode(), 1))
+    with pytest.raises(InputError, match=r"must be a whole zip archive, got .*differ"):
+        convert_m2svid(half, target)
     with pytest.raises(InputError, match="there is no file"):
         convert_m2svid(tmp_path / "absent.zip", target)
     assert not target.exists()

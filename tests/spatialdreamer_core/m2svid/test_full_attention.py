@@ -174,3 +174,9 @@ def test_the_device_is_not_waited_for_in_the_blocks(model, inputs, monkeypatch):
 def test_a_chunk_of_nothing_is_refused(model, inputs):
     with pytest.raises(InputError, match=r"query_chunk must be between 1 and .* \(tokens\), got 0"):
         predict(model, *inputs, query_chunk=0)
+
+
+def test_it_runs_in_inference_mode_as_comfyui_does(model, inputs):
+    expected = predict(model, *inputs)
+    with torch.inference_mode():
+        assert torch.equal(predict(model, *(tensor.clone() for tensor in inputs)), expected)

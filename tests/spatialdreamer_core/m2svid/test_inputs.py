@@ -112,13 +112,16 @@ def test_a_frame_has_its_noise_in_every_window_and_region(model, window):
         patch.setattr(type(model.svd.codec), "encode", record)
         encode_window(model, left, warped, hole)
         part = (view[..., 64:] for view in (left, warped, hole))
-        encode_window(model, *part, noise=ViewNoise(size=(64, 128), corner=(0, 64)))
+        encode_window(model, *part, noise=ViewNoise(corner=(0, 64)))
     assert torch.equal(seen[0][..., 64:], seen[2])
 
 
-def test_given_embeddings_are_taken(model, window):
-    given = torch.rand(3, 1, 32)
+def test_given_embeddings_are_taken_without_the_image_tower(model, window):
+    given, works = torch.rand(3, 1, 32), []
+    model.on_work = works.append
     assert torch.equal(encode_window(model, *window, embeddings=given).embeddings, given)
+    model.on_work = None
+    assert [work.networks for work in works] == [(model.svd.vae,)]
 
 
 def test_frames_are_told_as_they_are_done_and_networks_are_asked_for(model, window):

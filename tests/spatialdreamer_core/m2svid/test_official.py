@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers.models.resnet import ResnetBlock2D, TemporalResnetBlock
 from safetensors.torch import load_file
 
 from spatialdreamer_core.m2svid import ViewNoise, encode_window, load_m2svid, prepare_holes
@@ -101,3 +102,12 @@ def test_all_of_it(models, official):
     encoded = encode_window(models[True], left, warped, hole, noise=STILL)
     latents = predict(models[True], *(tensor[None] for tensor in encoded), fps=FPS)[0]
     assert_equal(models[True].svd.codec.decode(latents), official["strip.4.full.frames"])
+
+
+def test_norms_have_the_authors_epsilon(models):
+    """What it changes at random weights is less than the tolerance above."""
+    unet = models[True].svd.unet
+    kinds = (ResnetBlock2D, TemporalResnetBlock)
+    residuals = [module for module in unet.modules() if isinstance(module, kinds)]
+    assert len(residuals) == 2 * 22  # spatial and temporal
+    assert {norm.eps for module in residuals for norm in (module.norm1, module.norm2)} == {1e-5}

@@ -83,6 +83,20 @@ def test_the_unet_is_asked_for(plain, inputs):
     ]
 
 
+def test_the_unet_may_be_brought_to_its_device_when_it_is_asked_for(plain, inputs, monkeypatch):
+    happened = []
+
+    def device(self):
+        happened.append("device")
+        return torch.device("cpu")
+
+    monkeypatch.setattr(type(plain), "device", property(device))
+    plain.on_work = lambda work: happened.append("work")
+    predict(plain, *inputs)
+    plain.on_work = None
+    assert happened[0] == "work"
+
+
 @pytest.mark.parametrize("full_attention", [False, True])
 def test_half_precision_is_near(tiny_m2svid, inputs, full_attention):
     network = tiny_m2svid.make_model(full_attention=full_attention)

@@ -253,6 +253,21 @@ def test_fillers_are_told_what_convergence_takes_off(make_film, tmp_path):
     assert min(lowest) > -1e-3
 
 
+def test_the_frame_matrix_from_the_command_fills_and_keeps_what_is_known(make_film, checkpoint, tmp_path):
+    film, results = make_film("film.mkv", (0, 2)), []
+    for name, filler in (("fast", []), ("matrix", ["--filler", "frame_matrix", "--checkpoint"])):
+        output = tmp_path / f"{name}.mkv"
+        arguments = ["convert", str(film), "-o", str(output), "--quiet", "--depth", "builtin"]
+        arguments += ["--divergence", "8", "--crf", "0", *filler]
+        if filler:
+            arguments += [str(checkpoint), "--views", "2", "--steps", "1", "--passes", "2", "--window", "3"]
+            arguments += ["--max-side", "96", "--feather", "0"]
+        assert main(arguments) == 0
+        results.append(decode(output))
+    differs = np.abs(results[0].astype(int) - results[1]).max(-1) > 0
+    assert 0 < differs.mean() < 0.2
+
+
 @pytest.mark.slow
 def test_of_100_frames_a_scene_that_changes_leaves_the_others_as_they_are(make_film, checkpoint, tmp_path):
     results = []
@@ -323,7 +338,7 @@ def test_a_film_that_is_stopped_leaves_nothing_half_written(
         (["--strength", ".4"], "strength must go with the filler spatialdreamer, got it with fast"),
         (
             ["--filler", "stable_diffusion", "--window", "8"],
-            "window must go with the filler spatialdreamer or m2svid, got it with stable_diffusion",
+            "window must go with the filler spatialdreamer or m2svid or frame_matrix, got it with",
         ),
         (
             ["--filler", "spatialdreamer", "--checkpoint", "x", "--prompt", "a wall"],
@@ -342,6 +357,11 @@ def test_a_film_that_is_stopped_leaves_nothing_half_written(
             "overlap must be between 0 and window - 1",
         ),
         (["--filler", "spatialdreamer"], "checkpoint must be given for the filler spatialdreamer"),
+        (["--filler", "frame_matrix"], "checkpoint must be given for the filler frame_matrix"),
+        (
+            ["--filler", "frame_matrix", "--checkpoint", "x", "--views", "99"],
+            "views must be between 1 and 32",
+        ),
         (["--filler", "spatialdreamer", "--checkpoint", "x", "--steps", "0"], "steps must be between 1"),
         (["--filler", "spatialdreamer", "--checkpoint", "x", "--max-side", "9"], "max_side must be between"),
         (["--filler", "spatialdreamer", "--checkpoint", "no_such.safetensors"], "no_such.safetensors"),
@@ -349,7 +369,7 @@ def test_a_film_that_is_stopped_leaves_nothing_half_written(
         (["--filler", "m2svid", "--checkpoint", "no_such.pt"], "no_such.pt"),
         (
             ["--filler", "m2svid", "--checkpoint", "x", "--steps", "9"],
-            "steps must go with the filler stable_diffusion or spatialdreamer, got it with m2svid",
+            "steps must go with the filler stable_diffusion or spatialdreamer or frame_matrix, got it with",
         ),
         (["--filler", "m2svid", "--checkpoint", "x", "--window", "26"], "window must be between 1 and 25"),
         (["--keep-known"], "keep_known must go with the filler m2svid, got it with fast"),

@@ -17,6 +17,7 @@ def test_the_file_is_what_safetensors_reads(tmp_path, dtype):
     tensors = {
         "b.weight": torch.randn(3, 5).T.to(dtype),  # not contiguous
         "a": torch.randn(()).to(dtype),
+        "one": torch.ones(1, dtype=dtype).as_strided((1,), (0,)),
         "none": torch.zeros(0, 4, dtype=dtype),
         "ü": torch.randn(7).to(dtype),
     }

@@ -109,3 +109,10 @@ def test_the_digest_tells_datasets_apart(dataset, copy):
     assert open_dataset(dataset).digest == open_dataset(copy).digest
     edit(copy, lambda content: content["clips"][0].update(held_out=not content["clips"][0]["held_out"]))
     assert open_dataset(dataset).digest != open_dataset(copy).digest
+
+
+@pytest.mark.parametrize("way_back", [0.0, 9.0, "half"])
+def test_a_record_that_says_no_possible_way_back_is_refused(copy, way_back):
+    edit(copy, lambda content: content["clips"][0].update(way_back=way_back))
+    with pytest.raises(InputError, match=r"must hold records of clips \(.*way_back.*\); delete it and run"):
+        open_dataset(copy)
