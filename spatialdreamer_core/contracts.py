@@ -130,6 +130,7 @@ TABLE: dict[str, dict[str, Takes]] = {
     },
     "Inpainter": {"warped": _picture(), "hole": _hole()},
     "render_pair": {"frames": _picture(), "depth": _depth()},
+    "render_back": {"reference": _picture(), "reference_disparity": _disparity()},
     # stereo
     "pack": {"left": _VIEW, "right": _VIEW},
     "anaglyph": {"left": _picture(), "right": _picture()},

@@ -133,8 +133,10 @@ def render_back(
         The view, black where masked, and its mask.
 
     Raises:
-        InputError: If `way_back` is out of range.
+        InputError: If a tensor breaks its rule (`contracts.TABLE`) or an option is out of range.
     """
+    check_choice("side", side, ("right", "left"))
+    check_call("render_back", reference=reference, reference_disparity=reference_disparity)
     WAY_BACK.check(way_back)
     back: Eye = "left" if side == "right" else "right"
     disparity = reference_disparity * way_back

@@ -42,7 +42,7 @@ _CONDITIONER = "conditioner.embedders.3.encoder."  # of the left view, an autoen
 _ENCODER = ("encoder.", "quant_conv.")  # of an autoencoder
 _UNUSED = re.escape(f"{VAE}loss.")
 _QUANTISED = r".*\.(_data|_scale|weight_scale|scale_weight|qweight|qzeros|absmax)$"
-_PARTS = {"autoencoder": VAE, "image encoder": IMAGE_ENCODER}  # beside the UNet, by the start of their names
+_PARTS = {"autoencoder": f"{VAE}decoder.", "image encoder": IMAGE_ENCODER}  # by the start of some names
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,10 @@ def _read_names(file: Path) -> Header:
         for short, name in names.items()
         if (part := short.removeprefix(_CONDITIONER)) != short and part.startswith(_ENCODER)
     }
-    starts = (UNET, IMAGE_ENCODER, *([f"{VAE}decoder."] if own else [VAE]))
+    decoder = _PARTS["autoencoder"]
+    if not any(short.startswith(decoder) for short in names):
+        own = {}  # half an autoencoder
+    starts = (UNET, IMAGE_ENCODER, decoder if own else VAE)
     return header.renamed(own | {short: name for short, name in names.items() if short.startswith(starts)})
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -111,23 +111,29 @@ def _unpacked(
             f"the release must hold the variant {variant}, got {source} with {', '.join(inside)}; choose "
             "another variant or file"
         )
-    with zipfile.ZipFile(source) as archive:
+    with zipfile.ZipFile(source) as archive, AtomicPath(target.with_suffix(".unpacked")) as folder:
         size = archive.getinfo(member).file_size
         _require_room(target, size + size * dtype.itemsize // _PUBLISHED.itemsize)
-        with AtomicPath(target.with_suffix(".unpacked")) as folder:
-            folder.partial.mkdir()
-            file = folder.partial / Path(member).name
-            with archive.open(member) as packed, file.open("wb") as unpacked:
-                while piece := _read_piece(packed, source):
-                    unpacked.write(piece)
-                    report("unpacking", unpacked.tell(), size)
-            yield file
+        folder.partial.mkdir()
+        file = folder.partial / Path(member).name
+        with _parsing_release(source):
+            packed = archive.open(member)
+        with packed, file.open("wb") as unpacked:
+            while piece := _read_piece(packed, source):
+                unpacked.write(piece)
+                report("unpacking", unpacked.tell(), size)
+        yield file
 
 
 def _read_piece(packed: IO[bytes], source: Path) -> bytes:
     """Unpack a piece; its checksum is compared at the end."""
-    with parsing(source, rule="a release must be a whole zip archive", remedy=AGAIN):
+    with _parsing_release(source):
         return packed.read(_PIECE)
+
+
+def _parsing_release(source: Path) -> AbstractContextManager[None]:
+    """Turn what is raised on a damaged release into one error for the user."""
+    return parsing(source, rule="a release must be a whole zip archive", remedy=AGAIN)
 
 
 def _convert(

@@ -17,6 +17,15 @@ from ..dvg.eyes import Eye, eye_sign
 from ..svd.canvas import Canvas
 
 
+def check_shift(shift: float, width: int) -> None:
+    """Check what convergence has taken off the disparities of a view of a width, px.
+
+    Raises:
+        InputError: If it is negative or as large as the width.
+    """
+    check_range("shift", shift, 0, width - 1, "px")
+
+
 @dataclass(frozen=True)
 class Geometry:
     """How the views of a window lie on the model's canvas."""
@@ -42,18 +51,13 @@ class Geometry:
         Args:
             height: Of the views, px.
             width: Of the views, px.
-            shifts: What convergence has taken off the disparities of each frame, px, 0 or more; whole pixels
-                of it are undone.
+            shifts: What convergence has taken off the disparities of each frame, px, see `check_shift`; whole
+                pixels of it are undone.
             eye: The rendered eye.
             max_side: Larger views are scaled down to this longer side, px.
             multiple: Of the canvas' sides, px.
             factor: Pixels of a latent, each side.
-
-        Raises:
-            InputError: If a shift is negative, or as large as the width, or the eye is unknown.
         """
-        for shift in shifts:
-            check_range("shift", shift, 0, width - 1, "px")
         whole = tuple(round(shift) for shift in shifts)
         scale = min(1.0, max_side / max(height, width))
         wide = width + max(whole)

@@ -26,7 +26,7 @@ from ..fill.composite import take_filled
 from ..memory import run_within_memory
 from ..svd.windows import Plan, next_span
 from .config import RefinerConfig
-from .geometry import Geometry
+from .geometry import Geometry, check_shift
 from .model import M2SVid
 from .regions import CanvasWindow, Portion, refine_window
 
@@ -110,6 +110,7 @@ class RefineStream:
             InputError: If values are not finite, the shift is out of range, the device is too small or the
                 model gives NaN.
         """
+        check_shift(frame.shift, frame.warped.shape[-1])
         lowest = None
         if frame.disparity is not None and not self._has_warned:
             lowest = torch.where(frame.hole > 0.5, 0.0, frame.disparity).amin()
@@ -154,12 +155,11 @@ class RefineStream:
     def _run_within_memory(self) -> tuple[tuple[list[RefinedFrame], float], Portion]:
         """Refine the next window, or as much of it as memory has room for; see `_run_window`."""
         length = len(self._new) + len(self._finished)
-        height, width = self._new[0].warped.shape[-2:]
-        factor = self._model.svd.codec.factor
+        size = self._place(self._new).canvas.latent_size
         return run_within_memory(
             self._run_window,
             self._portion,
-            smaller=lambda portion: portion.smaller(length, height // factor, width // factor),
+            smaller=lambda portion: portion.smaller(length, *size),
             task="M2SVid",
             explain=lambda portion: (
                 f"the device must have memory for {portion}, but it ran out; free memory, or lower `max_side`"

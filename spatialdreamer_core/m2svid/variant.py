@@ -26,7 +26,7 @@ ADDRESS = "https://storage.googleapis.com/gresearch/m2svid/m2svid_weights.zip"  
 AGAIN = f"download it again from {ADDRESS}"
 METADATA = "m2svid.variant"  # what the variant is called in a file's metadata
 _NAMES: dict[Variant, str] = {  # of the authors' files and of those that others made of them, in lower case
-    "no_full_attention": r"(no|without|wo)[-_ ]?full",
+    "no_full_attention": r"(?<![a-z])(no|without|wo)[-_ ]?full",
     "full_attention": r"m2svid[-_ ](weights|combined)|full[-_ ]?att",
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -18,6 +18,7 @@ from ..checks import InputError, check_choice
 from ..fill import FastFill, FastFillConfig, Filler, InpaintConfig, load_inpainter
 from ..frame_matrix.config import FrameMatrixConfig
 from ..m2svid.config import RefinerConfig
+from ..m2svid.variant import ADDRESS, FileConfig
 from ..options import option, option_of, options_of
 from ..spatialdreamer.sampler_config import FilmSamplerConfig
 from ..weights.download import OnProgress
@@ -98,7 +99,7 @@ class SpatialDreamerFillerConfig(FilmSamplerConfig):
 
 
 @dataclass(frozen=True)
-class M2SVidFillerConfig(RefinerConfig):
+class M2SVidFillerConfig(RefinerConfig, FileConfig):
     """Options of the filler `m2svid`: its files, and how it refines."""
 
     checkpoint: str | os.PathLike[str] | None = option(
@@ -106,16 +107,6 @@ class M2SVidFillerConfig(RefinerConfig):
         metavar="FILE",
         help="M2SVid's weights: the authors' m2svid_weights.pt or m2svid_no_full_atten_weights.pt, or "
         "safetensors made of one.",
-    )
-    variant: Literal["auto", "full_attention", "no_full_attention"] = option(
-        "auto",
-        advanced=True,
-        help="Which of the two the checkpoint is; auto goes by its name and what it says of itself.",
-    )
-    svd: str | os.PathLike[str] | None = option(
-        None,
-        metavar="FILE",
-        help="Stable Video Diffusion in one safetensors file, for the networks that the checkpoint lacks.",
     )
 
     def check(self) -> None:
@@ -127,7 +118,7 @@ class M2SVidFillerConfig(RefinerConfig):
         if self.checkpoint is None:
             raise InputError(
                 "checkpoint must be given for the filler m2svid; name M2SVid's weights, such as "
-                "m2svid_weights.pt of https://storage.googleapis.com/gresearch/m2svid/m2svid_weights.zip"
+                f"m2svid_weights.pt of {ADDRESS}"
             )
         super().check()
 
@@ -279,8 +270,8 @@ def _load_m2svid(
     assert settings.checkpoint is not None
     model = load_m2svid(
         os.fspath(settings.checkpoint),
-        variant=None if settings.variant == "auto" else settings.variant,
-        svd=None if settings.svd is None else os.fspath(settings.svd),
+        variant=settings.given_variant,
+        svd=settings.svd,
         device=device,
     )
     return M2SVidFiller(model, settings, on_wait=on_wait)

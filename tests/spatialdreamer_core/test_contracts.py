@@ -188,8 +188,9 @@ CALLS: dict[str, Any] = {
     "estimate_depth": lambda frames: depth.estimate_depth(frames, estimator="builtin"),
     "apply_scene_ranges": lambda depth_: depth.apply_scene_ranges(depth_, RANGES),
     "embed_images": embed_images,
+    "render_back": lambda **given: fill.render_back(**given, side="right"),
 }
-SLOW = ("estimate_depth", "embed_images", "estimate_flow", "render_pair", *FRAMES_TO_PAIRS)
+SLOW = ("estimate_depth", "embed_images", "estimate_flow", "render_pair", "render_back", *FRAMES_TO_PAIRS)
 MAY_FIND_NOTHING = (  # to measure, such as behind an empty mask: NaN
     *("masked_psnr", "sharpness", "gradient_ratio", "ssim", "warping_error", "temporal_error"),
     *("mask_flicker", "colour_shift", "consistency", "round_trip_psnr"),

@@ -62,11 +62,17 @@ class DatasetConfig:
     convergence: float = CONVERGENCE.as_field()
     way_back_low: float = WAY_BACK.as_field(
         name="",
-        help="Least share of the way back from x2 to x1. Where this or the next is not 1, a second clip of "
-        "the same frames is made of each that is trained on, whose view is rendered back by a share drawn "
-        "between the two: it teaches what the stereo deviation strength means.",
+        high=1.0,
+        help="Below 1, each clip that is trained on gets another view that lies short of x1: x2 rendered "
+        "back by a share of its disparity that is drawn between this and 1. It teaches what the stereo "
+        "deviation strength means.",
     )
-    way_back_high: float = WAY_BACK.as_field(name="", help="Largest share of the way back from x2 to x1.")
+    way_back_high: float = WAY_BACK.as_field(
+        name="",
+        low=1.0,
+        help="Above 1, each clip that is trained on gets another view that lies beyond x1, by a share drawn "
+        "between 1 and this.",
+    )
     refine_masks: bool = option(
         True,
         advanced=True,
@@ -143,23 +149,17 @@ class DatasetConfig:
             InputError: For the first one that breaks its rule.
         """
         check_options(self)
-        for name in ("divergence", "way_back"):
-            low, high = (getattr(self, f"{name}_{end}") for end in ("low", "high"))
-            if low > high:
-                raise OptionConflict(
-                    f"{name}_low must not be above {name}_high ({high:g}), got {low:g}",
-                    *(f"{name}_low", f"{name}_high"),
-                )
+        if self.divergence_low > self.divergence_high:
+            raise OptionConflict(
+                f"divergence_low must not be above divergence_high ({self.divergence_high:g}), got "
+                f"{self.divergence_low:g}",
+                *("divergence_low", "divergence_high"),
+            )
 
     @property
     def span(self) -> int:
         """Frames of the video from the first to the last one of a clip."""
         return (self.frames - 1) * self.stride + 1
-
-    @property
-    def varies_way_back(self) -> bool:
-        """Whether clips are rendered that do not lie on x1, too."""
-        return (self.way_back_low, self.way_back_high) != (WAY_BACK.default, WAY_BACK.default)
 
     def content(self) -> dict[str, Any]:
         """Return the settings that the data depend on, as JSON holds them: 0 for a float is 0.0."""

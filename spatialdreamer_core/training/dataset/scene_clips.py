@@ -125,16 +125,14 @@ class SceneRenderer:
         return _Frame(np.ascontiguousarray(image), depth, quality)
 
     def _finish(self, video: Video, scene: Scene, first: int, frames: list[_Frame], done: SceneClips) -> None:
-        """Judge a clip, render it and write its files, and those of the same one rendered elsewhere."""
+        """Judge a clip, render it and write its files, and those of it rendered elsewhere."""
         name = f"{scene.name}-{first:05d}"
         quality = measure_clip([frame.quality for frame in frames])
         fault = find_fault(quality, self.config)
         if fault is not None:
             done.faults[fault] += 1
             return
-        ways = {name: WAY_BACK.default}
-        if self.config.varies_way_back:
-            ways[f"{name}-back"] = draw_way_back(name, self.config)
+        ways = draw_ways_back(name, self.config)
         finished = [record for clip in ways if (record := self._read_finished(clip)) is not None]
         if len(finished) == len(ways):
             done.clips.extend(finished)
@@ -216,7 +214,14 @@ def draw_geometry(name: str, config: DatasetConfig) -> tuple[Eye, float]:
     return side, round(config.divergence_low + spread * drawn.random(), 3)
 
 
-def draw_way_back(name: str, config: DatasetConfig) -> float:
-    """Draw how far a clip's second view is rendered back, by its name; halves are as likely as doubles."""
-    low, high = config.way_back_low, config.way_back_high
-    return round(low * (high / low) ** random.Random(f"{config.seed}/{name}/way back").random(), 3)
+def draw_ways_back(name: str, config: DatasetConfig) -> dict[str, float]:
+    """Draw how far x2 is rendered back in a clip and those beside it, by their names.
+
+    A half is as likely as a double.
+    """
+    ways = {name: WAY_BACK.default}
+    for end, limit in (("short", config.way_back_low), ("beyond", config.way_back_high)):
+        if limit != WAY_BACK.default:
+            clip = f"{name}-{end}"
+            ways[clip] = round(limit ** random.Random(f"{config.seed}/{clip}").random(), 3)
+    return ways

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.m2svid.geometry import Geometry
+from spatialdreamer_core.m2svid.geometry import Geometry, check_shift
 
 
 def make(shifts, *, eye="right", size=(64, 96), max_side=1024):
@@ -72,4 +72,4 @@ def test_large_views_are_scaled_without_the_shift_s_share():
 )
 def test_shifts_that_cannot_be(shift, message):
     with pytest.raises(InputError, match=message):
-        make([shift])
+        check_shift(shift, 96)

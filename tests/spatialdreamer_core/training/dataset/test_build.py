@@ -23,6 +23,7 @@ from spatialdreamer_core.locking import FileLock
 from spatialdreamer_core.pipeline import FillerConfig
 from spatialdreamer_core.training.dataset import build_dataset, open_dataset, scene_clips
 from spatialdreamer_core.training.dataset.build import list_videos, summarise
+from spatialdreamer_core.training.dataset.scene_clips import draw_ways_back
 from spatialdreamer_core.training.dataset.sheet import describe
 
 
@@ -279,7 +280,7 @@ def test_a_folder_belongs_to_one_set_of_settings(tmp_path, film, config, dataset
     )
 
 
-def test_each_clip_that_is_trained_on_has_a_second_view_that_lies_elsewhere(tmp_path, film, config, dataset):
+def test_each_clip_that_is_trained_on_has_views_that_lie_elsewhere(tmp_path, film, config, dataset):
     settings = dataclasses.replace(config, way_back_low=0.4, way_back_high=2.5, held_out=0.4)
     build_dataset([film], tmp_path / "made", settings)
     opened, usual = open_dataset(tmp_path / "made"), open_dataset(dataset)
@@ -288,25 +289,36 @@ def test_each_clip_that_is_trained_on_has_a_second_view_that_lies_elsewhere(tmp_
     assert {record.held_out for record in records.values()} == {True, False}
     for index, record in enumerate(usual.records):
         own = records[record.name]
-        assert dataclasses.replace(own, held_out=record.held_out) == record, "as without second views"
-        assert (f"{own.name}-back" in records) != own.held_out
-        if own.held_out:
-            continue
-        second = records[f"{own.name}-back"]
-        assert 0.4 <= second.way_back <= 2.5
-        assert abs(second.way_back - 1) > 0.01
-        assert (second.side, second.divergence, second.scene) == (own.side, own.divergence, own.scene)
-        straight, other = usual.read(index), opened.read(places[second.name])
-        assert torch.equal(straight.target, other.target)
-        assert torch.equal(straight.reference, other.reference)
-        assert not torch.equal(straight.warped, other.warped)
-        assert f" %, {second.way_back:g} of the way back, holes " in describe(second, 0)
+        assert dataclasses.replace(own, held_out=record.held_out) == record, "as without other views"
         assert "way back" not in describe(own, 0)
-    assert len({record.way_back for record in records.values()}) == 3
-    assert len(records) == 6
+        straight = usual.read(index)
+        for end, low, high in (("short", 0.4, 1.0), ("beyond", 1.0, 2.5)):
+            assert (f"{own.name}-{end}" in records) != own.held_out
+            if own.held_out:
+                continue
+            other = records[f"{own.name}-{end}"]
+            assert low < other.way_back < high
+            assert (other.side, other.divergence, other.scene) == (own.side, own.divergence, own.scene)
+            clip = opened.read(places[other.name])
+            assert torch.equal(straight.target, clip.target)
+            assert torch.equal(straight.reference, clip.reference)
+            assert not torch.equal(straight.warped, clip.warped)
+            assert f" %, {other.way_back:g} of the way back, holes " in describe(other, 0)
+    assert len({record.way_back for record in records.values()}) == 5
+    assert len(records) == 8
 
 
-def test_a_build_with_second_views_goes_on_to_the_same_bytes(tmp_path, film, config):
+def test_views_may_lie_on_one_end_alone(config):
+    short = dataclasses.replace(config, way_back_low=0.5)
+    assert [*draw_ways_back("clip", config)] == ["clip"]
+    assert [*draw_ways_back("clip", short)] == ["clip", "clip-short"]
+    drawn = [draw_ways_back(f"clip{number}", short)[f"clip{number}-short"] for number in range(200)]
+    assert min(drawn) < 0.52
+    assert max(drawn) > 0.96
+    assert np.median(drawn) == pytest.approx(0.5**0.5, abs=0.06)
+
+
+def test_a_build_with_other_views_goes_on_to_the_same_bytes(tmp_path, film, config):
     settings = dataclasses.replace(config, way_back_low=0.5, way_back_high=2.0)
     build_dataset([film], tmp_path / "whole", settings)
     with pytest.raises(Interrupted):
@@ -315,7 +327,7 @@ def test_a_build_with_second_views_goes_on_to_the_same_bytes(tmp_path, film, con
     assert hashes(tmp_path / "made") == hashes(tmp_path / "whole")
 
 
-def test_a_dataset_begun_before_there_were_second_views_goes_on(tmp_path, film, config, dataset):
+def test_a_dataset_begun_before_there_were_other_views_goes_on(tmp_path, film, config, dataset):
     shutil.copytree(dataset, tmp_path / "made")
     for name in ("settings.json", "dataset.json"):
         file = tmp_path / "made" / name

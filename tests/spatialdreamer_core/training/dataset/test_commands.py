@@ -53,8 +53,8 @@ def test_check_names_what_is_damaged(tmp_path, dataset, capsys):
     [
         (["--frames", "0"], "frames must be between 1 and 64"),
         (["--divergence-low", "5"], r"divergence_low must not be above divergence_high (4), got 5"),
-        (["--way-back-low", "2"], r"way_back_low must not be above way_back_high (1), got 2"),
-        (["--way-back-high", "5"], r"way_back_high must be between 0.25 and 4 (of the disparity), got 5"),
+        (["--way-back-low", "2"], r"way_back_low must be between 0.25 and 1 (of the disparity), got 2"),
+        (["--way-back-high", "5"], r"way_back_high must be between 1 and 4 (of the disparity), got 5"),
         (["--depth", "crystal_ball"], "depth must be one of builtin, auto"),
         (["--steps", "3"], "steps must go with the filler"),
         (["--held-out", "1"], "held_out must be between 0 and 0.9, got 1"),
