@@ -208,10 +208,9 @@ def _refusal(name: str, filler: str) -> str:
     takers = [other for other, entry in FILLERS.items() if name in options_of(entry.settings)]
     if not takers:
         return f"{name} must be an option of a filler, got it with {filler}; leave it out"
-    return (
-        f"{name} must go with the filler {' or '.join(takers)}, got it with {filler}; leave it out or choose "
-        "that filler"
-    )
+    named = " or ".join(filter(None, (", ".join(takers[:-1]), takers[-1])))
+    choose = "that filler" if len(takers) == 1 else "one of those"
+    return f"{name} must go with the filler {named}, got it with {filler}; leave it out or choose {choose}"
 
 
 def _load_fast(settings: FastFillConfig, **_: Any) -> Filler:

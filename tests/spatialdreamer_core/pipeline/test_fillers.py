@@ -335,16 +335,24 @@ def test_a_film_that_is_stopped_leaves_nothing_half_written(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--strength", ".4"], "strength must go with the filler spatialdreamer, got it with fast"),
+        (
+            ["--strength", ".4"],
+            "strength must go with the filler spatialdreamer, got it with fast; leave it out or choose that",
+        ),
         (
             ["--filler", "stable_diffusion", "--window", "8"],
-            "window must go with the filler spatialdreamer or m2svid or frame_matrix, got it with",
+            "window must go with the filler spatialdreamer, m2svid or frame_matrix, got it with "
+            "stable_diffusion; leave it out or choose one of those",
         ),
         (
             ["--filler", "spatialdreamer", "--checkpoint", "x", "--prompt", "a wall"],
             "prompt must go with the filler stable_diffusion, got it with spatialdreamer",
         ),
-        (["--steps", "9"], "steps must go with the filler stable_diffusion or spatialdreamer"),
+        (
+            ["--steps", "9"],
+            "steps must go with the filler stable_diffusion, spatialdreamer or frame_matrix, got it with "
+            "fast; leave it out",
+        ),
         (["--texture", "2"], "texture must be between 0 and 1, got 2"),
         (
             ["--filler", "stable_diffusion", "--texture", "0"],
@@ -369,7 +377,8 @@ def test_a_film_that_is_stopped_leaves_nothing_half_written(
         (["--filler", "m2svid", "--checkpoint", "no_such.pt"], "no_such.pt"),
         (
             ["--filler", "m2svid", "--checkpoint", "x", "--steps", "9"],
-            "steps must go with the filler stable_diffusion or spatialdreamer or frame_matrix, got it with",
+            "steps must go with the filler stable_diffusion, spatialdreamer or frame_matrix, got it with "
+            "m2svid; leave it out",
         ),
         (["--filler", "m2svid", "--checkpoint", "x", "--window", "26"], "window must be between 1 and 25"),
         (["--keep-known"], "keep_known must go with the filler m2svid, got it with fast"),
