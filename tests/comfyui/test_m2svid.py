@@ -240,17 +240,19 @@ def test_a_film_and_pictures_are_filled(comfy_server, m2svid_checkpoint, tmp_pat
 
 @pytest.mark.slow
 def test_a_film_of_any_length_takes_the_memory_of_a_window(comfy_server, m2svid_checkpoint, tmp_path):
-    process, peaks = psutil.Process(comfy_server.process.pid), []
-    for length in (20, 100, 300):  # the first run also brings what stays in memory
+    """One frame's views kept as floats would add 3 % from the first third of the long film to its last."""
+    process, memory = psutil.Process(comfy_server.process.pid), []
+    for length in (20, 300):  # the first run brings what stays in memory
         parts = ((0, length * 2 // 5), (1, length * 2 // 5), (2, length // 5))
         film = write_film(tmp_path / f"m2svid{length}.mkv", *parts)
-        prompt_id = comfy_server.queue(film_prompt(comfy_server.upload(film), seed=len(peaks)))
-        peak = 0
+        prompt_id = comfy_server.queue(film_prompt(comfy_server.upload(film), seed=length))
+        memory = []
         while not comfy_server.get(f"/history/{prompt_id}"):
-            peak = max(peak, process.memory_info().rss)
+            memory.append(process.memory_info().rss >> 20)
             time.sleep(0.2)
         (video,) = output_videos(comfy_server.wait(prompt_id))
         assert len(read_video(comfy_server.fetch(video, tmp_path))[0]) == length
-        peaks.append(peak >> 20)
-    print("largest memory in MiB at 20, 100 and 300 frames:", peaks)
-    assert peaks[2] < 1.05 * peaks[1]
+    third = len(memory) // 3
+    first, last = np.median(memory[:third]), np.median(memory[-third:])
+    print(f"median memory of the film's first and last third, MiB: {first:.0f} and {last:.0f}")
+    assert last < 1.02 * first
