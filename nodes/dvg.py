@@ -21,6 +21,7 @@ from ..spatialdreamer_core.dvg import (
     looks_inverted,
     refine_hole_mask,
 )
+from ..spatialdreamer_core.dvg.disparity import convergence_shift
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.flow import Flow
 from ..spatialdreamer_core.options import option_of
@@ -133,7 +134,7 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
             )
         show_text(cls.hidden.unique_id, comfort.describe(), warnings=warnings)
         warped, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
-        shift = convergence * divergence / 100 * frames.shape[-1]
+        shift = convergence_shift(frames.shape[-1], divergence=divergence, convergence=convergence)
         return io.NodeOutput(
             frames_to_image(warped), frames_to_mask(hole), Disparity(disparity, eye, shift=shift)
         )

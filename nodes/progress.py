@@ -13,6 +13,7 @@ from latent_preview import get_previewer
 from PIL import Image
 from torch import Tensor
 
+from ..spatialdreamer_core.pipeline.preview import to_image
 from .presentation import show_text
 
 _PREVIEW_SIZE = 512  # pixels, longer side
@@ -71,8 +72,7 @@ def view_progress(total: int) -> Callable[[int, Tensor], None]:
         image = None
         if time.monotonic() >= next_preview:
             next_preview = time.monotonic() + _PREVIEW_INTERVAL
-            pixels = (view.float().cpu().clamp(0, 1) * 255).round().byte().movedim(0, -1)
-            image = ("JPEG", Image.fromarray(pixels.numpy()), _PREVIEW_SIZE)
+            image = ("JPEG", Image.fromarray(to_image(view.float())), _PREVIEW_SIZE)
         bar.update_absolute(done, preview=image)
 
     return on_view

@@ -66,6 +66,17 @@ def to_disparity(depth: Tensor, *, divergence: float, convergence: float) -> Ten
     return depth.float().clamp(0, 1).sub_(convergence).mul_(divergence / 100 * depth.shape[-1])
 
 
+def convergence_shift(width: int, *, divergence: float, convergence: float) -> float:
+    """Return what convergence takes off the disparities of a view, px: with it added none is negative.
+
+    Args:
+        width: Of the view, px.
+        divergence: Disparity range in % of the width.
+        convergence: The depth that lies on the screen, 0 to 1.
+    """
+    return convergence * divergence / 100 * width
+
+
 def looks_inverted(
     depth: Tensor,  # [F, 1, H, W] in [0, 1]
 ) -> bool:

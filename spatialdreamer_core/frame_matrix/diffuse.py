@@ -26,7 +26,7 @@ from ..svd.known_latents import KnownLatents, run_levels
 from ..svd.schedule import frame_noise
 from .config import MAX_VIEWS
 
-_PICTURE_NOISE = 1  # the stream of `frame_noise` that is for conditions
+PICTURE_NOISE = 1  # the stream of `frame_noise` that is for conditions
 
 Way = Literal["columns", "rows", "rows_back"]
 Order = Literal["both", "columns", "rows"]
@@ -94,7 +94,7 @@ def matrix_noise(
     noise = []
     for view in range(views):
         stream = draw * MAX_VIEWS + views - 1 - view
-        stream += stream >= _PICTURE_NOISE
+        stream += stream >= PICTURE_NOISE
         noise.append(frame_noise(seed, frames, height=height, width=width, channels=channels, stream=stream))
     return torch.stack(noise)
 

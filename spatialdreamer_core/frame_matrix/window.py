@@ -26,10 +26,8 @@ from ..svd.picture_condition import (
 from ..svd.schedule import frame_noise, karras_sigmas
 from ..svd.windows import Region
 from .config import FrameMatrixConfig
-from .diffuse import OnCells, Passes, Sequence, diffuse_matrix, matrix_noise
+from .diffuse import PICTURE_NOISE, OnCells, Passes, Sequence, diffuse_matrix, matrix_noise
 from .model import FrameMatrixModel
-
-_PICTURE_NOISE = 1  # the stream of `frame_noise` for conditions
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ class _Beginnings:
         self._scaling = model.svd.codec.scaling
         height, width = window.pictures.shape[-2:]
         film = range(window.first_frame, window.first_frame + frames)
-        noise = frame_noise(config.seed, film, height=height, width=width, channels=3, stream=_PICTURE_NOISE)
+        noise = frame_noise(config.seed, film, height=height, width=width, channels=3, stream=PICTURE_NOISE)
         encode = partial(encode_pictures, model.svd, on_frame=callbacks.on_frame)
         firsts, source = window.pictures[:, 0].float(), window.pictures[0].float()
         self._columns = encode(firsts, noise=noise[:1].expand(views, -1, -1, -1))

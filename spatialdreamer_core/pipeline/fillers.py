@@ -23,6 +23,7 @@ from ..options import option, option_of, options_of
 from ..spatialdreamer.sampler_config import FilmSamplerConfig
 from ..weights.download import OnProgress
 
+_SVD = "a Stable Video Diffusion, such as svd_xt.safetensors"
 _UNTRAINED_STRENGTH = 0.4  # an untrained model redraws what fast fill has filled
 
 
@@ -90,11 +91,7 @@ class SpatialDreamerFillerConfig(FilmSamplerConfig):
         Raises:
             InputError: For the first one that breaks its rule, or if there is no checkpoint.
         """
-        if self.checkpoint is None:
-            raise InputError(
-                "checkpoint must be given for the filler spatialdreamer; name a Stable Video Diffusion, such "
-                "as svd_xt.safetensors"
-            )
+        _check_given(self.checkpoint, "spatialdreamer", _SVD)
         super().check()
 
 
@@ -115,11 +112,7 @@ class M2SVidFillerConfig(RefinerConfig, FileConfig):
         Raises:
             InputError: For the first one that breaks its rule, or if there is no checkpoint.
         """
-        if self.checkpoint is None:
-            raise InputError(
-                "checkpoint must be given for the filler m2svid; name M2SVid's weights, such as "
-                f"m2svid_weights.pt of {ADDRESS}"
-            )
+        _check_given(self.checkpoint, "m2svid", f"M2SVid's weights, such as m2svid_weights.pt of {ADDRESS}")
         super().check()
 
 
@@ -127,11 +120,7 @@ class M2SVidFillerConfig(RefinerConfig, FileConfig):
 class FrameMatrixFillerConfig(FrameMatrixConfig):
     """Options of the filler `frame_matrix`: its file, and how it fills."""
 
-    checkpoint: str | os.PathLike[str] | None = option(
-        None,
-        metavar="FILE",
-        help="Stable Video Diffusion, such as svd_xt.safetensors: a file, or a folder in diffusers' layout.",
-    )
+    checkpoint: str | os.PathLike[str] | None = option_of(SpatialDreamerFillerConfig, "checkpoint").as_field()
 
     def check(self) -> None:
         """Check every option.
@@ -139,11 +128,7 @@ class FrameMatrixFillerConfig(FrameMatrixConfig):
         Raises:
             InputError: For the first one that breaks its rule, or if there is no checkpoint.
         """
-        if self.checkpoint is None:
-            raise InputError(
-                "checkpoint must be given for the filler frame_matrix; name a Stable Video Diffusion, such "
-                "as svd_xt.safetensors"
-            )
+        _check_given(self.checkpoint, "frame_matrix", _SVD)
         super().check()
 
 
@@ -201,6 +186,12 @@ class FillerConfig:
                 raise InputError(_refusal(name, self.filler))
         defaults = {} if entry.defaults is None else entry.defaults(self.options)
         return entry.settings(**{**defaults, **self.options})
+
+
+def _check_given(checkpoint: str | os.PathLike[str] | None, filler: str, what: str) -> None:
+    """Check that a filler which needs a checkpoint got one."""
+    if checkpoint is None:
+        raise InputError(f"checkpoint must be given for the filler {filler}; name {what}")
 
 
 def _refusal(name: str, filler: str) -> str:

@@ -30,7 +30,7 @@ from ..depth import (
 from ..depth.estimate import check_plane
 from ..depth.on_device import upsample_on_device
 from ..depth.shaping import shape_frames
-from ..dvg.disparity import to_disparity
+from ..dvg.disparity import convergence_shift, to_disparity
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..dvg.hole_masks import add_neighbours
@@ -170,7 +170,9 @@ def place(
             analysed, image, depth, bits = bring(frame, shaping=shaping, guided=guided)
             disparity = to_disparity(depth, divergence=divergence / eyes, convergence=convergence)
             small = _shrink_disparity(disparity, analysed.small.shape[:2])
-            shift = convergence * divergence / eyes / 100 * disparity.shape[-1]
+            shift = convergence_shift(
+                disparity.shape[-1], divergence=divergence / eyes, convergence=convergence
+            )
         return Placed(analysed, image, depth[0], disparity, small, bits, shift=shift)
 
     for index, frame in enumerate(frames):
