@@ -94,7 +94,9 @@ def test_a_full_device_makes_room_and_goes_on_with_the_same_result(monkeypatch, 
         assert all(torch.equal(part, other) for part, other in zip(pair, wanted, strict=True))
     lines = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
     assert len(lines) == 1
-    assert re.search(r"ran out of memory at frame [24]: from now on one frame at a time is on", lines[0])
+    # Disparities and borders are timed alike, in two threads: which frame has the fourth call varies.
+    which = "[234]" if stage == "disparity" else "4"
+    assert re.search(rf"ran out of memory at frame {which}: from now on one frame at a time is on", lines[0])
 
 
 def test_a_filler_that_runs_out_of_memory_is_asked_again():
