@@ -21,13 +21,11 @@ from ..checks import check_finite, check_video
 from ..dvg.eyes import Eye, eye_sign
 from ..fill import RenderedFrame
 from ..memory import telling_of_memory
-from ..svd import trained_frames
 from .config import FrameMatrixConfig
-from .diffuse import OnCells
 from .model import FrameMatrixModel
-from .scene import MatrixScene, MatrixViews, Rendered
+from .progress import OnCells, Progress
+from .scene import MatrixScene, MatrixViews, Rendered, join_views
 from .views import source_disparity
-from .window import Callbacks
 
 _LOGGER = logging.getLogger(__name__)
 _NO_DISPARITY = (
@@ -60,8 +58,8 @@ def fill_matrix(
         config: The options.
         eye: The rendered eye.
         keep_views: Whether all views are returned; then `last_view_from` should be 0.
-        on_step: Called after each row and column with the steps done and in all of the window at work, and
-            the clean estimate of its cells [V, F, C, h, w]; may raise to interrupt.
+        on_step: Called after each row and column with the steps done and in all of the clip, and the clean
+            estimate of the cells at work [V, F, C, h, w]; may raise to interrupt.
         on_frame: Called with the number of finished frames; may raise.
         on_wait: Called now and then while the VAE works; may raise.
 
@@ -83,20 +81,23 @@ def fill_matrix(
     if disparity is None:
         _LOGGER.warning(_NO_DISPARITY)
     size = (warped.shape[-2], warped.shape[-1])
-    callbacks = Callbacks(on_step, on_wait)
-    scene = MatrixScene(model, config, eye=eye, size=size, callbacks=callbacks, keep_views=keep_views)
-    clip, window, done = Rendered(left, warped, hole, disparity), _window(model, config), 0
+    scene = MatrixScene(model, config, eye=eye, size=size, on_wait=on_wait, keep_views=keep_views)
+    clip, done = Rendered(left, warped, hole, disparity), 0
+    holed = (hole > 0.5).flatten(1).any(1).nonzero()
+    last_hole = int(holed[-1]) + 1 if len(holed) else 1  # nothing is to be done after it
+    first = _next_count(len(clip), scene.room, ended=True)
+    steps = scene.count_steps(first, has_disparity=disparity is not None)
+    progress = Progress.of_clip(on_step, round(steps * max(1, last_hole / first)))
     parts: list[MatrixViews] = []
     with telling_of_memory():
         while done < len(clip):
-            last = done + _next_count(len(clip) - done, window - scene.carried, ended=True)
-            parts.append(scene.fill(clip.cut(done, last), first_frame=done))
+            last = done + _next_count(len(clip) - done, scene.room, ended=True)
+            stretch = progress.part(min(1, done / last_hole), min(1, last / last_hole))
+            parts.append(scene.fill(clip.cut(done, last), first_frame=done, progress=stretch))
             done = last
             if on_frame is not None:
                 on_frame(done)
-    filled, whole = (torch.cat(pair) for pair in zip(*(part[:2] for part in parts), strict=True))
-    views = [part.views for part in parts if part.views is not None]
-    return MatrixViews(filled, whole, torch.cat(views, dim=1) if views else None)
+    return join_views(parts)
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class FrameMatrixFiller:
     Attributes:
         model: The model.
         config: The options.
-        on_step: Called after each row and column, see `fill_matrix`; may raise to interrupt.
+        on_step: Called after each row and column with the steps done and in all of the window at work, see
+            `fill_matrix`; may raise to interrupt.
         on_wait: Called now and then while the VAE works; may raise to interrupt.
 
     Raises:
@@ -146,12 +148,11 @@ class FrameMatrixStream:
 
     def __init__(self, filler: FrameMatrixFiller, *, eye: Eye, size: tuple[int, int]) -> None:
         self._filler, self._eye, self._size = filler, eye, size
-        self._config = filler.config.settled()
-        self._window = _window(filler.model, self._config)
         self._frames: list[RenderedFrame] = []
         self._done = 0  # frames of the film that are finished
         self._told = False  # that there is no disparity
-        self._scene = self._begin()
+        config = filler.config.settled()
+        self._scene = MatrixScene(filler.model, config, eye=eye, size=size, on_wait=filler.on_wait)
 
     def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Take a scene's next frame; return the window that is finished by it, if there is one.
@@ -171,21 +172,13 @@ class FrameMatrixStream:
         finished = []
         while self._frames:
             finished += self._fill(ended=True)
-        self._scene = self._begin()
+        self._scene.end()
         return finished
-
-    def _begin(self) -> MatrixScene:
-        """Begin a scene."""
-        callbacks = Callbacks(self._filler.on_step, self._filler.on_wait)
-        return MatrixScene(
-            self._filler.model, self._config, eye=self._eye, size=self._size, callbacks=callbacks
-        )
 
     @telling_of_memory()  # no window is smaller: what is half done is not tried again
     def _fill(self, *, ended: bool) -> list[Tensor]:
         """Fill the next window of the frames that wait, if there are enough."""
-        room = self._window - self._scene.carried
-        count = _next_count(len(self._frames), room, ended=ended)
+        count = _next_count(len(self._frames), self._scene.room, ended=ended)
         if count == 0:
             return []
         waiting = self._frames[:count]
@@ -193,7 +186,9 @@ class FrameMatrixStream:
             torch.stack([getattr(frame, name) for frame in waiting]) for name in ("left", "warped", "hole")
         )
         frames = Rendered(left, warped, hole, self._disparity(waiting, hole))
-        filled = self._scene.fill(frames, first_frame=self._done).filled
+        total = self._scene.count_steps(count, has_disparity=frames.disparity is not None)
+        progress = Progress.of_clip(self._filler.on_step, total)
+        filled = self._scene.fill(frames, first_frame=self._done, progress=progress).filled
         self._done += count
         self._frames = self._frames[count:]
         return list(filled)
@@ -207,11 +202,6 @@ class FrameMatrixStream:
             _LOGGER.warning(_NO_DISPARITY)
             self._told = True
         return None
-
-
-def _window(model: FrameMatrixModel, config: FrameMatrixConfig) -> int:
-    """Return how many frames are filled at a time, more than are carried on."""
-    return max(config.window or trained_frames(model.svd.unet), config.overlap + 1)
 
 
 def _next_count(waiting: int, room: int, *, ended: bool) -> int:

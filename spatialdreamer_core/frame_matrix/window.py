@@ -26,15 +26,16 @@ from ..svd.picture_condition import (
 from ..svd.schedule import frame_noise, karras_sigmas
 from ..svd.windows import Region
 from .config import FrameMatrixConfig
-from .diffuse import PICTURE_NOISE, OnCells, Passes, Sequence, diffuse_matrix, matrix_noise
+from .diffuse import PICTURE_NOISE, Passes, Sequence, diffuse_matrix, matrix_noise
 from .model import FrameMatrixModel
+from .progress import Progress
 
 
 @dataclass(frozen=True)
 class Callbacks:
     """What is called while a window is filled; each may raise to interrupt."""
 
-    on_step: OnCells | None = None  # after each row and column
+    progress: Progress  # after each row and column
     on_wait: Callable[[], None] | None = None  # while the VAE works
 
     def on_frame(self, done: int) -> None:
@@ -43,7 +44,7 @@ class Callbacks:
             self.on_wait()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Window:
     """A window of views, on the canvas.
 
@@ -58,6 +59,24 @@ class Window:
     hole: Tensor  # [V, F, 1, H, W] bool
     first_frame: int
     view_motion: int
+
+    def cut_frames(self, frames: range) -> Window:
+        """Return some of the frames."""
+        pictures, hole = (part[:, frames.start : frames.stop] for part in (self.pictures, self.hole))
+        return Window(pictures, hole, self.first_frame + frames.start, self.view_motion)
+
+    def after(
+        self,
+        finished: Tensor | None,  # [V, n, 3, H, W]
+    ) -> Window:
+        """Return the window with finished frames before its own."""
+        if finished is None:
+            return self
+        count = finished.shape[1]
+        blank = torch.zeros_like(self.hole[:, :1]).expand(-1, count, -1, -1, -1)
+        pictures = torch.cat([finished, self.pictures], dim=1)
+        hole = torch.cat([blank, self.hole], dim=1)
+        return Window(pictures, hole, self.first_frame - count, self.view_motion)
 
     def cut(self, region: Region) -> Window:
         """Return a region, px, of the window."""
@@ -107,25 +126,31 @@ def denoise_window(
                 latents[view, holed] = anew[holed]
         return KnownLatents(latents, known.weight)
 
-    assert config.steps is not None, "settled"
-    assert config.passes is not None
-    sigmas = karras_sigmas(config.steps).tolist()
+    sigmas, passes = schedule(config)
     return diffuse_matrix(
         denoise,
         noise,
         sigmas,
         known=known,
-        passes=Passes(
-            config.passes,
-            config.passes,
-            config.last_view_from,
-            both_ways=config.rows == "both_ways",
-            order=config.order,
-        ),
+        passes=passes,
         reinject=reinject_views,
         reinject_at=_spread(sigmas[:-1], config.reinjections or 0),
-        on_step=callbacks.on_step,
+        on_step=callbacks.progress.step,
     )
+
+
+def schedule(config: FrameMatrixConfig) -> tuple[list[float], Passes]:
+    """Return the noise levels of settled options, falling to 0, and the passes at each."""
+    assert config.steps is not None, "settled"
+    assert config.passes is not None
+    passes = Passes(
+        config.passes,
+        config.passes,
+        config.last_view_from,
+        both_ways=config.rows == "both_ways",
+        order=config.order,
+    )
+    return karras_sigmas(config.steps).tolist(), passes
 
 
 class _Beginnings:

@@ -248,6 +248,34 @@ def test_networks_are_announced_before_they_work(model):
     assert {(work.height, work.width) for work in works} == {(64, 64)}
 
 
+def test_steps_are_those_of_the_whole_clip(model):
+    """Of several windows, whole and in regions, and of one whose second half has no holes."""
+    left, warped, hole, disparity = scene(9)
+    hole[5:] = 0
+    for config in (CONFIG, replace(CONFIG, regions="whole", views=2), replace(CONFIG, order="columns")):
+        steps = []
+        on_step = lambda done, total, clean, steps=steps: steps.append((done, total))  # noqa: E731
+        fill_matrix(model, left, warped, hole, disparity, config, on_step=on_step)
+        done, totals = zip(*steps, strict=True)
+        assert done[0] == 1
+        assert list(done) == sorted(done)
+        assert set(totals) == {done[-1]}
+    steps = []
+    on_step = lambda done, total, clean: steps.append((done, total))  # noqa: E731
+    fill_matrix(model, *scene(3), CONFIG, on_step=on_step)
+    total = 1 + 1 + 2 + 2  # the first frame's row twice, then two views over time and two rows
+    assert steps == [(done, total) for done in range(1, total + 1)], "one by one where pictures are whole"
+
+
+def test_a_film_s_steps_are_those_of_its_window(model):
+    left, warped, hole, disparity = scene(7)
+    steps = []
+    filler = FrameMatrixFiller(model, CONFIG, on_step=lambda done, total, clean: steps.append((done, total)))
+    fill_holes(filler, left=left, warped=warped, hole=hole, disparity=disparity)
+    windows = [(done, total) for total in (2 + 2 + 3, 2 + 3) for done in range(1, total + 1)]
+    assert steps == windows
+
+
 def test_any_inner_step_may_be_interrupted(model):
     left, warped, hole, disparity = scene(2)
     for stops_at in (1, 4):
@@ -308,7 +336,7 @@ def test_the_model_sees_what_lies_around_the_holes_if_that_is_less(model):
 def test_more_views_than_memory_takes_are_refused_before_the_work(model, monkeypatch):
     monkeypatch.setattr("spatialdreamer_core.memory.free_memory", lambda device: 100_000)
     left, warped, hole, disparity = scene(3)
-    message = r"frame matrix of 9 views and 1 frames of 64x64 needs about .* lower views, window or max_side"
+    message = r"frame matrix of 9 views and 3 frames of 64x64 needs about .* lower views, window or max_side"
     with pytest.raises(InputError, match=message):
         fill_matrix(model, left, warped, hole, disparity, replace(CONFIG, views=9))
 
