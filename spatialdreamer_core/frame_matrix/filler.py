@@ -4,8 +4,8 @@ A filler is given the disparity that is seen in the rendered view; the views in 
 source, whose own disparity is found from it (`views.source_disparity`). Without disparity there is one view,
 which is filled over time alone.
 
-SVD knows videos of one length, so the end of a scene is no short window: half a window of frames waits behind
-the one that is filled, and what is left in the end is cut into two if it is more than one window.
+Where a device's memory does not suffice, less is filled at a time: half of the window, then tiles. Noise
+depends on frame, view and place alone, so that changes no more of the result than the cut itself does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..memory import telling_of_memory
 from .config import FrameMatrixConfig
 from .model import FrameMatrixModel
 from .progress import OnCells, Progress
-from .scene import MatrixScene, MatrixViews, Rendered, join_views
+from .scene import MatrixScene, MatrixViews, Rendered, join_views, next_count
 from .views import source_disparity
 
 _LOGGER = logging.getLogger(__name__)
@@ -85,16 +85,16 @@ def fill_matrix(
     clip, done = Rendered(left, warped, hole, disparity), 0
     holed = (hole > 0.5).flatten(1).any(1).nonzero()
     last_hole = int(holed[-1]) + 1 if len(holed) else 1  # nothing is to be done after it
-    first = _next_count(len(clip), scene.room, ended=True)
+    first = next_count(len(clip), scene.room, ended=True)
     steps = scene.count_steps(first, has_disparity=disparity is not None)
     progress = Progress.of_clip(on_step, round(steps * max(1, last_hole / first)))
     parts: list[MatrixViews] = []
     with telling_of_memory():
         while done < len(clip):
-            last = done + _next_count(len(clip) - done, scene.room, ended=True)
+            last = done + next_count(len(clip) - done, scene.room, ended=True)
             stretch = progress.part(min(1, done / last_hole), min(1, last / last_hole))
             parts.append(scene.fill(clip.cut(done, last), first_frame=done, progress=stretch))
-            done = last
+            done += len(parts[-1].filled)
             if on_frame is not None:
                 on_frame(done)
     return join_views(parts)
@@ -149,6 +149,7 @@ class FrameMatrixStream:
     def __init__(self, filler: FrameMatrixFiller, *, eye: Eye, size: tuple[int, int]) -> None:
         self._filler, self._eye, self._size = filler, eye, size
         self._frames: list[RenderedFrame] = []
+        self._finished: list[Tensor] = []  # [3, H, W] each, not handed over yet
         self._done = 0  # frames of the film that are finished
         self._told = False  # that there is no disparity
         config = filler.config.settled()
@@ -161,7 +162,8 @@ class FrameMatrixStream:
             InputError: As `fill_matrix`.
         """
         self._frames.append(frame)
-        return self._fill(ended=False)
+        self._fill(ended=False)
+        return self._hand_over()
 
     def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Return the scene's other frames; the next frame begins a new scene.
@@ -169,29 +171,31 @@ class FrameMatrixStream:
         Raises:
             InputError: As `fill_matrix`.
         """
-        finished = []
-        while self._frames:
-            finished += self._fill(ended=True)
+        self._fill(ended=True)
         self._scene.end()
+        return self._hand_over()
+
+    def _hand_over(self) -> list[Tensor]:
+        """Return the finished frames, which are kept where a window after them is interrupted."""
+        finished, self._finished = self._finished, []
         return finished
 
-    @telling_of_memory()  # no window is smaller: what is half done is not tried again
-    def _fill(self, *, ended: bool) -> list[Tensor]:
-        """Fill the next window of the frames that wait, if there are enough."""
-        count = _next_count(len(self._frames), self._scene.room, ended=ended)
-        if count == 0:
-            return []
-        waiting = self._frames[:count]
-        left, warped, hole = (
-            torch.stack([getattr(frame, name) for frame in waiting]) for name in ("left", "warped", "hole")
-        )
-        frames = Rendered(left, warped, hole, self._disparity(waiting, hole))
-        total = self._scene.count_steps(count, has_disparity=frames.disparity is not None)
-        progress = Progress.of_clip(self._filler.on_step, total)
-        filled = self._scene.fill(frames, first_frame=self._done, progress=progress).filled
-        self._done += count
-        self._frames = self._frames[count:]
-        return list(filled)
+    @telling_of_memory()
+    def _fill(self, *, ended: bool) -> None:
+        """Fill windows of the frames that wait, as long as there are enough."""
+        while count := next_count(len(self._frames), self._scene.room, ended=ended):
+            waiting = self._frames[:count]
+            left, warped, hole = (
+                torch.stack([getattr(frame, name) for frame in waiting])
+                for name in ("left", "warped", "hole")
+            )
+            frames = Rendered(left, warped, hole, self._disparity(waiting, hole))
+            total = self._scene.count_steps(count, has_disparity=frames.disparity is not None)
+            progress = Progress.of_clip(self._filler.on_step, total)
+            filled = self._scene.fill(frames, first_frame=self._done, progress=progress).filled
+            self._finished += filled
+            self._done += len(filled)
+            self._frames = self._frames[len(filled) :]
 
     def _disparity(self, waiting: list[RenderedFrame], hole: Tensor) -> Tensor | None:
         """Return the source's disparity, None if a frame has none."""
@@ -202,18 +206,3 @@ class FrameMatrixStream:
             _LOGGER.warning(_NO_DISPARITY)
             self._told = True
         return None
-
-
-def _next_count(waiting: int, room: int, *, ended: bool) -> int:
-    """Return how many frames are filled next, of those that wait, 0 for none yet.
-
-    Args:
-        waiting: Frames that wait.
-        room: New frames that a window takes.
-        ended: Whether no more will come.
-    """
-    if waiting >= room + room // 2:
-        return room
-    if not ended:
-        return 0
-    return waiting if waiting <= room else -(-waiting // 2)

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..dvg import dilate_hole
 from ..dvg.eyes import Eye
 from ..fill import composite, fast_fill
-from ..memory import require_memory
+from ..memory import require_memory, run_within_memory
 from ..svd import trained_area, trained_frames
 from ..svd.canvas import Canvas
 from ..svd.windows import Plan
@@ -97,7 +97,7 @@ class MatrixScene:
     @property
     def room(self) -> int:
         """How many new frames the next window takes."""
-        return self._plan.window - self._count_carried(self._carried)
+        return self._plan.window - _count(self._carried)
 
     def end(self) -> None:
         """Begin a new scene."""
@@ -110,12 +110,17 @@ class MatrixScene:
 
     @torch.inference_mode()
     def fill(self, frames: Rendered, *, first_frame: int, progress: Progress) -> MatrixViews:
-        """Fill the scene's next frames.
+        """Fill the scene's next frames, as many as the device's memory takes, at least one.
+
+        What is interrupted changes nothing: it may be called again.
 
         Args:
             frames: The frames, no more than there is room for.
             first_frame: Index of the first of them in its film.
             progress: The stretch of all of them.
+
+        Raises:
+            InputError: If memory does not suffice for the least work, or the model gives NaN.
         """
         views = self._views(frames.disparity is not None)
         carried = self._carried
@@ -124,13 +129,31 @@ class MatrixScene:
         if not (self._keep_views or bool((frames.hole > 0.5).any())):
             self._carried = None  # a later hole has nothing to go on with
             return MatrixViews(frames.warped, frames.warped, None)
-        result, self._carried = self._fill(frames, carried, first_frame, progress)
+
+        def run(plan: Plan) -> tuple[MatrixViews, Tensor | None]:
+            begin = None if carried is None else carried[:, -plan.overlap :]
+            count = len(frames)
+            if plan is not self._plan:
+                count = next_count(count, plan.window - _count(begin), ended=True)
+            stretch = progress.part(0, count / len(frames))
+            return self._fill(frames.cut(0, count), begin, first_frame, plan, stretch)
+
+        (result, self._carried), self._plan = run_within_memory(
+            run,
+            self._plan,
+            smaller=lambda plan: self._smaller(plan, _count(carried) + len(frames), views),
+            task="the frame matrix",
+            explain=lambda plan: (
+                f"the device must have memory for {views} views, {plan}, but it ran out; free memory, or "
+                "lower `max_side` or `views`"
+            ),
+        )
         return result
 
-    @staticmethod
-    def _count_carried(carried: Tensor | None) -> int:
-        """Return how many finished frames a window begins with."""
-        return 0 if carried is None else carried.shape[1]
+    def _smaller(self, plan: Plan, frames: int, views: int) -> Plan | None:
+        """Return a plan that takes less memory, or None: rows take as much as columns of as many frames."""
+        frames = min(plan.window, frames)
+        return plan.smaller(frames if frames > views else 1, *self._canvas.latent_size)
 
     def _views(self, has_disparity: bool) -> int:
         """Return how many views there are: one where no other has a say in it."""
@@ -141,7 +164,7 @@ class MatrixScene:
 
     def _spans(self, views: int, frames: int, carried: Tensor | None) -> list[tuple[range, int]]:
         """Divide new frames into those that are filled together, with the steps of whole pictures."""
-        finished, spans = self._count_carried(carried), [range(frames)]
+        finished, spans = _count(carried), [range(frames)]
         if carried is None and views > 1 and frames > 1 and self._config.order != "columns":
             spans = [range(1), range(1, frames)]
         sigmas, passes = schedule(self._config)
@@ -153,13 +176,13 @@ class MatrixScene:
         return list(zip(spans, counts, strict=True))
 
     def _fill(
-        self, frames: Rendered, carried: Tensor | None, first_frame: int, progress: Progress
+        self, frames: Rendered, carried: Tensor | None, first_frame: int, plan: Plan, progress: Progress
     ) -> tuple[MatrixViews, Tensor | None]:
         """Fill a window; return what the next one begins with, too."""
-        window = self._render(frames, first_frame, self._count_carried(carried))
+        window = self._render(frames, first_frame, _count(carried))
         spans, steps = zip(*self._spans(len(window.pictures), len(frames), carried), strict=True)
         windows = [window.cut_frames(span) for span in spans]
-        regions = [choose_regions(self._model, part, self._config, self._plan) for part in windows]
+        regions = [choose_regions(self._model, part, self._config, plan) for part in windows]
         work = [
             float(count * sum(len(region.rows) * len(region.columns) for region in chosen))
             for count, chosen in zip(steps, regions, strict=True)
@@ -178,7 +201,7 @@ class MatrixScene:
                 keep_views=self._keep_views,
             )
             filled, whole = self._composite(frames.cut(span.start, span.stop), right)
-            carried = self._carry(part, filled)
+            carried = self._carry(part, filled, plan.overlap)
             parts.append(MatrixViews(filled, whole, self._all_views(part, filled)))
         return join_views(parts), carried
 
@@ -236,9 +259,9 @@ class MatrixScene:
             remedy="lower views, window or max_side",
         )
 
-    def _carry(self, window: Window, filled: Tensor) -> Tensor:  # [V, n, 3, h, w] float16
+    def _carry(self, window: Window, filled: Tensor, overlap: int) -> Tensor:  # [V, n, 3, h, w] float16
         """Keep the last frames in all views; those of the last view as they are in the result."""
-        count = min(self._plan.overlap, window.pictures.shape[1])
+        count = min(overlap, window.pictures.shape[1])
         carried = window.pictures[:, -count:].clone()
         new = min(count, len(filled))
         carried[-1, -new:] = self._canvas.fit(filled[-new:]).cpu().half()
@@ -253,8 +276,31 @@ class MatrixScene:
         return torch.stack([*views, filled])
 
 
+def next_count(waiting: int, room: int, *, ended: bool) -> int:
+    """Return how many frames are filled next, of those that wait, 0 for none yet.
+
+    SVD knows videos of one length, so the end of a scene is no short window: half a window of frames waits
+    behind the one that is filled, and what is left in the end is cut into two if it is more than one window.
+
+    Args:
+        waiting: Frames that wait.
+        room: New frames that a window takes.
+        ended: Whether no more will come.
+    """
+    if waiting >= room + room // 2:
+        return room
+    if not ended:
+        return 0
+    return waiting if waiting <= room else -(-waiting // 2)
+
+
 def join_views(parts: list[MatrixViews]) -> MatrixViews:
     """Join the results of windows in turn."""
     filled, whole = (torch.cat(pair) for pair in zip(*(part[:2] for part in parts), strict=True))
     views = [part.views for part in parts if part.views is not None]
     return MatrixViews(filled, whole, torch.cat(views, dim=1) if views else None)
+
+
+def _count(carried: Tensor | None) -> int:
+    """Return how many finished frames a window begins with."""
+    return 0 if carried is None else carried.shape[1]

@@ -10,13 +10,11 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.dvg import depth_to_disparity, dilate_hole, forward_warp
+from spatialdreamer_core.dvg import dilate_hole, forward_warp
 from spatialdreamer_core.fill import CheckedStream, RenderedFrame, fill_holes
 
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
-
-from diffusers import UNetSpatioTemporalConditionModel
 
 from spatialdreamer_core.frame_matrix import (
     FrameMatrixConfig,
@@ -24,35 +22,16 @@ from spatialdreamer_core.frame_matrix import (
     FrameMatrixModel,
     fill_matrix,
 )
-from spatialdreamer_core.frame_matrix.filler import _next_count
-from spatialdreamer_core.svd import PixelCodec, SVDModel
+from spatialdreamer_core.frame_matrix.scene import next_count
+from spatialdreamer_core.svd import PixelCodec
 
 from .. import tiny_svd
+from .tiny_matrix import SIZE
+from .tiny_matrix import make_scene as scene
 
-SIZE = (48, 64)
 CONFIG = FrameMatrixConfig(
     views=3, steps=1, passes=2, reinjections=0, window=4, overlap=1, feather=0, last_view_from=0.0
 )
-
-
-@pytest.fixture(scope="module")
-def model():
-    """A tiny model whose latents are pixels in another order, which takes a fraction of the VAE's time."""
-    codec = PixelCodec(8, 1.0)
-    config = {name: value for name, value in tiny_svd.make_unet().config.items() if name[0] != "_"}
-    channels = {"in_channels": 2 * codec.channels, "out_channels": codec.channels}
-    torch.manual_seed(0)
-    unet = UNetSpatioTemporalConditionModel(**{**config, **channels})
-    return FrameMatrixModel(SVDModel(unet, codec, tiny_svd.make_image_encoder()))
-
-
-def scene(count, *, eye="right", seed=0):
-    """Frames of noise, with a foreground whose disparity is positive on a background where it is negative."""
-    left = torch.rand(count, 3, *SIZE, generator=torch.Generator().manual_seed(seed))
-    depth = torch.zeros(count, 1, *SIZE)
-    depth[..., 15:35, 25:45] = 1
-    disparity = depth_to_disparity(depth, divergence=14.0, convergence=0.4)
-    return left, *forward_warp(left, disparity, eye=eye), disparity
 
 
 @pytest.fixture
@@ -162,16 +141,16 @@ def test_no_scene_ends_in_a_short_window(frames, expected):
     taken, waiting = [], 0
     for _ in range(frames):
         waiting += 1
-        if count := _next_count(waiting, 4, ended=False):
+        if count := next_count(waiting, 4, ended=False):
             taken.append(count)
             waiting -= count
     while waiting:
-        taken.append(_next_count(waiting, 4, ended=True))
+        taken.append(next_count(waiting, 4, ended=True))
         waiting -= taken[-1]
     assert taken == expected
     cut, left = [], frames
     while left:
-        cut.append(_next_count(left, 4, ended=True))
+        cut.append(next_count(left, 4, ended=True))
         left -= cut[-1]
     assert cut == taken, "films are cut as clips are"
 
