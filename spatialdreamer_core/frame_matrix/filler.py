@@ -23,9 +23,10 @@ from ..fill import RenderedFrame
 from ..memory import telling_of_memory
 from .config import FrameMatrixConfig
 from .model import FrameMatrixModel
+from .outpaint import OutpaintedScene
 from .progress import OnCells, Progress
-from .scene import MatrixScene, MatrixViews, Rendered, join_views, next_count
-from .views import source_disparity
+from .scene import MatrixViews, join_views, next_count
+from .views import Rendered, source_disparity
 
 _LOGGER = logging.getLogger(__name__)
 _NO_DISPARITY = (
@@ -81,20 +82,19 @@ def fill_matrix(
     if disparity is None:
         _LOGGER.warning(_NO_DISPARITY)
     size = (warped.shape[-2], warped.shape[-1])
-    scene = MatrixScene(model, config, eye=eye, size=size, on_wait=on_wait, keep_views=keep_views)
+    scene = OutpaintedScene(model, config, eye=eye, size=size, on_wait=on_wait, keep_views=keep_views)
     clip, done = Rendered(left, warped, hole, disparity), 0
-    holed = (hole > 0.5).flatten(1).any(1).nonzero()
-    last_hole = int(holed[-1]) + 1 if len(holed) else 1  # nothing is to be done after it
     first = next_count(len(clip), scene.room, ended=True)
     steps = scene.count_steps(first, has_disparity=disparity is not None)
-    progress = Progress.of_clip(on_step, round(steps * max(1, last_hole / first)))
+    progress = Progress.of_clip(on_step, round(steps * len(clip) / first))
     parts: list[MatrixViews] = []
     with telling_of_memory():
         while done < len(clip):
             last = done + next_count(len(clip) - done, scene.room, ended=True)
-            stretch = progress.part(min(1, done / last_hole), min(1, last / last_hole))
+            stretch = progress.part(done / len(clip), last / len(clip))
             parts.append(scene.fill(clip.cut(done, last), first_frame=done, progress=stretch))
             done += len(parts[-1].filled)
+            progress.part(0, done / len(clip)).finish()
             if on_frame is not None:
                 on_frame(done)
     return join_views(parts)
@@ -153,7 +153,7 @@ class FrameMatrixStream:
         self._done = 0  # frames of the film that are finished
         self._told = False  # that there is no disparity
         config = filler.config.settled()
-        self._scene = MatrixScene(filler.model, config, eye=eye, size=size, on_wait=filler.on_wait)
+        self._scene = OutpaintedScene(filler.model, config, eye=eye, size=size, on_wait=filler.on_wait)
 
     def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Take a scene's next frame; return the window that is finished by it, if there is one.
@@ -193,6 +193,7 @@ class FrameMatrixStream:
             total = self._scene.count_steps(count, has_disparity=frames.disparity is not None)
             progress = Progress.of_clip(self._filler.on_step, total)
             filled = self._scene.fill(frames, first_frame=self._done, progress=progress).filled
+            progress.part(0, len(filled) / count).finish()
             self._finished += filled
             self._done += len(filled)
             self._frames = self._frames[len(filled) :]

@@ -20,12 +20,13 @@ class Progress:
     """A stretch of a clip's way.
 
     Attributes:
-        report: Called with the share of the clip that is done, in [0, 1], and the clean estimate at work.
+        report: Called with the share of the clip that is done, in [0, 1], and the clean estimate at work, or
+            None where it is the last one told.
         first: The share at which the stretch begins.
         last: The share at which it ends.
     """
 
-    report: Callable[[float, Tensor], None]
+    report: Callable[[float, Tensor | None], None]
     first: float = 0.0
     last: float = 1.0
 
@@ -37,13 +38,16 @@ class Progress:
             on_step: Called after each row and column; may raise to interrupt.
             total: Steps in all.
         """
-        most = 0
+        most, last = 0, None
 
-        def report(share: float, clean: Tensor) -> None:
-            nonlocal most
-            most = max(most, 1, round(share * total))
-            if on_step is not None:
-                on_step(most, total, clean)
+        def report(share: float, clean: Tensor | None) -> None:
+            nonlocal most, last
+            done = max(most, 1, round(share * total))
+            has_news = clean is not None or done > most
+            last = last if clean is None else clean
+            if on_step is not None and last is not None and has_news:
+                most = done
+                on_step(done, total, last)
 
         return cls(report)
 
@@ -56,6 +60,10 @@ class Progress:
         """Divide the stretch into parts by their work, which is more than 0 in all unless there is none."""
         ends = [sum(work[: count + 1]) / sum(work) for count in range(len(work))]
         return [self.part(*pair) for pair in zip([0.0, *ends], ends, strict=False)]
+
+    def finish(self) -> None:
+        """Tell that the stretch is done, where less was to do than was expected."""
+        self.report(self.last, None)
 
     def step(self, done: int, total: int, clean: Tensor) -> None:
         """Tell how much of the stretch is done."""

@@ -9,7 +9,6 @@ pictures of `overlap` frames, at the size at which they are diffused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from ..dvg import dilate_hole
 from ..dvg.eyes import Eye
-from ..fill import composite, fast_fill
+from ..fill import composite
 from ..memory import require_memory, run_within_memory
 from ..svd import trained_area, trained_frames
 from ..svd.canvas import Canvas
@@ -27,7 +26,7 @@ from .diffuse import count_steps
 from .model import FrameMatrixModel
 from .progress import Progress
 from .regions import choose_regions, fill_regions
-from .views import render_view, view_motion_bucket, view_shares
+from .views import Rendered, render_views, view_motion_bucket
 from .window import Callbacks, Window, schedule
 
 
@@ -37,24 +36,6 @@ class MatrixViews(NamedTuple):
     filled: Tensor  # [F, 3, H, W] in [0, 1], the rendered view without holes
     whole: Tensor  # [F, 3, H, W] in [0, 1], the same diffused everywhere
     views: Tensor | None  # [V, F, 3, H, W] in [0, 1], from the source view to `filled`; None if not asked for
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """Frames of a scene with their source, as they are to be filled."""
-
-    left: Tensor  # [F, 3, H, W] in [0, 1]
-    warped: Tensor  # [F, 3, H, W] in [0, 1]
-    hole: Tensor  # [F, 1, H, W], 1 = hole
-    disparity: Tensor | None  # [F, 1, H, W] px, of the source
-
-    def __len__(self) -> int:
-        return len(self.left)
-
-    def cut(self, first: int, last: int) -> Rendered:
-        """Return some of the frames."""
-        disparity = None if self.disparity is None else self.disparity[first:last]
-        return Rendered(self.left[first:last], self.warped[first:last], self.hole[first:last], disparity)
 
 
 class MatrixScene:
@@ -224,27 +205,29 @@ class MatrixScene:
         return filled, whole
 
     def _render(self, frames: Rendered, first_frame: int, carried: int) -> Window:
-        """Render all views of some frames and put them on the canvas."""
-        views, eye = self._views(frames.disparity is not None), self._eye
+        """Render all views on the canvas, frame by frame: at its own size a clip may be far larger."""
+        views, planes = self._views(frames.disparity is not None), self._config.planes
         self._require_memory(views, len(frames) + carried)
-        pictures, holes = [], []
-        for share in view_shares(views):
-            if share == 0:
-                view, hole = frames.left, torch.zeros_like(frames.hole)
-            elif share == 1:
-                view = fast_fill(frames.warped, frames.hole, disparity=frames.disparity, eye=eye)
-                hole = frames.hole
-            else:
-                assert frames.disparity is not None
-                planes = self._config.planes
-                view, hole = render_view(frames.left, frames.disparity, share, eye=eye, planes=planes)
-            pictures.append(self._canvas.fit(view).cpu().half())
-            # What the result takes from the filling must not be held to what was warped.
-            holes.append(self._canvas.fit_mask(dilate_hole(hole, self._config.dilate)).cpu() > 0.5)
+        height, width = self._size
+        pictures = torch.empty(views, len(frames), 3, height, width, dtype=torch.float16)
+        holes = torch.empty(views, len(frames), 1, height, width, dtype=torch.bool)
+        for frame in range(len(frames)):
+            rendered = render_views(frames.cut(frame, frame + 1), views=views, eye=self._eye, planes=planes)
+            for index, (view, hole) in enumerate(rendered):
+                pictures[index, frame] = self._canvas.fit(view)[0]
+                # What the result takes from the filling must not be held to what was warped.
+                held = self._canvas.fit_mask(dilate_hole(hole, self._config.dilate))
+                holes[index, frame] = held[0] > 0.5
         motion = self._config.view_motion_bucket
         if motion is None:
             motion = 0 if frames.disparity is None else view_motion_bucket(frames.disparity, views)
-        return Window(torch.stack(pictures), torch.stack(holes), first_frame, motion)
+        return Window(pictures, holes, first_frame, motion)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Height and width of the canvas, px."""
+        height, width = self._canvas.latent_size
+        return height * self._canvas.factor, width * self._canvas.factor
 
     def _require_memory(self, views: int, frames: int) -> None:
         """Check that main memory has room for the pictures of a window, twice while they are put together.
@@ -252,7 +235,7 @@ class MatrixScene:
         Raises:
             InputError: If it has not.
         """
-        height, width = (self._canvas.factor * side for side in self._canvas.latent_size)
+        height, width = self._size
         require_memory(
             2 * views * frames * height * width * (3 * torch.float16.itemsize + torch.bool.itemsize),
             what=f"the frame matrix of {views} views and {frames} frames of {width}x{height}",

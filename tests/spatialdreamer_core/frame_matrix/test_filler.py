@@ -26,7 +26,7 @@ from spatialdreamer_core.frame_matrix.scene import next_count
 from spatialdreamer_core.svd import PixelCodec
 
 from .. import tiny_svd
-from .tiny_matrix import SIZE
+from .tiny_matrix import SIZE, KnowsPictures
 from .tiny_matrix import make_scene as scene
 
 CONFIG = FrameMatrixConfig(
@@ -168,26 +168,12 @@ def test_known_pixels_are_put_into_the_estimate_and_rows_read_both_ways(model):
     assert not torch.equal(results[0], results[2])
 
 
-class KnowsThePicture(torch.nn.Module):
-    """A UNet that predicts v of one picture's latents, whatever the sequence."""
-
-    def __init__(self, unet, latents):
-        super().__init__()
-        self.config, self.device, self.dtype = unet.config, unet.device, unet.dtype
-        self._latents = latents  # [C, h, w]
-
-    def forward(self, sample, time, embedding, time_ids, return_dict):
-        sigma = float((4 * time).exp())
-        noisy = sample[:, :, : len(self._latents)] * (sigma**2 + 1) ** 0.5
-        return ((noisy / (sigma**2 + 1) - self._latents) * (sigma**2 + 1) ** 0.5 / sigma,)
-
-
 def test_what_a_model_knows_comes_into_the_hole_and_nowhere_else(model):
     """Scales of latents, noise and v, the canvas and its padding: any mistake would show in the picture."""
     picture = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(3))
     codec = PixelCodec(8, 2.0)
     canvas = torch.cat([picture, picture[..., -1:, :].expand(-1, -1, 16, -1)], dim=-2)
-    unet = KnowsThePicture(model.svd.unet, codec.scaling * codec.encode(canvas)[0])
+    unet = KnowsPictures(model.svd.unet, codec.scaling * codec.encode(canvas))
     knowing = FrameMatrixModel(replace(model.svd, unet=unet, vae=codec))
     left = picture.expand(5, -1, -1, -1)
     hole = torch.zeros(5, 1, *SIZE)
@@ -231,7 +217,7 @@ def test_steps_are_those_of_the_whole_clip(model):
     """Of several windows, whole and in regions, and of one whose second half has no holes."""
     left, warped, hole, disparity = scene(9)
     hole[5:] = 0
-    for config in (CONFIG, replace(CONFIG, regions="whole", views=2), replace(CONFIG, order="columns")):
+    for config in (replace(CONFIG, regions="whole", views=2), replace(CONFIG, order="columns")):
         steps = []
         on_step = lambda done, total, clean, steps=steps: steps.append((done, total))  # noqa: E731
         fill_matrix(model, left, warped, hole, disparity, config, on_step=on_step)

@@ -30,6 +30,17 @@ def test_what_begins_anew_does_not_count_back_and_many_small_steps_stay_whole_nu
     assert (told[0], told[-1]) == (1, 3)
 
 
+def test_what_is_finished_early_comes_to_its_end_and_nothing_is_told_before_the_first_step():
+    told = []
+    clip = Progress.of_clip(lambda done, total, clean: told.append((done, clean)), 8)
+    clip.part(0, 0.25).finish()
+    assert told == []
+    clip.part(0.25, 0.5).step(1, 2, CELLS)
+    clip.part(0.25, 0.5).finish()
+    clip.part(0.25, 0.5).finish()
+    assert told == [(3, CELLS), (4, CELLS)]
+
+
 def test_whoever_is_told_may_interrupt():
     def stop(done, total, clean):
         raise KeyboardInterrupt

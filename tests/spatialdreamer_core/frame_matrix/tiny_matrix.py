@@ -35,3 +35,17 @@ def make_scene(count, *, eye="right", seed=0):
     depth[..., 15:35, 25:45] = 1
     disparity = depth_to_disparity(depth, divergence=14.0, convergence=0.4)
     return left, *forward_warp(left, disparity, eye=eye), disparity
+
+
+class KnowsPictures(torch.nn.Module):
+    """A UNet that predicts v of known latents: of one picture for any sequence, or of one a frame."""
+
+    def __init__(self, unet, latents):
+        super().__init__()
+        self.config, self.device, self.dtype = unet.config, unet.device, unet.dtype
+        self._latents = latents  # [1 or N, C, h, w]
+
+    def forward(self, sample, time, embedding, time_ids, return_dict):
+        sigma = float((4 * time).exp())
+        noisy = sample[:, :, : self._latents.shape[1]] * (sigma**2 + 1) ** 0.5
+        return ((noisy / (sigma**2 + 1) - self._latents) * (sigma**2 + 1) ** 0.5 / sigma,)
