@@ -92,8 +92,8 @@ class SpatialDreamerFrameMatrixSampler(io.ComfyNode):
                 io.Image.Output(
                     "view_batch",
                     display_name="views",
-                    tooltip="With `all_views` one view after the other: all frames of `left` first, then all "
-                    "of each view between the eyes, all of `image` last. Otherwise `image` alone.",
+                    tooltip="With `all_views` one view after the other, from the left eye to the right one: "
+                    "all frames of the first, then all of the second, and so on. Otherwise `image` alone.",
                 ),
                 io.Image.Output(
                     "whole_view",
@@ -129,6 +129,7 @@ class SpatialDreamerFrameMatrixSampler(io.ComfyNode):
         frames = image_to_frames("warped", warped)
         config = make_settings(FrameMatrixConfig, widgets).settled()
         placed = place_frame_matrix(model)
+        eye = eye if disparity is None else disparity.eye
         show_text(cls.hidden.unique_id, *_describe(config, disparity))
         filled, whole, views = fill_matrix(
             placed.network,
@@ -137,14 +138,22 @@ class SpatialDreamerFrameMatrixSampler(io.ComfyNode):
             mask_to_frames("hole", hole, like=frames),
             None if disparity is None else disparity.pixels,
             config,
-            eye=eye if disparity is None else disparity.eye,
+            eye=eye,
             keep_views=all_views,
             on_step=matrix_progress(),
             on_wait=throw_exception_if_processing_interrupted,
         )
         image = frames_to_image(filled)
-        shown = image if views is None else frames_to_image(views.flatten(0, 1))
-        return io.NodeOutput(image, shown, frames_to_image(whole))
+        batch = image if views is None else _from_left_to_right(views, eye)
+        return io.NodeOutput(image, batch, frames_to_image(whole))
+
+
+def _from_left_to_right(
+    views: Tensor,  # [V, F, 3, H, W], from the source view to the rendered one
+    eye: Eye,
+) -> Tensor:  # [V · F, H, W, 3]
+    """Make one IMAGE of all views, whichever eye was rendered."""
+    return frames_to_image((views if eye == "right" else views.flip(0)).flatten(0, 1))
 
 
 def _describe(config: FrameMatrixConfig, disparity: Disparity | None) -> list[str]:

@@ -86,7 +86,7 @@ def test_the_workflow_gives_two_views_and_shows_them_while_it_runs(
     assert sampler in dict(entry["status"]["messages"])["execution_cached"]["nodes"]
 
 
-def test_all_views_come_one_clip_after_the_other(comfy_server, svd_checkpoint):
+def test_all_views_come_one_clip_after_the_other_from_left_to_right(comfy_server, svd_checkpoint):
     results = {}
     for all_views in (False, True):
         outputs = comfy_server.run(fill_prompt(all_views=all_views))
@@ -101,6 +101,11 @@ def test_all_views_come_one_clip_after_the_other(comfy_server, svd_checkpoint):
     assert np.abs(source - COLOUR).max() <= 1
     assert views[4:] == filled
     assert not {*views[2:4]} & {*views[:2], *filled}
+    prompt = fill_prompt(all_views=True)
+    prompt["warp"]["inputs"]["eye"] = "left"
+    outputs = comfy_server.run(prompt)
+    filled, views = (fetch_pictures(comfy_server, outputs, node) for node in ("show", "views"))
+    assert [picture.tobytes() for picture in views[:2]] == [picture.tobytes() for picture in filled]
 
 
 def test_known_pixels_stay_and_the_hole_is_diffused(comfy_server, svd_checkpoint):
