@@ -3,8 +3,9 @@
 The model sees, per frame, the noisy latents (4 channels with SVD's autoencoder), those of the rendered view
 (unscaled, as SVD's conditioning is) and the hole mask, each hole's latent whole; the noise level's time; the
 time ids with the deviation strength (Eq. 4 of SpatialDreamer); and RefinerNet's features of the left view in
-each spatial attention (section 3.3). Known pixels of the result are the rendered view's own, at its own
-size; beside it there is the diffused picture everywhere.
+each spatial attention (section 3.3). A model that was not trained to fill holes is helped instead, see
+`untrained`. Known pixels of the result are the rendered view's own, at its own size; beside it there is the
+diffused picture everywhere.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def sample(
         model: The model.
         reference: The left view of the same frames, see `encode_reference`.
         warped: The rendered view. What it shows inside the holes counts unless the model was trained with
-            blanked ones (`SpatialDreamerConfig.blank_holes`): an untrained one should find them filled
-            already, by `fast_fill` say.
+            blanked ones (`SpatialDreamerConfig.blank_holes`): an untrained one, which continues the first
+            frame of a window, must find them filled already, by `fast_fill` say.
         hole: Hole mask; values above 0.5 are holes.
         config: How to sample.
         first_frame: Index of the first frame in its film, by which noise is drawn.
@@ -153,7 +154,7 @@ def _sample(
     plan = _make_plan(model, config)
     noise.draw_ahead(range(first_frame, first_frame + min(plan.window, len(warped))))
     # SVD's own UNet is shown one picture a window instead of each frame's, and knows no deviation.
-    untrained, keeps = not model.fills_holes, config.keeps_known(trained=model.fills_holes)
+    untrained, keeps = not model.fills_holes, config.keeps_known_latents(trained=model.fills_holes)
     measures = not untrained and time_id_count(model.svd.unet) == TIME_IDS and config.deviation > 0
     encoded = encode_clip(
         model,
@@ -168,10 +169,10 @@ def _sample(
         known=known,
         on_frame=callbacks.on_frame,
     )
-    known_latents, resampling = None, ONCE
+    held, resampling = None, ONCE
     if keeps:
         assert encoded.picture is not None, "asked for"
-        known_latents = find_known(encoded.picture, hole, canvas)
+        held = find_known(encoded.picture, hole, canvas)
         shape = (channels, height, width)
         resampling = make_resampling(
             config.passes, seed=config.seed, first_frame=first_frame, shape=shape, device=model.device
@@ -244,7 +245,7 @@ def _sample(
             shape=(len(warped), channels, height, width),
             plan=plan,
             start=encoded.picture if config.strength < 1 else None,
-            known=known_latents,
+            known=held,
             resampling=resampling,
             on_step=callbacks.on_step,
         )

@@ -41,7 +41,7 @@ class SamplerConfig:
         metavar="SHARE",
         help="How much noise it starts from, whatever the number of steps, of which this share is done. 1 "
         "starts from nothing but noise; below, from what the warped view shows in the holes, under noise: "
-        "they must have been filled then. 0.2 to 0.5 suits an untrained model.",
+        "they must have been filled then. 0.4 suits a model without trained weights.",
     )
     guidance_min: float = option(
         1.0,
@@ -158,7 +158,7 @@ class SamplerConfig:
         help="How often each step is repeated where known latents are kept, so that the filling answers to "
         "what is around it. Each repeat takes as long as the step.",
     )
-    keep_known: Literal["auto", "on", "off"] = option(
+    known_latents: Literal["auto", "on", "off"] = option(
         "auto",
         advanced=True,
         help="Whether the latents of known pixels are put back at each step. auto: with a model that was not "
@@ -193,13 +193,13 @@ class SamplerConfig:
         """
         return trained if self.read_reference == "auto" else self.read_reference in (True, "on")
 
-    def keeps_known(self, *, trained: bool) -> bool:
+    def keeps_known_latents(self, *, trained: bool) -> bool:
         """Return whether known latents are put back at each step.
 
         Args:
             trained: Whether the model was trained to fill holes (`SpatialDreamer.fills_holes`).
         """
-        return not trained if self.keep_known == "auto" else self.keep_known == "on"
+        return not trained if self.known_latents == "auto" else self.known_latents == "on"
 
 
 @dataclass(frozen=True)

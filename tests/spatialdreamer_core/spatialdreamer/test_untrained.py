@@ -153,14 +153,14 @@ def test_a_seed_gives_one_result_and_passes_another(network, reference, clip, wi
     config = dataclasses.replace(CUT, windows=windows)
     first, again = (sample(network, reference, filled, hole, config) for _ in range(2))
     assert torch.equal(first, again)
-    for change in ({"seed": 1}, {"passes": 3}, {"keep_known": "off"}):
+    for change in ({"seed": 1}, {"passes": 3}, {"known_latents": "off"}):
         other = sample(network, reference, filled, hole, dataclasses.replace(config, **change))
         assert (other - first).abs().max() > 1e-3, change
     known = (hole < 0.5).expand_as(filled)
     assert torch.equal(first[known], filled[known])
 
 
-@pytest.mark.parametrize(("options", "total"), [({"passes": 3}, 12), ({"keep_known": "off"}, 4)])
+@pytest.mark.parametrize(("options", "total"), [({"passes": 3}, 12), ({"known_latents": "off"}, 4)])
 def test_passes_are_counted_and_without_known_latents_there_is_one(network, reference, clip, options, total):
     _, filled, hole = clip
     steps: list = []
@@ -230,7 +230,7 @@ def test_a_trained_model_can_be_told_to_keep_what_is_known(network, reference, c
     reference = encode_reference(trained, clip[0])
     steps, results = [], []
     for keep in ("auto", "off", "on"):
-        config = dataclasses.replace(CUT, keep_known=keep)
+        config = dataclasses.replace(CUT, known_latents=keep)
         results.append(
             sample(trained, reference, filled, hole, config, on_step=lambda *step: steps.append(step[1]))
         )
