@@ -437,10 +437,11 @@ def stable_diffusions(comfy_server, tiny_svd):
 
 def test_refinernet_starts_from_stable_diffusion(comfy_server, svd_checkpoint, stable_diffusions):
     assert choices(comfy_server, "optional", "refiner") == ["from SVD", *stable_diffusions]
-    results = [
-        fetch_pictures(comfy_server, comfy_server.run(fill_prompt(model={"refiner": refiner})))[0].tobytes()
+    prompts = [
+        fill_prompt(model={"refiner": refiner}, read_reference="on")
         for refiner in ("from SVD", *stable_diffusions[::2])
     ]
+    results = [fetch_pictures(comfy_server, comfy_server.run(prompt))[0].tobytes() for prompt in prompts]
     assert results[0] != results[1] == results[2]
     text = failure(comfy_server, fill_prompt(model={"refiner": "lost.safetensors"}), MODEL)
     assert "`refiner` must be one of those that are there (v2-1_512.safetensors, " in text
