@@ -18,7 +18,7 @@ from .frame_matrix import matrix_inputs, matrix_model_input, place_frame_matrix
 from .m2svid import refiner_inputs
 from .placed_model import PlacedM2SVid, PlacedModel, PlacedSpatialDreamer
 from .presentation import found_by
-from .sampler_inputs import sampler_inputs
+from .sampler_inputs import last_sampler_inputs, sampler_inputs
 from .sockets import FillerType, M2SVidType, ModelType
 from .widgets import check_settings, make_settings
 
@@ -79,8 +79,9 @@ class SpatialDreamerFiller(io.ComfyNode):
                     default=True,
                     optional=True,
                     tooltip="Whether Fast Fill fills the holes before the model sees them. On for an "
-                    "untrained model, with `strength` 0.2 to 0.5; off with trained weights.",
+                    "untrained model, with a `strength` of 0.4; off with trained weights.",
                 ),
+                *last_sampler_inputs(),
             ],
             outputs=[
                 FillerType.Output("filler", display_name="filler", tooltip="For Video to Stereo 3D."),
