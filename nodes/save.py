@@ -58,6 +58,7 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
                     tooltip="The sound; what outlasts the frames is left out.",
                 ),
                 codec,
+                widget(option_of(ConvertConfig, "stereo_metadata")),
             ],
             outputs=saved_outputs(),
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
@@ -106,6 +107,7 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
             codec=config.codec,
             crf=config.crf,
             metadata=workflow_tags(cls),
+            stereo=config.stereo_metadata,
             on_frame=frame_progress(len(frames)),
         )
         return saved_output(cls, saved, subfolder)

@@ -14,6 +14,7 @@ from ..flow import FLOW_METHODS
 from ..options import OptionConflict, check_options, option, options_of
 from ..stereo import FORMAT
 from ..video.encoders import CODEC, CRF, PRESET, choose_encoder
+from ..video.stereo_metadata import STEREO_METADATA
 
 _LATEST = 10_000_000.0  # s; no film is longer
 _SHAPING = options_of(DepthShaping)
@@ -144,6 +145,7 @@ class ConvertConfig:
         advanced=True,
         help="Where views are rendered and models run: auto, cpu, cuda or cuda:N.",
     )
+    stereo_metadata: str = STEREO_METADATA.as_field()
 
     def check(self) -> None:
         """Check every setting.

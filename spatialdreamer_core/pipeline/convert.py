@@ -26,6 +26,7 @@ from ..video.photo import WRITABLE_PHOTO_SUFFIXES
 from ..video.photo_kind import FILM, is_photo, photo_kind
 from ..video.probe import VideoInfo, probe
 from ..video.reader import VideoFrame, has_frames, read_frames, until_broken
+from ..video.stereo_metadata import stereo_metadata
 from ..video.stereo_source import check_one_view, output_tags
 from ..video.writer import VideoWriter
 from .clock import StageClock
@@ -146,6 +147,7 @@ def convert(
         audio_start=config.start,
         audio_end=config.end,
         metadata=output_tags(metadata, output_path, format=config.format, width=width, height=height),
+        stereo=stereo_metadata(config.format, choice=config.stereo_metadata),
         overwrite=overwrite,
         inputs=inputs,
     )
