@@ -66,8 +66,8 @@ def convert(
 
     Args:
         input_path: A video or photo file.
-        output_path: Where the result goes; the suffix chooses the container (.mp4, .mkv, .mov) or photo
-            format.
+        output_path: Where the result goes; the suffix chooses the container (.mp4, .mkv, .mov, .webm) or
+            photo format.
         config: The settings.
         info: What `probe` says of the input, if it is a video that has been looked at already.
         filler: What fills the holes; None is fast fill, which needs no weights.
@@ -137,7 +137,12 @@ def convert(
         height=height,
         source=info,
         codec=config.encoder(
-            width, height, bits=info.color.bits, hdr=info.color.hdr is not None, device=device
+            width,
+            height,
+            bits=info.color.bits,
+            hdr=info.color.hdr is not None,
+            device=device,
+            suffix=output_path.suffix.lower(),
         ),
         crf=config.crf,
         preset=config.preset,

@@ -94,7 +94,7 @@ def write_clip(
             height=height,
             frame_rate=rate,
             time_base=1 / rate,
-            codec=choose_encoder(width, height, codec=codec, crf=crf),
+            codec=choose_encoder(width, height, codec=codec, crf=crf, suffix=Path(path).suffix.lower()),
             crf=crf,
             preset=preset,
             pixel_format=pixel_format,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from av.packet import Packet
 
-from .encoding import MP4_FAMILY
+from .containers import MP4_FAMILY
 from .matroska import set_view_shape
 from .stereo_metadata import StereoMetadata, add_stereo_boxes
 

@@ -60,7 +60,7 @@ def output_tags(
 
     In MP4 it would change how all tags are written, so it goes only along with others that do so anyway.
     """
-    if metadata is None and path.suffix.lower() != ".mkv":
+    if metadata is None and path.suffix.lower() not in (".mkv", ".webm"):
         return None
     return {**stereo_tag(format, width, height), **(metadata or {})}
 

@@ -19,8 +19,9 @@ from av.video.stream import VideoStream
 from ..atomic import write_error
 from ..checks import InputError
 from .color import ColorConverter, ColorInfo
+from .containers import MP4_FAMILY, VIDEO_CONTAINERS, check_codec_fits
 from .encoders import CRF, PRESET
-from .encoding import MP4_FAMILY, Encoder
+from .encoding import Encoder
 from .output import OutputFile
 from .probe import VideoInfo
 from .stereo_marker import StereoMarker
@@ -29,7 +30,6 @@ from .stream_copy import EXTRAS, SOUND, StreamCopy
 from .written import Written
 from .yuv_on_device import frame_from_yuv
 
-VIDEO_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _MAX_SIDE = 16384  # px, of libx264; few players come near it
 
 
@@ -281,12 +281,13 @@ class VideoWriter:
     def _open(self) -> None:
         """Open the temporary file, the encoder and the audio, and write the header."""
         self._encoder.check()
+        check_codec_fits(self._encoder.codec, self.path.suffix.lower())
         try:
             self._container, self._stream = self._open_encoder()
         except InputError as error:
             if not self._encoder.is_nvenc:
                 raise
-            self._encoder.use_software(error.__cause__ or error)
+            self._encoder.use_software(error.__cause__ or error, suffix=self.path.suffix.lower())
             self._container, self._stream = self._open_encoder()
         for file, kinds in self._copied_kinds.items():
             self._copies.append(
@@ -349,7 +350,7 @@ class VideoWriter:
             if not self._encoder.is_nvenc:
                 raise
             self._close()
-            self._encoder.use_software(error)
+            self._encoder.use_software(error, suffix=self.path.suffix.lower())
         self._open()
         self._begin(pts)
         return self._encode(frame, pts)

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from ..checks import InputError
 from ..media import film_stream, open_media
 from .boxes import film_boxes
-from .encoding import MP4_FAMILY
+from .containers import MP4_FAMILY
 from .probe import display_matrix
 from .stereo_metadata import StereoMetadata
 
