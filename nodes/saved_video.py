@@ -22,7 +22,7 @@ from .presentation import show_text
 _LOGGER = logging.getLogger(__name__)
 
 
-def name_file(prefix: str, *, format: str, width: int, height: int) -> tuple[str, str]:
+def name_file(prefix: str, *, format: str, width: int, height: int, suffix: str = ".mp4") -> tuple[str, str]:
     """Choose the path of a new file in ComfyUI's output folder.
 
     Args:
@@ -30,6 +30,7 @@ def name_file(prefix: str, *, format: str, width: int, height: int) -> tuple[str
         format: How the video is packed, for the suffix that players know.
         width: What stands for %width% in the prefix, in pixels.
         height: What stands for %height%.
+        suffix: The kind of file, a key of `VIDEO_CONTAINERS`.
 
     Returns:
         The path, and its folder inside the output folder.
@@ -43,7 +44,8 @@ def name_file(prefix: str, *, format: str, width: int, height: int) -> tuple[str
         prefix, folder_paths.get_output_directory(), width, height
     )
     # ComfyUI counts by the number before an underscore, players want the suffix last.
-    while os.path.lexists(path := os.path.join(folder, f"{name}_{counter:05}{FORMAT_SUFFIXES[format]}.mp4")):
+    ending = f"{FORMAT_SUFFIXES[format]}{suffix}"
+    while os.path.lexists(path := os.path.join(folder, f"{name}_{counter:05}{ending}")):
         counter += 1
     return path, subfolder
 

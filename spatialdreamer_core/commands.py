@@ -17,6 +17,7 @@ import torch
 
 from . import __version__
 from .arguments import given_options
+from .checks import InputError
 from .depth import (
     AUTO,
     BUILTIN,
@@ -46,7 +47,12 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
     config = ConvertConfig(**given)
     output = Path(options.output)
     if _is_folder(options.output):
-        output = output_path_for(options.input, format=config.format, folder=output)
+        output = output_path_for(options.input, format=config.format, folder=output, container=config.suffix)
+    elif config.container != "auto" and output.suffix.lower() != config.suffix:
+        raise InputError(
+            f"--container must be that of the output's name, got {config.container} for {output}; leave it "
+            f"out or name the output *{config.suffix}"
+        )
     fillers = [entry.settings for entry in FILLERS.values()]
     filling = FillerConfig(options.filler, **given_options(options, *fillers))
     filling.check()

@@ -26,6 +26,7 @@ from ..video.photo import WRITABLE_PHOTO_SUFFIXES
 from ..video.photo_kind import FILM, is_photo, photo_kind
 from ..video.probe import VideoInfo, probe
 from ..video.reader import VideoFrame, has_frames, read_frames, until_broken
+from ..video.stereo_metadata import stereo_metadata
 from ..video.stereo_source import check_one_view, output_tags
 from ..video.writer import VideoWriter
 from .clock import StageClock
@@ -65,8 +66,8 @@ def convert(
 
     Args:
         input_path: A video or photo file.
-        output_path: Where the result goes; the suffix chooses the container (.mp4, .mkv, .mov) or photo
-            format.
+        output_path: Where the result goes; the suffix chooses the container (.mp4, .mkv, .mov, .webm) or
+            photo format.
         config: The settings.
         info: What `probe` says of the input, if it is a video that has been looked at already.
         filler: What fills the holes; None is fast fill, which needs no weights.
@@ -136,7 +137,12 @@ def convert(
         height=height,
         source=info,
         codec=config.encoder(
-            width, height, bits=info.color.bits, hdr=info.color.hdr is not None, device=device
+            width,
+            height,
+            bits=info.color.bits,
+            hdr=info.color.hdr is not None,
+            device=device,
+            suffix=output_path.suffix.lower(),
         ),
         crf=config.crf,
         preset=config.preset,
@@ -146,6 +152,7 @@ def convert(
         audio_start=config.start,
         audio_end=config.end,
         metadata=output_tags(metadata, output_path, format=config.format, width=width, height=height),
+        stereo=stereo_metadata(config.format, choice=config.stereo_metadata),
         overwrite=overwrite,
         inputs=inputs,
     )

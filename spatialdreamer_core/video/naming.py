@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..atomic import NAME_BYTES, shorten_name
 from ..checks import check_choice
+from .containers import VIDEO_CONTAINERS
 from .photo import WRITABLE_PHOTO_SUFFIXES
 from .photo_kind import PHOTO_SUFFIXES, is_photo
-from .writer import VIDEO_CONTAINERS
 
 FILM_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2"),
