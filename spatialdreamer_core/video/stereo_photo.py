@@ -70,9 +70,9 @@ def check_stereo_photo(path: Path, height: int, width: int, *, format: str) -> N
     Raises:
         InputError: If a side is too long for it, or the format does not go with it.
     """
-    packed = packing_format(path.suffix, format)
-    alone = path.suffix.lower() == ".mpo" or format == "wiggle"
-    check_photo_target(path, height, width // 2 if alone and packed == "full_sbs" else width)
+    suffix = path.suffix.lower()
+    alone = (suffix == ".mpo" or format == "wiggle") and packing_format(suffix, format) == "full_sbs"
+    check_photo_target(path, height, width // 2 if alone else width)
 
 
 def save_stereo_photo(
