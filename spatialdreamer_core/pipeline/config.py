@@ -152,6 +152,13 @@ class ConvertConfig:
     ipd_fill: str = _LAYOUT["ipd_fill"].as_field()
     pad: str = _LAYOUT["pad"].as_field()
     output_height: int | None = _LAYOUT["output_height"].as_field()
+    projection: str = option(
+        "auto",
+        choices=("auto", "flat"),
+        advanced=True,
+        help="auto: a source that is a panorama or a fisheye picture, as its metadata or name says, is "
+        "refused, since it would be bent wrongly. flat: it is converted as it is.",
+    )
 
     def check(self) -> None:
         """Check every setting.

@@ -25,6 +25,7 @@ from ..video.limits import require_film_memory
 from ..video.output import OutputFile, check_another_file
 from ..video.photo_kind import FILM, is_photo, photo_kind
 from ..video.probe import VideoInfo, probe
+from ..video.projection import check_flat, photo_projection
 from ..video.reader import VideoFrame, has_frames, read_frames, until_broken
 from ..video.stereo_photo import STEREO_PHOTO_SUFFIXES, packing_format
 from ..video.stereo_source import check_one_view, output_tags
@@ -107,6 +108,8 @@ def convert(
     warning = check_one_view(input_path, stated=None if info is None else info.stereo)
     if warning is not None:
         _LOGGER.warning("%s", warning)
+    if config.projection == "auto":
+        check_flat(input_path, stated=photo_projection(input_path) if info is None else info.projection)
     _check_format(config.format, input_path, photo=info is None)
     total = 1 if info is None else _count_frames(info, config)
     inputs = _inputs(input_path, config)
