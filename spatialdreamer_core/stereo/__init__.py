@@ -15,7 +15,8 @@ from .formats import (
 )
 from .half_sphere import FIELD_OF_VIEW
 from .layout import StereoLayout
-from .packing import pack, pack_quilt, quilt_suffix
+from .packing import pack
+from .quilt import QuiltGrid, pack_quilt, quilt_suffix
 from .window import FloatingWindow, FloatingWindowTracker, apply_floating_window, floating_window
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Comfort",
     "FloatingWindow",
     "FloatingWindowTracker",
+    "QuiltGrid",
     "StereoLayout",
     "anaglyph",
     "apply_floating_window",
