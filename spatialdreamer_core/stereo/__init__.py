@@ -2,7 +2,9 @@
 
 from .anaglyph import DUBOIS_RED_CYAN, anaglyph
 from .comfort import COMFORT_LIMIT, Comfort, measure_comfort
+from .devices import DeviceConfig, suggest_settings, with_suggestions
 from .packing import FORMAT, FORMATS, check_packed, pack, packed_size, pixel_aspect
+from .strength import Strength, StrengthConfig, shaped
 from .window import FloatingWindow, FloatingWindowTracker, apply_floating_window, floating_window
 
 __all__ = [
@@ -11,8 +13,11 @@ __all__ = [
     "FORMAT",
     "FORMATS",
     "Comfort",
+    "DeviceConfig",
     "FloatingWindow",
     "FloatingWindowTracker",
+    "Strength",
+    "StrengthConfig",
     "anaglyph",
     "apply_floating_window",
     "check_packed",
@@ -21,4 +26,7 @@ __all__ = [
     "pack",
     "packed_size",
     "pixel_aspect",
+    "shaped",
+    "suggest_settings",
+    "with_suggestions",
 ]
