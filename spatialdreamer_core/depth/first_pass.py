@@ -29,12 +29,7 @@ class MeasuredScene:
 
     range: SceneRange
     start_range: tuple[float, float]  # what frames at the start of the scene have on average
-    subject: float  # the depth of what viewers look at
-
-    @property
-    def statistics(self) -> SceneStatistics:
-        """What the scene's depth is like once it is normalised."""
-        return SceneStatistics.within(self.range, self.subject)
+    statistics: SceneStatistics | None = None  # of its depth as it is normalised; None: they are not needed
 
 
 class DepthFirstPass:
@@ -98,5 +93,6 @@ class DepthFirstPass:
         """Note what was found out about the current scene, if there is one."""
         self._measure()
         if self._count:
-            start_range, subject = typical_range(self._start), self._subject.result()
-            self._scenes.append(MeasuredScene(self._meter.result(), start_range, subject))
+            scene = self._meter.result()
+            statistics = SceneStatistics.within(scene, self._subject.result())
+            self._scenes.append(MeasuredScene(scene, typical_range(self._start), statistics))

@@ -12,11 +12,12 @@ from ..depth import DEFAULT_STRENGTH, DEPTH_KINDS, EDGE_WIDTH, MAX_STRENGTH, Dep
 from ..dvg import BORDER_WIDTH, CONVERGENCE, DIVERGENCE
 from ..flow import FLOW_METHODS
 from ..options import OptionConflict, check_options, option, options_of
-from ..stereo import FORMAT
+from ..stereo import FORMAT, StrengthConfig
 from ..video.encoders import CODEC, CRF, PRESET, choose_encoder
 
 _LATEST = 10_000_000.0  # s; no film is longer
 _SHAPING = options_of(DepthShaping)
+_STRENGTH = options_of(StrengthConfig)
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,11 @@ class ConvertConfig:
         help="Where views are rendered and models run: auto, cpu, cuda or cuda:N.",
     )
 
+    auto_convergence: bool = _STRENGTH["auto_convergence"].as_field()
+    comfort: bool = _STRENGTH["comfort"].as_field()
+    max_crossed: float = _STRENGTH["max_crossed"].as_field()
+    max_uncrossed: float = _STRENGTH["max_uncrossed"].as_field()
+
     def check(self) -> None:
         """Check every setting.
 
@@ -153,6 +159,7 @@ class ConvertConfig:
         """
         check_options(self)
         self.shaping().check()
+        self.strength().check()
         if self.end is not None and self.end <= (self.start or 0.0):
             raise OptionConflict(
                 f"end must be later than start ({self.start or 0.0:g} s), got {self.end:g} s", "end", "start"
@@ -169,6 +176,10 @@ class ConvertConfig:
         if self.edge_width is None:
             settings["edge_width"] = 0 if builtin else EDGE_WIDTH
         return DepthShaping(**settings)
+
+    def strength(self) -> StrengthConfig:
+        """Return what is done about each scene's strength and place."""
+        return StrengthConfig(**{field: getattr(self, field) for field in _STRENGTH})
 
     def encoder(
         self, width: int, height: int, *, bits: int = 8, hdr: bool = False, device: torch.device | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 
-from ..depth import BuiltinStream, DepthShaping, DepthStream
+from ..depth import BuiltinStream, DepthShaping, DepthStream, SceneStatistics
 from ..dvg.eyes import Eye
 from ..fill import Filler
 from ..flow import FlowEstimator
@@ -28,6 +29,7 @@ class Job:
         flow: Estimates the flow between them; None for a single picture, where nothing moves.
         filler: Fills the holes of the views.
         clock: Adds up the time that each stage takes.
+        scenes: What a first pass has found out about each scene, for placing it; None: there was none.
         is_narrow: Whether one frame at a time is on its way on the device, see `Flight`.
     """
 
@@ -37,6 +39,7 @@ class Job:
     flow: FlowEstimator | None
     filler: Filler
     clock: StageClock
+    scenes: Sequence[SceneStatistics] | None = None
     is_narrow: bool = False
 
     def placed(self, size: tuple[int, int]) -> Job:

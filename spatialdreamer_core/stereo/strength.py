@@ -17,34 +17,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import NamedTuple
 
 import torch
 
 from ..depth import DepthShaping, SceneStatistics, shape_depth
+from ..dvg import Placement
 from ..options import OptionConflict, check_options, option
 from .comfort import COMFORT_LIMIT, Comfort
 
 _MOST = 20.0  # % of the width
 _LEAST_ROOM = 0.1  # % of the width; with less there is nothing to see
+_SEEN = 0.005  # what is told of as a change
 
 
-class Strength(NamedTuple):
-    """How depth becomes disparity, see `depth_to_disparity`."""
+def reach_of(scene: SceneStatistics, placement: Placement) -> Comfort:
+    """Return the range of disparity that a scene gets.
 
-    divergence: float  # % of the width
-    convergence: float  # depth in [0, 1]
-
-    def reach(self, scene: SceneStatistics) -> Comfort:
-        """Return the range of disparity that a scene gets by it.
-
-        Args:
-            scene: Its statistics, of depth as it is warped.
-        """
-        return Comfort(
-            self.divergence * (scene.low - self.convergence),
-            self.divergence * (scene.high - self.convergence),
-        )
+    Args:
+        scene: Its statistics, of depth as it is warped.
+        placement: How that becomes disparity.
+    """
+    low, high = (placement.divergence * (depth - placement.convergence) for depth in (scene.low, scene.high))
+    return Comfort(low, high)
 
 
 @dataclass(frozen=True)
@@ -107,32 +101,33 @@ class StrengthConfig:
         """Whether a scene has to be looked at before its first frame."""
         return self.auto_convergence or self.comfort
 
-    def choose(self, scene: SceneStatistics, wanted: Strength) -> Strength:
-        """Choose a scene's strength.
+    def choose(self, scene: SceneStatistics, wanted: Placement) -> Placement:
+        """Choose how a scene's depth becomes disparity.
 
         Args:
             scene: Its statistics, of depth as it is warped, see `shaped`.
-            wanted: The divergence and convergence that are asked for.
+            wanted: What is asked for.
         """
-        strength = wanted
+        placement = wanted
         if self.auto_convergence:
-            strength = strength._replace(convergence=scene.subject)
+            placement = placement._replace(convergence=scene.subject)
         if not self.comfort:
-            return strength
+            return placement
         if self.auto_convergence:
-            divergence = _fit(strength.divergence, scene.high - scene.subject, room=self.max_crossed)
+            divergence = _fit(placement.divergence, scene.high - scene.subject, room=self.max_crossed)
             divergence = _fit(divergence, scene.subject - scene.low, room=self.max_uncrossed)
-            return strength._replace(divergence=divergence)
+            return placement._replace(divergence=divergence)
         divergence = _fit(
-            strength.divergence, scene.high - scene.low, room=self.max_crossed + self.max_uncrossed
+            placement.divergence, scene.high - scene.low, room=self.max_crossed + self.max_uncrossed
         )
-        strength = strength._replace(divergence=divergence)
-        reach = strength.reach(scene)
+        placement = placement._replace(divergence=divergence)
+        reach = reach_of(scene, placement)
+        convergence = placement.convergence
         if reach.p99 > self.max_crossed:
-            return strength._replace(convergence=scene.high - self.max_crossed / divergence)
-        if reach.p1 < -self.max_uncrossed:
-            return strength._replace(convergence=scene.low + self.max_uncrossed / divergence)
-        return strength
+            convergence = min(scene.high - self.max_crossed / divergence, 1.0)
+        elif reach.p1 < -self.max_uncrossed:
+            convergence = max(scene.low + self.max_uncrossed / divergence, 0.0)
+        return placement._replace(convergence=convergence)
 
     def suggest(self, scenes: Sequence[SceneStatistics]) -> float:
         """Return the divergence, %, with which most scenes of a film fill the limits.
@@ -148,6 +143,21 @@ class StrengthConfig:
 def _fit(divergence: float, depth: float, *, room: float) -> float:
     """Lower divergence until a range of depth fits into some room, % of the width."""
     return divergence if divergence * depth <= room else room / depth
+
+
+def describe_placement(scene: SceneStatistics, wanted: Placement, placement: Placement) -> str:
+    """Say in one line what a scene gets, and what was changed for it.
+
+    Args:
+        scene: Its statistics, of depth as it is warped.
+        wanted: What was asked for.
+        placement: What it gets.
+    """
+    said = [f"divergence {placement.divergence:.2f} %", f"convergence {placement.convergence:.2f}"]
+    for index, (asked, given) in enumerate(zip(wanted[:2], placement[:2], strict=True)):
+        if abs(asked - given) > _SEEN:
+            said[index] += f" (was {asked:g})"
+    return f"{', '.join(said)}; subject at depth {scene.subject:.2f}; {reach_of(scene, placement).describe()}"
 
 
 def shaped(scene: SceneStatistics, shaping: DepthShaping) -> SceneStatistics:

@@ -9,12 +9,12 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import DepthShaping, SceneStatistics, measure_statistics, shape_depth
-from spatialdreamer_core.dvg import depth_to_disparity
+from spatialdreamer_core.dvg import Placement, depth_to_disparity
 from spatialdreamer_core.metrics import CLIPS, make_clip
-from spatialdreamer_core.stereo import Strength, StrengthConfig, measure_comfort, shaped
+from spatialdreamer_core.stereo import StrengthConfig, measure_comfort, reach_of, shaped
 
 SCENE = SceneStatistics(subject=0.6, low=0.1, high=0.9)
-WANTED = Strength(2.5, 0.5)
+WANTED = Placement(2.5, 0.5, 0.0)
 SUBJECTS = {  # clips of one clear subject: its layer
     **dict.fromkeys(("translate_right", "translate_left", "translate_up", "translate_pan", "orbit"), 2),
     **dict.fromkeys(("still", "still_noise", "pan", "zoom", "dolly_in", "dolly_out"), 2),
@@ -29,7 +29,7 @@ def test_by_default_nothing_is_done():
 
 
 def test_the_subject_lies_on_the_screen():
-    assert StrengthConfig(auto_convergence=True).choose(SCENE, WANTED) == (2.5, 0.6)
+    assert StrengthConfig(auto_convergence=True).choose(SCENE, WANTED) == (2.5, 0.6, 0.0)
 
 
 def test_what_is_within_the_limits_stays():
@@ -49,12 +49,12 @@ def test_what_is_within_the_limits_stays():
 def test_a_scene_is_moved_and_only_then_flattened(limits, expected):
     config = StrengthConfig(comfort=True, max_crossed=limits[0], max_uncrossed=limits[1])
     config.check()
-    assert config.choose(SCENE, WANTED) == pytest.approx(expected)
+    assert config.choose(SCENE, WANTED) == pytest.approx((*expected, 0.0))
 
 
 def test_the_subject_stays_on_the_screen_within_limits():
     config = StrengthConfig(auto_convergence=True, comfort=True, max_crossed=0.5, max_uncrossed=0.5)
-    assert config.choose(SCENE, WANTED) == pytest.approx((1.0, 0.6)), "1 · (0.6 - 0.1) = 0.5"
+    assert config.choose(SCENE, WANTED) == pytest.approx((1.0, 0.6, 0.0)), "1 · (0.6 - 0.1) = 0.5"
 
 
 def test_limits_hold_whatever_the_scene():
@@ -67,16 +67,16 @@ def test_limits_hold_whatever_the_scene():
             max_crossed=drawn.uniform(0.1, 3),
             max_uncrossed=drawn.uniform(0.1, 3),
         )
-        wanted = Strength(drawn.uniform(0, 20), drawn.random())
+        wanted = Placement(drawn.uniform(0, 20), drawn.random(), 0.0)
         scene = SceneStatistics(subject, low, high)
-        strength = config.choose(scene, wanted)
-        reach = strength.reach(scene)
+        placement = config.choose(scene, wanted)
+        reach = reach_of(scene, placement)
         assert reach.p99 <= config.max_crossed + 1e-9
         assert reach.p1 >= -config.max_uncrossed - 1e-9
-        assert 0 <= strength.divergence <= wanted.divergence
-        assert -1e-9 <= strength.convergence <= 1 + 1e-9
+        assert 0 <= placement.divergence <= wanted.divergence
+        assert -1e-9 <= placement.convergence <= 1 + 1e-9
         if config.auto_convergence:
-            assert strength.convergence == subject
+            assert placement.convergence == subject
 
 
 @pytest.mark.parametrize("auto", [False, True])
@@ -130,9 +130,9 @@ def test_p99_stays_within_the_range_on_the_synthetic_set(shaping, auto):
         clip = _clip(name)
         depth = clip.inverse_depth[::4].clamp(0, 1)
         (scene,) = measure_statistics(clip.frames[::4], depth, shaping=shaping)
-        strength = config.choose(shaped(scene, shaping), Strength(4.0, 0.3))
+        placement = config.choose(shaped(scene, shaping), Placement(4.0, 0.3, 0.0))
         shaped_depth = shape_depth(depth, shaping)
-        reach = measure_comfort(_disparity(shaped_depth, strength))
+        reach = measure_comfort(_disparity(shaped_depth, placement))
         assert reach.p99 <= 0.6 + 0.01, name
         assert reach.p1 >= -0.9 - 0.01, name
 
@@ -151,8 +151,8 @@ def test_the_subject_is_on_the_screen_on_the_synthetic_set(shaping):
         low, high = (float(clip.inverse_depth.quantile(share)) for share in (0.02, 0.98))
         depth = ((clip.inverse_depth - low) / (high - low)).clamp(0, 1)  # as `SceneRange` does
         (scene,) = measure_statistics(clip.frames, depth, shaping=shaping)
-        strength = config.choose(shaped(scene, shaping), WANTED)
-        disparity = _disparity(shape_depth(depth, shaping), strength)
+        placement = config.choose(shaped(scene, shaping), WANTED)
+        disparity = _disparity(shape_depth(depth, shaping), placement)
         for frame, layers in zip(disparity, clip.layer, strict=True):
             off = 100 * float(frame[layers == layer].median()) / frame.shape[-1]
             assert abs(off) <= 0.3, f"{name}: {off:.2f} %"
@@ -168,7 +168,7 @@ def _clip(name):
 _CLIPS = {}
 
 
-def _disparity(depth: torch.Tensor, strength: Strength) -> torch.Tensor:
+def _disparity(depth: torch.Tensor, placement: Placement) -> torch.Tensor:
     return depth_to_disparity(
-        depth, divergence=strength.divergence, convergence=min(max(strength.convergence, 0.0), 1.0)
+        depth, divergence=placement.divergence, convergence=min(max(placement.convergence, 0.0), 1.0)
     )
