@@ -92,13 +92,13 @@ def fill_matrix(
         while done < len(clip):
             last = done + next_count(len(clip) - done, scene.room, ended=True)
             stretch = progress.part(done / len(clip), last / len(clip))
-            part = scene.fill(clip.cut(done, last), first_frame=done, progress=stretch)
-            own = slice(done, done + len(part.filled))
-            filled[own], whole[own] = part.filled, part.whole
-            if part.views is not None:
+            found = scene.fill(clip.cut(done, last), first_frame=done, progress=stretch)
+            own = slice(done, done + len(found.filled))
+            filled[own], whole[own] = found.filled, found.whole
+            if found.views is not None:
                 if views is None:
-                    views = warped.new_empty(len(part.views), *warped.shape)
-                views[:, own] = part.views
+                    views = warped.new_empty(len(found.views), *warped.shape)
+                views[:, own] = found.views
             done = own.stop
             progress.part(0, done / len(clip)).finish()
             if on_frame is not None:
