@@ -21,6 +21,7 @@ from .flow import SpatialDreamerOpticalFlow
 from .frame_matrix import SpatialDreamerFrameMatrixSampler
 from .image import SpatialDreamerImageToStereo
 from .m2svid import SpatialDreamerM2SVidLoader, SpatialDreamerM2SVidRefiner
+from .quilt import SpatialDreamerQuiltPacker
 from .save import SpatialDreamerSaveStereoVideo
 from .spatialdreamer import (
     SpatialDreamerModelLoader,
@@ -60,6 +61,7 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerFrameMatrixFiller,
             SpatialDreamerComposite,
             SpatialDreamerSBSPacker,
+            SpatialDreamerQuiltPacker,
             SpatialDreamerSaveStereoVideo,
             SpatialDreamerCompareStereo,
         ]

@@ -15,6 +15,7 @@ from comfy.model_management import InterruptProcessingException, throw_exception
 from comfy_api.latest import InputImpl, io, ui
 
 from ..spatialdreamer_core.checks import one_line
+from ..spatialdreamer_core.stereo import QuiltGrid
 from ..spatialdreamer_core.video import PREVIEW_SECONDS, format_suffix, plays_in_browsers, write_preview
 from .output_name import check_prefix, fill_in_dates
 from .presentation import show_text
@@ -29,6 +30,7 @@ def name_file(
     width: int,
     height: int,
     aspect: float | None = None,
+    grid: QuiltGrid | None = None,
     suffix: str = ".mp4",
 ) -> tuple[str, str]:
     """Choose the path of a new file in ComfyUI's output folder.
@@ -39,6 +41,7 @@ def name_file(
         width: What stands for %width% in the prefix, in pixels.
         height: What stands for %height%.
         aspect: Width over height of a view as it is shown, see `format_suffix`.
+        grid: Of quilts, how their views lie, of which width and height are those of all.
         suffix: The kind of file, a key of `VIDEO_CONTAINERS`.
 
     Returns:
@@ -53,7 +56,8 @@ def name_file(
         prefix, folder_paths.get_output_directory(), width, height
     )
     # ComfyUI counts by the number before an underscore, players want the suffix last.
-    ending = f"{format_suffix(format, aspect=aspect)}{suffix}"
+    stereo = format_suffix(format, aspect=aspect) if grid is None else grid.suffix(height, width)
+    ending = f"{stereo}{suffix}"
     while os.path.lexists(path := os.path.join(folder, f"{name}_{counter:05}{ending}")):
         counter += 1
     return path, subfolder

@@ -14,6 +14,7 @@ FlowType = io.Custom("SPATIALDREAMER_FLOW")  # a `spatialdreamer_core.flow.Flow`
 FillerType = io.Custom("SPATIALDREAMER_FILLER")  # a `spatialdreamer_core.fill.Filler`
 ModelType = io.Custom("SPATIALDREAMER_MODEL")  # a `PlacedSpatialDreamer`
 M2SVidType = io.Custom("SPATIALDREAMER_M2SVID")  # a `PlacedM2SVid`
+QuiltType = io.Custom("SPATIALDREAMER_QUILT")  # a `spatialdreamer_core.stereo.QuiltGrid`
 ReferenceType = io.Custom("SPATIALDREAMER_REFERENCE")  # a `PlacedReference`
 
 

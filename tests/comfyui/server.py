@@ -44,6 +44,7 @@ NODE_IDS = (
     "SpatialDreamerM2SVidRefiner",
     "SpatialDreamerModelLoader",
     "SpatialDreamerOpticalFlow",
+    "SpatialDreamerQuiltPacker",
     "SpatialDreamerRefineHoleMask",
     "SpatialDreamerRefinerNetEncode",
     "SpatialDreamerSBSPacker",

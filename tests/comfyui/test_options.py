@@ -16,7 +16,7 @@ from spatialdreamer_core.m2svid.config import SHIFT, RefinerConfig
 from spatialdreamer_core.options import option_of, options_of
 from spatialdreamer_core.pipeline import ConvertConfig
 from spatialdreamer_core.spatialdreamer.sampler_config import FilmSamplerConfig, SamplerConfig
-from spatialdreamer_core.stereo import StereoLayout
+from spatialdreamer_core.stereo import QuiltGrid, StereoLayout
 from spatialdreamer_core.video import FRAME_RATE
 
 from .server import REPOSITORY, ExecutionFailed, RequestRefused
@@ -54,6 +54,7 @@ WIDGETS = {  # each node's options; for some, what is meant to be another than i
     "SpatialDreamerM2SVidFiller": REFINER,
     "SpatialDreamerM2SVidRefiner": REFINER | {"eye": EYE, "shift": SHIFT},
     "SpatialDreamerRefinerNetEncode": {"max_side": FILM["max_side"]},
+    "SpatialDreamerQuiltPacker": options_of(QuiltGrid),
     "SpatialDreamerSBSPacker": options_of(StereoLayout),
     "SpatialDreamerSaveStereoVideo": {**CONVERT, "fps": FRAME_RATE},
     "SpatialDreamerDepthEstimator": {
