@@ -36,6 +36,10 @@ from .untrained import FirstPictures, find_known, make_resampling
 from .views import SampledViews, decode_into
 
 _LOGGER = logging.getLogger(__name__)
+_EMPTY_HOLES = (
+    "the holes are black, and a model without trained weights continues what it is shown: fill them by Fast "
+    "Fill before it"
+)
 
 
 def sample(
@@ -69,7 +73,8 @@ def sample(
             may raise to interrupt.
         on_frame: Called with the frames done before and after the steps, as they pass the VAE; may raise.
         on_wait: Called now and then within a step, while RefinerNet or the VAE works; may raise.
-        on_notice: Called with a sentence where the run differs from what was asked for; the log has it, too.
+        on_notice: Called with a sentence where the run differs from what was asked for, or cannot be good;
+            the log has it, too.
 
     Returns:
         The view without holes. Outside of them, and of dilation and feather, it equals `warped` bit for bit.
@@ -155,6 +160,8 @@ def _sample(
     noise.draw_ahead(range(first_frame, first_frame + min(plan.window, len(warped))))
     # SVD's own UNet is shown one picture a window instead of each frame's, and knows no deviation.
     untrained, keeps = not model.fills_holes, config.keeps_known_latents(trained=model.fills_holes)
+    if untrained and not _holes_show_something(warped, hole):
+        _tell(_EMPTY_HOLES, callbacks.on_notice)
     measures = not untrained and time_id_count(model.svd.unet) == TIME_IDS and config.deviation > 0
     encoded = encode_clip(
         model,
@@ -312,10 +319,21 @@ def _fitting_order(
         f"{reference.memory(regions) / 2**30:.1f} GB, and main memory has not twice as much free; lower "
         "`max_side` or shorten the clip to run them together"
     )
+    _tell(notice, on_notice)
+    return "in_turn"
+
+
+def _tell(notice: str, on_notice: Callable[[str], None] | None) -> None:
+    """Tell where the run differs from what was asked for."""
     _LOGGER.warning(notice)
     if on_notice is not None:
         on_notice(notice)
-    return "in_turn"
+
+
+def _holes_show_something(warped: Tensor, hole: Tensor) -> bool:
+    """Tell whether holes are anything but black, as a warp leaves them, in a frame at least."""
+    frames = zip(warped, hole, strict=True)
+    return any(bool(torch.where(mask > 0.5, frame, 0).any()) for frame, mask in frames)
 
 
 def _check_clip(model: SpatialDreamer, reference: Reference, warped: Tensor, hole: Tensor) -> None:

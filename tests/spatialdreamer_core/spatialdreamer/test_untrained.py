@@ -213,6 +213,15 @@ def test_each_window_of_a_film_begins_with_a_finished_frame(network, clip, seen)
     torch.testing.assert_close(shown, expected.expand_as(shown), rtol=1e-4, atol=1e-4)
 
 
+def test_black_holes_are_told_of(network, reference, clip):
+    _, filled, hole = clip
+    config = SamplerConfig(steps=1, passes=1)
+    for shown, told in ((filled, 0), (filled * (1 - hole), 1)):
+        notices: list = []
+        sample(network, reference, shown, hole, config, on_notice=notices.append)
+        assert [notice.startswith("the holes are black") for notice in notices] == [True] * told
+
+
 def test_loaded_weights_are_trained_ones(svd, network, tmp_path):
     assert not network.fills_holes
     assert not load_spatialdreamer(svd).fills_holes
