@@ -30,7 +30,7 @@ from spatialdreamer_core.svd.schedule import karras_sigmas
 
 _FRAMES, _WIDTH, _HOLE = 10, 24, 8
 _SHAPE = (4, 64, _WIDTH)  # of a cell: 256 samples of a row
-_ALONG_X, _OVER_TIME, _OVER_VIEWS = 8.5, 12.0, (3.0, 1.0)  # lengths; that of views in distances of the eyes
+ALONG_X, OVER_TIME, _OVER_VIEWS = 8.5, 12.0, (3.0, 1.0)  # lengths; that of views in distances of the eyes
 _STEPS = 25
 _LAST_VIEW_FROM = 0.3  # sigma
 _CERTAIN = 1e-3  # noise of what is given
@@ -63,9 +63,9 @@ class Scene:
 
     def __init__(self, views: int, length: float) -> None:
         self.views = views
-        self._x = _correlation(_WIDTH, _ALONG_X)
-        self._time = _correlation(_FRAMES, _OVER_TIME)
-        self._over_views = _correlation(views, length * (views - 1))
+        self._x = correlation(_WIDTH, ALONG_X)
+        self._time = correlation(_FRAMES, OVER_TIME)
+        self._over_views = correlation(views, length * (views - 1))
         self.hole = _holes(views)  # [V, F, w]
         covariance = torch.kron(torch.kron(self._over_views, self._time), self._x)
         self.truth = _sample(covariance, self.hole.shape)  # [V, F, C, h, w]
@@ -206,7 +206,7 @@ class Scene:
         """Return the posterior mean of a sequence [N, C, h, w] of a correlation [N, N] along it."""
         known = noisy if first is None else torch.cat([first[None], noisy[1:]])
         count = len(noisy)
-        gain = _gain(along[:count, :count], self._x, sigma, given=first is not None)
+        gain = posterior_gain(along[:count, :count], self._x, sigma, given=first is not None)
         values = known.movedim(3, 1).flatten(0, 1).flatten(1)
         return (gain @ values).view(count, _WIDTH, *_SHAPE[:2]).movedim(1, 3)
 
@@ -219,13 +219,15 @@ def _count(passes: int) -> str:
     return f"{passes} pass{'es' if passes > 1 else ''}"
 
 
-def _correlation(count: int, length: float) -> Tensor:  # [count, count] float64
+def correlation(count: int, length: float) -> Tensor:  # [count, count] float64
     """Return an exponential correlation."""
     distance = (torch.arange(count)[:, None] - torch.arange(count)).double().abs()
     return torch.exp(-distance / length)
 
 
-def _gain(along: Tensor, x: Tensor, sigma: float, *, given: bool) -> Tensor:  # [N · w, N · w] float32
+def posterior_gain(
+    along: Tensor, x: Tensor, sigma: float, *, given: bool
+) -> Tensor:  # [N · w, N · w] float32
     """Return the matrix of a posterior mean, of noisy values and, where it is given, a known first one."""
     covariance = torch.kron(along, x)
     noise = torch.full((len(covariance),), sigma**2, dtype=torch.float64)

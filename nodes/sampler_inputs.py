@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 from comfy_api.latest import io
 
+from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.options import option_of, options_of
+from ..spatialdreamer_core.pipeline import ConvertConfig
 from ..spatialdreamer_core.spatialdreamer.sampler_config import FilmSamplerConfig, SamplerConfig
 from .widgets import Widget, widget
 
+EYE = replace(
+    option_of(ConvertConfig, "eye"),
+    choices=get_args(Eye),
+    advanced=True,
+    help="Which eye's view was rendered, where `disparity` is not connected, which tells it.",
+)
 _LATER = ("passes", "known_latents")  # than the nodes: last, as saved workflows know widgets by their place
 _REQUIRED = ("deviation", "steps", "seed", "max_side")
 _LOOKS: dict[str, dict[str, Any]] = {

@@ -91,7 +91,9 @@ class SpatialDreamerModelLoader(io.ComfyNode):
             ],
             outputs=[
                 ModelType.Output(
-                    "model", display_name="model", tooltip="For RefinerNet Encode and TIL SVD Sampler."
+                    "model",
+                    display_name="model",
+                    tooltip="For RefinerNet Encode, TIL SVD Sampler and Frame Matrix Sampler.",
                 ),
             ],
         )
