@@ -32,14 +32,10 @@ from .inputs import LATENT_NOISE, EncodedFrame, encode_clip
 from .network import TIME_IDS, SpatialDreamer
 from .reference import Reference
 from .sampler_config import SamplerConfig
-from .untrained import FirstPictures, find_known, make_resampling
+from .untrained import BLACK_HOLES, FirstPictures, are_black, find_known, make_resampling
 from .views import SampledViews, decode_into
 
 _LOGGER = logging.getLogger(__name__)
-_EMPTY_HOLES = (
-    "the holes are black, and a model without trained weights continues what it is shown: fill them by Fast "
-    "Fill before it"
-)
 
 
 def sample(
@@ -160,8 +156,8 @@ def _sample(
     noise.draw_ahead(range(first_frame, first_frame + min(plan.window, len(warped))))
     # SVD's own UNet is shown one picture a window instead of each frame's, and knows no deviation.
     untrained, keeps = not model.fills_holes, config.keeps_known_latents(trained=model.fills_holes)
-    if untrained and not _holes_show_something(warped, hole):
-        _tell(_EMPTY_HOLES, callbacks.on_notice)
+    if untrained and are_black(warped, hole):
+        _tell(BLACK_HOLES, callbacks.on_notice)
     measures = not untrained and time_id_count(model.svd.unet) == TIME_IDS and config.deviation > 0
     encoded = encode_clip(
         model,
@@ -328,12 +324,6 @@ def _tell(notice: str, on_notice: Callable[[str], None] | None) -> None:
     _LOGGER.warning(notice)
     if on_notice is not None:
         on_notice(notice)
-
-
-def _holes_show_something(warped: Tensor, hole: Tensor) -> bool:
-    """Tell whether holes are anything but black, as a warp leaves them, in a frame at least."""
-    frames = zip(warped, hole, strict=True)
-    return any(bool(torch.where(mask > 0.5, frame, 0).any()) for frame, mask in frames)
 
 
 def _check_clip(model: SpatialDreamer, reference: Reference, warped: Tensor, hole: Tensor) -> None:

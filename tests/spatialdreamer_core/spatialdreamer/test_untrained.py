@@ -213,6 +213,26 @@ def test_each_window_of_a_film_begins_with_a_finished_frame(network, clip, seen)
     torch.testing.assert_close(shown, expected.expand_as(shown), rtol=1e-4, atol=1e-4)
 
 
+@BOTH
+def test_a_network_works_only_after_it_was_announced(svd, clip, windows):
+    left, filled, hole = clip
+    network = SpatialDreamer.from_svd(svd)
+    present, worked = [], []
+    network.on_work = lambda work: present.__setitem__(slice(None), work.networks)
+
+    def check(module, inputs):
+        assert any(module is other for other in present)
+        worked.append(module)
+
+    parts = (network.svd.unet, svd.image_encoder)
+    handles = [part.register_forward_pre_hook(check) for part in parts]
+    config = dataclasses.replace(CUT, windows=windows, passes=1, reinject=True)
+    sample(network, encode_reference(network, left), filled, hole, config)
+    for handle in handles:
+        handle.remove()
+    assert all(any(part is module for module in worked) for part in parts)
+
+
 def test_black_holes_are_told_of(network, reference, clip):
     _, filled, hole = clip
     config = SamplerConfig(steps=1, passes=1)
