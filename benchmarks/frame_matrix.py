@@ -11,11 +11,15 @@ views (a sample of the truth itself is at `truth` from it, not at 0), and the st
 both root mean squares of 256 samples. Passes are those of the denoiser over the right view, or over the
 matrix, per noise level.
 
-    python -m benchmarks.frame_matrix
+    python -m benchmarks.frame_matrix [--trained ...]
+
+With --trained a small model takes the exact denoisers' place, see `benchmarks.frame_matrix_trained`.
 """
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence as Arguments
 from functools import partial
 
 import torch
@@ -35,8 +39,17 @@ _CERTAIN = 1e-3  # noise of what is given
 _STRENGTH = 0.4  # of what SpatialDreamer does without weights
 
 
-def main() -> None:
+def main(arguments: Arguments[str] | None = None) -> None:
     """Print the table and write the result."""
+    parser = argparse.ArgumentParser(prog="frame_matrix", add_help=False)
+    parser.add_argument("--trained", action="store_true")
+    options, others = parser.parse_known_args(arguments)
+    if options.trained:
+        from benchmarks.frame_matrix_trained import main as main_trained
+
+        main_trained(others)
+        return
+    argparse.ArgumentParser(prog="frame_matrix", description=__doc__).parse_args(others)
     rows, metrics = [], {}
     for views in (4, 8):
         for length in _OVER_VIEWS:
