@@ -30,7 +30,7 @@ from .config import SpatialDreamerConfig
 from .deviation import deviation_strength
 from .network import SpatialDreamer
 
-LATENT_NOISE, _PICTURE_NOISE = 0, 1  # independent streams of one seed
+LATENT_NOISE, PICTURE_NOISE = 0, 1  # independent streams of one seed
 _CHUNK = 8  # frames on their way to the VAE
 _GREY = 0.5  # what blanked holes show
 
@@ -275,7 +275,7 @@ class _PictureNoise:
     ) -> None:
         height, width = (side * canvas.factor for side in canvas.latent_size)
         self._given, self._first_frame, self._frames = given, first_frame, frames
-        self._drawn = FrameNoise(seed, height=height, width=width, channels=3, stream=_PICTURE_NOISE)
+        self._drawn = FrameNoise(seed, height=height, width=width, channels=3, stream=PICTURE_NOISE)
 
     def take(self, chunk: list[int], device: torch.device) -> Tensor:  # [len(chunk), 3, h, w]
         """Return the noise of some frames of the clip."""
