@@ -32,6 +32,7 @@ from .presentation import found_by, show_text
 from .progress import first_pass_progress, video_progress
 from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of, shaping_inputs
+from .strength import device_input
 from .video_file import open_video_file
 from .widgets import widget
 
@@ -151,6 +152,7 @@ def _inputs() -> list[io.Input]:
         flow_method_input(),
         widget(options["border_width"]),
         filler_input(),
+        device_input(),
     ]
     placed = {entry.id for entry in inputs}.union(_NOT_OFFERED)
     # Saved workflows hold values by position: what is new comes last.

@@ -18,8 +18,11 @@ ReferenceType = io.Custom("SPATIALDREAMER_REFERENCE")  # a `PlacedReference`
 
 
 class Disparity(NamedTuple):
-    """Disparity of a clip and how it was rendered, so that later nodes need no widgets for that."""
+    """Disparity of a clip and how it was rendered, so that later nodes need no widgets for that.
+
+    The shift is what convergence took off: with it added, nothing lies behind the screen.
+    """
 
     pixels: Tensor  # [F, 1, H, W], pixels, larger is nearer
     eye: Eye
-    shift: float = 0.0  # pixels that convergence took off: with them added, nothing lies behind the screen
+    shift: float | tuple[float, ...] = 0.0  # px, see below: of all frames, or of each
