@@ -64,7 +64,10 @@ def place_scenes(
     if not config.strength().needs_statistics:
         yield from frames
         return
-    known = None if scenes is None else iter(scenes)
+    known = None
+    if scenes:
+        known = iter(scenes)
+        _say_suggestion(scenes, config, shaping)
     held: list[Estimated] = []
     placement: Placement | None = None
 
@@ -94,6 +97,17 @@ def place_scenes(
     if held:
         placement = decide(_measure(held, shaping, clock))
         yield from (_with(each, placement) for each in held)
+
+
+def _say_suggestion(scenes: Sequence[SceneStatistics], config: ConvertConfig, shaping: DepthShaping) -> None:
+    """Say in the log which divergence suits the film's limits, where it has some."""
+    if config.comfort:
+        _LOGGER.info(
+            "divergence %.1f %% would fill the limits of %g and %g %% in most scenes",
+            config.strength().suggest([shaped(scene, shaping) for scene in scenes]),
+            config.max_crossed,
+            config.max_uncrossed,
+        )
 
 
 def measure_estimated(
