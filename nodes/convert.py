@@ -103,7 +103,14 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             if warning is not None:
                 show_text(cls.hidden.unique_id, warning)
             width, height = video.get_dimensions()
-            path, subfolder = name_file(filename_prefix, format=config.format, width=width, height=height)
+            path, subfolder = name_file(
+                filename_prefix,
+                format=config.format,
+                width=width,
+                height=height,
+                aspect=float(config.layout().view_shape(height, width, aspect=info.sample_aspect_ratio)),
+                suffix=config.suffix,
+            )
             prepared = None
             if depth_video is None:
                 prepared = prepare_model(config.depth, download=download, node_id=cls.hidden.unique_id)

@@ -171,7 +171,7 @@ def _convert(
         placing = statistics_of(scenes)
     # 3. The chain that films go through.
     with half_of_the_cores(), StageThreads() as threads:
-        job = Job(config, device, estimator, flow, filler, clock, placing).placed(size)
+        job = Job(config, device, estimator, flow, filler, clock, scenes=placing).placed(size)
         stereo = stereo_frames(_read(again, size), job, threads=threads)
         yield from threads.prefetch(_to_pairs(stereo, job), ahead=1)
 

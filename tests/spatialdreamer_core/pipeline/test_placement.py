@@ -101,7 +101,7 @@ def test_one_value_holds_for_a_scene_and_changes_at_the_cut_alone(two_scenes):
         on_progress=None,
         clock=StageClock(),
     )
-    job = Job(AUTO, CPU, BuiltinStream(), flow, sd.FastFill(), StageClock(), scenes)
+    job = Job(AUTO, CPU, BuiltinStream(), flow, sd.FastFill(), StageClock(), scenes=scenes)
     got = disparities(frames, job)
     assert [len({*got[:12]}), len({*got[12:]})] == [1, 1]
     assert [got[0].convergence, got[-1].convergence] == [scene.subject for scene in scenes]
