@@ -35,7 +35,7 @@ from .shaping import check_values, settings_of, shaping_inputs
 from .video_file import open_video_file
 from .widgets import widget
 
-_NOT_OFFERED = ("audio", "black_bars", "deinterlace", "depth_file", "device", "preset")
+_NOT_OFFERED = ("audio", "black_bars", "deinterlace", "depth_file", "device", "preset", "resume")
 """Settings without a widget."""
 
 
@@ -89,7 +89,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         **widgets: Any,
     ) -> io.NodeOutput:
         """Convert the video and save it."""
-        config = settings_of(**widgets)
+        config = replace(settings_of(**widgets), resume="off")
         config.check()
         saved: list[Path] = []
         with ExitStack() as files, _telling_of_memory():

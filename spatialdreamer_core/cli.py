@@ -158,6 +158,11 @@ def _build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="Replace an output or preview that exists, once the new is whole.",
     )
+    convert.add_argument(
+        "--force",
+        action="store_true",
+        help="Begin a film anew, and throw away what an earlier run of it has finished (see --resume).",
+    )
     download_help = "Download weights of depth and flow if they are missing."
     convert.add_argument("--download", action="store_true", help=download_help)
     options = options_of(ConvertConfig)

@@ -56,6 +56,7 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
     if options.download:
         _download(options, config)
     advice = _find_advice(config)
+    first_pass = "measuring depth range" if advice is None else "finding scenes"
 
     filler = filling.load(
         device=choose_device(config.device), download=options.download, on_wait=signals.check
@@ -70,7 +71,7 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
 
         def on_first_pass(done: int, total: int | None) -> None:
             signals.check()
-            bar.show("measuring depth range", done, total)
+            bar.show(first_pass, done, total)
 
         def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
             signals.check()
@@ -86,6 +87,8 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
             preview_path=options.preview,
             overwrite=options.overwrite,
             on_saved=on_saved,
+            force=options.force,
+            identity={"filler": filling.filler, **filling.options},
         )
     print(f"{saved} ({frames} frame{'s' if frames != 1 else ''})")
     if advice is not None and not options.quiet:

@@ -145,6 +145,15 @@ class ConvertConfig:
         help="Where views are rendered and models run: auto, cpu, cuda or cuda:N.",
     )
 
+    resume: str = option(
+        "auto",
+        choices=("auto", "on", "off"),
+        advanced=True,
+        help="Whether finished parts of a film are kept on disk until it is whole, so that a conversion that "
+        "was killed goes on where it was. auto: for films longer than a minute, and for clips longer than "
+        "10 seconds that a diffusion model fills.",
+    )
+
     def check(self) -> None:
         """Check every setting.
 

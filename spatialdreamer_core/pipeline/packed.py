@@ -19,7 +19,7 @@ from .bits import JOINED, around_picture, pack_bits, to_bits, whole_image
 from .chain import StereoFrame, half_of_the_cores, stereo_frames
 from .job import Job
 from .prefetch import StageThreads
-from .preview import MiddleSheet, to_image
+from .preview import ViewTaker, to_image
 from .stages import Rendered
 from .transfer import Arrival, Transfer, delayed, open_transfer
 
@@ -36,7 +36,7 @@ def packed_frames(
     frames: Iterator[VideoFrame],
     job: Job,
     *,
-    sheet: MiddleSheet,
+    sheet: ViewTaker,
     writer: VideoWriter | None = None,
     image_every: int = 1,
 ) -> Generator[Packed, None, None]:
@@ -60,7 +60,7 @@ def packed_frames(
 
 
 def _pack_all(
-    frames: Iterator[StereoFrame], job: Job, sheet: MiddleSheet, writer: VideoWriter | None, image_every: int
+    frames: Iterator[StereoFrame], job: Job, sheet: ViewTaker, writer: VideoWriter | None, image_every: int
 ) -> Iterator[Packed]:
     """Pack each frame's two views into one picture of the source's type."""
     for index, (rendered, left, right) in enumerate(frames):
@@ -110,7 +110,7 @@ class _Coming(NamedTuple):
 def _pack_on_device(
     frames: Iterator[StereoFrame],
     job: Job,
-    sheet: MiddleSheet,
+    sheet: ViewTaker,
     transfer: Transfer,
     writer: VideoWriter | None,
     image_every: int,

@@ -55,6 +55,7 @@ class VideoFrame(NamedTuple):
     color: ColorInfo | None = None  # of the film; None for a photo
     surround: Surround | None = None  # of a picture that was cut out of a frame with black bars
     exact: Tensor | None = None  # [3, H, W] in [0, 1], the whole frame if it came from memory as floats
+    starts_scene: bool | None = None  # whether a scene begins with it; None: that is still to be found
 
     @property
     def time(self) -> float:

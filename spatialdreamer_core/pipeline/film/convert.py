@@ -1,0 +1,224 @@
+"""A film converted segment by segment, so that what is finished survives whatever ends the process."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ... import __version__
+from ...checks import InputError
+from ...depth import DepthFile
+from ...fill import Filler
+from ...flow import FlowEstimator
+from ...video.completeness import IncompleteInput
+from ...video.photo import save_photo
+from ...video.writer import VideoWriter
+from ..config import ConvertConfig
+from ..preview import MiddleSheet
+from .folder import FilmFolder, SegmentRecord, identify
+from .join import join_segments
+from .plan import FilmPlan, SegmentRule, cut_segments
+from .segment import SegmentWork
+from .source import FilmSource, OnPass
+
+_LOGGER = logging.getLogger(__name__)
+
+LONG = 60.0  # s; a shorter film is made again sooner than its parts are looked after
+_FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_PREVIEW = "preview.png"
+_NOT_COMPARED = ("resume",)
+
+OnProgress = Callable[[int, "int | None", "np.ndarray | None"], None]
+
+
+@dataclass(frozen=True)
+class FilmResult:
+    """What a conversion gave.
+
+    Attributes:
+        frames: Number of frames.
+        faults: Where the film breaks off and why, if it is incomplete.
+    """
+
+    frames: int
+    faults: tuple[IncompleteInput, ...]
+
+
+def is_kept(config: ConvertConfig, *, seconds: float | None, frames: int | None, filler: Filler) -> bool:
+    """Tell whether a film's finished segments are kept on disk (`ConvertConfig.resume`).
+
+    Args:
+        config: The settings.
+        seconds: How long it is, if that is known.
+        frames: How many frames it has, if that is known.
+        filler: What fills its holes.
+    """
+    if config.resume != "auto":
+        return config.resume == "on"
+    if seconds is None or frames is None:
+        return True
+    is_slow = getattr(filler, "refines_holes", False) and frames > SegmentRule().least
+    return seconds > LONG or is_slow
+
+
+def convert_film(
+    source: FilmSource,
+    folder: FilmFolder,
+    writer: VideoWriter,
+    *,
+    flow: FlowEstimator,
+    filler: Filler,
+    sheet: MiddleSheet,
+    identity: Mapping[str, Any],
+    rule: SegmentRule,
+    total: int | None,
+    on_progress: OnProgress,
+    on_first_pass: OnPass | None,
+) -> FilmResult:
+    """Convert a film, or go on with one.
+
+    Args:
+        source: The film.
+        folder: Its folder, which is held.
+        writer: The writer of the whole film, which is not open yet.
+        flow: Estimates the flow between frames.
+        filler: Fills the holes.
+        sheet: Takes the frame of which the contact sheet is made.
+        identity: What filler and models are, see `convert`.
+        rule: How long segments are.
+        total: Number of frames, if it is known.
+        on_progress: As of `convert`.
+        on_first_pass: As of `convert`.
+
+    Raises:
+        InputError: If it was begun otherwise, or something cannot be read or written.
+    """
+    manifest, is_continued = folder.begin(
+        settings={**settings_of(source, writer), **identity},
+        source=identify(source.path),
+        plan=lambda: source.plan(rule, total=total, on_progress=on_first_pass),
+    )
+    plan = manifest.plan
+    segments = cut_segments(plan)
+    suffix = writer.part_suffix
+    finished = {segment.index: folder.find(segment, suffix) for segment in segments}
+    done = sum(record.frames for record in finished.values() if record is not None)
+    if is_continued:
+        _LOGGER.info("%s: going on after %d of %d frames", source.path, done, plan.frames)
+    work = SegmentWork(source, plan, flow, filler, writer, sheet)
+    with _telling_what_is_kept(folder, plan, finished):
+        for segment in segments:
+            if finished[segment.index] is not None:
+                continue
+
+            def on_frame(number: int, shown: np.ndarray | None, done: int = done) -> None:
+                on_progress(done + number, plan.frames, shown)
+
+            first_pts = work.convert(segment, folder.segment_path(segment, suffix), on_frame=on_frame)
+            finished[segment.index] = folder.record(segment, suffix, first_pts=first_pts)
+            done += segment.frames
+            _keep_sheet(sheet, folder)
+        with writer:
+            join_segments(
+                [folder.segment_path(segment, suffix) for segment in segments],
+                [record.first_pts for record in finished.values() if record is not None],
+                writer,
+                on_frame=lambda number: on_progress(plan.frames, plan.frames, None),
+            )
+    _give_sheet(sheet, folder)
+    return FilmResult(plan.frames, () if manifest.fault is None else (IncompleteInput(manifest.fault),))
+
+
+def settings_of(source: FilmSource, writer: VideoWriter) -> dict[str, Any]:
+    """Return every setting that the result depends on, as JSON has it."""
+    config = source.config
+    settings = {
+        entry.name: getattr(config, entry.name) for entry in fields(config) if entry.name not in _NOT_COMPARED
+    }
+    if isinstance(source.depth, DepthFile):
+        path = Path(source.depth.path)
+        settings["depth_file"] = str(path.absolute())
+        if path.is_file():
+            settings["depth_file_content"] = identify(path)
+    elif source.depth is None:
+        settings["depth"] = "builtin"
+    else:
+        settings["depth"] = source.depth.spec.name
+    return {
+        **settings,
+        "device": source.device.type,
+        "codec": writer.codec,
+        "container": writer.path.suffix.lower(),
+        "version": __version__,
+    }
+
+
+def describe_filler(filler: Filler) -> dict[str, Any]:
+    """Return what can be known of a filler: its class and settings."""
+    settings = getattr(filler, "config", None)
+    known = asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else {}
+    return {"filler": type(filler).__name__, **{f"filler {name}": value for name, value in known.items()}}
+
+
+@contextmanager
+def _telling_what_is_kept(
+    folder: FilmFolder, plan: FilmPlan, finished: Mapping[int, SegmentRecord | None]
+) -> Iterator[None]:
+    """Say what stays where the work ends before the film is whole, and on a full disk how much is needed.
+
+    Raises:
+        InputError: Instead of the error of a full disk.
+    """
+    try:
+        yield
+    except BaseException as error:
+        records = [record for record in finished.values() if record is not None]
+        frames = sum(record.frames for record in records)
+        if isinstance(error, InputError) and getattr(error.__cause__, "errno", None) in _FULL_DISK:
+            raise InputError(
+                f"output folder must have room for the film, got a full disk in {folder.path.parent}; "
+                f"{_room_needed(records, plan)}, then run the same command again, which goes on after the "
+                f"{frames} of {plan.frames} frames that are finished"
+            ) from error
+        if frames:
+            _LOGGER.info(
+                "%d of %d frames are finished and stay in %s; the same command goes on after them",
+                frames,
+                plan.frames,
+                folder.path,
+            )
+        raise
+
+
+def _room_needed(records: list[SegmentRecord], plan: FilmPlan) -> str:
+    """Say how much room the rest takes: what is not finished, and all of it once more for the film itself."""
+    frames = sum(record.frames for record in records)
+    if not frames:
+        return "free space"
+    per_frame = sum(record.bytes for record in records) / frames
+    megabytes = per_frame * (plan.frames - frames + plan.frames) / 1e6
+    return f"free about {max(1, round(megabytes))} MB"
+
+
+def _keep_sheet(sheet: MiddleSheet, folder: FilmFolder) -> None:
+    """Keep the contact sheet with the segments: it appears when the film does."""
+    path = folder.path / _PREVIEW
+    if sheet.drawn is not None and not path.exists():
+        save_photo(path, sheet.drawn, suffix=path.suffix)
+
+
+def _give_sheet(sheet: MiddleSheet, folder: FilmFolder) -> None:
+    """Write the contact sheet, which an earlier run may have drawn."""
+    path = folder.path / _PREVIEW
+    if sheet.is_wanted and sheet.drawn is None and path.exists():
+        with Image.open(path) as kept:
+            sheet.give(np.array(kept.convert("RGB")))
+    sheet.write(film_ended=True)
