@@ -35,7 +35,7 @@ from .shaping import check_values, settings_of, shaping_inputs
 from .video_file import open_video_file
 from .widgets import widget
 
-_NOT_OFFERED = ("audio", "black_bars", "deinterlace", "depth_file", "device", "preset", "resume")
+_NOT_OFFERED = ("audio", "black_bars", "deinterlace", "depth_file", "device", "preset", "resume", "sidecar")
 """Settings without a widget."""
 
 

@@ -129,6 +129,7 @@ def _build_parser() -> argparse.ArgumentParser:
     from .arguments import add_common, add_fillers, add_options
     from .dataset_commands import add_dataset_commands
     from .evaluation import EvaluateConfig
+    from .film_commands import add_film_commands
     from .m2svid_commands import add_m2svid_commands
     from .options import options_of
     from .pipeline import FILLERS, ConvertConfig, FillerConfig
@@ -224,6 +225,7 @@ def _build_parser() -> argparse.ArgumentParser:
     add_options(judge, options_of(EvaluateConfig).values())
     add_common(judge, commands.run_evaluate)
 
+    add_film_commands(subparsers)
     add_dataset_commands(subparsers, download_help=download_help)
     add_train_commands(subparsers)
     add_m2svid_commands(subparsers)

@@ -7,10 +7,11 @@ import functools
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,9 @@ from .depth import (
     prepare_estimator,
 )
 from .evaluation import EvaluateConfig, check_report, evaluate, find_pairs, format_table, write_report
+from .fill import Filler
 from .flow import FLOW_MODEL_KIND, list_flow_methods, prepare_flow
+from .options import options_of
 from .pipeline import FILLERS, ConvertConfig, FillerConfig, check_conversion, choose_device, convert
 from .process import Signals
 from .progress_bar import ProgressBar
@@ -48,7 +51,11 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
     if _is_folder(options.output):
         output = output_path_for(options.input, format=config.format, folder=output)
     fillers = [entry.settings for entry in FILLERS.values()]
-    filling = FillerConfig(options.filler, **given_options(options, *fillers))
+    filler_options = given_options(options, *fillers)
+    if config.sidecar is None:
+        filling = FillerConfig(options.filler, **filler_options)
+    else:  # its scenes may name other fillers
+        filling = _filling(options.filler, filler_options)
     filling.check()
     check_conversion(options.input, output, config, preview_path=options.preview)
     if options.download or filling.filler != FillerConfig().filler:
@@ -62,6 +69,11 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
         device=choose_device(config.device), download=options.download, on_wait=signals.check
     )
     saved = output
+
+    def load_filler(name: str) -> Filler:
+        return _filling(name, filler_options).load(
+            device=choose_device(config.device), download=options.download, on_wait=signals.check
+        )
 
     def on_saved(path: Path) -> None:
         nonlocal saved
@@ -88,7 +100,8 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
             overwrite=options.overwrite,
             on_saved=on_saved,
             force=options.force,
-            identity={"filler": filling.filler, **filling.options},
+            identity={"filler": filling.filler, **filler_options},
+            load_filler=load_filler,
         )
     print(f"{saved} ({frames} frame{'s' if frames != 1 else ''})")
     if advice is not None and not options.quiet:
@@ -103,6 +116,12 @@ def _find_advice(config: ConvertConfig) -> str | None:
     choice = choose_estimator(config.depth)
     how = "add --download" if config.depth == AUTO else "use --depth auto --download"
     return describe_choice(choice, how=how) if choice.name == BUILTIN else None
+
+
+def _filling(filler: str, options: Mapping[str, Any]) -> FillerConfig:
+    """Choose a filler, with those of the given options that it takes."""
+    taken = options_of(FILLERS[filler].settings)
+    return FillerConfig(filler, **{name: value for name, value in options.items() if name in taken})
 
 
 def _is_folder(output: str) -> bool:

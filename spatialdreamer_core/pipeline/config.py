@@ -145,6 +145,13 @@ class ConvertConfig:
         help="Where views are rendered and models run: auto, cpu, cuda or cuda:N.",
     )
 
+    sidecar: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        advanced=True,
+        help="CSV or JSON file with settings for single scenes or parts of them; `spatialdreamer scenes` "
+        "writes one to begin with.",
+    )
     resume: str = option(
         "auto",
         choices=("auto", "on", "off"),
@@ -162,6 +169,10 @@ class ConvertConfig:
         """
         check_options(self)
         self.shaping().check()
+        if self.sidecar is not None and self.resume == "off":
+            raise OptionConflict(
+                "resume must be auto or on with a sidecar, got off; leave it out", "resume", "sidecar"
+            )
         if self.end is not None and self.end <= (self.start or 0.0):
             raise OptionConflict(
                 f"end must be later than start ({self.start or 0.0:g} s), got {self.end:g} s", "end", "start"

@@ -9,10 +9,12 @@ import logging
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..checks import InputError
 from ..depth import DepthModel
@@ -33,10 +35,11 @@ from .clock import StageClock
 from .config import ConvertConfig
 from .depth_source import choose_depth, open_depth
 from .device import choose_device
-from .fillers import FillerConfig
+from .fillers import FILLERS, FillerConfig
 from .film.convert import convert_film, describe_filler, is_kept
 from .film.folder import FilmFolder
 from .film.plan import SegmentRule
+from .film.sidecar import read_sidecar
 from .film.source import FilmSource
 from .job import Job
 from .packed import packed_frames
@@ -67,6 +70,7 @@ def convert(
     on_saved: Callable[[Path], None] | None = None,
     force: bool = False,
     identity: Mapping[str, Any] | None = None,
+    load_filler: Callable[[str], Filler] | None = None,
     rule: SegmentRule | None = None,
 ) -> int:
     """Convert a monocular video or photo to a stereoscopic one.
@@ -95,6 +99,8 @@ def convert(
         force: Whether what an earlier run has finished of this output is thrown away (`config.resume`).
         identity: What `filler` and models are, by names that JSON can hold: a film that was begun is only
             continued with the same. None: the filler's class and settings.
+        load_filler: Loads a filler that a sidecar names for a scene, one of `FILLERS`; None: with its default
+            options.
         rule: How long the parts are that are kept of a film.
 
     Returns:
@@ -174,7 +180,7 @@ def convert(
                 folder,
                 writer,
                 flow=open_flow(flow_model or config.flow, device=device),
-                filler=filler,
+                fillers=_fillers(filler, load_filler, device),
                 sheet=sheet,
                 identity=describe_filler(filler) if identity is None else identity,
                 rule=rule or SegmentRule(),
@@ -207,6 +213,14 @@ def convert(
                     on_progress(done, total, None if shown is None else to_8_bit(shown, info.color))
         sheet.write(film_ended=True)
     return _finish(done, writer.path, config, faults, on_saved)
+
+
+def _fillers(
+    filler: Filler, load: Callable[[str], Filler] | None, device: torch.device
+) -> dict[str | None, Callable[[], Filler]]:
+    """Tell how to load the filler of each name; None is the film's."""
+    load = load or (lambda name: FillerConfig(name).load(device=device))
+    return {None: lambda: filler, **{name: partial(load, name) for name in FILLERS}}
 
 
 def _finish(
@@ -247,6 +261,8 @@ def check_conversion(
             raise InputError(f"{name} must be a file name, got {str(path)!r}; leave the NUL out")
     if os.path.isdir(input_path):
         raise InputError(f"input must be a video or photo, got the folder {input_path}; give one file in it")
+    if config.sidecar is not None:
+        read_sidecar(config.sidecar)
     outputs = {"output": output_path}
     if preview_path is not None:
         check_another_file(preview_path, output_path, name="preview", other_name="output")

@@ -16,7 +16,7 @@ from ..video.reader import VideoFrame
 from ..video.writer import VideoWriter
 from ..video.yuv_on_device import LAYOUTS, frame_from_yuv, rgb_to_yuv
 from .bits import JOINED, around_picture, pack_bits, to_bits, whole_image
-from .chain import StereoFrame, half_of_the_cores, stereo_frames
+from .chain import StereoFrame, flat_frames, half_of_the_cores, stereo_frames
 from .job import Job
 from .prefetch import StageThreads
 from .preview import ViewTaker, to_image
@@ -39,6 +39,7 @@ def packed_frames(
     sheet: ViewTaker,
     writer: VideoWriter | None = None,
     image_every: int = 1,
+    flat: bool = False,
 ) -> Generator[Packed, None, None]:
     """Convert a film's frames; yields each one packed.
 
@@ -48,9 +49,10 @@ def packed_frames(
         sheet: Takes the frame of which the contact sheet is made.
         writer: What the frames are prepared for, so that it has but to encode them; None: they stay RGB.
         image_every: Of how many frames one is wanted as RGB, too.
+        flat: Whether both eyes see the source, without any work on it.
     """
     with half_of_the_cores(), StageThreads() as threads:
-        stereo = stereo_frames(frames, job, threads=threads)
+        stereo = (flat_frames if flat else stereo_frames)(frames, job, threads=threads)
         transfer = open_transfer(job.device)
         if transfer.is_remote:
             packed = _pack_on_device(stereo, job, sheet, transfer, writer, image_every)

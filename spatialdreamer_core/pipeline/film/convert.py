@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 from ... import __version__
 from ...checks import InputError
 from ...depth import DepthFile
+from ...dvg import Placement
 from ...fill import Filler
 from ...flow import FlowEstimator
 from ...video.completeness import IncompleteInput
@@ -27,6 +29,7 @@ from .folder import FilmFolder, SegmentRecord, identify
 from .join import join_segments
 from .plan import FilmPlan, SegmentRule, cut_segments
 from .segment import SegmentWork
+from .sidecar import read_sidecar, settle, to_json
 from .source import FilmSource, OnPass
 
 _LOGGER = logging.getLogger(__name__)
@@ -61,6 +64,8 @@ def is_kept(config: ConvertConfig, *, seconds: float | None, frames: int | None,
         frames: How many frames it has, if that is known.
         filler: What fills its holes.
     """
+    if config.sidecar is not None:
+        return True
     if config.resume != "auto":
         return config.resume == "on"
     if seconds is None or frames is None:
@@ -75,7 +80,7 @@ def convert_film(
     writer: VideoWriter,
     *,
     flow: FlowEstimator,
-    filler: Filler,
+    fillers: Mapping[str | None, Callable[[], Filler]],
     sheet: MiddleSheet,
     identity: Mapping[str, Any],
     rule: SegmentRule,
@@ -90,7 +95,7 @@ def convert_film(
         folder: Its folder, which is held.
         writer: The writer of the whole film, which is not open yet.
         flow: Estimates the flow between frames.
-        filler: Fills the holes.
+        fillers: Load those that a sidecar may name; None is the film's.
         sheet: Takes the frame of which the contact sheet is made.
         identity: What filler and models are, see `convert`.
         rule: How long segments are.
@@ -101,19 +106,29 @@ def convert_film(
     Raises:
         InputError: If it was begun otherwise, or something cannot be read or written.
     """
+    config = source.config
+    rows = [] if config.sidecar is None else read_sidecar(config.sidecar)
     manifest, is_continued = folder.begin(
-        settings={**settings_of(source, writer), **identity},
+        settings={**settings_of(source, writer), **identity, "sidecar": to_json(rows)},
         source=identify(source.path),
         plan=lambda: source.plan(rule, total=total, on_progress=on_first_pass),
     )
     plan = manifest.plan
-    segments = cut_segments(plan)
+    settings = settle(
+        rows,
+        plan,
+        [Placement(config.divergence, config.convergence, config.foreground_scale)] * len(plan.scenes),
+        time_base=source.info.time_base,
+        fillers=[name for name in fillers if name is not None],
+    )
+    segments = cut_segments(plan, [scene.kind for scene in settings])
     suffix = writer.part_suffix
     finished = {segment.index: folder.find(segment, suffix) for segment in segments}
     done = sum(record.frames for record in finished.values() if record is not None)
     if is_continued:
         _LOGGER.info("%s: going on after %d of %d frames", source.path, done, plan.frames)
-    work = SegmentWork(source, plan, flow, filler, writer, sheet)
+    load = cache(lambda name: fillers[name]())
+    work = SegmentWork(source, plan, settings, flow, load, writer, sheet)
     with _telling_what_is_kept(folder, plan, finished):
         for segment in segments:
             if finished[segment.index] is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from ..packed import packed_frames
 from ..preview import MiddleSheet, ViewTaker
 from ..stages import Rendered
 from .plan import FilmPlan, Segment
+from .sidecar import SceneSettings
 from .source import FilmSource
 
 PREVIEW_EVERY = 12  # frames
@@ -32,16 +33,18 @@ class SegmentWork:
     Attributes:
         source: The film.
         plan: Its scenes.
+        settings: What each scene is converted with.
         flow: Estimates the flow between frames.
-        filler: Fills the holes.
+        filler: Gives the filler of a name; None is the film's.
         writer: The writer of the whole film, which is not open: segments are encoded as it says.
         sheet: Takes the frame of which the contact sheet is made.
     """
 
     source: FilmSource
     plan: FilmPlan
+    settings: Sequence[SceneSettings]
     flow: FlowEstimator
-    filler: Filler
+    filler: Callable[[str | None], Filler]
     writer: VideoWriter
     sheet: MiddleSheet
 
@@ -64,13 +67,17 @@ class SegmentWork:
         config = replace(source.config, black_bars="off")  # pictures come cut
         size = (source.info.height, source.info.width)
         first_pts = 0
+        scene = self.settings[segment.scenes[0]]
         with part, source.depth_of(segment, self.plan) as depth:
-            job = Job(config, source.device, depth, self.flow, self.filler, source.clock).placed(size)
+            filler = self.filler(scene.filler)
+            job = Job(config, source.device, depth, self.flow, filler, source.clock).placed(size)
             sheet = _SheetOfSegment(self.sheet, segment)
             with (
-                closing(source.frames_of(segment, self.plan)) as frames,
+                closing(source.frames_of(segment, self.plan, self.settings)) as frames,
                 closing(
-                    packed_frames(frames, job, sheet=sheet, writer=part, image_every=PREVIEW_EVERY)
+                    packed_frames(
+                        frames, job, sheet=sheet, writer=part, image_every=PREVIEW_EVERY, flat=scene.skip
+                    )
                 ) as pictures,
             ):
                 for number, (pts, image, frame) in enumerate(pictures, start=1 - segment.run_in):
@@ -93,5 +100,5 @@ class _SheetOfSegment(ViewTaker):
 
     def offer(self, index: int, views: Callable[[], Iterable[np.ndarray]], rendered: Rendered) -> None:
         """Take the next frame, see `MiddleSheet.offer`."""
-        if index >= self._segment.run_in:
+        if index >= self._segment.run_in and rendered.views:  # a flat scene has nothing to show
             self._sheet.offer(self._segment.first - self._segment.run_in + index, views, rendered)

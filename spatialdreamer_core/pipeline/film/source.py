@@ -35,6 +35,7 @@ from ..given_depth import measure_given_depth
 from ..pictures import cut_pictures
 from ..prefetch import prefetch
 from .plan import Entry, FilmPlan, FilmScene, ScenePlanner, Segment, SegmentRule, checksum_of, with_ranges
+from .sidecar import SceneSettings
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -181,8 +182,15 @@ class FilmSource:
                     yield frame._replace(image=image, surround=surround, starts_scene=number == 0)
                 begin = end
 
-    def frames_of(self, segment: Segment, plan: FilmPlan) -> Generator[VideoFrame, None, None]:
-        """Read a segment's frames and those of its run-in.
+    def frames_of(
+        self, segment: Segment, plan: FilmPlan, settings: Sequence[SceneSettings]
+    ) -> Generator[VideoFrame, None, None]:
+        """Read a segment's frames and those of its run-in, each with its way to disparity.
+
+        Args:
+            segment: The segment.
+            plan: The film's scenes.
+            settings: What each of them is converted with.
 
         Raises:
             InputError: If they are not those of the plan any more.
@@ -190,9 +198,12 @@ class FilmSource:
         count, wanted = 0, segment.run_in + segment.frames
         scenes = [plan.scenes[number] for number in segment.scenes]
         with closing(self.frames_from(scenes, segment.part)) as frames:
+            number = -1
             for frame in islice(frames, wanted):
                 count += 1
-                yield frame
+                number += bool(frame.starts_scene)
+                own = settings[segment.scenes[number]].placement(float(frame.pts * frame.time_base))
+                yield frame._replace(placement=own)
         if count != wanted:
             raise self._changed(f"{wanted - count} frames fewer than before")
 
