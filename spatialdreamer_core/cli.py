@@ -129,7 +129,7 @@ def _build_parser() -> argparse.ArgumentParser:
     from .arguments import add_common, add_fillers, add_options
     from .dataset_commands import add_dataset_commands
     from .evaluation import EvaluateConfig
-    from .film_commands import add_film_commands
+    from .film_commands import SOME_FAILED, add_film_commands, add_preview_options, run_conversions
     from .m2svid_commands import add_m2svid_commands
     from .options import options_of
     from .pipeline import FILLERS, ConvertConfig, FillerConfig
@@ -143,10 +143,18 @@ def _build_parser() -> argparse.ArgumentParser:
 
     convert = subparsers.add_parser(
         "convert",
-        help="convert a video or photo",
+        help="convert a video or photo, or many",
         description="Convert a monocular video or photo to a stereoscopic one.",
     )
-    convert.add_argument("input", type=Path, metavar="IN", help="Video or photo file.")
+    convert.add_argument(
+        "inputs",
+        type=Path,
+        nargs="+",
+        metavar="IN",
+        help="Video or photo file. Or several, a folder of them, or a .txt file with one path a line: then "
+        "OUT is a folder, what is there already stays, each file that cannot be converted gets a line, and "
+        f"with one such the exit code is {SOME_FAILED}.",
+    )
     convert.add_argument(
         "-o",
         "--output",
@@ -189,7 +197,8 @@ def _build_parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--preview", type=Path, metavar="FILE", help="Also write a contact sheet of the middle frame."
     )
-    add_common(convert, commands.run_convert, quiet="No progress bar, no advice.")
+    add_preview_options(convert)
+    add_common(convert, run_conversions, quiet="No progress bar, no advice.")
 
     judge = subparsers.add_parser(
         "evaluate",

@@ -18,14 +18,18 @@ import torch
 
 from . import __version__
 from .arguments import given_options
+from .checks import InputError
+from .conversion_previews import show_estimate, show_keyframes
 from .depth import (
     AUTO,
     BUILTIN,
     MODEL_KIND,
+    DepthModel,
     choose_estimator,
     describe_choice,
     list_estimators,
     names_file,
+    open_estimator,
     prepare_estimator,
 )
 from .evaluation import EvaluateConfig, check_report, evaluate, find_pairs, format_table, write_report
@@ -41,15 +45,26 @@ from .video.photo import WRITABLE_PHOTO_SUFFIXES
 from .weights import model_folders
 
 
-def run_convert(options: argparse.Namespace, signals: Signals) -> int:
-    """Run `spatialdreamer convert`; returns the exit code."""
+def run_convert(options: argparse.Namespace, signals: Signals, models: Models | None = None) -> int:
+    """Run `spatialdreamer convert` for one file, `options.input`; returns the exit code.
+
+    Args:
+        options: The parsed arguments.
+        signals: The signals.
+        models: Those that many files share; None: there is one file.
+    """
     given = given_options(options, ConvertConfig)
     if names_file(given.get("depth", ConvertConfig.depth)):
         given["depth_file"] = given.pop("depth")
     config = ConvertConfig(**given)
     output = Path(options.output)
-    if _is_folder(options.output):
+    if is_folder(options.output):
         output = output_path_for(options.input, format=config.format, folder=output)
+    if models is not None:
+        models.check_output(output)
+        if output.exists() and not options.overwrite:
+            print(f"{output} is there already, and stays as it is")
+            return 0
     fillers = [entry.settings for entry in FILLERS.values()]
     filler_options = given_options(options, *fillers)
     if config.sidecar is None:
@@ -65,14 +80,19 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
     advice = _find_advice(config)
     first_pass = "measuring depth range" if advice is None else "finding scenes"
 
-    filler = filling.load(
-        device=choose_device(config.device), download=options.download, on_wait=signals.check
+    device = choose_device(config.device)
+    filler, depth_model = (models or Models()).load(
+        lambda: filling.load(device=device, download=options.download, on_wait=signals.check),
+        lambda: None if models is None or config.depth_file else open_estimator(config.depth, device=device),
     )
+    if options.keyframes is not None or options.dry_run:
+        look = show_keyframes if options.keyframes is not None else show_estimate
+        return look(options, config, output, signals, filler=filler, depth_model=depth_model)
     saved = output
 
     def load_filler(name: str) -> Filler:
         return _filling(name, filler_options).load(
-            device=choose_device(config.device), download=options.download, on_wait=signals.check
+            device=device, download=options.download, on_wait=signals.check
         )
 
     def on_saved(path: Path) -> None:
@@ -94,6 +114,7 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
             output,
             config,
             filler=filler,
+            depth_model=depth_model,
             on_progress=on_progress,
             on_first_pass=on_first_pass,
             preview_path=options.preview,
@@ -118,13 +139,41 @@ def _find_advice(config: ConvertConfig) -> str | None:
     return describe_choice(choice, how=how) if choice.name == BUILTIN else None
 
 
+class Models:
+    """What the files of one command share: models, loaded when they are needed first, and names."""
+
+    def __init__(self) -> None:
+        self._loaded: tuple[Filler, DepthModel | None] | None = None
+        self._outputs: set[Path] = set()
+
+    def load(
+        self, filler: Callable[[], Filler], depth: Callable[[], DepthModel | None]
+    ) -> tuple[Filler, DepthModel | None]:
+        """Load both, unless that has been done."""
+        if self._loaded is None:
+            self._loaded = filler(), depth()
+        return self._loaded
+
+    def check_output(self, output: Path) -> None:
+        """Check that no other file of this command has the same output.
+
+        Raises:
+            InputError: If one has.
+        """
+        if output in self._outputs:
+            raise InputError(
+                f"output must be another file for each input, got {output} twice; rename an input"
+            )
+        self._outputs.add(output)
+
+
 def _filling(filler: str, options: Mapping[str, Any]) -> FillerConfig:
     """Choose a filler, with those of the given options that it takes."""
     taken = options_of(FILLERS[filler].settings)
     return FillerConfig(filler, **{name: value for name, value in options.items() if name in taken})
 
 
-def _is_folder(output: str) -> bool:
+def is_folder(output: str) -> bool:
     """Tell whether an output is meant as a folder: it is one, ends like one, or has no suffix."""
     ends = output.endswith(tuple(filter(None, (os.sep, os.altsep))))
     return ends or os.path.isdir(output) or not Path(output).suffix
