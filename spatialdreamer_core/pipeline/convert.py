@@ -71,6 +71,7 @@ def convert(
     force: bool = False,
     identity: Mapping[str, Any] | None = None,
     load_filler: Callable[[str], Filler] | None = None,
+    on_scene: Callable[[int, int], None] | None = None,
     rule: SegmentRule | None = None,
 ) -> int:
     """Convert a monocular video or photo to a stereoscopic one.
@@ -101,6 +102,8 @@ def convert(
             continued with the same. None: the filler's class and settings.
         load_filler: Loads a filler that a sidecar names for a scene, one of `FILLERS`; None: with its default
             options.
+        on_scene: Called as a scene begins with its number from 1 and the number of scenes, where finished
+            parts are kept, for only there the scenes are known.
         rule: How long the parts are that are kept of a film.
 
     Returns:
@@ -187,6 +190,7 @@ def convert(
                 total=total,
                 on_progress=on_progress,
                 on_first_pass=on_first_pass,
+                on_scene=on_scene,
             )
             folder.clear()
         return _finish(result.frames, writer.path, config, result.faults, on_saved)

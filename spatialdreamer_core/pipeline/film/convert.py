@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from ..config import ConvertConfig
 from ..preview import MiddleSheet
 from .folder import FilmFolder, SegmentRecord, identify
 from .join import join_segments
-from .plan import FilmPlan, SegmentRule, cut_segments
+from .plan import FilmPlan, Segment, SegmentRule, cut_segments
 from .segment import SegmentWork
 from .sidecar import read_sidecar, settle, to_json
 from .source import FilmSource, OnPass
@@ -87,6 +87,7 @@ def convert_film(
     total: int | None,
     on_progress: OnProgress,
     on_first_pass: OnPass | None,
+    on_scene: Callable[[int, int], None] | None,
 ) -> FilmResult:
     """Convert a film, or go on with one.
 
@@ -102,6 +103,7 @@ def convert_film(
         total: Number of frames, if it is known.
         on_progress: As of `convert`.
         on_first_pass: As of `convert`.
+        on_scene: As of `convert`.
 
     Raises:
         InputError: If it was begun otherwise, or something cannot be read or written.
@@ -134,9 +136,7 @@ def convert_film(
             if finished[segment.index] is not None:
                 continue
 
-            def on_frame(number: int, shown: np.ndarray | None, done: int = done) -> None:
-                on_progress(done + number, plan.frames, shown)
-
+            on_frame = partial(_report, plan, segment, done, on_progress, on_scene)
             first_pts = work.convert(segment, folder.segment_path(segment, suffix), on_frame=on_frame)
             finished[segment.index] = folder.record(segment, suffix, first_pts=first_pts)
             done += segment.frames
@@ -150,6 +150,23 @@ def convert_film(
             )
     _give_sheet(sheet, folder)
     return FilmResult(plan.frames, () if manifest.fault is None else (IncompleteInput(manifest.fault),))
+
+
+def _report(
+    plan: FilmPlan,
+    segment: Segment,
+    done: int,
+    on_progress: OnProgress,
+    on_scene: Callable[[int, int], None] | None,
+    number: int,
+    shown: np.ndarray | None,
+) -> None:
+    """Tell of a frame of a segment, before which `done` frames of others were finished."""
+    frame = segment.first + number - 1
+    scene = plan.scene_at(frame)
+    if on_scene is not None and (number == 1 or plan.scenes[scene].first == frame):
+        on_scene(scene + 1, len(plan.scenes))
+    on_progress(done + number, plan.frames, shown)
 
 
 def settings_of(source: FilmSource, writer: VideoWriter) -> dict[str, Any]:

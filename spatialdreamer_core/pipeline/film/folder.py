@@ -238,6 +238,14 @@ class FilmFolder:
             )
 
 
+def is_begun_with(folder: Path, name: str, value: str) -> bool:
+    """Tell whether the film of a folder was begun with a setting of a value."""
+    try:
+        return json.loads((folder / _MANIFEST).read_text("utf-8"))["settings"].get(name) == value
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def identify(path: Path) -> dict[str, Any]:
     """Say what a file is known by: size, time of change, and a checksum of its beginning and end."""
     status = path.stat()
