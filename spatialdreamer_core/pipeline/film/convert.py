@@ -221,12 +221,14 @@ def _telling_what_is_kept(
                 f"{frames} of {plan.frames} frames that are finished"
             ) from error
         if frames:
-            _LOGGER.info(
-                "%d of %d frames are finished and stay in %s; the same command goes on after them",
-                frames,
-                plan.frames,
-                folder.path,
+            kept = (
+                f"{frames} of {plan.frames} frames are finished and stay in {folder.path}; the same command "
+                "goes on after them"
             )
+            if isinstance(error, KeyboardInterrupt) and error.args:
+                error.args = (f"{str(error).split(';')[0]}; {kept}",)  # its own says that nothing was left
+            else:
+                _LOGGER.info("%s", kept)
         raise
 
 

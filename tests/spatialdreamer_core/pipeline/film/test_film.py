@@ -302,3 +302,12 @@ def test_only_long_films_go_this_way_by_themselves(film, tmp_path):
         (None, None, FastFill(), True),
     ):
         assert is_kept(replace(KEPT, resume="auto"), seconds=seconds, frames=frames, filler=filler) == kept
+
+
+def test_ctrl_c_says_what_is_kept(film, tmp_path):
+    def stop(done, total, packed):
+        if done == SCENES[0] + 2:
+            raise KeyboardInterrupt("interrupted by SIGINT; no partial file was left")
+
+    with pytest.raises(KeyboardInterrupt, match="SIGINT; 7 of 24 frames are finished and stay"):
+        convert(film, tmp_path / "out.mp4", KEPT, rule=EACH, on_progress=stop)
