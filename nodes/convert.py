@@ -119,7 +119,13 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 show_text(cls.hidden.unique_id, warning)
             width, height = video.get_dimensions()
             path, subfolder = name_file(
-                filename_prefix, format=config.format, width=width, height=height, digest=digest
+                filename_prefix,
+                format=config.format,
+                width=width,
+                height=height,
+                aspect=float(config.layout().view_shape(height, width, aspect=info.sample_aspect_ratio)),
+                suffix=config.suffix,
+                digest=digest,
             )
             prepared = None
             if depth_video is None:

@@ -42,7 +42,8 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
                 widget(
                     FRAME_RATE,
                     optional=False,
-                    help="Frame rate of the video; Get Video Components gives that of another one.",
+                    help="Frame rate of the video, with frame_sequential half of it; Get Video Components "
+                    "gives that of another one.",
                 ),
                 widget(
                     option_of(ConvertConfig, "format"),
@@ -58,6 +59,8 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
                     tooltip="The sound; what outlasts the frames is left out.",
                 ),
                 codec,
+                widget(option_of(ConvertConfig, "stereo_metadata")),
+                widget(option_of(ConvertConfig, "container")),
             ],
             outputs=saved_outputs(),
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
@@ -95,8 +98,15 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
         config.check()
         frames = image_to_frames("images", images)
         height, width = frames.shape[-2:]
-        check_packed(height, width, format=config.format)
-        path, subfolder = name_file(filename_prefix, format=config.format, width=width, height=height)
+        check_packed(height, width, format=config.format, frames=len(frames))
+        path, subfolder = name_file(
+            filename_prefix,
+            format=config.format,
+            width=width,
+            height=height,
+            aspect=width / 2 / height,
+            suffix=config.suffix,
+        )
         saved = write_clip(
             frames,
             path,
@@ -106,6 +116,7 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
             codec=config.codec,
             crf=config.crf,
             metadata=workflow_tags(cls),
+            stereo=config.stereo_metadata,
             on_frame=frame_progress(len(frames)),
         )
         return saved_output(cls, saved, subfolder)

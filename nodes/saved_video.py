@@ -18,7 +18,7 @@ from comfy_api.latest import InputImpl, io, ui
 from ..spatialdreamer_core.checks import one_line
 from ..spatialdreamer_core.pipeline.film.folder import SUFFIX as PARTS_SUFFIX
 from ..spatialdreamer_core.pipeline.film.folder import is_begun_with
-from ..spatialdreamer_core.video import FORMAT_SUFFIXES, PREVIEW_SECONDS, plays_in_browsers, write_preview
+from ..spatialdreamer_core.video import PREVIEW_SECONDS, format_suffix, plays_in_browsers, write_preview
 from .output_name import check_prefix, fill_in_dates
 from .presentation import show_text
 
@@ -27,7 +27,14 @@ GRAPH = "graph"  # the name under which a film's manifest has the digest of its 
 
 
 def name_file(
-    prefix: str, *, format: str, width: int, height: int, digest: str | None = None
+    prefix: str,
+    *,
+    format: str,
+    width: int,
+    height: int,
+    aspect: float | None = None,
+    suffix: str = ".mp4",
+    digest: str | None = None,
 ) -> tuple[str, str]:
     """Choose the path of a new file in ComfyUI's output folder, or of a film that was begun there.
 
@@ -36,6 +43,8 @@ def name_file(
         format: How the video is packed, for the suffix that players know.
         width: What stands for %width% in the prefix, in pixels.
         height: What stands for %height%.
+        aspect: Width over height of a view as it is shown, see `format_suffix`.
+        suffix: The kind of file, a key of `VIDEO_CONTAINERS`.
         digest: `graph_digest` of what is to be saved, by which a film that was begun is known.
 
     Returns:
@@ -50,7 +59,7 @@ def name_file(
         prefix, folder_paths.get_output_directory(), width, height
     )
     # ComfyUI counts by the number before an underscore, players want the suffix last.
-    ending, free = f"{FORMAT_SUFFIXES[format]}.mp4", None
+    ending, free = f"{format_suffix(format, aspect=aspect)}{suffix}", None
     if digest is not None:
         for begun in sorted(Path(folder).glob(f"{glob.escape(name)}_*{ending}{PARTS_SUFFIX}")):
             path = str(begun)[: -len(PARTS_SUFFIX)]

@@ -94,6 +94,7 @@ def show_estimate(
                 config, seconds=frames / float(info.frame_rate), frames=frames, filler=filler
             ),
             suffix=output.suffix,
+            pictures=config.layout().pictures_a_pair,
             device=choose_device(config.device),
         )
     print(f"{output}: {estimate}")

@@ -36,6 +36,8 @@ NODE_IDS = (
     "SpatialDreamerFastFill",
     "SpatialDreamerFiller",
     "SpatialDreamerFilmSettings",
+    "SpatialDreamerFrameMatrixFiller",
+    "SpatialDreamerFrameMatrixSampler",
     "SpatialDreamerImageToStereo",
     "SpatialDreamerLoadDemoClip",
     "SpatialDreamerLoadDepth",

@@ -47,7 +47,7 @@ class FilmResult:
     """What a conversion gave.
 
     Attributes:
-        frames: Number of frames.
+        frames: Number of its pictures, which may be two a frame.
         faults: Where the film breaks off and why, if it is incomplete.
     """
 
@@ -129,6 +129,8 @@ def convert_film(
     done = sum(record.frames for record in finished.values() if record is not None)
     if is_continued:
         _LOGGER.info("%s: going on after %d of %d frames", source.path, done, plan.frames)
+    pictures = config.layout().pictures_a_pair
+    total = plan.frames * pictures
     load = cache(lambda name: fillers[name]())
     work = SegmentWork(source, plan, settings, flow, load, writer, sheet)
     with _telling_what_is_kept(folder, plan, finished):
@@ -136,7 +138,7 @@ def convert_film(
             if finished[segment.index] is not None:
                 continue
 
-            on_frame = partial(_report, plan, segment, done, on_progress, on_scene)
+            on_frame = partial(_report, plan, segment, done, pictures, on_progress, on_scene)
             first_pts = work.convert(segment, folder.segment_path(segment, suffix), on_frame=on_frame)
             finished[segment.index] = folder.record(segment, suffix, first_pts=first_pts)
             done += segment.frames
@@ -146,27 +148,28 @@ def convert_film(
                 [folder.segment_path(segment, suffix) for segment in segments],
                 [record.first_pts for record in finished.values() if record is not None],
                 writer,
-                on_frame=lambda number: on_progress(plan.frames, plan.frames, None),
+                on_frame=lambda number: on_progress(total, total, None),
             )
     _give_sheet(sheet, folder)
-    return FilmResult(plan.frames, () if manifest.fault is None else (IncompleteInput(manifest.fault),))
+    return FilmResult(total, () if manifest.fault is None else (IncompleteInput(manifest.fault),))
 
 
 def _report(
     plan: FilmPlan,
     segment: Segment,
     done: int,
+    pictures: int,
     on_progress: OnProgress,
     on_scene: Callable[[int, int], None] | None,
     number: int,
     shown: np.ndarray | None,
 ) -> None:
-    """Tell of a frame of a segment, before which `done` frames of others were finished."""
-    frame = segment.first + number - 1
+    """Tell of a picture of a segment, before which `done` frames of others were finished."""
+    frame = segment.first + (number - 1) // pictures
     scene = plan.scene_at(frame)
     if on_scene is not None and (number == 1 or plan.scenes[scene].first == frame):
         on_scene(scene + 1, len(plan.scenes))
-    on_progress(done + number, plan.frames, shown)
+    on_progress(done * pictures + number, plan.frames * pictures, shown)
 
 
 def settings_of(source: FilmSource, writer: VideoWriter) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def estimate_film(
     end: float | None,
     kept: Callable[[int], bool],
     suffix: str,
+    pictures: int,
     device: torch.device,
 ) -> Estimate:
     """Convert the first frames of a film into a temporary folder, and reckon what all of it takes.
@@ -80,6 +81,7 @@ def estimate_film(
         end: Seconds at which it ends, None: with the film.
         kept: Tells for a number of frames whether its segments are kept until it is whole.
         suffix: Of the output.
+        pictures: How many pictures each frame becomes.
         device: Where it is converted.
 
     Raises:
@@ -104,15 +106,15 @@ def estimate_film(
             on_first_pass=lambda done, total: passes.note(done),
         )
         size = output.stat().st_size
-    result = round(size / done * total)
+    result = round(size / done * total * pictures)
     return Estimate(
         frames=total,
-        seconds=total * (frames.per_frame + passes.per_frame),
+        seconds=total * (frames.per_frame * pictures + passes.per_frame),
         memory=memory.most,
         device_memory=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
         result=result,
         disk=2 * result if kept(total) else result,
-        measured=done,
+        measured=done // pictures,
     )
 
 

@@ -34,7 +34,7 @@ def join_segments(
         paths: The segments, in order.
         starts: The time of each one's first frame, in units of the writer's time base.
         writer: The film's writer, which is open.
-        on_frame: Called after each frame with the frames done; may raise to interrupt.
+        on_frame: Called after each frame with its number; may raise to interrupt.
 
     Raises:
         InputError: If a segment cannot be read or was encoded otherwise, or the film cannot be written.
@@ -54,11 +54,13 @@ def join_segments(
     done = 0
     for path, start in zip(paths, starts, strict=True):
         timing = _read_timing(path, start, writer.time_base)
-        for packet, pts, shown in zip(_packets(path), timing.pts, sorted(timing.pts), strict=True):
+        order = sorted(timing.pts)
+        ranks = {pts: done + rank for rank, pts in enumerate(order)}
+        for packet, pts, shown in zip(_packets(path), timing.pts, order, strict=True):
             decoding.append(shown)
-            writer.copy_packet(packet, pts=pts, dts=decoding.popleft())
-            done += 1
-            on_frame(done)
+            writer.copy_packet(packet, pts=pts, dts=decoding.popleft(), index=ranks[pts])
+            on_frame(ranks[pts])
+        done += len(order)
 
 
 @dataclass(frozen=True)

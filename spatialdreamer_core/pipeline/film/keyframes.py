@@ -87,7 +87,9 @@ def convert_keyframes(
         if frame is None:
             break
         depth = BuiltinStream() if source is None else ModelPhoto(source)
-        job = Job(config, device, depth, None, filler, StageClock()).placed((info.height, info.width))
+        aspect = info.sample_aspect_ratio
+        job = Job(config, device, depth, None, filler, StageClock(), aspect)
+        job = job.placed((info.height, info.width))
         pictures = cut_pictures(iter([frame]), black_bars=config.black_bars, clock=job.clock)
         with closing(packed_frames(pictures, job, sheet=MiddleSheet(None, index=0))) as packed:
             image = next(packed).image

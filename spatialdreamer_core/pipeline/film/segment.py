@@ -17,7 +17,7 @@ from ..job import Job
 from ..packed import packed_frames
 from ..preview import MiddleSheet, ViewTaker
 from ..stages import Rendered
-from .plan import FilmPlan, Segment
+from .plan import FilmPlan, FilmScene, Segment
 from .sidecar import SceneSettings
 from .source import FilmSource
 
@@ -54,7 +54,7 @@ class SegmentWork:
         Args:
             segment: One of the plan's.
             path: Its file, which is whole or absent.
-            on_frame: Called after each frame with the segment's frames done and now and then the packed
+            on_frame: Called after each picture with the segment's pictures done and now and then the packed
                 frame, [H, W, 3] uint8; may raise to interrupt, and then no file stays.
 
         Returns:
@@ -70,17 +70,25 @@ class SegmentWork:
         scene = self.settings[segment.scenes[0]]
         with part, source.depth_of(segment, self.plan) as depth:
             filler = self.filler(scene.filler)
-            job = Job(config, source.device, depth, self.flow, filler, source.clock).placed(size)
+            aspect = source.info.sample_aspect_ratio
+            job = Job(config, source.device, depth, self.flow, filler, source.clock, aspect).placed(size)
+            dropped = segment.run_in * job.layout.pictures_a_pair
             sheet = _SheetOfSegment(self.sheet, segment)
             with (
                 closing(source.frames_of(segment, self.plan, self.settings)) as frames,
                 closing(
                     packed_frames(
-                        frames, job, sheet=sheet, writer=part, image_every=PREVIEW_EVERY, flat=scene.skip
+                        frames,
+                        job,
+                        sheet=sheet,
+                        writer=part,
+                        image_every=PREVIEW_EVERY,
+                        duration=_frame_duration(self.plan.scenes[segment.scenes[-1]]),
+                        flat=scene.skip,
                     )
                 ) as pictures,
             ):
-                for number, (pts, image, frame) in enumerate(pictures, start=1 - segment.run_in):
+                for number, (pts, image, frame) in enumerate(pictures, start=1 - dropped):
                     if number < 1:
                         continue
                     if number == 1:
@@ -90,6 +98,11 @@ class SegmentWork:
                     shown = image if number % PREVIEW_EVERY == 1 else None
                     on_frame(number, None if shown is None else to_8_bit(shown, source.info.color))
         return first_pts
+
+
+def _frame_duration(scene: FilmScene) -> int:
+    """Return how long a frame of a scene lasts on average, in units of the film's time base."""
+    return max(1, (scene.end - scene.start) // scene.frames)
 
 
 class _SheetOfSegment(ViewTaker):
