@@ -12,6 +12,7 @@ from ..spatialdreamer_core.dvg.eyes import Eye
 DisparityType = io.Custom("SPATIALDREAMER_DISPARITY")
 FlowType = io.Custom("SPATIALDREAMER_FLOW")  # a `spatialdreamer_core.flow.Flow`
 FillerType = io.Custom("SPATIALDREAMER_FILLER")  # a `spatialdreamer_core.fill.Filler`
+FilmType = io.Custom("SPATIALDREAMER_FILM")  # a `film.FilmSettings`
 ModelType = io.Custom("SPATIALDREAMER_MODEL")  # a `PlacedSpatialDreamer`
 M2SVidType = io.Custom("SPATIALDREAMER_M2SVID")  # a `PlacedM2SVid`
 ReferenceType = io.Custom("SPATIALDREAMER_REFERENCE")  # a `PlacedReference`

@@ -37,11 +37,16 @@ def choose_placement(
         shaping: How depth is shaped.
         time: When the scene begins, s.
     """
-    wanted = Placement(config.divergence, config.convergence, config.foreground_scale)
+    wanted = wanted_placement(config)
     warped = shaped(scene, shaping)
     placement = config.strength().choose(warped, wanted)
     _LOGGER.info("scene from %.2f s: %s", time, describe_placement(warped, wanted, placement))
     return placement
+
+
+def wanted_placement(config: ConvertConfig) -> Placement:
+    """Return the strength and place that the settings ask for."""
+    return Placement(config.divergence, config.convergence, config.foreground_scale)
 
 
 def place_scenes(
@@ -67,7 +72,7 @@ def place_scenes(
     known = None
     if scenes:
         known = iter(scenes)
-        _say_suggestion(scenes, config, shaping)
+        say_suggestion(scenes, config, shaping)
     held: list[Estimated] = []
     placement: Placement | None = None
 
@@ -99,7 +104,7 @@ def place_scenes(
         yield from (_with(each, placement) for each in held)
 
 
-def _say_suggestion(scenes: Sequence[SceneStatistics], config: ConvertConfig, shaping: DepthShaping) -> None:
+def say_suggestion(scenes: Sequence[SceneStatistics], config: ConvertConfig, shaping: DepthShaping) -> None:
     """Say in the log which divergence suits the film's limits, where it has some."""
     if config.comfort:
         _LOGGER.info(

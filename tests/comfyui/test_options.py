@@ -36,7 +36,9 @@ WIDGETS = {  # each node's options; for some, what is meant to be another than i
         "edge_width": replace(SHAPING["edge_width"], default=EDGE_WIDTH),
     },
     "SpatialDreamerCompareStereo": {"chunk": option_of(EvaluateConfig, "chunk")},
+    "SpatialDreamerBatchConvert": CONVERT,
     "SpatialDreamerConvertVideo": CONVERT,
+    "SpatialDreamerFilmSettings": {"resume": replace(CONVERT["resume"], advanced=False)},
     "SpatialDreamerImageToStereo": CONVERT,
     "SpatialDreamerDVGForwardWarp": {
         **CONVERT,
