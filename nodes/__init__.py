@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..spatialdreamer_core.checks import InputError
+from .batch import SpatialDreamerBatchConvert
 from .compare import SpatialDreamerCompareStereo
 from .convert import SpatialDreamerConvertVideo
 from .demo import SpatialDreamerLoadDemoClip
@@ -11,6 +12,7 @@ from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
 from .dvg_clip import SpatialDreamerBuildDVGClip
 from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
+from .film import SpatialDreamerFilmSettings
 from .film_filler import (
     SpatialDreamerFiller,
     SpatialDreamerFrameMatrixFiller,
@@ -42,6 +44,8 @@ class SpatialDreamerExtension(ComfyExtension):
         nodes = [
             SpatialDreamerLoadDemoClip,
             SpatialDreamerConvertVideo,
+            SpatialDreamerFilmSettings,
+            SpatialDreamerBatchConvert,
             SpatialDreamerImageToStereo,
             SpatialDreamerDepthEstimator,
             SpatialDreamerLoadDepth,
