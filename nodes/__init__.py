@@ -17,6 +17,7 @@ from .flow import SpatialDreamerOpticalFlow
 from .image import SpatialDreamerImageToStereo
 from .m2svid import SpatialDreamerM2SVidLoader, SpatialDreamerM2SVidRefiner
 from .save import SpatialDreamerSaveStereoVideo
+from .save_photo import SpatialDreamerSaveStereoPhoto
 from .spatialdreamer import (
     SpatialDreamerModelLoader,
     SpatialDreamerRefinerNetEncode,
@@ -54,6 +55,7 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerComposite,
             SpatialDreamerSBSPacker,
             SpatialDreamerSaveStereoVideo,
+            SpatialDreamerSaveStereoPhoto,
             SpatialDreamerCompareStereo,
         ]
         read_flags_of(nodes)

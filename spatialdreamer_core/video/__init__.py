@@ -1,7 +1,7 @@
 """Films and photos as files: a streaming reader, a writer whose files are whole or absent, sound, colour."""
 
 from ..atomic import partial_path_for, write_error
-from .clip_file import FRAME_RATE, exact_rate, write_clip
+from .clip_file import FRAME_RATE, exact_rate, frame_to_picture, write_clip
 from .color import ColorInfo, to_8_bit
 from .completeness import IncompleteInput
 from .naming import FORMAT_SUFFIXES, format_suffix, output_path_for
@@ -12,6 +12,7 @@ from .playable import PREVIEW_SECONDS, plays_in_browsers, write_preview
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
 from .sound import Sound
+from .stereo_photo import PHOTO_TYPE, packing_format, write_stereo_photo
 from .stereo_source import check_one_view
 from .writer import VIDEO_CONTAINERS, VideoWriter
 
@@ -19,6 +20,7 @@ __all__ = [
     "FORMAT_SUFFIXES",
     "FRAME_RATE",
     "PHOTO_SUFFIXES",
+    "PHOTO_TYPE",
     "PREVIEW_SECONDS",
     "VIDEO_CONTAINERS",
     "ColorInfo",
@@ -32,8 +34,10 @@ __all__ = [
     "check_output_path",
     "exact_rate",
     "format_suffix",
+    "frame_to_picture",
     "is_photo",
     "output_path_for",
+    "packing_format",
     "partial_path_for",
     "plays_in_browsers",
     "probe",
@@ -44,4 +48,5 @@ __all__ = [
     "write_error",
     "write_photo",
     "write_preview",
+    "write_stereo_photo",
 ]

@@ -45,6 +45,7 @@ NODE_IDS = (
     "SpatialDreamerRefineHoleMask",
     "SpatialDreamerRefinerNetEncode",
     "SpatialDreamerSBSPacker",
+    "SpatialDreamerSaveStereoPhoto",
     "SpatialDreamerSaveStereoVideo",
     "SpatialDreamerTILSVDSampler",
 )

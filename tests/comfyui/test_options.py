@@ -16,7 +16,7 @@ from spatialdreamer_core.options import option_of, options_of
 from spatialdreamer_core.pipeline import ConvertConfig
 from spatialdreamer_core.spatialdreamer.sampler_config import FilmSamplerConfig, SamplerConfig
 from spatialdreamer_core.stereo import StereoLayout
-from spatialdreamer_core.video import FRAME_RATE
+from spatialdreamer_core.video import FRAME_RATE, PHOTO_TYPE
 
 from .server import REPOSITORY, ExecutionFailed, RequestRefused
 from .test_interrupt_and_errors import convert_prompt
@@ -52,6 +52,7 @@ WIDGETS = {  # each node's options; for some, what is meant to be another than i
     "SpatialDreamerM2SVidRefiner": REFINER | {"eye": EYE, "shift": SHIFT},
     "SpatialDreamerRefinerNetEncode": {"max_side": FILM["max_side"]},
     "SpatialDreamerSBSPacker": options_of(StereoLayout),
+    "SpatialDreamerSaveStereoPhoto": {**CONVERT, "file_type": PHOTO_TYPE},
     "SpatialDreamerSaveStereoVideo": {**CONVERT, "fps": FRAME_RATE},
     "SpatialDreamerDepthEstimator": {
         "estimator": CONVERT["depth"],
