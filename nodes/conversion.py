@@ -35,8 +35,8 @@ def filler_input() -> io.Input:
     return FillerType.Input(
         "filler",
         optional=True,
-        tooltip="What fills the holes: M2SVid Filler's or SpatialDreamer Filler's. Without it Fast Fill "
-        "does, which needs no model.",
+        tooltip="What fills the holes: M2SVid Filler's, Frame Matrix Filler's or SpatialDreamer Filler's. "
+        "Without it Fast Fill does, which needs no model.",
     )
 
 

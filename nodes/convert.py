@@ -108,6 +108,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 width=width,
                 height=height,
                 aspect=float(config.layout().view_shape(height, width, aspect=info.sample_aspect_ratio)),
+                suffix=config.suffix,
             )
             prepared = None
             if depth_video is None:

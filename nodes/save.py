@@ -59,6 +59,8 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
                     tooltip="The sound; what outlasts the frames is left out.",
                 ),
                 codec,
+                widget(option_of(ConvertConfig, "stereo_metadata")),
+                widget(option_of(ConvertConfig, "container")),
             ],
             outputs=saved_outputs(),
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
@@ -98,7 +100,12 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
         height, width = frames.shape[-2:]
         check_packed(height, width, format=config.format, frames=len(frames))
         path, subfolder = name_file(
-            filename_prefix, format=config.format, width=width, height=height, aspect=width / 2 / height
+            filename_prefix,
+            format=config.format,
+            width=width,
+            height=height,
+            aspect=width / 2 / height,
+            suffix=config.suffix,
         )
         saved = write_clip(
             frames,
@@ -109,6 +116,7 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
             codec=config.codec,
             crf=config.crf,
             metadata=workflow_tags(cls),
+            stereo=config.stereo_metadata,
             on_frame=frame_progress(len(frames)),
         )
         return saved_output(cls, saved, subfolder)

@@ -94,7 +94,7 @@ class SpatialDreamerSaveStereoPhoto(io.ComfyNode):
                 width=width,
                 height=height,
                 aspect=width / 2 / height,
-                ending=f".{file_type}",
+                suffix=f".{file_type}",
             )
             saved.append(write_stereo_photo(path, picture, format=format, metadata=workflow_tags(cls)))
             shown.append(ui.SavedResult(saved[-1].name, subfolder, io.FolderType.output))

@@ -23,7 +23,13 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def name_file(
-    prefix: str, *, format: str, width: int, height: int, aspect: float | None = None, ending: str = ".mp4"
+    prefix: str,
+    *,
+    format: str,
+    width: int,
+    height: int,
+    aspect: float | None = None,
+    suffix: str = ".mp4",
 ) -> tuple[str, str]:
     """Choose the path of a new file in ComfyUI's output folder.
 
@@ -33,7 +39,7 @@ def name_file(
         width: What stands for %width% in the prefix, in pixels.
         height: What stands for %height%.
         aspect: Width over height of a view as it is shown, see `format_suffix`.
-        ending: The suffix of its kind.
+        suffix: The kind of file, such as .mp4.
 
     Returns:
         The path, and its folder inside the output folder.
@@ -47,8 +53,8 @@ def name_file(
         prefix, folder_paths.get_output_directory(), width, height
     )
     # ComfyUI counts by the number before an underscore, players want the suffix last.
-    suffix = format_suffix(format, aspect=aspect)
-    while os.path.lexists(path := os.path.join(folder, f"{name}_{counter:05}{suffix}{ending}")):
+    ending = f"{format_suffix(format, aspect=aspect)}{suffix}"
+    while os.path.lexists(path := os.path.join(folder, f"{name}_{counter:05}{ending}")):
         counter += 1
     return path, subfolder
 

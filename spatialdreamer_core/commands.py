@@ -17,6 +17,7 @@ import torch
 
 from . import __version__
 from .arguments import given_options
+from .checks import InputError
 from .depth import (
     AUTO,
     BUILTIN,
@@ -48,7 +49,14 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
     output = Path(options.output)
     if _is_folder(options.output):
         aspect = _view_shape(options.input, config) if config.format == "quilt" else None
-        output = output_path_for(options.input, format=config.format, folder=output, aspect=aspect)
+        output = output_path_for(
+            options.input, format=config.format, folder=output, container=config.suffix, aspect=aspect
+        )
+    elif config.container != "auto" and output.suffix.lower() != config.suffix:
+        raise InputError(
+            f"--container must be that of the output's name, got {config.container} for {output}; leave it "
+            f"out or name the output *{config.suffix}"
+        )
     fillers = [entry.settings for entry in FILLERS.values()]
     filling = FillerConfig(options.filler, **given_options(options, *fillers))
     filling.check()

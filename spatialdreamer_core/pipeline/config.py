@@ -13,7 +13,9 @@ from ..dvg import BORDER_WIDTH, CONVERGENCE, DIVERGENCE
 from ..flow import FLOW_METHODS
 from ..options import OptionConflict, check_options, option, options_of
 from ..stereo import StereoLayout
+from ..video.containers import CONTAINER, choose_suffix
 from ..video.encoders import CODEC, CRF, PRESET, choose_encoder
+from ..video.stereo_metadata import STEREO_METADATA
 
 _LATEST = 10_000_000.0  # s; no film is longer
 _SHAPING = options_of(DepthShaping)
@@ -145,6 +147,8 @@ class ConvertConfig:
         advanced=True,
         help="Where views are rendered and models run: auto, cpu, cuda or cuda:N.",
     )
+    stereo_metadata: str = STEREO_METADATA.as_field()
+    container: str = CONTAINER.as_field()
     anaglyph: str = _LAYOUT["anaglyph"].as_field()
     field_of_view: float = _LAYOUT["field_of_view"].as_field()
     swap_eyes: bool = _LAYOUT["swap_eyes"].as_field()
@@ -186,12 +190,24 @@ class ConvertConfig:
             settings["edge_width"] = 0 if builtin else EDGE_WIDTH
         return DepthShaping(**settings)
 
+    @property
+    def suffix(self) -> str:
+        """The suffix of a video whose name is not given."""
+        return choose_suffix(self.container, codec=self.codec)
+
     def layout(self) -> StereoLayout:
         """Return how the two views become one picture."""
         return StereoLayout(**{name: getattr(self, name) for name in _LAYOUT})
 
     def encoder(
-        self, width: int, height: int, *, bits: int = 8, hdr: bool = False, device: torch.device | None = None
+        self,
+        width: int,
+        height: int,
+        *,
+        bits: int = 8,
+        hdr: bool = False,
+        device: torch.device | None = None,
+        suffix: str = ".mp4",
     ) -> str:
         """Return the encoder for a packed video, see `choose_encoder`.
 
@@ -201,6 +217,9 @@ class ConvertConfig:
             bits: Bits of a component in the source.
             hdr: Whether the source has the metadata of HDR10.
             device: Where the conversion runs.
+            suffix: The file's.
         """
         cuda = device is not None and device.type == "cuda" and torch.version.hip is None
-        return choose_encoder(width, height, codec=self.codec, bits=bits, hdr=hdr, crf=self.crf, cuda=cuda)
+        return choose_encoder(
+            width, height, codec=self.codec, bits=bits, hdr=hdr, crf=self.crf, cuda=cuda, suffix=suffix
+        )

@@ -27,6 +27,7 @@ from ..video.photo_kind import FILM, is_photo, photo_kind
 from ..video.probe import VideoInfo, probe
 from ..video.projection import check_flat, photo_projection
 from ..video.reader import VideoFrame, has_frames, read_frames, until_broken
+from ..video.stereo_metadata import stereo_metadata
 from ..video.stereo_photo import STEREO_PHOTO_SUFFIXES, packing_format
 from ..video.stereo_source import check_one_view, output_tags
 from ..video.writer import VideoWriter
@@ -67,8 +68,8 @@ def convert(
 
     Args:
         input_path: A video or photo file.
-        output_path: Where the result goes; the suffix chooses the container (.mp4, .mkv, .mov) or photo
-            format.
+        output_path: Where the result goes; the suffix chooses the container (.mp4, .mkv, .mov, .webm) or
+            photo format.
         config: The settings.
         info: What `probe` says of the input, if it is a video that has been looked at already.
         filler: What fills the holes; None is fast fill, which needs no weights.
@@ -136,7 +137,14 @@ def convert(
     pictures = layout.pictures_a_pair
     height, width = layout.size(info.height, info.width, aspect=info.sample_aspect_ratio)
     aspect = layout.pixel_aspect(info.sample_aspect_ratio)
-    codec = config.encoder(width, height, bits=info.color.bits, hdr=info.color.hdr is not None, device=device)
+    codec = config.encoder(
+        width,
+        height,
+        bits=info.color.bits,
+        hdr=info.color.hdr is not None,
+        device=device,
+        suffix=output_path.suffix.lower(),
+    )
     expected = None if total is None else total * pictures
     done = 0
     faults: list[IncompleteInput] = []
@@ -157,6 +165,7 @@ def convert(
         audio_start=config.start,
         audio_end=config.end,
         metadata=output_tags(metadata, output_path, format=config.format, width=width, height=height),
+        stereo=stereo_metadata(config.format, choice=config.stereo_metadata),
         overwrite=overwrite,
         inputs=inputs,
     )

@@ -4,6 +4,7 @@ from ..atomic import partial_path_for, write_error
 from .clip_file import FRAME_RATE, exact_rate, frame_to_picture, write_clip
 from .color import ColorInfo, to_8_bit
 from .completeness import IncompleteInput
+from .containers import VIDEO_CONTAINERS
 from .naming import FORMAT_SUFFIXES, format_suffix, output_path_for
 from .output import OutputFile, check_output_path
 from .photo import read_photo, write_photo
@@ -14,7 +15,7 @@ from .reader import VideoFrame, read_frames
 from .sound import Sound
 from .stereo_photo import PHOTO_TYPE, packing_format, write_stereo_photo
 from .stereo_source import check_one_view
-from .writer import VIDEO_CONTAINERS, VideoWriter
+from .writer import VideoWriter
 
 __all__ = [
     "FORMAT_SUFFIXES",

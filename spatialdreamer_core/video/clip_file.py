@@ -15,6 +15,7 @@ from ..options import Option
 from ..stereo import PIXEL_FORMATS, check_packed, pixel_aspect
 from .encoders import CODEC, CRF, PRESET, check_encoding, choose_encoder, full_colour_format
 from .sound import Sound, encode_sound
+from .stereo_metadata import STEREO_METADATA, stereo_metadata
 from .stereo_source import output_tags
 from .writer import VideoWriter
 
@@ -44,6 +45,7 @@ def write_clip(
     preset: str = PRESET.default,
     pixel_format: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    stereo: str = STEREO_METADATA.default,
     on_frame: Callable[[int], None] | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -63,6 +65,7 @@ def write_clip(
         pixel_format: Pixel format of the encoded video; None is 4:2:0, or 4:4:4 for formats in which
             neighbouring pixels are different eyes'.
         metadata: Tags of the file, any names.
+        stereo: What the file says about its two views, one of `STEREO_METADATA`'s choices.
         on_frame: Called after each frame with the frames done; may raise to interrupt, and then no file
             stays.
         overwrite: Whether an existing file may be replaced in the end.
@@ -78,7 +81,7 @@ def write_clip(
     check_video("frames", frames, channels=3)
     height, width = frames.shape[-2:]
     tags = metadata
-    chosen = choose_encoder(width, height, codec=codec, crf=crf)
+    chosen = choose_encoder(width, height, codec=codec, crf=crf, suffix=Path(path).suffix.lower())
     if format in PIXEL_FORMATS and pixel_format is None:
         pixel_format = full_colour_format(chosen, bits=8)
     if format is not None:
@@ -104,6 +107,7 @@ def write_clip(
             audio_from=sound_file,
             sample_aspect_ratio=None if format is None else pixel_aspect(format),
             metadata=tags,
+            stereo=None if format is None else stereo_metadata(format, choice=stereo),
             overwrite=overwrite,
         )
         with writer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from fractions import Fraction
 
@@ -13,11 +14,11 @@ from av.video.stream import VideoStream
 from ..checks import InputError, check_choice, one_line
 from ..memory import is_out_of_memory, out_of_memory_error
 from .color import ColorInfo
+from .containers import MP4_FAMILY
 from .encoders import MIN_HEVC_WIDTH, choose_encoder, choose_pixel_format, encoder_options
 from .nvenc import is_nvenc
 
 _LOGGER = logging.getLogger(__name__)
-MP4_FAMILY = ("mp4", "mov")  # names of containers, as FFmpeg has them
 
 
 class Encoder:
@@ -73,13 +74,15 @@ class Encoder:
         )
         self.options = {**own, **options}
 
-    def use_software(self, error: BaseException) -> None:
+    def use_software(self, error: BaseException, *, suffix: str = ".mp4") -> None:
         """Become the encoder that does on the CPU what NVENC was to do; the log says so.
 
         Args:
             error: Why.
+            suffix: The file's, which tells what it holds.
         """
-        failed, codec = self.codec, choose_encoder(self.width, self.height, bits=self._color.bits)
+        failed = self.codec
+        codec = choose_encoder(self.width, self.height, bits=self._color.bits, suffix=suffix)
         if self._given_format not in {form.name for form in av.codec.Codec(codec, "w").video_formats or ()}:
             self._given_format = None
         self._use(codec, {})
@@ -117,6 +120,8 @@ class Encoder:
         Raises:
             InputError: If the encoder does not take the size, the pixel format or its options.
         """
+        if self.codec == "libsvtav1":  # else it writes a page about itself to the terminal
+            os.environ.setdefault("SVT_LOG", "1")
         try:
             stream = container.add_stream(self.codec, rate=frame_rate, options=self.options)
             assert isinstance(stream, VideoStream), self.codec

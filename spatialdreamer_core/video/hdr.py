@@ -77,6 +77,7 @@ class HdrMetadata:
         names = {
             "libx265": ("x265-params", "master-display", "max-cll"),
             "libx264": ("x264-params", "mastering-display", "cll"),
+            "libsvtav1": ("svtav1-params", "mastering-display", "content-light"),
         }
         if codec not in names:
             _LOGGER.warning(
@@ -88,7 +89,10 @@ class HdrMetadata:
         if self.has_mastering_display:
             red, green, blue, white = (self.primaries[i : i + 2] for i in range(0, 8, 2))
             points = zip(("G", "B", "R", "WP", "L"), (green, blue, red, white, self.luminance), strict=True)
-            parameters.append(f"{display_name}=" + "".join(f"{name}({a},{b})" for name, (a, b) in points))
+            written = (
+                f"{name}({_written(a, name, codec)},{_written(b, name, codec)})" for name, (a, b) in points
+            )
+            parameters.append(f"{display_name}=" + "".join(written))
         if self.light_level is not None:
             parameters.append(f"{light_name}={self.light_level[0]},{self.light_level[1]}")
         return {option: ":".join(parameters)}
@@ -170,6 +174,13 @@ def _dolby_configuration(stream: VideoStream) -> tuple[int, int] | None:
             bits = int.from_bytes(record[2:4], "big")
             return bits >> 9, record[4] >> 4
     return None
+
+
+def _written(steps: int, name: str, codec: str) -> str:
+    """Write a value of the mastering display as an encoder takes it: libsvtav1 wants units, not steps."""
+    if codec != "libsvtav1":
+        return f"{steps}"
+    return f"{steps / (_LUMINANCE_UNIT if name == 'L' else _PRIMARY_UNIT):.5f}"
 
 
 def _steps(value: Fraction, unit: int, most: int) -> int:

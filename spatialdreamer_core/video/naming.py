@@ -9,10 +9,10 @@ from pathlib import Path
 from ..atomic import NAME_BYTES, shorten_name
 from ..checks import check_choice
 from ..stereo import quilt_suffix
+from .containers import VIDEO_CONTAINERS
 from .photo import WRITABLE_PHOTO_SUFFIXES
 from .photo_kind import PHOTO_SUFFIXES, is_photo
 from .stereo_photo import WIGGLE_SUFFIXES
-from .writer import VIDEO_CONTAINERS
 
 FILM_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2"),

@@ -20,7 +20,7 @@ from .writer import VideoWriter
 PREVIEW_SECONDS = 30.0  # of a film; more would take long for little
 _MAX_WIDTH = 1280  # px
 _CRF = 23
-_OPEN_CODECS = ("vp8", "vp9", "av1")
+_OPEN_CODECS = ("vp8", "vp9", "av1", "libdav1d")
 _H264_PROFILES = ("Baseline", "Constrained Baseline", "Main", "High")
 _BT709 = 1
 

@@ -29,6 +29,17 @@ _LAYOUTS = {  # AVStereo3DType; 0 is one view, 8 are views that are streams of t
     6: "line by line",
     7: "column by column",
 }
+_INVERTED = 1  # of AVStereo3D's flags
+_INTERLACED = {  # formats that lie in one picture dot by dot, by StereoMode and as above
+    "row_interleaved_lr": "row_interlaced",
+    "line by line": "row_interlaced",
+    "col_interleaved_lr": "column_interlaced",
+    "column by column": "column_interlaced",
+    "checkerboard_lr": "checkerboard",
+    "as a checkerboard": "checkerboard",
+    "frame by frame": "frame_sequential",
+    "anaglyph": "anaglyph",
+}
 _WORDS = {
     *("hsbs", "fsbs", "halfsbs", "fullsbs", "htab", "ftab", "hou", "fou", "halftb", "fulltb"),
     *("lrf", "tbf", "rlf", "anaglyph", "redcyan", "rgbd"),
@@ -53,7 +64,7 @@ def output_tags(
 
     In MP4 it would change how all tags are written, so it goes only along with others that do so anyway.
     """
-    if metadata is None and path.suffix.lower() != ".mkv":
+    if metadata is None and path.suffix.lower() not in (".mkv", ".webm"):
         return None
     return {**stereo_tag(format, width, height), **(metadata or {})}
 
@@ -88,15 +99,20 @@ def stated_stereo(container: InputContainer, stream: VideoStream, frame: av.Vide
         stream: Its stream, open for decoding.
         frame: A frame of it.
     """
-    mode = _tag(stream.metadata, "stereo_mode")
-    if mode is not None and mode != "mono":
-        return f"StereoMode is {mode}"
     own = _tag(container.metadata, _TAG)
     if own is not None and own.endswith(f" {frame.width}x{frame.height}"):
         return f"tag says that it is stereo ({own.partition(' ')[0]})"
-    packing = side_data(frame, "STEREO3D")  # AVStereo3D begins with the type
-    layout = None if packing is None else _LAYOUTS.get(struct.unpack_from("i", packing)[0])
-    return None if layout is None else f"frame packing says that two views lie {layout} in it"
+    mode = _tag(stream.metadata, "stereo_mode")
+    if mode is not None and mode != "mono":
+        return f"StereoMode is {mode}"
+    packing = side_data(frame, "STEREO3D")  # AVStereo3D begins with the type and flags
+    if packing is None:
+        return None
+    kind, flags = struct.unpack_from("ii", packing)
+    if kind not in _LAYOUTS:
+        return None
+    order = ", the right eye's first" if flags & _INVERTED else ""
+    return f"frame packing says that two views lie {_LAYOUTS[kind]} in it{order}"
 
 
 def _tag(tags: Mapping[str, str], name: str) -> str | None:
@@ -126,10 +142,13 @@ def stated_format(stated: str, *, aspect: Fraction) -> str | None:
     own = re.search(r"\((\w+)\)$", stated)
     if own is not None:
         return own[1]
-    if "right_left" in stated:
+    inverted = stated.endswith("the right eye's first")
+    if "right_left" in stated or (inverted and "side by side" in stated):
         return "cross_eyed"
+    if inverted:
+        return None
     if "left_right" in stated or "side by side" in stated:
         return "half_sbs" if aspect > 1 else "full_sbs"
     if "top_bottom" in stated or "top-bottom" in stated:
         return "half_tb" if aspect < 1 else "full_tb"
-    return None
+    return next((format for words, format in _INTERLACED.items() if words in stated), None)

@@ -17,7 +17,8 @@ from ..checks import one_line
 from ..media import film_stream, open_media
 from .probe import clock_start
 from .timeline import read_in_time
-from .tracks import Plan, Track, describe, mark
+from .track_kinds import Track, describe, mark
+from .tracks import Plan
 
 if TYPE_CHECKING:
     from av.container.core import Chapter

@@ -19,22 +19,26 @@ from av.video.stream import VideoStream
 from ..atomic import write_error
 from ..checks import InputError
 from .color import ColorConverter, ColorInfo
+from .containers import MP4_FAMILY, VIDEO_CONTAINERS, check_codec_fits
 from .encoders import CRF, PRESET
-from .encoding import MP4_FAMILY, Encoder
+from .encoding import Encoder
 from .output import OutputFile
 from .probe import VideoInfo
+from .stereo_marker import StereoMarker
+from .stereo_metadata import StereoMetadata
 from .stream_copy import EXTRAS, SOUND, StreamCopy
+from .written import Written
 from .yuv_on_device import frame_from_yuv
 
-VIDEO_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _MAX_SIDE = 16384  # px, of libx264; few players come near it
 
 
 class VideoWriter:
     """Encodes frames into a file; use it in a `with` statement.
 
-    The file appears under its name only when the `with` block ends without an exception; until then there is
-    nothing but a hidden temporary file, and after a failure not even that.
+    The file appears under its name only when the `with` block ends without an exception and it holds what it
+    was to hold (`Written`); until then there is nothing but a hidden temporary file, and after a failure not
+    even that.
 
     Each frame keeps its pts, so that a variable frame rate stays variable. An odd width or height is padded
     by repeating the last column or row, since 4:2:0 video needs even sizes.
@@ -66,7 +70,8 @@ class VideoWriter:
         color: Coding of YUV; without a source, None is what players guess from the size.
         sample_aspect_ratio: Width over height of a pixel; without a source, None is square.
         metadata: Tags of the file, any names.
-        stream_metadata: Tags of the video stream, such as `stereo_mode` in Matroska.
+        stream_metadata: Tags of the video stream.
+        stereo: What the file is to say about the two views in its frames (`stereo_metadata`); None: nothing.
         codec_options: Further options of the encoder; they override `crf` and `preset`.
         overwrite: Whether an existing file may be replaced in the end.
         inputs: Files and folders that are read meanwhile beside `source` and `audio_from`, and so must not
@@ -97,6 +102,7 @@ class VideoWriter:
         sample_aspect_ratio: Fraction | None = None,
         metadata: Mapping[str, str] | None = None,
         stream_metadata: Mapping[str, str] | None = None,
+        stereo: StereoMetadata | None = None,
         codec_options: Mapping[str, str] | None = None,
         overwrite: bool = False,
         inputs: Collection[str | Path] = (),
@@ -141,6 +147,7 @@ class VideoWriter:
         self._converters = threading.local()
         self._aspect = sample_aspect_ratio
         self._metadata, self._stream_metadata = dict(metadata or {}), dict(stream_metadata or {})
+        self._marker = StereoMarker(stereo, self._container_name)
         self._duration = max(1, round(1 / frame_rate / time_base))
         self._origin = 0
         self._last_pts: int | None = None
@@ -274,12 +281,13 @@ class VideoWriter:
     def _open(self) -> None:
         """Open the temporary file, the encoder and the audio, and write the header."""
         self._encoder.check()
+        check_codec_fits(self._encoder.codec, self.path.suffix.lower())
         try:
             self._container, self._stream = self._open_encoder()
         except InputError as error:
             if not self._encoder.is_nvenc:
                 raise
-            self._encoder.use_software(error.__cause__ or error)
+            self._encoder.use_software(error.__cause__ or error, suffix=self.path.suffix.lower())
             self._container, self._stream = self._open_encoder()
         for file, kinds in self._copied_kinds.items():
             self._copies.append(
@@ -302,9 +310,12 @@ class VideoWriter:
         Raises:
             InputError: If the encoder cannot be opened.
         """
-        # Without use_metadata_tags mp4 drops every tag that it has no box for.
-        movflags = "+faststart+use_metadata_tags" if self._metadata else "+faststart"
-        options = {"movflags": movflags} if self._container_name in MP4_FAMILY else {}
+        options = {}
+        if self._container_name in MP4_FAMILY:
+            movflags = "" if self._marker.adds_boxes else "+faststart"  # which adding boxes does as well
+            if self._metadata:
+                movflags += "+use_metadata_tags"  # without it mp4 drops every tag that it has no box for
+            options = {"movflags": movflags} if movflags else {}
         container = av.open(
             str(self._file.partial), "w", format=self._container_name, container_options=options
         )
@@ -315,7 +326,7 @@ class VideoWriter:
                 frame_rate=self._frame_rate,
                 time_base=self._time_base,
                 aspect=self._aspect,
-                metadata=self._stream_metadata,
+                metadata={**self._stream_metadata, **self._marker.stream_tags},
             )
         except BaseException:
             with contextlib.suppress(Exception):
@@ -339,7 +350,7 @@ class VideoWriter:
             if not self._encoder.is_nvenc:
                 raise
             self._close()
-            self._encoder.use_software(error)
+            self._encoder.use_software(error, suffix=self.path.suffix.lower())
         self._open()
         self._begin(pts)
         return self._encode(frame, pts)
@@ -350,6 +361,7 @@ class VideoWriter:
         if frame.format.name != self._encoder.pixel_format:  # prepared for NVENC, which failed
             frame = self._converter.to_layout(frame, pixel_format=self._encoder.pixel_format)
         frame.pts, frame.time_base = pts - self._origin, self._time_base
+        self._marker.note(frame.pts, self._frames - 1)
         return self._stream.encode(frame)
 
     def _mux(self, packets: list[Packet]) -> None:
@@ -358,7 +370,7 @@ class VideoWriter:
         for packet in packets:
             if not packet.duration:
                 packet.duration = self._duration
-            self._container.mux(packet)
+            self._container.mux(self._marker.mark(packet, codec=self._encoder.codec))
 
     def _finish(self) -> None:
         """Write all that is left and give the file its name."""
@@ -374,8 +386,21 @@ class VideoWriter:
         for copy in self._copies:
             copy.write_until(None)
             copy.close()
+        sounds = len(self._container.streams.audio)
         self._container.close()
         self._container = None
+        width, height = self._encoder.width, self._encoder.height
+        self._marker.finish(self._file.partial, width=width, height=height, aspect=self._aspect)
+        asked = Written(
+            encoder=self._encoder.codec,
+            container=self._container_name,
+            width=width,
+            height=height,
+            frames=self._frames,
+            sounds=sounds,
+            stereo=self._marker.said,
+        )
+        asked.check(self._file.partial, path=self.path)
         self._file.commit()
         self._file.discard()
 

@@ -157,6 +157,21 @@ def test_a_folder_is_told_by_its_separator_even_with_a_dot(tmp_path, monkeypatch
     assert capsys.readouterr().out == f"{printed} (1 frame)\n"
 
 
+def test_in_a_folder_the_kind_of_file_follows_codec_and_container(make_video, tmp_path, capsys):
+    arguments = ["convert", str(make_video(frames=1)), "--depth", "builtin", "--quiet"]
+    given = {".mkv": ["--codec", "ffv1"], ".mov": ["--container", "mov"], ".webm": ["--container", "webm"]}
+    for suffix, options in given.items():
+        assert main([*arguments, *options, "-o", str(tmp_path / "out")]) == 0
+        assert (tmp_path / "out" / f"clip_LRF_Full_SBS{suffix}").exists()
+    assert main([*arguments, "--container", "webm", "-o", str(tmp_path / "out.mkv")]) == 2
+    error = capsys.readouterr().err
+    assert "--container must be that of the output's name, got webm for" in error
+    assert "leave it out or name the output *.webm" in error
+    assert main([*arguments, "--codec", "vp9", "--container", "mov", "-o", str(tmp_path / "out")]) == 2
+    assert "codec must be one that goes into .mov (H.264, HEVC or ProRes), got VP9" in capsys.readouterr().err
+    assert not (tmp_path / "out.mkv").exists()
+
+
 def test_an_output_that_exists_needs_overwrite(tmp_path, capsys):
     photo, out = write_photo(tmp_path / "photo.png"), tmp_path / "out.png"
     arguments = ["convert", str(photo), "-o", str(out), "--depth", "builtin", "--quiet"]

@@ -263,7 +263,7 @@ def test_a_video_without_frames_is_refused(tmp_path):
     ("options", "message"),
     [
         ({"codec": "h265"}, "codec must be one of .*libx264.*, got 'h265'"),
-        ({"codec": "prores_ks"}, "choose another codec, container or size"),
+        ({"codec": "prores_ks"}, r"codec must be one that goes into .mp4 .*, got ProRes .*into .mov or .mkv"),
         ({"preset": "quick"}, "choose another codec, container or size"),
         ({"frame_rate": None}, "give both, or a `source`"),
     ],
