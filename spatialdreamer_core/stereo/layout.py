@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..options import OptionConflict, check_options, option
 from .anaglyph import ANAGLYPH
-from .formats import FORMAT, packed_size, pictures_a_pair, pixel_aspect
+from .formats import FORMAT, even_size, packed_size, pictures_a_pair, pixel_aspect
 from .half_sphere import FIELD_OF_VIEW
 from .packing import join_views, resize
 
@@ -132,8 +132,7 @@ class StereoLayout:
 
     def encoded_size(self, height: int, width: int, *, aspect: Fraction = Fraction(1)) -> tuple[int, int]:
         """Return (height, width) of the packed video: as `size`, rounded up to what every encoder takes."""
-        height, width = self.size(height, width, aspect=aspect)
-        return height + height % 2, width + width % 2
+        return even_size(*self.size(height, width, aspect=aspect))
 
     def pixel_aspect(self, aspect: Fraction = Fraction(1)) -> Fraction:
         """Return width over height of the packed picture's pixels, given that of the views' pixels."""

@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 from ..checks import InputError, check_choice, one_line
 from ..memory import is_out_of_memory, out_of_memory_error
+from ..stereo import even_size
 from .color import ColorInfo
 from .containers import MP4_FAMILY
 from .encoders import MIN_HEVC_WIDTH, choose_encoder, choose_pixel_format, encoder_options
@@ -54,7 +55,7 @@ class Encoder:
         pixel_format: str | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        self.width, self.height = width + width % 2, height + height % 2
+        self.height, self.width = even_size(height, width)
         self._size = f"{width}x{height}"
         self._is_narrow = width < MIN_HEVC_WIDTH
         self._color, self._crf, self._preset, self._given_format = color, crf, preset, pixel_format
