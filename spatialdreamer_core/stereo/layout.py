@@ -197,11 +197,18 @@ class StereoLayout:
 
     def _shift(self, view: Tensor, columns: int, black: float) -> Tensor:
         """Move a view to the right, or to the left if columns are below 0, and fill what is left open."""
-        width = view.shape[-1]
-        source = torch.arange(width, device=view.device) - columns
-        moved = view.index_select(-1, source.clamp(0, width - 1))
-        if self.ipd_fill == "black":
-            moved = moved.masked_fill((source < 0) | (source >= width), black)
+        if columns == 0:
+            return view
+        moved = torch.empty_like(view)
+        kept = view.shape[-1] - abs(columns)
+        if columns > 0:
+            moved[..., columns:], opened, edge = view[..., :kept], moved[..., :columns], view[..., :1]
+        else:
+            moved[..., :kept], opened, edge = view[..., -kept:], moved[..., kept:], view[..., -1:]
+        if self.ipd_fill == "edge":
+            opened.copy_(edge.expand_as(opened))
+        else:
+            opened.fill_(black)
         return moved
 
 
