@@ -25,6 +25,7 @@ from .image import SpatialDreamerImageToStereo
 from .m2svid import SpatialDreamerM2SVidLoader, SpatialDreamerM2SVidRefiner
 from .quilt import SpatialDreamerQuiltPacker
 from .save import SpatialDreamerSaveStereoVideo
+from .save_photo import SpatialDreamerSaveStereoPhoto
 from .spatialdreamer import (
     SpatialDreamerModelLoader,
     SpatialDreamerRefinerNetEncode,
@@ -67,6 +68,7 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerSBSPacker,
             SpatialDreamerQuiltPacker,
             SpatialDreamerSaveStereoVideo,
+            SpatialDreamerSaveStereoPhoto,
             SpatialDreamerCompareStereo,
         ]
         read_flags_of(nodes)

@@ -47,7 +47,7 @@ def name_file(
         height: What stands for %height%.
         aspect: Width over height of a view as it is shown, see `format_suffix`.
         grid: Of quilts, how their views lie, of which width and height are those of all.
-        suffix: The kind of file, a key of `VIDEO_CONTAINERS`.
+        suffix: The kind of file, such as .mp4.
         digest: `graph_digest` of what is to be saved, by which a film that was begun is known.
 
     Returns:

@@ -124,7 +124,8 @@ def convert(
     clock = clock or StageClock()
     on_progress = on_progress or (lambda done, total, packed: None)
     device = choose_device(config.device)
-    filler = FillerConfig().load(device=device) if filler is None else filler
+    if filler is None or config.format == "rgbd":  # which shows no filled view
+        filler = FillerConfig().load(device=device)
     check_filler(filler)
     info = None if _is_photo(input_path, output_path) else _check_film(input_path, config, info)
     warning = check_one_view(input_path, stated=None if info is None else info.stereo)

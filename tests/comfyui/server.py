@@ -50,6 +50,7 @@ NODE_IDS = (
     "SpatialDreamerRefineHoleMask",
     "SpatialDreamerRefinerNetEncode",
     "SpatialDreamerSBSPacker",
+    "SpatialDreamerSaveStereoPhoto",
     "SpatialDreamerSaveStereoVideo",
     "SpatialDreamerTILSVDSampler",
 )

@@ -17,7 +17,7 @@ from spatialdreamer_core.options import option_of, options_of
 from spatialdreamer_core.pipeline import ConvertConfig
 from spatialdreamer_core.spatialdreamer.sampler_config import FilmSamplerConfig, SamplerConfig
 from spatialdreamer_core.stereo import DeviceConfig, QuiltGrid, StereoLayout
-from spatialdreamer_core.video import FRAME_RATE
+from spatialdreamer_core.video import FRAME_RATE, PHOTO_TYPE
 
 from .server import REPOSITORY, ExecutionFailed, RequestRefused
 from .test_interrupt_and_errors import convert_prompt
@@ -59,6 +59,7 @@ WIDGETS = {  # each node's options; for some, what is meant to be another than i
     "SpatialDreamerRefinerNetEncode": {"max_side": FILM["max_side"]},
     "SpatialDreamerQuiltPacker": options_of(QuiltGrid),
     "SpatialDreamerSBSPacker": options_of(StereoLayout),
+    "SpatialDreamerSaveStereoPhoto": {**CONVERT, "file_type": PHOTO_TYPE},
     "SpatialDreamerSaveStereoVideo": {**CONVERT, "fps": FRAME_RATE},
     "SpatialDreamerDepthEstimator": {
         "estimator": CONVERT["depth"],
