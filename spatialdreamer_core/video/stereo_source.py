@@ -30,6 +30,7 @@ _LAYOUTS = {  # AVStereo3DType; 0 is one view, 8 are views that are streams of t
     7: "column by column",
 }
 _INVERTED = 1  # of AVStereo3D's flags
+_SPHERES = {2: ", each half a sphere", 3: ", each half a sphere"}  # AVSphericalProjection: 2 with its bounds
 _INTERLACED = {  # formats that lie in one picture dot by dot, by StereoMode and as above
     "row_interleaved_lr": "row_interlaced",
     "line by line": "row_interlaced",
@@ -108,7 +109,9 @@ def stated_stereo(container: InputContainer, stream: VideoStream, frame: av.Vide
     if kind not in _LAYOUTS:
         return None
     order = ", the right eye's first" if flags & _INVERTED else ""
-    return f"frame packing says that two views lie {_LAYOUTS[kind]} in it{order}"
+    sphere = side_data(frame, "SPHERICAL")  # AVSphericalMapping begins with the projection
+    shape = "" if sphere is None else _SPHERES.get(struct.unpack_from("i", sphere)[0], "")
+    return f"frame packing says that two views lie {_LAYOUTS[kind]} in it{order}{shape}"
 
 
 def _tag(tags: Mapping[str, str], name: str) -> str | None:
@@ -136,6 +139,8 @@ def stated_format(stated: str, *, aspect: Fraction) -> str | None:
     own = re.search(r"\((\w+)\)$", stated)
     if own is not None:
         return own[1]
+    if stated.endswith("half a sphere"):
+        return "vr180"
     inverted = stated.endswith("the right eye's first")
     if "right_left" in stated or (inverted and "side by side" in stated):
         return "cross_eyed"

@@ -110,7 +110,8 @@ class VideoWriter:
         files = (audio_from, extras_from, None if source is None else source.path)
         read = (*inputs, *(file for file in files if file is not None))
         self._file = OutputFile(path, suffixes=VIDEO_CONTAINERS, inputs=read, overwrite=overwrite)
-        self._container_name = VIDEO_CONTAINERS[self.path.suffix.lower()]
+        self._suffix = self.path.suffix.lower()
+        self._container_name = VIDEO_CONTAINERS[self._suffix]
         if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
             raise InputError(
                 f"the output's sides must be 1 to {_MAX_SIDE} px, got {width}x{height}; "
@@ -281,13 +282,13 @@ class VideoWriter:
     def _open(self) -> None:
         """Open the temporary file, the encoder and the audio, and write the header."""
         self._encoder.check()
-        check_codec_fits(self._encoder.codec, self.path.suffix.lower())
+        check_codec_fits(self._encoder.codec, self._suffix)
         try:
             self._container, self._stream = self._open_encoder()
         except InputError as error:
             if not self._encoder.is_nvenc:
                 raise
-            self._encoder.use_software(error.__cause__ or error, suffix=self.path.suffix.lower())
+            self._encoder.use_software(error.__cause__ or error, suffix=self._suffix)
             self._container, self._stream = self._open_encoder()
         for file, kinds in self._copied_kinds.items():
             self._copies.append(
@@ -350,7 +351,7 @@ class VideoWriter:
             if not self._encoder.is_nvenc:
                 raise
             self._close()
-            self._encoder.use_software(error, suffix=self.path.suffix.lower())
+            self._encoder.use_software(error, suffix=self._suffix)
         self._open()
         self._begin(pts)
         return self._encode(frame, pts)
@@ -362,7 +363,11 @@ class VideoWriter:
             frame = self._converter.to_layout(frame, pixel_format=self._encoder.pixel_format)
         frame.pts, frame.time_base = pts - self._origin, self._time_base
         self._marker.note(frame.pts, self._frames - 1)
-        return self._stream.encode(frame)
+        return self._marked(self._stream.encode(frame))
+
+    def _marked(self, packets: list[Packet]) -> list[Packet]:
+        """Put the message about the two views into what the encoder gave."""
+        return [self._marker.mark(packet, codec=self._encoder.codec) for packet in packets]
 
     def _mux(self, packets: list[Packet]) -> None:
         """Write packets, each with its duration."""
@@ -370,7 +375,7 @@ class VideoWriter:
         for packet in packets:
             if not packet.duration:
                 packet.duration = self._duration
-            self._container.mux(self._marker.mark(packet, codec=self._encoder.codec))
+            self._container.mux(packet)
 
     def _finish(self) -> None:
         """Write all that is left and give the file its name."""
@@ -378,7 +383,7 @@ class VideoWriter:
             raise InputError(
                 f"a video must have at least one frame, got none for {self.path}; check the range"
             )
-        packets = self._stream.encode(None)
+        packets = self._marked(self._stream.encode(None))
         if self._frames <= (2 if self._encoder.codec == "libx265" else 1):
             for packet in packets:
                 packet.dts = packet.pts  # libx265 leaves it undefined where there are but one or two frames
