@@ -148,7 +148,7 @@ class VideoWriter:
         self._converters = threading.local()
         self._aspect = sample_aspect_ratio
         self._metadata, self._stream_metadata = dict(metadata or {}), dict(stream_metadata or {})
-        self._marker = StereoMarker(stereo, self._container_name)
+        self._marker = StereoMarker(stereo)
         self._duration = max(1, round(1 / frame_rate / time_base))
         self._origin = 0
         self._last_pts: int | None = None
@@ -313,7 +313,8 @@ class VideoWriter:
         """
         options = {}
         if self._container_name in MP4_FAMILY:
-            movflags = "" if self._marker.adds_boxes else "+faststart"  # which adding boxes does as well
+            puts_index_in_front = self._marker.adds_boxes(self._container_name)
+            movflags = "" if puts_index_in_front else "+faststart"
             if self._metadata:
                 movflags += "+use_metadata_tags"  # without it mp4 drops every tag that it has no box for
             options = {"movflags": movflags} if movflags else {}
@@ -327,7 +328,7 @@ class VideoWriter:
                 frame_rate=self._frame_rate,
                 time_base=self._time_base,
                 aspect=self._aspect,
-                metadata={**self._stream_metadata, **self._marker.stream_tags},
+                metadata={**self._stream_metadata, **self._marker.stream_tags(self._container_name)},
             )
         except BaseException:
             with contextlib.suppress(Exception):
@@ -395,10 +396,13 @@ class VideoWriter:
         self._container.close()
         self._container = None
         width, height = self._encoder.width, self._encoder.height
-        self._marker.finish(self._file.partial, width=width, height=height, aspect=self._aspect)
+        container = self._container_name
+        self._marker.finish(
+            self._file.partial, container=container, width=width, height=height, aspect=self._aspect
+        )
         asked = Written(
             encoder=self._encoder.codec,
-            container=self._container_name,
+            container=container,
             width=width,
             height=height,
             frames=self._frames,
