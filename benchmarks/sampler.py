@@ -105,7 +105,8 @@ class Bench:
         self.device, self.dtype = torch.device(device), dtype
         torch.manual_seed(0)
         networks = (fill(network, self.device, dtype) for network in make_networks(size))
-        self.model = SpatialDreamer.from_svd(SVDModel(*networks), with_til=True)
+        model = SpatialDreamer.from_svd(SVDModel(*networks), with_til=True)
+        self.model = replace(model, fills_holes=True)  # as if trained, which reads the reference
         self.plain = replace(self.model, til=None)  # the same networks without TIL
 
     @torch.inference_mode()

@@ -11,9 +11,14 @@ from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
 from .dvg_clip import SpatialDreamerBuildDVGClip
 from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
-from .film_filler import SpatialDreamerFiller, SpatialDreamerM2SVidFiller
+from .film_filler import (
+    SpatialDreamerFiller,
+    SpatialDreamerFrameMatrixFiller,
+    SpatialDreamerM2SVidFiller,
+)
 from .flags import read_flags_of
 from .flow import SpatialDreamerOpticalFlow
+from .frame_matrix import SpatialDreamerFrameMatrixSampler
 from .image import SpatialDreamerImageToStereo
 from .m2svid import SpatialDreamerM2SVidLoader, SpatialDreamerM2SVidRefiner
 from .save import SpatialDreamerSaveStereoVideo
@@ -51,6 +56,8 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerM2SVidLoader,
             SpatialDreamerM2SVidRefiner,
             SpatialDreamerM2SVidFiller,
+            SpatialDreamerFrameMatrixSampler,
+            SpatialDreamerFrameMatrixFiller,
             SpatialDreamerComposite,
             SpatialDreamerSBSPacker,
             SpatialDreamerSaveStereoVideo,

@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.options import options_of
 from ..spatialdreamer_core.pipeline import ConvertConfig
+from ..spatialdreamer_core.stereo import StereoLayout
 from .sockets import FillerType
 from .widgets import Widget, widget
 
@@ -16,6 +17,12 @@ def view_inputs() -> list[Widget]:
     options = options_of(ConvertConfig)
     names = ("format", "divergence", "convergence", "eye", "depth")
     return [widget(options[name], optional=False) for name in names]
+
+
+def layout_inputs() -> list[Widget]:
+    """Describe the widgets for how the views are packed, but for the format; new ones come last."""
+    options = options_of(StereoLayout)
+    return [widget(option) for name, option in options.items() if name != "format"]
 
 
 def flow_method_input() -> Widget:
@@ -28,8 +35,8 @@ def filler_input() -> io.Input:
     return FillerType.Input(
         "filler",
         optional=True,
-        tooltip="What fills the holes: M2SVid Filler's or SpatialDreamer Filler's. Without it Fast Fill "
-        "does, which needs no model.",
+        tooltip="What fills the holes: M2SVid Filler's, Frame Matrix Filler's or SpatialDreamer Filler's. "
+        "Without it Fast Fill does, which needs no model.",
     )
 
 

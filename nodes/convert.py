@@ -103,7 +103,12 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 show_text(cls.hidden.unique_id, warning)
             width, height = video.get_dimensions()
             path, subfolder = name_file(
-                filename_prefix, format=config.format, width=width, height=height, suffix=config.suffix
+                filename_prefix,
+                format=config.format,
+                width=width,
+                height=height,
+                aspect=float(config.layout().view_shape(height, width, aspect=info.sample_aspect_ratio)),
+                suffix=config.suffix,
             )
             prepared = None
             if depth_video is None:

@@ -90,7 +90,7 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                     "disparity",
                     display_name="disparity",
                     tooltip="Disparity in pixels, the rendered eye and the convergence, for Refine Hole "
-                    "Mask, Fast Fill and M2SVid Refiner.",
+                    "Mask, Fast Fill, M2SVid Refiner and Frame Matrix Sampler.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],

@@ -1,4 +1,4 @@
-"""SpatialDreamer Filler and M2SVid Filler: video models as what fills the holes of a whole film."""
+"""SpatialDreamer, M2SVid and Frame Matrix Filler: video models as what fills the holes of a whole film."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from comfy_api.latest import io
 
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.fill import FastFill, FillStream
+from ..spatialdreamer_core.frame_matrix.config import FrameMatrixConfig
 from ..spatialdreamer_core.m2svid.config import RefinerConfig
 from ..spatialdreamer_core.spatialdreamer.sampler_config import FilmSamplerConfig
+from .frame_matrix import matrix_inputs, matrix_model_input, place_frame_matrix
 from .m2svid import refiner_inputs
 from .placed_model import PlacedM2SVid, PlacedModel, PlacedSpatialDreamer
 from .presentation import found_by
-from .sampler_inputs import sampler_inputs
+from .sampler_inputs import last_sampler_inputs, sampler_inputs
 from .sockets import FillerType, M2SVidType, ModelType
 from .widgets import check_settings, make_settings
 
 if TYPE_CHECKING:
+    from ..spatialdreamer_core.frame_matrix import FrameMatrixFiller
     from ..spatialdreamer_core.m2svid import M2SVidFiller
     from ..spatialdreamer_core.spatialdreamer import SpatialDreamerFiller as LibraryFiller
 
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 class PlacedFiller:
     """A filler whose networks ComfyUI brings to its device; `spatialdreamer_core.fill.Filler`."""
 
-    filler: LibraryFiller | M2SVidFiller
+    filler: LibraryFiller | M2SVidFiller | FrameMatrixFiller
     placed: PlacedModel  # which has to live as long
 
     refines_holes = True
@@ -76,8 +79,9 @@ class SpatialDreamerFiller(io.ComfyNode):
                     default=True,
                     optional=True,
                     tooltip="Whether Fast Fill fills the holes before the model sees them. On for an "
-                    "untrained model, with `strength` 0.2 to 0.5; off with trained weights.",
+                    "untrained model, with a `strength` of 0.4; off with trained weights.",
                 ),
+                *last_sampler_inputs(),
             ],
             outputs=[
                 FillerType.Output("filler", display_name="filler", tooltip="For Video to Stereo 3D."),
@@ -148,3 +152,48 @@ class SpatialDreamerM2SVidFiller(io.ComfyNode):
             on_wait=throw_exception_if_processing_interrupted,
         )
         return io.NodeOutput(PlacedFiller(filler, model))
+
+
+class SpatialDreamerFrameMatrixFiller(io.ComfyNode):
+    """Node around `spatialdreamer_core.frame_matrix.FrameMatrixFiller`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SpatialDreamerFrameMatrixFiller",
+            display_name="Stereo 3D: Frame Matrix Filler",
+            category="SpatialDreamer",
+            **found_by("s2vg", "svd", "stable video diffusion", "inpaint", "film"),
+            description="Lets Video to Stereo 3D and Image to Stereo 3D fill holes by the frame matrix on "
+            "Stable Video Diffusion as it was published, in whole films window by window inside each scene.",
+            inputs=[
+                matrix_model_input(),
+                *matrix_inputs(),
+            ],
+            outputs=[
+                FillerType.Output(
+                    "filler", display_name="filler", tooltip="For Video to Stereo 3D and Image to Stereo 3D."
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, **widgets: Any) -> bool:
+        """Refuse when it is queued what cannot run, see `check_settings`."""
+        check_settings(FrameMatrixConfig, widgets)
+        return True
+
+    @classmethod
+    def execute(cls, model: PlacedSpatialDreamer, **widgets: Any) -> io.NodeOutput:
+        """Make the filler; it works where the film is converted."""
+        from ..spatialdreamer_core.frame_matrix import FrameMatrixFiller
+
+        placed = place_frame_matrix(model)
+        filler = FrameMatrixFiller(
+            placed.network,
+            make_settings(FrameMatrixConfig, widgets),
+            on_step=lambda *_: throw_exception_if_processing_interrupted(),
+            on_wait=throw_exception_if_processing_interrupted,
+        )
+        return io.NodeOutput(PlacedFiller(filler, placed))

@@ -12,8 +12,7 @@ from torch import Tensor
 from ..spatialdreamer_core.depth import BUILTIN
 from ..spatialdreamer_core.fill import Filler
 from ..spatialdreamer_core.pipeline import convert_frames
-from ..spatialdreamer_core.stereo import pack, packed_size
-from .conversion import check_is_linked, filler_input, flow_method_input, view_inputs
+from .conversion import check_is_linked, filler_input, flow_method_input, layout_inputs, view_inputs
 from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
 from .flow_models import flow_fingerprint, prepare_flow_model
 from .layout import frames_to_image, image_to_depth, image_to_frames
@@ -23,7 +22,7 @@ from .shaping import check_values, settings_of, shaping_inputs
 
 
 class SpatialDreamerImageToStereo(io.ComfyNode):
-    """Node around `spatialdreamer_core.pipeline.convert_frames` and `pack`."""
+    """Node around `spatialdreamer_core.pipeline.convert_frames` and `StereoLayout.pack`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -49,6 +48,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
                 depth_stability_input(),
                 flow_method_input(),
                 filler_input(),
+                *layout_inputs(),
             ],
             outputs=[
                 io.Image.Output("stereo", display_name="stereo", tooltip="The stereo pictures."),
@@ -102,9 +102,12 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
             flow_model=flow_model,
             on_first_pass=lambda done, total: measured(done),
         )
-        stereo = frames.new_empty(len(frames), 3, *packed_size(*frames.shape[-2:], format=config.format))
+        layout = config.layout()
+        count = layout.pictures_a_pair
+        stereo = frames.new_empty(count * len(frames), 3, *layout.size(*frames.shape[-2:]))
         with closing(pairs):
             for index, pair in enumerate(pairs):
-                stereo[index] = pack(pair.left[None], pair.right[None], format=config.format)[0]
+                views = (frames[index], pair.depth.expand(3, -1, -1)) if layout.format == "rgbd" else pair[:2]
+                stereo[count * index : count * (index + 1)] = layout.pack(*(view[None] for view in views))
                 converted(index + 1)
         return io.NodeOutput(frames_to_image(stereo))

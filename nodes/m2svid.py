@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
@@ -11,8 +10,7 @@ from torch import Tensor
 
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.m2svid.config import SHIFT, RefinerConfig
-from ..spatialdreamer_core.options import option_of, options_of
-from ..spatialdreamer_core.pipeline import ConvertConfig
+from ..spatialdreamer_core.options import options_of
 from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .m2svid_models import (
     AUTO,
@@ -27,16 +25,10 @@ from .m2svid_models import (
 from .placed_model import PlacedM2SVid
 from .presentation import ADVANCED, found_by, show_text
 from .progress import view_progress
+from .sampler_inputs import EYE
 from .sockets import Disparity, DisparityType, M2SVidType
 from .spatialdreamer_models import PRECISIONS
 from .widgets import Widget, check_each, check_settings, make_settings, widget
-
-EYE = replace(
-    option_of(ConvertConfig, "eye"),
-    choices=get_args(Eye),
-    advanced=True,
-    help="Which eye's view was rendered, where `disparity` is not connected, which tells it.",
-)
 
 
 def refiner_inputs() -> list[Widget]:

@@ -41,14 +41,20 @@ class PlacedModel:
     Args:
         network: The networks, on the device where they rest.
         choices: What was chosen to load; equal choices are equal models.
+        shares: The model in whose care the same SVD is already; ComfyUI must not count it twice.
     """
 
-    def __init__(self, network: Network, choices: tuple[str, ...]) -> None:
+    def __init__(
+        self, network: Network, choices: tuple[str, ...], *, shares: PlacedModel | None = None
+    ) -> None:
+        svd = network.svd
         self.network: Any = network
         self.choices = choices
-        self.patcher = make_patcher([network.svd.unet])
+        self.patcher: ModelPatcher = make_patcher([svd.unet]) if shares is None else shares.patcher
         """The UNet's; by this name the cache of newer ComfyUI recognises what holds a model."""
-        self._autoencoder = make_patcher([network.svd.vae, network.svd.image_encoder])
+        self._autoencoder: ModelPatcher = (
+            make_patcher([svd.vae, svd.image_encoder]) if shares is None else shares._autoencoder
+        )
         self._present: Work | None = None  # the work that the networks on the device are there for
         bring = WeakMethod(self._bring)  # a circle of references would keep the weights after their use
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import isqrt
 
 import numpy as np
+import torch
 from comfy.latent_formats import SD15
 from comfy.model_management import get_torch_device, throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
@@ -17,6 +19,7 @@ from ..spatialdreamer_core.pipeline.preview import to_image
 from .presentation import show_text
 
 _PREVIEW_SIZE = 512  # pixels, longer side
+_CHANNELS = SD15.latent_channels
 _PREVIEW_INTERVAL = 0.5  # seconds; every preview is a JPEG through the websocket
 
 
@@ -78,17 +81,47 @@ def view_progress(total: int) -> Callable[[int, Tensor], None]:
     return on_view
 
 
+def matrix_progress() -> Callable[[int, int, Tensor], None]:
+    """Make the `on_step` callback of `fill_matrix`: as `step_progress`, with a frame in all views."""
+    bar, device = ProgressBar(1), get_torch_device()
+    previewer = get_previewer(device, SD15())
+    next_preview = 0.0
+
+    def on_step(done: int, total: int, clean: Tensor) -> None:  # [V, F, C, h, w]
+        nonlocal next_preview
+        throw_exception_if_processing_interrupted()
+        image = None
+        if previewer is not None and clean.shape[2] == _CHANNELS and time.monotonic() >= next_preview:
+            next_preview = time.monotonic() + _PREVIEW_INTERVAL
+            views = clean[:, clean.shape[1] // 2].to(device)
+            image = previewer.decode_latent_to_preview_image("JPEG", _in_grid(views)[None])
+        bar.update_absolute(done, total, image)
+
+    return on_step
+
+
+def _in_grid(
+    views: Tensor,  # [V, C, h, w]
+) -> Tensor:  # [C, rows · h, columns · w]
+    """Put views beside and under each other, as views of 16:9 fill a square best."""
+    count, channels, height, width = views.shape
+    columns = isqrt(count)
+    rows = -(-count // columns)
+    missing = views.new_zeros(rows * columns - count, channels, height, width)
+    grid = torch.cat([views, missing]).unflatten(0, (rows, columns))
+    return grid.permute(2, 0, 3, 1, 4).reshape(channels, rows * height, columns * width)
+
+
 def step_progress() -> Callable[[int, int, Tensor], None]:
     """Make the `on_step` callback of `sample`: as `frame_progress`, with previews as the user chose."""
     bar = ProgressBar(1)
     previewer = get_previewer(get_torch_device(), SD15())  # SVD's latents are those of Stable Diffusion 1
-    channels = SD15.latent_channels
 
     def on_step(done: int, total: int, clean: Tensor) -> None:
         throw_exception_if_processing_interrupted()
         middle = clean[len(clean) // 2][None]
         image = None
-        if previewer is not None and middle.shape[1] == channels:  # else a small model's own latents
+        if previewer is not None and middle.shape[1] == _CHANNELS:  # else a small model's own latents
             image = previewer.decode_latent_to_preview_image("JPEG", middle)
         bar.update_absolute(done, total, image)
 

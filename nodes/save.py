@@ -42,7 +42,8 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
                 widget(
                     FRAME_RATE,
                     optional=False,
-                    help="Frame rate of the video; Get Video Components gives that of another one.",
+                    help="Frame rate of the video, with frame_sequential half of it; Get Video Components "
+                    "gives that of another one.",
                 ),
                 widget(
                     option_of(ConvertConfig, "format"),
@@ -97,9 +98,14 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
         config.check()
         frames = image_to_frames("images", images)
         height, width = frames.shape[-2:]
-        check_packed(height, width, format=config.format)
+        check_packed(height, width, format=config.format, frames=len(frames))
         path, subfolder = name_file(
-            filename_prefix, format=config.format, width=width, height=height, suffix=config.suffix
+            filename_prefix,
+            format=config.format,
+            width=width,
+            height=height,
+            aspect=width / 2 / height,
+            suffix=config.suffix,
         )
         saved = write_clip(
             frames,

@@ -15,14 +15,22 @@ from comfy.model_management import InterruptProcessingException, throw_exception
 from comfy_api.latest import InputImpl, io, ui
 
 from ..spatialdreamer_core.checks import one_line
-from ..spatialdreamer_core.video import FORMAT_SUFFIXES, PREVIEW_SECONDS, plays_in_browsers, write_preview
+from ..spatialdreamer_core.video import PREVIEW_SECONDS, format_suffix, plays_in_browsers, write_preview
 from .output_name import check_prefix, fill_in_dates
 from .presentation import show_text
 
 _LOGGER = logging.getLogger(__name__)
 
 
-def name_file(prefix: str, *, format: str, width: int, height: int, suffix: str = ".mp4") -> tuple[str, str]:
+def name_file(
+    prefix: str,
+    *,
+    format: str,
+    width: int,
+    height: int,
+    aspect: float | None = None,
+    suffix: str = ".mp4",
+) -> tuple[str, str]:
     """Choose the path of a new file in ComfyUI's output folder.
 
     Args:
@@ -30,6 +38,7 @@ def name_file(prefix: str, *, format: str, width: int, height: int, suffix: str 
         format: How the video is packed, for the suffix that players know.
         width: What stands for %width% in the prefix, in pixels.
         height: What stands for %height%.
+        aspect: Width over height of a view as it is shown, see `format_suffix`.
         suffix: The kind of file, a key of `VIDEO_CONTAINERS`.
 
     Returns:
@@ -44,7 +53,7 @@ def name_file(prefix: str, *, format: str, width: int, height: int, suffix: str 
         prefix, folder_paths.get_output_directory(), width, height
     )
     # ComfyUI counts by the number before an underscore, players want the suffix last.
-    ending = f"{FORMAT_SUFFIXES[format]}{suffix}"
+    ending = f"{format_suffix(format, aspect=aspect)}{suffix}"
     while os.path.lexists(path := os.path.join(folder, f"{name}_{counter:05}{ending}")):
         counter += 1
     return path, subfolder

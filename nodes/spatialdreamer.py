@@ -18,7 +18,7 @@ from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .placed_model import PlacedReference, PlacedSpatialDreamer
 from .presentation import ADVANCED, found_by, show_text
 from .progress import frame_progress, step_progress
-from .sampler_inputs import max_side_input, sampler_inputs
+from .sampler_inputs import last_sampler_inputs, max_side_input, sampler_inputs
 from .sockets import ModelType, ReferenceType
 from .spatialdreamer_models import (
     OWN_UNET,
@@ -48,7 +48,7 @@ class SpatialDreamerModelLoader(io.ComfyNode):
             category="SpatialDreamer",
             **found_by("svd", "stable video diffusion", "stereocrafter"),
             description="Loads Stable Video Diffusion and, if there are any, trained weights of "
-            "SpatialDreamer. Without them it is SVD that looks at the left view: a preview of the method.",
+            "SpatialDreamer. Without them it is SVD as it was published, held to what the warp shows.",
             inputs=[
                 io.Combo.Input(
                     "checkpoint",
@@ -91,7 +91,9 @@ class SpatialDreamerModelLoader(io.ComfyNode):
             ],
             outputs=[
                 ModelType.Output(
-                    "model", display_name="model", tooltip="For RefinerNet Encode and TIL SVD Sampler."
+                    "model",
+                    display_name="model",
+                    tooltip="For RefinerNet Encode, TIL SVD Sampler and Frame Matrix Sampler.",
                 ),
             ],
         )
@@ -194,11 +196,12 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
                 ReferenceType.Input("reference", tooltip="RefinerNet Encode's, of the same frames."),
                 io.Image.Input(
                     "warped",
-                    tooltip="The warped view of DVG Forward Warp. With an untrained model and `strength` "
-                    "below 1: the filled view of Fast Fill.",
+                    tooltip="The warped view of DVG Forward Warp. Without trained weights: the filled view "
+                    "of Fast Fill, which the model continues.",
                 ),
                 io.Mask.Input("hole", tooltip="Hole mask: 1 = to be filled. Refined or not."),
                 *sampler_inputs(),
+                *last_sampler_inputs(),
             ],
             outputs=[
                 io.Image.Output(

@@ -8,19 +8,21 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..spatialdreamer_core.checks import InputError, check_video
+from ..spatialdreamer_core.contracts import check_call
 from ..spatialdreamer_core.flow import find_cuts
 from ..spatialdreamer_core.options import option_of
 from ..spatialdreamer_core.pipeline import ConvertConfig
-from ..spatialdreamer_core.stereo import apply_floating_window, floating_window, pack
-from .layout import frames_to_image, image_to_frames
+from ..spatialdreamer_core.stereo import StereoLayout, apply_floating_window, floating_window
+from .conversion import layout_inputs
+from .layout import frames_to_image, image_to_depth, image_to_frames
 from .presentation import found_by
 from .shaping import check_values
 from .sockets import Disparity, DisparityType
-from .widgets import widget
+from .widgets import make_settings, widget
 
 
 class SpatialDreamerSBSPacker(io.ComfyNode):
-    """Node around `spatialdreamer_core.stereo.pack` and `floating_window`."""
+    """Node around `spatialdreamer_core.stereo.StereoLayout` and `floating_window`."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -49,6 +51,12 @@ class SpatialDreamerSBSPacker(io.ComfyNode):
                     "views where something that pops out of the screen is cut by the picture's edge, which "
                     "then seems to lie in front of it. Needs `disparity`.",
                 ),
+                *layout_inputs(),
+                io.Image.Input(
+                    "depth_map",
+                    optional=True,
+                    tooltip="Depth map of the left view, white = near; only the format rgbd needs it.",
+                ),
             ],
             outputs=[
                 io.Image.Output("stereo", display_name="stereo", tooltip="The packed frames."),
@@ -69,12 +77,25 @@ class SpatialDreamerSBSPacker(io.ComfyNode):
         format: str,
         disparity: Disparity | None = None,
         floating_window: bool = False,
+        depth_map: Tensor | None = None,
+        **widgets: Any,
     ) -> io.NodeOutput:
         """Pack the views."""
+        layout = make_settings(StereoLayout, {"format": format, **widgets})
+        layout.check()
         views = image_to_frames("left", left), image_to_frames("right", right)
         if floating_window:
             views = _apply_window(*views, disparity)
-        return io.NodeOutput(frames_to_image(pack(*views, format=format)))
+        check_call("pack", left=views[0], right=views[1], depth=None)
+        if format == "rgbd":
+            if depth_map is None:
+                raise InputError(
+                    "`depth_map` must be connected for the format rgbd, got none; connect that of the left "
+                    "view"
+                )
+            depth = image_to_depth(depth_map, like=views[0], name="depth_map")
+            views = views[0], depth.expand(-1, 3, -1, -1)
+        return io.NodeOutput(frames_to_image(layout.pack(*views)))
 
 
 def _apply_window(left: Tensor, right: Tensor, disparity: Disparity | None) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from spatialdreamer_core.depth import estimate_depth
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
 from spatialdreamer_core.fill import fast_fill
 from spatialdreamer_core.flow import estimate_flow
+from spatialdreamer_core.frame_matrix.views import render_view, view_shares
 from spatialdreamer_core.stereo import pack
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +37,7 @@ def main() -> None:
     right = fast_fill(warped, hole, left=frames, disparity=disparity, flow=flow)
     holes = torch.where(hole > 0, torch.tensor(HOLES).view(1, 3, 1, 1) / 255, warped)
     video, anaglyph = picture(frames), picture(pack(frames, right, format="anaglyph"))
-    holes, views = picture(holes), picture(pack(frames, right, format="full_sbs"))
+    holes, packed = picture(holes), picture(pack(frames, right, format="full_sbs"))
     draw(
         "quick_stereo",
         "Video to stereo 3D, one node",
@@ -50,7 +51,7 @@ def main() -> None:
             "depth": picture(depth.expand(-1, 3, -1, -1)),
             "warp and its holes": holes,
             "filled": picture(right),
-            "side by side": views,
+            "side by side": packed,
         },
     )
     draw(
@@ -58,6 +59,17 @@ def main() -> None:
         "M2SVid: trained, one step",
         {"left view": video, "warp and its holes": holes},
         foot="public weights fill and repair (4.6 GB)",
+    )
+    between = [
+        render_view(frames, disparity, share, eye="right", planes=4)[0] for share in view_shares(4)[1:-1]
+    ]
+    views = [view[..., 110:-110] for view in (frames, *between, right)]  # each cut as a tile of its own
+    matrix = torch.cat([torch.cat(views[:2], dim=-1), torch.cat(views[2:], dim=-1)], dim=-2)
+    draw(
+        "frame_matrix",
+        "Frame matrix: no training needed",
+        {"views between the eyes": picture(matrix), "warp and its holes": holes},
+        foot="SVD fills all views together (svd_xt, 9.6 GB)",
     )
     draw(
         "spatialdreamer",

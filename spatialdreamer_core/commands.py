@@ -33,9 +33,10 @@ from .flow import FLOW_MODEL_KIND, list_flow_methods, prepare_flow
 from .pipeline import FILLERS, ConvertConfig, FillerConfig, check_conversion, choose_device, convert
 from .process import Signals
 from .progress_bar import ProgressBar
-from .video import VIDEO_CONTAINERS, check_output_path, is_photo, output_path_for
+from .video import VIDEO_CONTAINERS, check_output_path, is_photo, output_path_for, probe, read_photo
 from .video.encoders import list_encoders
 from .video.photo import WRITABLE_PHOTO_SUFFIXES
+from .video.stereo_photo import STEREO_PHOTO_SUFFIXES
 from .weights import model_folders
 
 
@@ -47,7 +48,10 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
     config = ConvertConfig(**given)
     output = Path(options.output)
     if _is_folder(options.output):
-        output = output_path_for(options.input, format=config.format, folder=output, container=config.suffix)
+        aspect = _view_shape(options.input, config) if config.format == "quilt" else None
+        output = output_path_for(
+            options.input, format=config.format, folder=output, container=config.suffix, aspect=aspect
+        )
     elif config.container != "auto" and output.suffix.lower() != config.suffix:
         raise InputError(
             f"--container must be that of the output's name, got {config.container} for {output}; leave it "
@@ -99,6 +103,14 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
     return 0
 
 
+def _view_shape(path: Path, config: ConvertConfig) -> float:
+    """Return width over height of a view as it is shown, which a quilt's name tells."""
+    if is_photo(path):
+        return float(config.layout().view_shape(*read_photo(path).shape[:2]))
+    info = probe(path)
+    return float(config.layout().view_shape(info.height, info.width, aspect=info.sample_aspect_ratio))
+
+
 def _find_advice(config: ConvertConfig) -> str | None:
     """Return the line that says how to get better depth, if the builtin estimator is to run."""
     if config.depth_file is not None or config.depth not in (AUTO, BUILTIN):
@@ -117,7 +129,7 @@ def _is_folder(output: str) -> bool:
 def _check_outputs(options: argparse.Namespace, output: Path) -> None:
     """Check that the outputs can be written."""
     photos = tuple(WRITABLE_PHOTO_SUFFIXES)
-    suffixes = photos if is_photo(options.input) else tuple(VIDEO_CONTAINERS)
+    suffixes = STEREO_PHOTO_SUFFIXES if is_photo(options.input) else tuple(VIDEO_CONTAINERS)
     check_output_path(output, suffixes=suffixes, overwrite=options.overwrite)
     if options.preview is not None:
         check_output_path(options.preview, suffixes=photos, overwrite=options.overwrite, name="preview")

@@ -132,7 +132,8 @@ TABLE: dict[str, dict[str, Takes]] = {
     "render_pair": {"frames": _picture(), "depth": _depth()},
     "render_back": {"reference": _picture(), "reference_disparity": _disparity()},
     # stereo
-    "pack": {"left": _VIEW, "right": _VIEW},
+    "pack": {"left": _VIEW, "right": _VIEW, "depth": _optional(_depth())},
+    "pack_quilt": {"views": replace(_VIEW, shape="N F 3 H W")},
     "anaglyph": {"left": _picture(), "right": _picture()},
     "measure_comfort": {"disparity": _disparity()},
     "floating_window": {"disparity": _disparity()},

@@ -10,10 +10,10 @@ from ..depth import BUILTIN, names_file
 from ..flow import FLOW_METHODS
 from ..options import check_options, option, options_of
 from ..pipeline import ConvertConfig
-from ..stereo import FORMATS
+from ..stereo import WHOLE_FORMATS
 
 AUTO, ONE_VIEW = "auto", "view"
-LAYOUTS = (AUTO, ONE_VIEW, *(name for name in FORMATS if name != "anaglyph"))
+LAYOUTS = (AUTO, ONE_VIEW, *WHOLE_FORMATS)
 _CONVERSION = options_of(ConvertConfig)
 RENDERING = (  # options by which a result was rendered, and is followed
     *("divergence", "convergence", "depth_kind", "depth_stability", "foreground_scale", "depth_gamma"),

@@ -28,7 +28,7 @@ from ..video import (
     read_photo,
 )
 from ..video.stereo_source import stated_format
-from .config import AUTO, ONE_VIEW
+from .config import AUTO, LAYOUTS, ONE_VIEW
 
 _MOST_WORDS = 3  # LRF, Full, SBS
 _ENDINGS = {  # of names, without what stands between words; those that we write and what else is common
@@ -79,9 +79,10 @@ class ViewReader:
         self.total = len(self._pictures or [path]) if self._info is None else self._info.frame_count
         self._found = format == AUTO
         self.format = self._find_format() if format == AUTO else format
-        if self.format == "anaglyph":
+        if self.format not in LAYOUTS:
             raise InputError(
-                f"{name} must hold views that can be told apart, got the anaglyph {path}; give side by side"
+                f"{name} must hold whole views that can be told apart, got the {self.format} {path}; give "
+                "side by side"
             )
 
     @property

@@ -25,12 +25,12 @@ from ..svd.finite_check import FiniteCheck
 from ..svd.known_latents import KnownLatents, run_levels
 from ..svd.schedule import frame_noise
 from .config import MAX_VIEWS
+from .progress import OnCells
 
 PICTURE_NOISE = 1  # the stream of `frame_noise` that is for conditions
 
 Way = Literal["columns", "rows", "rows_back"]
 Order = Literal["both", "columns", "rows"]
-OnCells = Callable[[int, int, Tensor], None]  # (steps done, steps in all, clean estimate [V, F, C, h, w])
 Reinject = Callable[[Tensor, Collection[int]], KnownLatents]
 """(clean estimate [V, F, C, h, w], views to look at) -> what is known of all views."""
 
@@ -161,6 +161,22 @@ def diffuse_matrix(
     )
     finite.answer()
     return noisy
+
+
+def count_steps(sigmas: list[float], passes: Passes, *, views: int, frames: int, finished: int = 0) -> int:
+    """Count the rows and columns of a matrix of which the first view and the first frames are known.
+
+    Args:
+        sigmas: Noise levels.
+        passes: How often and in which order rows and columns are denoised.
+        views: How many there are; one alone is not known.
+        frames: How many there are.
+        finished: Frames that are known in all views.
+    """
+    fixed = torch.zeros(views, frames, dtype=torch.bool)
+    fixed[:, :finished] = True
+    fixed[0] |= views > 1
+    return sum(map(len, _plan(sigmas, passes, fixed)))
 
 
 def _plan(sigmas: list[float], passes: Passes, fixed: Tensor) -> list[list[Sequence]]:

@@ -4,8 +4,8 @@ A filler is given the disparity that is seen in the rendered view; the views in 
 source, whose own disparity is found from it (`views.source_disparity`). Without disparity there is one view,
 which is filled over time alone.
 
-SVD knows videos of one length, so the end of a scene is no short window: half a window of frames waits behind
-the one that is filled, and what is left in the end is cut into two if it is more than one window.
+Where a device's memory does not suffice, less is filled at a time: half of the window, then tiles. Noise
+depends on frame, view and place alone, so that changes no more of the result than the cut itself does.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from ..checks import check_finite, check_video
 from ..dvg.eyes import Eye, eye_sign
 from ..fill import RenderedFrame
 from ..memory import telling_of_memory
-from ..svd import trained_frames
 from .config import FrameMatrixConfig
-from .diffuse import OnCells
 from .model import FrameMatrixModel
-from .scene import MatrixScene, MatrixViews, Rendered
-from .views import source_disparity
-from .window import Callbacks
+from .outpaint import OutpaintedScene
+from .progress import OnCells, Progress
+from .scene import MatrixViews, join_views, next_count
+from .views import Rendered, source_disparity
 
 _LOGGER = logging.getLogger(__name__)
 _NO_DISPARITY = (
@@ -60,8 +59,8 @@ def fill_matrix(
         config: The options.
         eye: The rendered eye.
         keep_views: Whether all views are returned; then `last_view_from` should be 0.
-        on_step: Called after each row and column with the steps done and in all of the window at work, and
-            the clean estimate of its cells [V, F, C, h, w]; may raise to interrupt.
+        on_step: Called after each row and column with the steps done and in all of the clip, and the clean
+            estimate of the cells at work [V, F, C, h, w]; may raise to interrupt.
         on_frame: Called with the number of finished frames; may raise.
         on_wait: Called now and then while the VAE works; may raise.
 
@@ -83,20 +82,22 @@ def fill_matrix(
     if disparity is None:
         _LOGGER.warning(_NO_DISPARITY)
     size = (warped.shape[-2], warped.shape[-1])
-    callbacks = Callbacks(on_step, on_wait)
-    scene = MatrixScene(model, config, eye=eye, size=size, callbacks=callbacks, keep_views=keep_views)
-    clip, window, done = Rendered(left, warped, hole, disparity), _window(model, config), 0
+    scene = OutpaintedScene(model, config, eye=eye, size=size, on_wait=on_wait, keep_views=keep_views)
+    clip, done = Rendered(left, warped, hole, disparity), 0
+    first = next_count(len(clip), scene.room, ended=True)
+    steps = scene.count_steps(first, has_disparity=disparity is not None)
+    progress = Progress.of_clip(on_step, round(steps * len(clip) / first))
     parts: list[MatrixViews] = []
     with telling_of_memory():
         while done < len(clip):
-            last = done + _next_count(len(clip) - done, window - scene.carried, ended=True)
-            parts.append(scene.fill(clip.cut(done, last), first_frame=done))
-            done = last
+            last = done + next_count(len(clip) - done, scene.room, ended=True)
+            stretch = progress.part(done / len(clip), last / len(clip))
+            parts.append(scene.fill(clip.cut(done, last), first_frame=done, progress=stretch))
+            done += len(parts[-1].filled)
+            progress.part(0, done / len(clip)).finish()
             if on_frame is not None:
                 on_frame(done)
-    filled, whole = (torch.cat(pair) for pair in zip(*(part[:2] for part in parts), strict=True))
-    views = [part.views for part in parts if part.views is not None]
-    return MatrixViews(filled, whole, torch.cat(views, dim=1) if views else None)
+    return join_views(parts)
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class FrameMatrixFiller:
     Attributes:
         model: The model.
         config: The options.
-        on_step: Called after each row and column, see `fill_matrix`; may raise to interrupt.
+        on_step: Called after each row and column with the steps done and in all of the window at work, see
+            `fill_matrix`; may raise to interrupt.
         on_wait: Called now and then while the VAE works; may raise to interrupt.
 
     Raises:
@@ -146,12 +148,12 @@ class FrameMatrixStream:
 
     def __init__(self, filler: FrameMatrixFiller, *, eye: Eye, size: tuple[int, int]) -> None:
         self._filler, self._eye, self._size = filler, eye, size
-        self._config = filler.config.settled()
-        self._window = _window(filler.model, self._config)
         self._frames: list[RenderedFrame] = []
+        self._finished: list[Tensor] = []  # [3, H, W] each, not handed over yet
         self._done = 0  # frames of the film that are finished
         self._told = False  # that there is no disparity
-        self._scene = self._begin()
+        config = filler.config.settled()
+        self._scene = OutpaintedScene(filler.model, config, eye=eye, size=size, on_wait=filler.on_wait)
 
     def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Take a scene's next frame; return the window that is finished by it, if there is one.
@@ -160,7 +162,8 @@ class FrameMatrixStream:
             InputError: As `fill_matrix`.
         """
         self._frames.append(frame)
-        return self._fill(ended=False)
+        self._fill(ended=False)
+        return self._hand_over()
 
     def finish(self) -> list[Tensor]:  # of [3, H, W] in [0, 1]
         """Return the scene's other frames; the next frame begins a new scene.
@@ -168,35 +171,32 @@ class FrameMatrixStream:
         Raises:
             InputError: As `fill_matrix`.
         """
-        finished = []
-        while self._frames:
-            finished += self._fill(ended=True)
-        self._scene = self._begin()
+        self._fill(ended=True)
+        self._scene.end()
+        return self._hand_over()
+
+    def _hand_over(self) -> list[Tensor]:
+        """Return the finished frames, which are kept where a window after them is interrupted."""
+        finished, self._finished = self._finished, []
         return finished
 
-    def _begin(self) -> MatrixScene:
-        """Begin a scene."""
-        callbacks = Callbacks(self._filler.on_step, self._filler.on_wait)
-        return MatrixScene(
-            self._filler.model, self._config, eye=self._eye, size=self._size, callbacks=callbacks
-        )
-
-    @telling_of_memory()  # no window is smaller: what is half done is not tried again
-    def _fill(self, *, ended: bool) -> list[Tensor]:
-        """Fill the next window of the frames that wait, if there are enough."""
-        room = self._window - self._scene.carried
-        count = _next_count(len(self._frames), room, ended=ended)
-        if count == 0:
-            return []
-        waiting = self._frames[:count]
-        left, warped, hole = (
-            torch.stack([getattr(frame, name) for frame in waiting]) for name in ("left", "warped", "hole")
-        )
-        frames = Rendered(left, warped, hole, self._disparity(waiting, hole))
-        filled = self._scene.fill(frames, first_frame=self._done).filled
-        self._done += count
-        self._frames = self._frames[count:]
-        return list(filled)
+    @telling_of_memory()
+    def _fill(self, *, ended: bool) -> None:
+        """Fill windows of the frames that wait, as long as there are enough."""
+        while count := next_count(len(self._frames), self._scene.room, ended=ended):
+            waiting = self._frames[:count]
+            left, warped, hole = (
+                torch.stack([getattr(frame, name) for frame in waiting])
+                for name in ("left", "warped", "hole")
+            )
+            frames = Rendered(left, warped, hole, self._disparity(waiting, hole))
+            total = self._scene.count_steps(count, has_disparity=frames.disparity is not None)
+            progress = Progress.of_clip(self._filler.on_step, total)
+            filled = self._scene.fill(frames, first_frame=self._done, progress=progress).filled
+            progress.part(0, len(filled) / count).finish()
+            self._finished += filled
+            self._done += len(filled)
+            self._frames = self._frames[len(filled) :]
 
     def _disparity(self, waiting: list[RenderedFrame], hole: Tensor) -> Tensor | None:
         """Return the source's disparity, None if a frame has none."""
@@ -207,23 +207,3 @@ class FrameMatrixStream:
             _LOGGER.warning(_NO_DISPARITY)
             self._told = True
         return None
-
-
-def _window(model: FrameMatrixModel, config: FrameMatrixConfig) -> int:
-    """Return how many frames are filled at a time, more than are carried on."""
-    return max(config.window or trained_frames(model.svd.unet), config.overlap + 1)
-
-
-def _next_count(waiting: int, room: int, *, ended: bool) -> int:
-    """Return how many frames are filled next, of those that wait, 0 for none yet.
-
-    Args:
-        waiting: Frames that wait.
-        room: New frames that a window takes.
-        ended: Whether no more will come.
-    """
-    if waiting >= room + room // 2:
-        return room
-    if not ended:
-        return 0
-    return waiting if waiting <= room else -(-waiting // 2)

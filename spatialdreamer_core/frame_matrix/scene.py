@@ -8,7 +8,7 @@ pictures of `overlap` frames, at the size at which they are diffused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,18 +16,18 @@ from torch import Tensor
 
 from ..dvg import dilate_hole
 from ..dvg.eyes import Eye
-from ..fill import composite, fast_fill
-from ..memory import require_memory
-from ..svd import trained_area
+from ..fill import composite
+from ..memory import require_memory, run_within_memory
+from ..svd import trained_area, trained_frames
 from ..svd.canvas import Canvas
-from ..svd.hole_regions import RegionCost, fade_in, find_regions
-from ..svd.windows import Region
+from ..svd.windows import Plan
 from .config import FrameMatrixConfig
+from .diffuse import count_steps
 from .model import FrameMatrixModel
-from .views import render_view, view_motion_bucket, view_shares
-from .window import Callbacks, Window, denoise_window, region_noise
-
-_LEAST_CONTEXT = 6  # frames decoded before those that are carried, which the VAE's decoder mixes in
+from .progress import Progress
+from .regions import choose_regions, fill_regions
+from .views import Rendered, render_views, view_motion_bucket
+from .window import Callbacks, Window, schedule
 
 
 class MatrixViews(NamedTuple):
@@ -38,24 +38,6 @@ class MatrixViews(NamedTuple):
     views: Tensor | None  # [V, F, 3, H, W] in [0, 1], from the source view to `filled`; None if not asked for
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """Frames of a scene with their source, as they are to be filled."""
-
-    left: Tensor  # [F, 3, H, W] in [0, 1]
-    warped: Tensor  # [F, 3, H, W] in [0, 1]
-    hole: Tensor  # [F, 1, H, W], 1 = hole
-    disparity: Tensor | None  # [F, 1, H, W] px, of the source
-
-    def __len__(self) -> int:
-        return len(self.left)
-
-    def cut(self, first: int, last: int) -> Rendered:
-        """Return some of the frames."""
-        disparity = None if self.disparity is None else self.disparity[first:last]
-        return Rendered(self.left[first:last], self.warped[first:last], self.hole[first:last], disparity)
-
-
 class MatrixScene:
     """Fills a scene.
 
@@ -64,7 +46,7 @@ class MatrixScene:
         config: The options, settled.
         eye: The rendered eye.
         size: Height and width of the frames.
-        callbacks: Called on the way.
+        on_wait: Called now and then while the VAE works; may raise to interrupt.
         keep_views: Whether all views are returned.
     """
 
@@ -75,11 +57,11 @@ class MatrixScene:
         *,
         eye: Eye,
         size: tuple[int, int],
-        callbacks: Callbacks,
+        on_wait: Callable[[], None] | None = None,
         keep_views: bool = False,
     ) -> None:
         self._model, self._config, self._eye = model, config, eye
-        self._callbacks, self._keep_views = callbacks, keep_views
+        self._on_wait, self._keep_views = on_wait, keep_views
         svd = model.svd
         self._canvas = Canvas.fit_to(
             *size,
@@ -88,61 +70,131 @@ class MatrixScene:
             multiple=svd.size_multiple,
             factor=svd.codec.factor,
         )
+        # More frames than are carried on.
+        window = max(config.window or trained_frames(svd.unet), config.overlap + 1)
+        self._plan = Plan(window, config.overlap, factor=svd.codec.factor)
         self._carried: Tensor | None = None  # [V, n, 3, h, w] float16, the last finished frames
 
     @property
-    def carried(self) -> int:
-        """How many finished frames the next window begins with."""
-        return 0 if self._carried is None else self._carried.shape[1]
+    def room(self) -> int:
+        """How many new frames the next window takes."""
+        return self._plan.window - _count(self._carried)
+
+    def end(self) -> None:
+        """Begin a new scene."""
+        self._carried = None
+
+    def count_steps(self, frames: int, *, has_disparity: bool) -> int:
+        """Count the rows and columns of the next window with so many new frames, as whole pictures."""
+        views = self._views(has_disparity)
+        return sum(steps for _, steps in self._spans(views, frames, self._carried))
 
     @torch.inference_mode()
-    def fill(self, frames: Rendered, *, first_frame: int) -> MatrixViews:
-        """Fill the scene's next frames, as many as one window takes beside those that are carried.
+    def fill(self, frames: Rendered, *, first_frame: int, progress: Progress) -> MatrixViews:
+        """Fill the scene's next frames, as many as the device's memory takes, at least one.
+
+        What is interrupted changes nothing: it may be called again.
 
         Args:
-            frames: The frames.
+            frames: The frames, no more than there is room for.
             first_frame: Index of the first of them in its film.
+            progress: The stretch of all of them.
+
+        Raises:
+            InputError: If memory does not suffice for the least work, or the model gives NaN.
         """
-        views = self._views(frames)
-        if self._carried is not None and len(self._carried) != views:
-            self._carried = None
+        views = self._views(frames.disparity is not None)
+        carried = self._carried
+        if carried is not None and len(carried) != views:
+            carried = None
         if not (self._keep_views or bool((frames.hole > 0.5).any())):
             self._carried = None  # a later hole has nothing to go on with
             return MatrixViews(frames.warped, frames.warped, None)
-        by_rows = views > 1 and self._config.order != "columns"
-        if self._carried is None and by_rows and len(frames) > 1:
-            parts = [self._fill(frames.cut(0, 1), first_frame)]
-            parts.append(self._fill(frames.cut(1, len(frames)), first_frame + 1))
-            filled, whole = (torch.cat(pair) for pair in zip(*(part[:2] for part in parts), strict=True))
-            kept = [part.views for part in parts if part.views is not None]
-            return MatrixViews(filled, whole, torch.cat(kept, dim=1) if kept else None)
-        return self._fill(frames, first_frame)
 
-    def _views(self, frames: Rendered) -> int:
+        def run(plan: Plan) -> tuple[MatrixViews, Tensor | None]:
+            begin = None if carried is None else carried[:, -plan.overlap :]
+            count = len(frames)
+            if plan is not self._plan:
+                count = next_count(count, plan.window - _count(begin), ended=True)
+            stretch = progress.part(0, count / len(frames))
+            return self._fill(frames.cut(0, count), begin, first_frame, plan, stretch)
+
+        (result, self._carried), self._plan = run_within_memory(
+            run,
+            self._plan,
+            smaller=lambda plan: self._smaller(plan, _count(carried) + len(frames), views),
+            task="the frame matrix",
+            explain=lambda plan: (
+                f"the device must have memory for {views} views, {plan}, but it ran out; free memory, or "
+                "lower `max_side` or `views`"
+            ),
+        )
+        return result
+
+    def _smaller(self, plan: Plan, frames: int, views: int) -> Plan | None:
+        """Return a plan that takes less memory, or None: rows take as much as columns of as many frames."""
+        frames = min(plan.window, frames)
+        return plan.smaller(frames if frames > views else 1, *self._canvas.latent_size)
+
+    def _views(self, has_disparity: bool) -> int:
         """Return how many views there are: one where no other has a say in it."""
         views = self._config.views
         assert views is not None, "settled"
         alone = self._config.order == "columns" and not self._keep_views
-        return 1 if frames.disparity is None or alone else views
+        return views if has_disparity and not alone else 1
 
-    def _fill(self, frames: Rendered, first_frame: int) -> MatrixViews:
-        """Fill frames; those that are carried come before them in the window."""
-        window, carried = self._render(frames, first_frame), self.carried
-        if self._carried is not None:
-            window.pictures = torch.cat([self._carried, window.pictures], dim=1)
-            blank = torch.zeros_like(window.hole[:, :1]).expand(-1, carried, -1, -1, -1)
-            window.hole = torch.cat([blank, window.hole], dim=1)
-        right = window.pictures[-1, carried:].float()
-        for region in self._regions(window):
-            part = window.cut(region)
-            noise = region_noise(self._model, window, region, seed=self._config.seed)
-            latents = denoise_window(self._model, part, self._config, self._callbacks, noise=noise)
-            size = window.pictures.shape[-2:]
-            fade = fade_in(region, *size, ramp=self._config.margin // 2)
-            self._decode(latents, part.pictures, region.cut_frame(right), fade)
+    def _spans(self, views: int, frames: int, carried: Tensor | None) -> list[tuple[range, int]]:
+        """Divide new frames into those that are filled together, with the steps of whole pictures."""
+        finished, spans = _count(carried), [range(frames)]
+        if carried is None and views > 1 and frames > 1 and self._config.order != "columns":
+            spans = [range(1), range(1, frames)]
+        sigmas, passes = schedule(self._config)
+        counts = []
+        for span in spans:
+            known = finished + span.start
+            size = {"views": views, "frames": known + len(span), "finished": known}
+            counts.append(count_steps(sigmas, passes, **size))
+        return list(zip(spans, counts, strict=True))
+
+    def _fill(
+        self, frames: Rendered, carried: Tensor | None, first_frame: int, plan: Plan, progress: Progress
+    ) -> tuple[MatrixViews, Tensor | None]:
+        """Fill a window; return what the next one begins with, too."""
+        window = self._render(frames, first_frame, _count(carried))
+        spans, steps = zip(*self._spans(len(window.pictures), len(frames), carried), strict=True)
+        windows = [window.cut_frames(span) for span in spans]
+        regions = [choose_regions(self._model, part, self._config, plan) for part in windows]
+        work = [
+            float(count * sum(len(region.rows) * len(region.columns) for region in chosen))
+            for count, chosen in zip(steps, regions, strict=True)
+        ]
+        stretches = progress.divide(work) if any(work) else [progress] * len(work)
+        parts = []
+        for span, part, chosen, stretch in zip(spans, windows, regions, stretches, strict=True):
+            part = part.after(carried)
+            right = fill_regions(
+                self._model,
+                part,
+                chosen,
+                self._config,
+                Callbacks(stretch, self._on_wait),
+                new=len(span),
+                keep_views=self._keep_views,
+            )
+            filled, whole = self._composite(frames.cut(span.start, span.stop), right)
+            carried = self._carry(part, filled, plan.overlap)
+            parts.append(MatrixViews(filled, whole, self._all_views(part, filled)))
+        return join_views(parts), carried
+
+    def _composite(
+        self,
+        frames: Rendered,
+        right: Tensor,  # [F, 3, h, w] on the canvas
+    ) -> tuple[Tensor, Tensor]:  # [F, 3, H, W] in [0, 1] each
+        """Bring the last view to its own size, where a clip may be far larger; return it composited, too."""
         filled = torch.empty_like(frames.warped)
         whole = torch.empty_like(frames.warped)
-        for frame, picture in enumerate(right.split(1)):  # at its own size a clip may be far larger
+        for frame, picture in enumerate(right.split(1)):
             own = slice(frame, frame + 1)
             whole[own] = self._canvas.restore(picture).to(whole)
             filled[own] = composite(
@@ -150,31 +202,32 @@ class MatrixScene:
                 dilate=self._config.dilate,
                 feather=self._config.feather,
             )
-        self._carry(window, filled)
-        return MatrixViews(filled, whole, self._all_views(window, filled, carried))
+        return filled, whole
 
-    def _render(self, frames: Rendered, first_frame: int) -> Window:
-        """Render all views of some frames and put them on the canvas."""
-        views, eye = self._views(frames), self._eye
-        self._require_memory(views, len(frames) + self.carried)
-        pictures, holes = [], []
-        for share in view_shares(views):
-            if share == 0:
-                view, hole = frames.left, torch.zeros_like(frames.hole)
-            elif share == 1:
-                view = fast_fill(frames.warped, frames.hole, disparity=frames.disparity, eye=eye)
-                hole = frames.hole
-            else:
-                assert frames.disparity is not None
-                planes = self._config.planes
-                view, hole = render_view(frames.left, frames.disparity, share, eye=eye, planes=planes)
-            pictures.append(self._canvas.fit(view).cpu().half())
-            # What the result takes from the filling must not be held to what was warped.
-            holes.append(self._canvas.fit_mask(dilate_hole(hole, self._config.dilate)).cpu() > 0.5)
+    def _render(self, frames: Rendered, first_frame: int, carried: int) -> Window:
+        """Render all views on the canvas, frame by frame: at its own size a clip may be far larger."""
+        views, planes = self._views(frames.disparity is not None), self._config.planes
+        self._require_memory(views, len(frames) + carried)
+        height, width = self._size
+        pictures = torch.empty(views, len(frames), 3, height, width, dtype=torch.float16)
+        holes = torch.empty(views, len(frames), 1, height, width, dtype=torch.bool)
+        for frame in range(len(frames)):
+            rendered = render_views(frames.cut(frame, frame + 1), views=views, eye=self._eye, planes=planes)
+            for index, (view, hole) in enumerate(rendered):
+                pictures[index, frame] = self._canvas.fit(view)[0]
+                # What the result takes from the filling must not be held to what was warped.
+                held = self._canvas.fit_mask(dilate_hole(hole, self._config.dilate))
+                holes[index, frame] = held[0] > 0.5
         motion = self._config.view_motion_bucket
         if motion is None:
             motion = 0 if frames.disparity is None else view_motion_bucket(frames.disparity, views)
-        return Window(torch.stack(pictures), torch.stack(holes), first_frame - self.carried, motion)
+        return Window(pictures, holes, first_frame, motion)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Height and width of the canvas, px."""
+        height, width = self._canvas.latent_size
+        return height * self._canvas.factor, width * self._canvas.factor
 
     def _require_memory(self, views: int, frames: int) -> None:
         """Check that main memory has room for the pictures of a window, twice while they are put together.
@@ -182,64 +235,55 @@ class MatrixScene:
         Raises:
             InputError: If it has not.
         """
-        height, width = (self._canvas.factor * side for side in self._canvas.latent_size)
+        height, width = self._size
         require_memory(
             2 * views * frames * height * width * (3 * torch.float16.itemsize + torch.bool.itemsize),
             what=f"the frame matrix of {views} views and {frames} frames of {width}x{height}",
             remedy="lower views, window or max_side",
         )
 
-    def _regions(self, window: Window) -> list[Region]:
-        """Choose the regions, px of the canvas, that are denoised: those with holes in any view."""
-        svd = self._model.svd
-        frames, _, height, width = window.hole.shape[1:]
-        hole = window.hole.any(0)
-        if self._config.regions == "whole" or not bool(hole.any()):
-            return [Region(range(frames), range(height), range(width))] if bool(hole.any()) else []
-        return find_regions(
-            hole.float(),
-            cost=RegionCost.of_unet(svd.unet.config, device=self._model.device),
-            margin=-(-self._config.margin // svd.size_multiple) * svd.size_multiple,
-            step=svd.size_multiple,
-            factor=svd.codec.factor,
-        )
-
-    def _decode(
-        self,
-        latents: Tensor,  # [V, F, C, h, w]
-        pictures: Tensor,  # [V, F, 3, H, W]
-        right: Tensor,  # [n, 3, H, W], the last frames
-        fade: Tensor,  # [H, W] in (0, 1], how much of what is decoded they take
-    ) -> None:
-        """Put decoded cells into the pictures: of the last view all, of the others those that are needed."""
-        codec, device = self._model.svd.codec, torch.device("cpu")
-        views, frames = latents.shape[:2]
-        size = (pictures.shape[-2], pictures.shape[-1])
-        self._model.announce(self._model.svd.vae, frames=frames, size=size)
-        last = frames if self._keep_views else min(frames, self._config.overlap)
-        for view in range(views):
-            if view == 0 and views > 1:
-                continue
-            count = len(right) if view == views - 1 else min(last, len(right))
-            begin = max(0, frames - count - _LEAST_CONTEXT)
-            decoded = codec.decode(latents[view, begin:], device=device, on_frame=self._callbacks.on_frame)[
-                -count:
-            ]
-            if view == views - 1:
-                right.lerp_(decoded, fade)
-            last_frames = pictures[view, frames - count :]
-            last_frames.copy_(torch.lerp(last_frames.float(), decoded, fade))
-
-    def _carry(self, window: Window, filled: Tensor) -> None:
+    def _carry(self, window: Window, filled: Tensor, overlap: int) -> Tensor:  # [V, n, 3, h, w] float16
         """Keep the last frames in all views; those of the last view as they are in the result."""
-        count = min(self._config.overlap, window.pictures.shape[1])
-        self._carried = window.pictures[:, -count:].clone()
+        count = min(overlap, window.pictures.shape[1])
+        carried = window.pictures[:, -count:].clone()
         new = min(count, len(filled))
-        self._carried[-1, -new:] = self._canvas.fit(filled[-new:]).cpu().half()
+        carried[-1, -new:] = self._canvas.fit(filled[-new:]).cpu().half()
+        return carried
 
-    def _all_views(self, window: Window, filled: Tensor, carried: int) -> Tensor | None:
+    def _all_views(self, window: Window, filled: Tensor) -> Tensor | None:
         """Return all views at their own size, if they are asked for."""
         if not self._keep_views:
             return None
-        views = [self._canvas.restore(view[carried:].float()).to(filled) for view in window.pictures[:-1]]
+        pictures = window.pictures[:-1, -len(filled) :]
+        views = [self._canvas.restore(view.float()).to(filled) for view in pictures]
         return torch.stack([*views, filled])
+
+
+def next_count(waiting: int, room: int, *, ended: bool) -> int:
+    """Return how many frames are filled next, of those that wait, 0 for none yet.
+
+    SVD knows videos of one length, so the end of a scene is no short window: half a window of frames waits
+    behind the one that is filled, and what is left in the end is cut into two if it is more than one window.
+
+    Args:
+        waiting: Frames that wait.
+        room: New frames that a window takes.
+        ended: Whether no more will come.
+    """
+    if waiting >= room + room // 2:
+        return room
+    if not ended:
+        return 0
+    return waiting if waiting <= room else -(-waiting // 2)
+
+
+def join_views(parts: list[MatrixViews]) -> MatrixViews:
+    """Join the results of windows in turn."""
+    filled, whole = (torch.cat(pair) for pair in zip(*(part[:2] for part in parts), strict=True))
+    views = [part.views for part in parts if part.views is not None]
+    return MatrixViews(filled, whole, torch.cat(views, dim=1) if views else None)
+
+
+def _count(carried: Tensor | None) -> int:
+    """Return how many finished frames a window begins with."""
+    return 0 if carried is None else carried.shape[1]

@@ -1,15 +1,20 @@
 """The views between the two eyes, warped from the source view by shares of its disparity.
 
 View v of V has the share v / (V - 1): 0 is the source, 1 the view that is rendered. One view alone is the
-rendered one.
+rendered one. Where it is known what lies beside the source's frame (`outpaint.py`), that is warped in with
+the disparity of the frame's edge.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from ..dvg import forward_warp_with_disparity
+from ..dvg import forward_warp, forward_warp_with_disparity
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..fill import fast_fill
@@ -18,6 +23,59 @@ from .planes import clean_planes
 _TYPICAL_MOTION = 127  # SVD's bucket for
 _TYPICAL_SHIFT = 0.01  # of the width from frame to frame
 _LEAST_MOTION = 16
+_LEAST_SHARE = 0.01  # of a pixel in a hole that comes from beside the source
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Frames of a scene with their source, as they are to be filled."""
+
+    left: Tensor  # [F, 3, H, W] in [0, 1]
+    warped: Tensor  # [F, 3, H, W] in [0, 1]
+    hole: Tensor  # [F, 1, H, W], 1 = hole
+    disparity: Tensor | None  # [F, 1, H, W] px, of the source
+    beside: tuple[Tensor, Tensor] | None = None  # [F, 3, H, w] each, what lies left and right of the source
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def cut(self, first: int, last: int) -> Rendered:
+        """Return some of the frames."""
+        own = slice(first, last)
+        return Rendered(
+            self.left[own],
+            self.warped[own],
+            self.hole[own],
+            None if self.disparity is None else self.disparity[own],
+            None if self.beside is None else (self.beside[0][own], self.beside[1][own]),
+        )
+
+
+def render_views(
+    frames: Rendered,
+    *,
+    views: int,
+    eye: Eye,
+    planes: int,
+) -> Iterator[tuple[Tensor, Tensor]]:  # [F, 3, H, W] in [0, 1] without black holes, [F, 1, H, W]
+    """Yield all views, from the source to the rendered one, filled by fast fill for a start, and their holes.
+
+    Args:
+        frames: The frames.
+        views: How many there are; more than 1 need disparity.
+        eye: The rendered eye.
+        planes: By how many planes the views in between are cleaned; 0: not at all.
+    """
+    width = frames.left.shape[-1]
+    for share in view_shares(views):
+        if share == 0:
+            yield frames.left, torch.zeros_like(frames.hole)
+        elif share == 1:
+            yield _rendered_view(frames, eye=eye)
+        else:
+            source, disparity, first = _widen(frames)
+            view, hole = render_view(source, disparity, share, eye=eye, planes=planes)
+            yield view[..., first : first + width], hole[..., first : first + width]
 
 
 def view_shares(views: int) -> list[float]:
@@ -81,6 +139,32 @@ def view_motion_bucket(disparity: Tensor, views: int) -> int:
     """
     shift = float(disparity.abs().mean()) / disparity.shape[-1] / max(1, views - 1)
     return max(_LEAST_MOTION, min(255, round(_TYPICAL_MOTION * shift / _TYPICAL_SHIFT)))
+
+
+def _widen(frames: Rendered) -> tuple[Tensor, Tensor, int]:
+    """Return source and disparity with what lies beside them, and the first column of the source's frame."""
+    assert frames.disparity is not None
+    if frames.beside is None:
+        return frames.left, frames.disparity, 0
+    left, right = frames.beside
+    source = torch.cat([left.to(frames.left), frames.left, right.to(frames.left)], dim=-1)
+    disparity = F.pad(frames.disparity, (left.shape[-1], right.shape[-1], 0, 0), mode="replicate")
+    return source, disparity, left.shape[-1]
+
+
+def _rendered_view(frames: Rendered, *, eye: Eye) -> tuple[Tensor, Tensor]:
+    """Return the rendered view: what it shows stays, its holes take what enters from beside the source."""
+    view, hole = fast_fill(frames.warped, frames.hole, disparity=frames.disparity, eye=eye), frames.hole
+    if frames.beside is None:
+        return view, hole
+    source, disparity, first = _widen(frames)
+    columns = slice(first, first + view.shape[-1])
+    beside = torch.ones_like(source)
+    beside[..., columns] = 0
+    entering, unseen = (part[..., columns] for part in forward_warp(source, disparity, eye=eye))
+    share = forward_warp(beside, disparity, eye=eye)[0][:, :1, :, columns]
+    enters = (share > _LEAST_SHARE) & (unseen < 0.5) & (hole > 0.5)
+    return torch.where(enters, entering.to(view), view), torch.where(enters, 0.0, hole)
 
 
 def _fill_rows(

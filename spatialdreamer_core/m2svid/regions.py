@@ -1,22 +1,27 @@
 """One window on the model's canvas: whole, or around its holes alone, as much at a time as memory allows.
 
 A region is cut out of the pictures, so that the autoencoder and the UNet work on it alone; its image
-embeddings are those of the whole left view, and the noise on it is the part of a frame's at its place.
-Regions of the same size go through the UNet together. Pasted back, they fade into each other and into the
-rendered view within their margins, where nothing is taken from them: see `find_regions`.
+embeddings are those of the whole left view, and the noise on it is the part of a frame's at its place. The
+UNet norms it by the statistics of the whole picture, which goes through it at half its size for that
+(`svd.picture_statistics`). Regions of the same size go through the UNet together. Pasted back, they fade into
+each other and into the rendered view within their margins, where nothing is taken from them: see
+`find_regions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..dvg.mask_edges import grow_hole
 from ..svd import embed_images
 from ..svd.hole_regions import RegionCost, cut_regions, fade_in, find_regions, group_regions
+from ..svd.picture_statistics import PictureStatistics
 from ..svd.windows import Plan, Region
 from .colour import match_colours
 from .config import RefinerConfig
@@ -95,10 +100,17 @@ def refine_window(
         model.svd.image_encoder, frames=len(window.left), latent_size=(height // factor, width // factor)
     )
     embeddings = embed_images(model.svd.image_encoder, window.left)
+    statistics = None
+    if any(region.picture_size != window.size for region in regions):
+        statistics = PictureStatistics(model.svd.unet, window.size)
+        with statistics.take(regions):
+            small = _shrink(window, _small_size(model, window, portion))
+            _predict_batch(model, *small, embeddings, config, on_wait)
     collage = _Collage(window.warped)
     for group in group_regions(regions):
         for batch in [group] if portion.batched else [[region] for region in group]:
-            latents = _predict_batch(model, window, batch, embeddings, config, on_wait)
+            with nullcontext() if statistics is None else statistics.give(batch):
+                latents = _predict_batch(model, window, batch, embeddings, config, on_wait)
             for region, part in zip(batch, latents, strict=True):
                 collage.paste(region, _decode(model, window, region, part, config, on_wait))
     area = sum(len(region.rows) * len(region.columns) for region in regions)
@@ -119,9 +131,31 @@ def _choose_regions(
         # Nothing is taken from where a region fades.
         margin = max(config.margin, config.dilate + config.feather + _RAMP)
         regions = find_regions(
-            window.hole, cost=cost, margin=-(-margin // step) * step, step=step, factor=factor
+            window.hole,
+            cost=cost,
+            margin=-(-margin // step) * step,
+            step=step,
+            factor=factor,
+            beside=_small_size(model, window, portion),
         )
     return cut_regions(regions, tile=portion.plan.tile * factor // step * step, step=step)
+
+
+def _small_size(model: M2SVid, window: CanvasWindow, portion: Portion) -> tuple[int, int]:
+    """Return about half of a window's height and width, px, or what a tile takes if that is less."""
+    step, scale = model.svd.size_multiple, 0.5
+    if portion.plan.tile:
+        scale = min(scale, portion.plan.tile * model.svd.codec.factor / max(window.size))
+    height, width = (max(step, round(scale * side / step) * step) for side in window.size)
+    return height, width
+
+
+def _shrink(window: CanvasWindow, size: tuple[int, int]) -> tuple[CanvasWindow, list[Region]]:
+    """Return a window's pictures at a smaller size, and the region that is all of them."""
+    left, warped = (F.interpolate(view, size, mode="area") for view in (window.left, window.warped))
+    hole = F.interpolate(window.hole, size, mode="nearest-exact")
+    whole = Region(range(len(left)), *(range(side) for side in size))
+    return CanvasWindow(left, warped, hole, window.finished, window.first_frame), [whole]
 
 
 def _predict_batch(

@@ -5,16 +5,22 @@ Nothing here waits for the device.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..bars import Surround
-from ..stereo.packing import join_views
+from ..stereo import StereoLayout
 from ..video.color import ColorInfo
 from ..video.reader import VideoFrame
 
-JOINED = ("full_sbs", "full_tb", "cross_eyed")  # formats that leave the views' pixels as they are
+_JOINED = (  # formats that leave the views' pixels as they are
+    *("full_sbs", "full_tb", "cross_eyed", "rgbd", "quilt", "frame_sequential"),
+    *("row_interlaced", "column_interlaced", "checkerboard"),
+)
+_BLACK_AROUND = ("anaglyph", "vr180")  # formats for which black has to be 0
 
 
 def whole_image(frame: VideoFrame) -> np.ndarray:  # [H, W, 3] uint8 or uint16
@@ -59,30 +65,61 @@ def to_bits(
     return rounded.to(dtype).permute(1, 2, 0)
 
 
+def depth_bits(
+    depth: Tensor,  # [1, h, w] in [0, 1]
+    frame: VideoFrame,
+    dtype: torch.dtype,
+) -> Tensor:  # [H, W, 3] of that type
+    """Make a grey picture of a frame's depth, from its black to its white; black bars are black."""
+    highest = torch.iinfo(dtype).max
+    black, white = _swing(dtype, frame.color)
+    grey = to_bits((depth * ((white - black) / highest) + black / highest).expand(3, -1, -1), dtype)
+    if frame.surround is None:
+        return grey
+    whole = torch.full_like(_signed(torch.from_numpy(frame.surround.frame)), black, device=depth.device)
+    whole[frame.surround.box.slices] = _signed(grey)
+    return whole.view(dtype)
+
+
 def pack_bits(
     left: Tensor,  # [H, W, 3] uint8 or uint16
     right: Tensor,  # [H, W, 3] of the same type
     *,
-    format: str,
+    layout: StereoLayout,
     color: ColorInfo | None,
-) -> Tensor:  # [H', W', 3] of the same type
-    """Pack two pictures into one, where they are.
+    aspect: Fraction = Fraction(1),
+) -> tuple[Tensor, ...]:  # each [H', W', 3] of the same type
+    """Pack two pictures into one, or two that follow each other, where they are.
 
     Args:
         left: What the left eye sees.
-        right: What the right eye sees.
-        format: One of `FORMATS`.
+        right: What the right eye sees; the depth of rgbd.
+        layout: How they are packed.
         color: The film's; None for a photo.
+        aspect: Width over height of the pictures' pixels.
     """
-    if left.dtype == torch.uint8 or format in JOINED:  # what is only joined can be joined bit by bit
+    black, white = _swing(left.dtype, color)
+    is_joined = layout.format in _JOINED and not layout.resizes
+    if left.dtype == torch.uint8 or is_joined:  # what is only joined can be joined bit by bit
         planes = (_signed(view).permute(2, 0, 1)[None] for view in (left, right))
-        return join_views(*planes, format=format)[0].permute(1, 2, 0).contiguous().view(left.dtype)
+        packed = layout.pack(*planes, aspect=aspect, black=black)
+        return tuple(picture.permute(1, 2, 0).contiguous().view(left.dtype) for picture in packed)
+    highest = torch.iinfo(left.dtype).max
     views = (to_floats(view)[None] for view in (left, right))
-    if format != "anaglyph" or color is None:
-        return to_bits(join_views(*views, format=format)[0], left.dtype)
-    black, white = (value / 65535 for value in color.swing)  # it mixes the views' light: black has to be 0
-    views = (view.sub_(black).div_(white - black).clamp_(0, 1) for view in views)
-    return to_bits(join_views(*views, format=format)[0].mul_(white - black).add_(black), left.dtype)
+    if layout.format in _BLACK_AROUND:
+        low, high = black / highest, white / highest
+        views = (view.sub_(low).div_(high - low).clamp_(0, 1) for view in views)
+        packed = layout.pack(*views, aspect=aspect).mul_(high - low).add_(low)
+    else:
+        packed = layout.pack(*views, aspect=aspect, black=black / highest)
+    return tuple(to_bits(picture, left.dtype) for picture in packed)
+
+
+def _swing(dtype: torch.dtype, color: ColorInfo | None) -> tuple[int, int]:
+    """Return the values of black and white of a picture's bits."""
+    if dtype == torch.uint8 or color is None:
+        return 0, torch.iinfo(dtype).max
+    return color.swing
 
 
 def _signed(bits: Tensor) -> Tensor:

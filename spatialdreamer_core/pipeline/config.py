@@ -12,20 +12,21 @@ from ..depth import DEFAULT_STRENGTH, DEPTH_KINDS, EDGE_WIDTH, MAX_STRENGTH, Dep
 from ..dvg import BORDER_WIDTH, CONVERGENCE, DIVERGENCE
 from ..flow import FLOW_METHODS
 from ..options import OptionConflict, check_options, option, options_of
-from ..stereo import FORMAT
+from ..stereo import StereoLayout
 from ..video.containers import CONTAINER, choose_suffix
 from ..video.encoders import CODEC, CRF, PRESET, choose_encoder
 from ..video.stereo_metadata import STEREO_METADATA
 
 _LATEST = 10_000_000.0  # s; no film is longer
 _SHAPING = options_of(DepthShaping)
+_LAYOUT = options_of(StereoLayout)
 
 
 @dataclass(frozen=True)
 class ConvertConfig:
     """What to make of a video or photo; the defaults suit a 16:9 film on a headset or a 3D television."""
 
-    format: str = FORMAT.as_field()
+    format: str = _LAYOUT["format"].as_field()
     divergence: float = DIVERGENCE.as_field()
     convergence: float = CONVERGENCE.as_field()
     eye: Literal["right", "left", "both"] = option(
@@ -148,6 +149,20 @@ class ConvertConfig:
     )
     stereo_metadata: str = STEREO_METADATA.as_field()
     container: str = CONTAINER.as_field()
+    anaglyph: str = _LAYOUT["anaglyph"].as_field()
+    field_of_view: float = _LAYOUT["field_of_view"].as_field()
+    swap_eyes: bool = _LAYOUT["swap_eyes"].as_field()
+    ipd_offset: float = _LAYOUT["ipd_offset"].as_field()
+    ipd_fill: str = _LAYOUT["ipd_fill"].as_field()
+    pad: str = _LAYOUT["pad"].as_field()
+    output_height: int | None = _LAYOUT["output_height"].as_field()
+    projection: str = option(
+        "auto",
+        choices=("auto", "flat"),
+        advanced=True,
+        help="auto: a source that is a panorama or a fisheye picture, as its metadata or name says, is "
+        "refused, since it would be bent wrongly. flat: it is converted as it is.",
+    )
 
     def check(self) -> None:
         """Check every setting.
@@ -157,6 +172,7 @@ class ConvertConfig:
         """
         check_options(self)
         self.shaping().check()
+        self.layout().check()
         if self.end is not None and self.end <= (self.start or 0.0):
             raise OptionConflict(
                 f"end must be later than start ({self.start or 0.0:g} s), got {self.end:g} s", "end", "start"
@@ -178,6 +194,10 @@ class ConvertConfig:
     def suffix(self) -> str:
         """The suffix of a video whose name is not given."""
         return choose_suffix(self.container, codec=self.codec)
+
+    def layout(self) -> StereoLayout:
+        """Return how the two views become one picture."""
+        return StereoLayout(**{name: getattr(self, name) for name in _LAYOUT})
 
     def encoder(
         self,

@@ -17,16 +17,18 @@ from ..checks import InputError
 from ..depth import DepthModel
 from ..fill import Filler, check_filler
 from ..flow import FlowModel, open_flow
-from ..stereo import packed_size, pixel_aspect
+from ..stereo import PIXEL_FORMATS
 from ..video.color import to_8_bit
 from ..video.completeness import IncompleteInput, check_whole
+from ..video.encoders import full_colour_format
 from ..video.limits import require_film_memory
 from ..video.output import OutputFile, check_another_file
-from ..video.photo import WRITABLE_PHOTO_SUFFIXES
 from ..video.photo_kind import FILM, is_photo, photo_kind
 from ..video.probe import VideoInfo, probe
+from ..video.projection import check_flat, photo_projection
 from ..video.reader import VideoFrame, has_frames, read_frames, until_broken
 from ..video.stereo_metadata import stereo_metadata
+from ..video.stereo_photo import STEREO_PHOTO_SUFFIXES, packing_format
 from ..video.stereo_source import check_one_view, output_tags
 from ..video.writer import VideoWriter
 from .clock import StageClock
@@ -107,6 +109,9 @@ def convert(
     warning = check_one_view(input_path, stated=None if info is None else info.stereo)
     if warning is not None:
         _LOGGER.warning("%s", warning)
+    if config.projection == "auto":
+        check_flat(input_path, stated=photo_projection(input_path) if info is None else info.projection)
+    _check_format(config.format, input_path, photo=info is None)
     total = 1 if info is None else _count_frames(info, config)
     inputs = _inputs(input_path, config)
     sheet = MiddleSheet(
@@ -114,7 +119,8 @@ def convert(
     )
     # 2. A photo.
     if info is None:
-        output = OutputFile(output_path, suffixes=WRITABLE_PHOTO_SUFFIXES, inputs=inputs, overwrite=overwrite)
+        packing_format(output_path.suffix, config.format)
+        output = OutputFile(output_path, suffixes=STEREO_PHOTO_SUFFIXES, inputs=inputs, overwrite=overwrite)
         with sheet, output:
             source = choose_depth(config, depth_model, device)
             with open_depth(
@@ -127,8 +133,19 @@ def convert(
             on_saved(output.path)
         return 1
     # 3. A film's output, before models are loaded: what cannot be written is found at once.
-    height, width = packed_size(info.height, info.width, format=config.format)
-    aspect = info.sample_aspect_ratio * pixel_aspect(config.format)
+    layout = config.layout()
+    pictures = layout.pictures_a_pair
+    height, width = layout.size(info.height, info.width, aspect=info.sample_aspect_ratio)
+    aspect = layout.pixel_aspect(info.sample_aspect_ratio)
+    codec = config.encoder(
+        width,
+        height,
+        bits=info.color.bits,
+        hdr=info.color.hdr is not None,
+        device=device,
+        suffix=output_path.suffix.lower(),
+    )
+    expected = None if total is None else total * pictures
     done = 0
     faults: list[IncompleteInput] = []
     writer = VideoWriter(
@@ -136,16 +153,12 @@ def convert(
         width=width,
         height=height,
         source=info,
-        codec=config.encoder(
-            width,
-            height,
-            bits=info.color.bits,
-            hdr=info.color.hdr is not None,
-            device=device,
-            suffix=output_path.suffix.lower(),
-        ),
+        frame_rate=info.frame_rate * pictures,
+        time_base=info.time_base / pictures,
+        codec=codec,
         crf=config.crf,
         preset=config.preset,
+        pixel_format=full_colour_format(codec, info.color.bits) if config.format in PIXEL_FORMATS else None,
         sample_aspect_ratio=aspect,
         audio_from=input_path if config.audio else None,
         extras_from=input_path,
@@ -163,20 +176,28 @@ def convert(
         with open_depth(
             source, input_path, config, photo=False, total=total, on_first_pass=on_first_pass, clock=clock
         ) as depth:
-            job = Job(config, device, depth, flow, filler, clock).placed((info.height, info.width))
+            job = Job(config, device, depth, flow, filler, clock, info.sample_aspect_ratio)
+            job = job.placed((info.height, info.width))
             with (
                 closing(_read_film(input_path, config, faults)) as frames,
                 closing(
-                    packed_frames(frames, job, sheet=sheet, writer=writer, image_every=_PREVIEW_EVERY)
-                ) as pictures,
+                    packed_frames(
+                        frames,
+                        job,
+                        sheet=sheet,
+                        writer=writer,
+                        image_every=_PREVIEW_EVERY,
+                        duration=max(1, round(1 / info.frame_rate / info.time_base)),
+                    )
+                ) as packed,
             ):
-                for pts, image, frame in pictures:
+                for pts, image, frame in packed:
                     with clock("encode"):
                         writer.write(frame, pts)
                     sheet.write()
                     done += 1
                     shown = image if done % _PREVIEW_EVERY == 1 else None
-                    on_progress(done, total, None if shown is None else to_8_bit(shown, info.color))
+                    on_progress(done, expected, None if shown is None else to_8_bit(shown, info.color))
         sheet.write(film_ended=True)
     # 5. The result is in place; what could not be read is told.
     if on_saved is not None:
@@ -229,7 +250,20 @@ def _is_photo(input_path: Path, output_path: Path) -> bool:
     if is_photo(input_path):
         return True
     is_picture = photo_kind(input_path) not in (None, FILM)
-    return is_picture and output_path.suffix.lower() in WRITABLE_PHOTO_SUFFIXES
+    return is_picture and output_path.suffix.lower() in STEREO_PHOTO_SUFFIXES
+
+
+def _check_format(format: str, path: Path, *, photo: bool) -> None:
+    """Check that a format is one for photos, or for films."""
+    if format == "wiggle" and not photo:
+        raise InputError(
+            f"the format wiggle must have a photo, whose two views a GIF or WebP shows in turn, got the film "
+            f"{path}; convert a picture of it, or choose frame_sequential"
+        )
+    if format == "frame_sequential" and photo:
+        raise InputError(
+            f"the format frame_sequential must have a film, got the photo {path}; choose wiggle, or full_sbs"
+        )
 
 
 def _check_film(path: Path, config: ConvertConfig, info: VideoInfo | None) -> VideoInfo:

@@ -24,7 +24,7 @@ from ..spatialdreamer.sampler_config import FilmSamplerConfig
 from ..weights.download import OnProgress
 
 _SVD = "a Stable Video Diffusion, such as svd_xt.safetensors"
-_UNTRAINED_STRENGTH = 0.4  # an untrained model redraws what fast fill has filled
+_UNTRAINED = {"steps": 10, "strength": 0.4}  # SVD's own UNet redraws what fast fill has filled
 
 
 class FillerSettings(Protocol):
@@ -70,9 +70,12 @@ class FillerEntry:
 class SpatialDreamerFillerConfig(FilmSamplerConfig):
     """Options of the filler `spatialdreamer`: its files, and how it samples."""
 
+    steps: int = option_of(FilmSamplerConfig, "steps").as_field(
+        help=f"Sampling steps. 8 is the fast preset. Without `weights` the default is {_UNTRAINED['steps']}."
+    )
     strength: float = option_of(FilmSamplerConfig, "strength").as_field(
         help="How much noise it starts from; 1 is nothing but noise. "
-        f"Without `weights` the default is {_UNTRAINED_STRENGTH:g}."
+        f"Without `weights` the default is {_UNTRAINED['strength']:g}."
     )
     checkpoint: str | os.PathLike[str] | None = option(
         None,
@@ -286,8 +289,8 @@ def _load_frame_matrix(
 
 
 def _spatialdreamer_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the strength for an untrained model, if it is one."""
-    return {} if "weights" in given else {"strength": _UNTRAINED_STRENGTH}
+    """Return what suits a model without trained weights, if it is one."""
+    return {} if "weights" in given else _UNTRAINED
 
 
 FILLERS: dict[str, FillerEntry] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 
 import torch
@@ -11,6 +12,7 @@ from ..depth import BuiltinStream, DepthShaping, DepthStream
 from ..dvg.eyes import Eye
 from ..fill import Filler
 from ..flow import FlowEstimator
+from ..stereo import StereoLayout
 from .clock import StageClock
 from .config import ConvertConfig
 from .device import choose_place
@@ -28,6 +30,7 @@ class Job:
         flow: Estimates the flow between them; None for a single picture, where nothing moves.
         filler: Fills the holes of the views.
         clock: Adds up the time that each stage takes.
+        aspect: Width over height of the source's pixels.
         is_narrow: Whether one frame at a time is on its way on the device, see `Flight`.
     """
 
@@ -37,6 +40,7 @@ class Job:
     flow: FlowEstimator | None
     filler: Filler
     clock: StageClock
+    aspect: Fraction = Fraction(1)
     is_narrow: bool = False
 
     def placed(self, size: tuple[int, int]) -> Job:
@@ -48,6 +52,11 @@ class Job:
     def flight(self) -> Flight:
         """The frames on the device, counted by all stages together."""
         return Flight(self.device, narrow=self.is_narrow)
+
+    @cached_property
+    def layout(self) -> StereoLayout:
+        """How the views are packed."""
+        return self.config.layout()
 
     @property
     def eyes(self) -> tuple[Eye, ...]:

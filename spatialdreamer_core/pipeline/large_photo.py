@@ -20,7 +20,7 @@ from torch import Tensor
 from ..bars import Surround
 from ..depth import RowUpsampler, shape_depth, working_frame
 from ..dvg import depth_to_disparity
-from ..stereo import FloatingWindow, FloatingWindowTracker, apply_floating_window, packed_size
+from ..stereo import FloatingWindow, FloatingWindowTracker, StereoLayout, apply_floating_window
 from ..video.reader import VideoFrame
 from .bits import pack_bits
 from .borders import treat_borders
@@ -85,12 +85,19 @@ class _LargePhoto:
     job: Job
 
     def packed(self, surround: Surround | None) -> np.ndarray:  # [H', W', 3], of the photo's type
-        """Render the photo's views, strip by strip, put them back into its black bars, and pack them."""
-        eyes = self.job.eyes
-        views = {eye: np.empty_like(self.image) for eye in eyes}
+        """Render the photo's views, or depth, strip by strip, put them into its black bars, and pack them."""
+        parts = ("depth",) if self.job.layout.format == "rgbd" else self.job.eyes
+        views = {part: np.empty_like(self.image) for part in parts}
         for top, start, strips in self._strips():
-            for eye, strip in zip(eyes, strips, strict=True):
-                _lay(views[eye], strip, top, start)
+            for part, strip in zip(parts, strips, strict=True):
+                _lay(views[part], strip, top, start)
+        if "depth" in views:
+            depth = views["depth"]
+            if surround is not None:
+                depth = _in_black(depth, surround)
+            whole = self.image if surround is None else surround.frame
+            with self.job.clock("pack"):
+                return pack_in_parts(whole, depth, layout=self.job.layout)
         left, right = views.get("left", self.image), views.get("right", self.image)
         window = self._window()
         if window is not None:
@@ -98,7 +105,7 @@ class _LargePhoto:
         if surround is not None:
             left, right = surround.around(left), surround.around(right)
         with self.job.clock("pack"):
-            return pack_in_parts(left, right, format=self.job.config.format)
+            return pack_in_parts(left, right, layout=self.job.layout)
 
     def reduced(self) -> tuple[Rendered, Tensor, Tensor]:
         """Render a reduced copy for the contact sheet; returns it with its left and right view."""
@@ -126,7 +133,9 @@ class _LargePhoto:
             top, bottom = max(0, start - MARGIN), min(height, start + rows + MARGIN)
             with self.job.clock("disparity"):
                 depth = upsampler.rows(top, bottom)
-            _, views = self._render(self.image[top:bottom], depth)
+            rendered, views = self._render(self.image[top:bottom], depth)
+            if self.job.layout.format == "rgbd":
+                views = (rendered.depth.expand(3, -1, -1),)
             images = [to_image(view, self.image.dtype) for view in views]
             end = min(height, start + rows + _BLEND // 2) - top
             yield top, start, [image[:end] for image in images]
@@ -169,30 +178,45 @@ def pack_in_parts(
     left: np.ndarray,  # [H, W, 3] uint8 or uint16
     right: np.ndarray,  # [H, W, 3] of the same type
     *,
-    format: str,
+    layout: StereoLayout,
 ) -> np.ndarray:  # [H', W', 3] of the same type
-    """Pack two large pictures, a part at a time: rows, or columns where rows are mixed."""
+    """Pack two large pictures, a part at a time: rows, columns where rows are mixed, or channels."""
+    if not layout.is_plain and layout.format == "anaglyph":  # it mixes channels
+        both = pack_in_parts(left, right, layout=replace(layout, format="full_sbs"))
+        left, right = np.split(both, 2, axis=1)
+        layout = StereoLayout("anaglyph", layout.anaglyph)
     height, width = left.shape[:2]
-    packed = np.empty((*packed_size(height, width, format=format), 3), left.dtype)
-    if format == "full_tb":
+    packed = np.empty((*layout.size(height, width), 3), left.dtype)
+    if not layout.is_plain or layout.format == "vr180":
+        for channel in range(3):
+            part = np.s_[..., channel : channel + 1]
+            packed[part] = _pack(left[part], right[part], layout)
+    elif layout.format == "full_tb":
         packed[:height], packed[height:] = left, right
-    elif format == "half_tb":
+    elif layout.format == "half_tb":
         step = max(1, STRIP_PIXELS // height)
         for start in range(0, width, step):
-            part = np.s_[:, start : start + step]
-            packed[part] = _pack(left[part], right[part], format)
+            columns = np.s_[:, start : start + step]
+            packed[columns] = _pack(left[columns], right[columns], layout)
     else:
-        step = max(1, STRIP_PIXELS // width)
+        step = max(2, STRIP_PIXELS // width // 2 * 2)  # of pairs, in which lines alternate
         for start in range(0, height, step):
             lines = np.s_[start : start + step]
-            packed[lines] = _pack(left[lines], right[lines], format)
+            packed[lines] = _pack(left[lines], right[lines], layout)
     return packed
 
 
-def _pack(left: np.ndarray, right: np.ndarray, format: str) -> np.ndarray:
+def _pack(left: np.ndarray, right: np.ndarray, layout: StereoLayout) -> np.ndarray:
     """Pack a part of two pictures."""
     views = (torch.from_numpy(np.ascontiguousarray(view)) for view in (left, right))
-    return pack_bits(*views, format=format, color=None).numpy()
+    return pack_bits(*views, layout=layout, color=None)[0].numpy()
+
+
+def _in_black(picture: np.ndarray, surround: Surround) -> np.ndarray:
+    """Put a picture where the photo's own lies in its bars, which are black."""
+    whole = np.zeros_like(surround.frame)
+    whole[surround.box.slices] = picture
+    return whole
 
 
 def _lay(view: np.ndarray, strip: np.ndarray, top: int, start: int) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..video.reader import VideoFrame
 from ..video.writer import VideoWriter
 from ..video.yuv_on_device import LAYOUTS, frame_from_yuv, rgb_to_yuv
-from .bits import JOINED, around_picture, pack_bits, to_bits, whole_image
+from .bits import around_picture, depth_bits, pack_bits, to_bits, whole_image
 from .chain import StereoFrame, half_of_the_cores, stereo_frames
 from .job import Job
 from .prefetch import StageThreads
@@ -23,11 +23,13 @@ from .preview import MiddleSheet, to_image
 from .stages import Rendered
 from .transfer import Arrival, Transfer, delayed, open_transfer
 
+_HALVES = ("full_sbs", "full_tb", "cross_eyed")  # formats whose halves are the views as they are
+
 
 class Packed(NamedTuple):
     """A frame of the stereoscopic film."""
 
-    pts: int
+    pts: int  # in units of the film's time base, or of half of it if a pair is two pictures
     image: np.ndarray | None  # [H', W', 3] RGB, of the source's type; None if it was not asked for
     frame: np.ndarray | av.VideoFrame  # what the writer takes
 
@@ -39,8 +41,9 @@ def packed_frames(
     sheet: MiddleSheet,
     writer: VideoWriter | None = None,
     image_every: int = 1,
+    duration: int = 1,
 ) -> Generator[Packed, None, None]:
-    """Convert a film's frames; yields each one packed.
+    """Convert a film's frames; yields each one packed, or the two pictures of each.
 
     Args:
         frames: The film.
@@ -48,6 +51,7 @@ def packed_frames(
         sheet: Takes the frame of which the contact sheet is made.
         writer: What the frames are prepared for, so that it has but to encode them; None: they stay RGB.
         image_every: Of how many frames one is wanted as RGB, too.
+        duration: How long the last frame lasts, in units of the film's time base; for two pictures a pair.
     """
     with half_of_the_cores(), StageThreads() as threads:
         stereo = stereo_frames(frames, job, threads=threads)
@@ -56,6 +60,8 @@ def packed_frames(
             packed = _pack_on_device(stereo, job, sheet, transfer, writer, image_every)
         else:
             packed = _pack_all(stereo, job, sheet, writer, image_every)
+        if job.layout.pictures_a_pair == 2:
+            packed = _in_turn(packed, duration)
         yield from threads.prefetch(packed)
 
 
@@ -68,18 +74,40 @@ def _pack_all(
             frame = rendered.analysed.frame
             images = _to_image(left, rendered), _to_image(right, rendered)
             with_image = writer is None or index % image_every == 0
-            packed: np.ndarray | None = None
-            prepared: np.ndarray | av.VideoFrame
-            if writer is not None and images[0].dtype == np.uint8 and job.config.format in JOINED:
-                joined = _join_rgba(*images, format=job.config.format)
-                prepared = writer.prepare(joined)
-                packed = np.ascontiguousarray(joined[..., :3]) if with_image else None
-            else:
-                views = (torch.from_numpy(np.ascontiguousarray(image)) for image in images)
-                packed = pack_bits(*views, format=job.config.format, color=frame.color).numpy()
-                prepared = packed if writer is None else writer.prepare(packed)
+            pictures = _pack_images(*images, rendered, job, for_writer=writer is not None)
+            prepared = [picture if writer is None else writer.prepare(picture) for picture in pictures]
         sheet.offer(index, partial(tuple, images), rendered)
-        yield Packed(frame.pts, packed if with_image else None, prepared)
+        for picture, ready in zip(pictures, prepared, strict=True):
+            rgb = np.ascontiguousarray(picture[..., :3]) if with_image else None
+            yield Packed(frame.pts, rgb, ready)
+
+
+def _pack_images(
+    left: np.ndarray, right: np.ndarray, rendered: Rendered, job: Job, *, for_writer: bool
+) -> list[np.ndarray]:
+    """Pack two pictures; for a writer, what is only joined gets a fourth channel."""
+    layout, frame = job.layout, rendered.analysed.frame
+    if layout.format == "rgbd":
+        left = whole_image(frame)
+        right = depth_bits(rendered.depth, frame, torch.from_numpy(left[:1]).dtype).numpy()
+    if for_writer and left.dtype == np.uint8 and layout.format in _HALVES and layout.is_plain:
+        return [_join_rgba(left, right, format=layout.format)]
+    views = (torch.from_numpy(np.ascontiguousarray(image)) for image in (left, right))
+    packed = pack_bits(*views, layout=layout, color=frame.color, aspect=job.aspect)
+    return [picture.numpy() for picture in packed]
+
+
+def _in_turn(frames: Iterator[Packed], duration: int) -> Iterator[Packed]:
+    """Give each pair's two pictures their times: the second one's is halfway to the next pair."""
+    second: Packed | None = None
+    for first in frames:
+        if second is not None:
+            yield second._replace(pts=second.pts + first.pts)
+            duration = first.pts - second.pts
+        second = next(frames)
+        yield first._replace(pts=2 * first.pts)
+    if second is not None:
+        yield second._replace(pts=2 * second.pts + duration)
 
 
 def _join_rgba(
@@ -99,12 +127,12 @@ def _join_rgba(
 
 
 class _Coming(NamedTuple):
-    """A packed frame on its way from the GPU."""
+    """A frame's packed pictures on their way from the GPU."""
 
     pts: int
     views: tuple[Tensor, ...]  # [H, W, 3] each, as long as the contact sheet may want them
-    image: Arrival | None
-    frame: Callable[[], np.ndarray | av.VideoFrame]  # waits for it
+    pictures: list[tuple[Arrival | None, Callable[[], np.ndarray | av.VideoFrame]]]
+    """Each as RGB, if it is wanted, and as the writer takes it, which waits for it."""
 
 
 def _pack_on_device(
@@ -121,9 +149,14 @@ def _pack_on_device(
         with job.clock("pack"):
             frame = rendered.analysed.frame
             views = _to_bits(left, rendered), _to_bits(right, rendered)
-            packed = pack_bits(*views, format=job.config.format, color=frame.color)
-            coming = _send_down(packed, transfer, writer, index % image_every == 0)
-            return _Coming(frame.pts, views, *coming)
+            shown = views
+            if job.layout.format == "rgbd":
+                assert rendered.bits is not None, "films come as bits"
+                shown = rendered.bits, depth_bits(rendered.depth, frame, rendered.bits.dtype)
+            packed = pack_bits(*shown, layout=job.layout, color=frame.color, aspect=job.aspect)
+            with_image = index % image_every == 0
+            coming = [_send_down(picture, transfer, writer, with_image) for picture in packed]
+            return _Coming(frame.pts, views, coming)
 
     def begin() -> Iterator[_Coming]:
         for index, frame in enumerate(frames):
@@ -132,10 +165,11 @@ def _pack_on_device(
             yield coming._replace(views=())
 
     for index, coming in enumerate(delayed(begin(), transfer.delay)):
-        with job.flight.naming(index), job.clock("pack"):
-            image = None if coming.image is None else coming.image.wait().numpy()
-            frame = coming.frame()
-        yield Packed(coming.pts, image, frame)
+        for arriving, wait in coming.pictures:
+            with job.flight.naming(index), job.clock("pack"):
+                image = None if arriving is None else arriving.wait().numpy()
+                frame = wait()
+            yield Packed(coming.pts, image, frame)
 
 
 def _send_down(

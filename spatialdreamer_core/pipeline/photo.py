@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from ..stereo import packed_size
 from ..video.output import OutputFile
-from ..video.photo import check_photo_target, read_photo, save_photo
+from ..video.photo import read_photo
 from ..video.reader import VideoFrame
+from ..video.stereo_photo import check_stereo_photo, packing_format, save_stereo_photo
 from .job import Job
 from .large_photo import convert_in_strips, needs_strips
 from .packed import packed_frames
@@ -41,7 +42,9 @@ def convert_photo(
         InputError: If the photo or its depth cannot be used.
     """
     image = read_photo(input_path)
-    check_photo_target(output.path, *packed_size(*image.shape[:2], format=job.config.format))
+    suffix, format = output.path.suffix, job.config.format
+    job = replace(job, config=replace(job.config, format=packing_format(suffix, format)))
+    check_stereo_photo(output.path, *job.layout.size(*image.shape[:2]), format=format)
     packed: np.ndarray | None
     large, frames = needs_strips(image), iter([VideoFrame(image, 0, Fraction(1))])
     del image  # encoding takes as much memory again
@@ -57,7 +60,7 @@ def convert_photo(
             packed = next(pictures).image
             assert packed is not None, "it was asked for"
     with job.clock("encode"):
-        save_photo(output.partial, packed, suffix=output.path.suffix)
+        save_stereo_photo(output.partial, packed, suffix=suffix, format=format)
     sheet.write(film_ended=True)
     output.commit()
     return None if large else packed

@@ -30,7 +30,7 @@ from .config import SpatialDreamerConfig
 from .deviation import deviation_strength
 from .network import SpatialDreamer
 
-LATENT_NOISE, _PICTURE_NOISE = 0, 1  # independent streams of one seed
+LATENT_NOISE, PICTURE_NOISE = 0, 1  # independent streams of one seed
 _CHUNK = 8  # frames on their way to the VAE
 _GREY = 0.5  # what blanked holes show
 
@@ -240,7 +240,7 @@ def predict_clean(
     sigma: Tensor,  # [B]
     *,
     condition: Tensor,  # [B, F, C, h, w] unscaled
-    mask: Tensor,  # [B, F, 1, h, w]
+    mask: Tensor | None,  # [B, F, 1, h, w]
     embedding: Tensor,  # [B, 1, D]
     time_ids: Tensor,  # [B, 3 or 4]
 ) -> Tensor:  # [B, F, C, h, w] float32
@@ -254,14 +254,15 @@ def predict_clean(
         noisy: Clean latents under noise of these levels.
         sigma: Noise levels, above 0.
         condition: The rendered view's latents.
-        mask: The hole mask, never under noise.
+        mask: The hole mask, never under noise; None for SVD's own UNet, which knows none.
         embedding: The image embedding of each clip.
         time_ids: See `added_time_ids`.
     """
     dtype = next(unet.parameters()).dtype
     sigma = sigma.float()
     level = sigma.view(-1, 1, 1, 1, 1)
-    sample = torch.cat([scale_input(noisy, level), condition, mask], dim=2).to(dtype)
+    seen = [scale_input(noisy, level), condition, *([] if mask is None else [mask])]
+    sample = torch.cat(seen, dim=2).to(dtype)
     output = unet(sample, noise_time(sigma), embedding.to(dtype), time_ids, return_dict=False)[0]
     return clean_estimate(output.float(), noisy, level)
 
@@ -274,7 +275,7 @@ class _PictureNoise:
     ) -> None:
         height, width = (side * canvas.factor for side in canvas.latent_size)
         self._given, self._first_frame, self._frames = given, first_frame, frames
-        self._drawn = FrameNoise(seed, height=height, width=width, channels=3, stream=_PICTURE_NOISE)
+        self._drawn = FrameNoise(seed, height=height, width=width, channels=3, stream=PICTURE_NOISE)
 
     def take(self, chunk: list[int], device: torch.device) -> Tensor:  # [len(chunk), 3, h, w]
         """Return the noise of some frames of the clip."""

@@ -40,6 +40,7 @@ class SpatialDreamer:
     bank: FeatureBank
     config: SpatialDreamerConfig
     on_work: Callable[[Work], None] | None = None  # brings networks to the device before they work
+    fills_holes: bool = True  # whether its UNet was trained to; SVD's own is helped, see `untrained`
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
@@ -115,7 +116,7 @@ class SpatialDreamer:
         unet = svd.unet
         if unet.config.in_channels < channels:
             unet = widen_unet(unet, in_channels=channels, time_ids=TIME_IDS)
-        return assemble(svd, unet, refiner, til, config)
+        return dataclasses.replace(assemble(svd, unet, refiner, til, config), fills_holes=trained)
 
 
 def assemble(

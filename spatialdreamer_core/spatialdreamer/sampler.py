@@ -3,8 +3,9 @@
 The model sees, per frame, the noisy latents (4 channels with SVD's autoencoder), those of the rendered view
 (unscaled, as SVD's conditioning is) and the hole mask, each hole's latent whole; the noise level's time; the
 time ids with the deviation strength (Eq. 4 of SpatialDreamer); and RefinerNet's features of the left view in
-each spatial attention (section 3.3). Known pixels of the result are the rendered view's own, at its own
-size; beside it there is the diffused picture everywhere.
+each spatial attention (section 3.3). A model that was not trained to fill holes is helped instead, see
+`untrained`. Known pixels of the result are the rendered view's own, at its own size; beside it there is the
+diffused picture everywhere.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from ..checks import InputError, check_finite, check_video
 from ..svd import time_id_count, trained_frames
+from ..svd.known_latents import ONCE
 from ..svd.noise import FrameNoise
 from ..svd.sampling import OnStep, diffuse_in_turn, diffuse_together
 from ..svd.schedule import karras_sigmas
@@ -30,6 +32,7 @@ from .inputs import LATENT_NOISE, EncodedFrame, encode_clip
 from .network import TIME_IDS, SpatialDreamer
 from .reference import Reference
 from .sampler_config import SamplerConfig
+from .untrained import FirstPictures, find_known, make_resampling
 from .views import SampledViews, decode_into
 
 _LOGGER = logging.getLogger(__name__)
@@ -55,8 +58,8 @@ def sample(
         model: The model.
         reference: The left view of the same frames, see `encode_reference`.
         warped: The rendered view. What it shows inside the holes counts unless the model was trained with
-            blanked ones (`SpatialDreamerConfig.blank_holes`): an untrained one should find them filled
-            already, by `fast_fill` say.
+            blanked ones (`SpatialDreamerConfig.blank_holes`): an untrained one, which continues the first
+            frame of a window, must find them filled already, by `fast_fill` say.
         hole: Hole mask; values above 0.5 are holes.
         config: How to sample.
         first_frame: Index of the first frame in its film, by which noise is drawn.
@@ -150,20 +153,30 @@ def _sample(
     noise = FrameNoise(config.seed, height=height, width=width, channels=channels, stream=LATENT_NOISE)
     plan = _make_plan(model, config)
     noise.draw_ahead(range(first_frame, first_frame + min(plan.window, len(warped))))
-    measures = time_id_count(model.svd.unet) == TIME_IDS and config.deviation > 0
+    # SVD's own UNet is shown one picture a window instead of each frame's, and knows no deviation.
+    untrained, keeps = not model.fills_holes, config.keeps_known_latents(trained=model.fills_holes)
+    measures = not untrained and time_id_count(model.svd.unet) == TIME_IDS and config.deviation > 0
     encoded = encode_clip(
         model,
         reference.left,
         warped,
         hole,
-        config=settings,
+        config=replace(settings, noise_augmentation=0.0) if untrained else settings,
         seed=config.seed,
         first_frame=first_frame,
         measured=measures,
-        pictures=config.strength < 1,
+        pictures=keeps or config.strength < 1,
         known=known,
         on_frame=callbacks.on_frame,
     )
+    held, resampling = None, ONCE
+    if keeps:
+        assert encoded.picture is not None, "asked for"
+        held = find_known(encoded.picture, hole, canvas)
+        shape = (channels, height, width)
+        resampling = make_resampling(
+            config.passes, seed=config.seed, first_frame=first_frame, shape=shape, device=model.device
+        )
 
     # 3. Stereo deviation strength (Eq. 4): that of the rendered view in each window, times the slider.
     @cache
@@ -180,11 +193,23 @@ def _sample(
     model.announce(
         model.svd.unet, frames=min(plan.window, len(warped)), latent_size=plan.sides(height, width)
     )
-    reads, order = config.reads_reference(trained=settings.reads_reference), config.windows
+    trained_to_read = settings.reads_reference and not untrained
+    reads, order = config.reads_reference(trained=trained_to_read), config.windows
     regions = plan.regions(len(warped), height, width)
     if reads and order == "together":
         order = _fitting_order(reference, regions, callbacks.on_notice)
     sigmas = karras_sigmas(config.steps, strength=config.strength)
+    pictures = None
+    if untrained:
+        pictures = FirstPictures(
+            model,
+            canvas,
+            warped,
+            augmentation=settings.noise_augmentation,
+            seed=config.seed,
+            first_frame=first_frame,
+            on_wait=callbacks.on_wait,
+        )
     denoisers = Denoisers(
         model,
         reference,
@@ -195,6 +220,7 @@ def _sample(
         sigmas=sigmas.tolist(),
         time_ids=time_ids,
         reads=reads,
+        pictures=pictures,
         on_wait=callbacks.on_wait,
     )
 
@@ -208,7 +234,9 @@ def _sample(
     def noise_of(region: Region) -> Tensor:
         return region.cut_frame(window_noise(region.frames))
 
-    diffuse = diffuse_in_turn if order == "in_turn" else diffuse_together
+    diffuse = diffuse_together
+    if order == "in_turn":
+        diffuse = partial(diffuse_in_turn, on_window=None if pictures is None else pictures.finish)
     try:
         latents = diffuse(
             denoisers.open,
@@ -216,7 +244,9 @@ def _sample(
             sigmas,
             shape=(len(warped), channels, height, width),
             plan=plan,
-            start=encoded.picture,
+            start=encoded.picture if config.strength < 1 else None,
+            known=held,
+            resampling=resampling,
             on_step=callbacks.on_step,
         )
     finally:

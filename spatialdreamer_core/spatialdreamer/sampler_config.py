@@ -12,6 +12,7 @@ from ..svd.canvas import MAX_SIDE, MIN_SIDE
 from ..svd.schedule import MAX_STEPS
 from ..svd.windows import MAX_WINDOW
 
+MAX_PASSES = 20
 _TILE_UNIT = 64  # px
 DEFAULT_MAX_SIDE = 1024  # px, the longer side of what SVD was trained on
 
@@ -40,7 +41,7 @@ class SamplerConfig:
         metavar="SHARE",
         help="How much noise it starts from, whatever the number of steps, of which this share is done. 1 "
         "starts from nothing but noise; below, from what the warped view shows in the holes, under noise: "
-        "they must have been filled then. 0.2 to 0.5 suits an untrained model.",
+        "they must have been filled then. 0.4 suits a model without trained weights.",
     )
     guidance_min: float = option(
         1.0,
@@ -71,8 +72,7 @@ class SamplerConfig:
         "auto",
         also=(True, False),
         advanced=True,
-        help="Whether the model looks at the left view. auto: not if its UNet came without RefinerNet, "
-        "such as StereoCrafter's.",
+        help="Whether the model looks at the left view. auto: if it was trained to.",
     )
     window: int = option(
         0,
@@ -150,6 +150,20 @@ class SamplerConfig:
         advanced=True,
         help="How much motion the model is told to expect; 0 is none.",
     )
+    passes: int = option(
+        5,
+        1,
+        MAX_PASSES,
+        metavar="COUNT",
+        help="How often each step is repeated where known latents are kept, so that the filling answers to "
+        "what is around it. Each repeat takes as long as the step.",
+    )
+    known_latents: Literal["auto", "on", "off"] = option(
+        "auto",
+        advanced=True,
+        help="Whether the latents of known pixels are put back at each step. auto: with a model that was not "
+        "trained to fill holes.",
+    )
 
     def check(self) -> None:
         """Check every option.
@@ -178,6 +192,14 @@ class SamplerConfig:
             trained: Whether it was trained to (`SpatialDreamerConfig.reads_reference`).
         """
         return trained if self.read_reference == "auto" else self.read_reference in (True, "on")
+
+    def keeps_known_latents(self, *, trained: bool) -> bool:
+        """Return whether known latents are put back at each step.
+
+        Args:
+            trained: Whether the model was trained to fill holes (`SpatialDreamer.fills_holes`).
+        """
+        return not trained if self.known_latents == "auto" else self.known_latents == "on"
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,47 @@
 """Two views for the viewer: the frame's edges, comfort, and packing into one picture as screens expect it."""
 
-from .anaglyph import DUBOIS_RED_CYAN, anaglyph
+from .anaglyph import ANAGLYPH, ANAGLYPHS, DUBOIS_RED_CYAN, anaglyph
 from .comfort import COMFORT_LIMIT, Comfort, measure_comfort
-from .packing import FORMAT, FORMATS, check_packed, pack, packed_size, pixel_aspect
+from .formats import (
+    FORMAT,
+    FORMATS,
+    PIXEL_FORMATS,
+    TWO_PICTURES,
+    WHOLE_FORMATS,
+    check_packed,
+    packed_size,
+    pictures_a_pair,
+    pixel_aspect,
+)
+from .half_sphere import FIELD_OF_VIEW
+from .layout import StereoLayout
+from .packing import pack, pack_quilt, quilt_suffix
 from .window import FloatingWindow, FloatingWindowTracker, apply_floating_window, floating_window
 
 __all__ = [
+    "ANAGLYPH",
+    "ANAGLYPHS",
     "COMFORT_LIMIT",
     "DUBOIS_RED_CYAN",
+    "FIELD_OF_VIEW",
     "FORMAT",
     "FORMATS",
+    "PIXEL_FORMATS",
+    "TWO_PICTURES",
+    "WHOLE_FORMATS",
     "Comfort",
     "FloatingWindow",
     "FloatingWindowTracker",
+    "StereoLayout",
     "anaglyph",
     "apply_floating_window",
     "check_packed",
     "floating_window",
     "measure_comfort",
     "pack",
+    "pack_quilt",
     "packed_size",
+    "pictures_a_pair",
     "pixel_aspect",
+    "quilt_suffix",
 ]

@@ -1,28 +1,16 @@
-"""Packing formats: how the two eyes' views share one frame."""
+"""Packing: how the two eyes' views share one frame, see `formats`."""
 
 from __future__ import annotations
-
-from fractions import Fraction
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..checks import InputError, check_size
+from ..checks import InputError
 from ..contracts import check_call
-from ..options import Option
-from .anaglyph import mix_anaglyph
-
-FORMATS = ("full_sbs", "half_sbs", "full_tb", "half_tb", "cross_eyed", "anaglyph")
-FORMAT = Option(
-    default="full_sbs",
-    choices=FORMATS,
-    name="format",
-    help="How the two views share a frame. full_sbs: side by side, double width (best quality). half_sbs: "
-    "side by side, each view squeezed to half width (most TVs). full_tb, half_tb: left view above the "
-    "right one. cross_eyed: right view on the left, to view without glasses. anaglyph: one picture for "
-    "red-cyan glasses.",
-)
+from .anaglyph import ANAGLYPH, mix_anaglyph
+from .formats import FORMAT
+from .half_sphere import FIELD_OF_VIEW, half_sphere_side, to_half_sphere
 
 
 def pack(
@@ -30,7 +18,10 @@ def pack(
     right: Tensor,  # [F, 3, H, W] in [0, 1], or uint8
     *,
     format: str = FORMAT.default,
-) -> Tensor:  # [F, 3, H', W'], of the views' type
+    depth: Tensor | None = None,  # [F, 1, H, W] in [0, 1], 1 = near
+    anaglyph: str = ANAGLYPH.default,
+    field_of_view: float = FIELD_OF_VIEW.default,
+) -> Tensor:  # [F', 3, H', W'], of the views' type
     """Pack two views into one video.
 
     Args:
@@ -38,85 +29,135 @@ def pack(
         right: The right eye's view, of the same type.
         format: "full_sbs" and "half_sbs": left beside right, at full or half width each. "full_tb" and
             "half_tb": left above right, at full or half height each. "cross_eyed": right beside left.
-            "anaglyph": red-cyan (Dubois).
+            "anaglyph": red-cyan. "row_interlaced", "column_interlaced", "checkerboard": each pixel from the
+            view whose turn it is, the first one from the left. "frame_sequential" and "wiggle": left and
+            right in turn, so twice as many frames. "rgbd": the left view beside `depth`. "vr180": each view
+            on half a sphere. "quilt": left beside right, as in a grid of two views, see `pack_quilt`.
+        depth: With "rgbd", the depth of the left view.
+        anaglyph: One of `ANAGLYPHS`.
+        field_of_view: With "vr180", the degrees that a view's width covers, 10 to 170.
 
     Returns:
-        The packed video; `packed_size` tells its size. Half formats average pixels (antialiased).
+        The packed video; `packed_size` tells its size. Half formats and "vr180" average pixels (antialiased).
 
     Raises:
-        InputError: If a view breaks its rule (`contracts.TABLE`), their types differ, or the format is
-            unknown.
+        InputError: If a view breaks its rule (`contracts.TABLE`), their types differ, `depth` is missing, or
+            an option is out of range or unknown.
     """
     FORMAT.check(format)
-    check_call("pack", left=left, right=right)
+    ANAGLYPH.check(anaglyph)
+    FIELD_OF_VIEW.check(field_of_view)
+    check_call("pack", left=left, right=right, depth=depth)
     if left.dtype != right.dtype:
         raise InputError(
             f"`left` and `right` must have one type, got {left.dtype} and {right.dtype}; convert one of them"
         )
-    return join_views(left, right, format=format)
+    if format == "rgbd":
+        if depth is None:
+            raise InputError("`depth` must be given for the format rgbd, got none; give that of the picture")
+        right = depth_picture(depth, left)
+    return join_views(left, right, format=format, anaglyph=anaglyph, field_of_view=field_of_view)
 
 
-def join_views(left: Tensor, right: Tensor, *, format: str) -> Tensor:
-    """Like `pack`, without checking its arguments."""
+def depth_picture(
+    depth: Tensor,  # [F, 1, H, W] in [0, 1]
+    like: Tensor,  # [F, 3, H, W]
+) -> Tensor:  # [F, 3, H, W], of the other's type
+    """Make a grey picture of depth, white being near."""
+    grey = depth.expand(-1, 3, -1, -1)
+    if like.dtype == torch.uint8:
+        return grey.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    return grey.to(like)
+
+
+def join_views(
+    left: Tensor,
+    right: Tensor,
+    *,
+    format: str,
+    anaglyph: str = ANAGLYPH.default,
+    field_of_view: float = FIELD_OF_VIEW.default,
+    aspect: float = 1.0,
+    side: int | None = None,
+) -> Tensor:
+    """Like `pack`, without checking its arguments; `right` of rgbd is the picture of depth.
+
+    Args:
+        left: The left eye's view.
+        right: The right eye's view.
+        format: One of `FORMATS`.
+        anaglyph: One of `ANAGLYPHS`.
+        field_of_view: With vr180, the degrees that a view's width covers.
+        aspect: With vr180, width over height of the views' pixels.
+        side: With vr180, the side of a half sphere; None keeps the resolution of the views' middle.
+    """
     if format == "anaglyph":
         if left.dtype == torch.uint8:
-            return mix_anaglyph(left / 255, right / 255).mul_(255).round_().to(torch.uint8)
-        return mix_anaglyph(left, right)
+            return mix_anaglyph(left / 255, right / 255, anaglyph).mul_(255).round_().to(torch.uint8)
+        return mix_anaglyph(left, right, anaglyph)
+    if format in ("frame_sequential", "wiggle"):
+        return torch.stack([left, right], dim=1).flatten(0, 1)
+    if format in ("row_interlaced", "column_interlaced", "checkerboard"):
+        return _interleave(left, right, format)
     if format == "cross_eyed":
         left, right = right, left
     height, width = left.shape[-2:]
     axis = 1 if format.endswith("tb") else 2
     if format == "half_sbs":
-        left, right = (_resize(view, height, (width + 1) // 2) for view in (left, right))
+        left, right = (resize(view, height, (width + 1) // 2) for view in (left, right))
     elif format == "half_tb":
-        left, right = (_resize(view, (height + 1) // 2, width) for view in (left, right))
+        left, right = (resize(view, (height + 1) // 2, width) for view in (left, right))
+    elif format == "vr180":
+        side = side or half_sphere_side(width, field_of_view=field_of_view)
+        left, right = (
+            to_half_sphere(view, side=side, field_of_view=field_of_view, aspect=aspect)
+            for view in (left, right)
+        )
     # Channels last in memory, as decoded frames and ComfyUI's images are.
     return torch.cat([view.movedim(1, -1) for view in (left, right)], dim=axis).movedim(-1, 1)
 
 
-def packed_size(height: int, width: int, *, format: str) -> tuple[int, int]:
-    """Return (height, width) of a packed frame.
+def pack_quilt(
+    views: Tensor,  # [V, F, 3, H, W] in [0, 1], or uint8; from the leftmost camera to the rightmost
+    *,
+    columns: int,
+    rows: int,
+) -> Tensor:  # [F, 3, rows * H, columns * W], of the views' type
+    """Lay views out in a grid, as Looking Glass displays take it: the first one at the bottom left.
+
+    Views go from left to right and row by row upwards
+    (https://docs.lookingglassfactory.com/keyconcepts/quilts).
+
+    Args:
+        views: The views, from the leftmost camera's to the rightmost one's.
+        columns: Views beside each other.
+        rows: Views above each other.
 
     Raises:
-        InputError: If a side is not a whole number above 0 or the format is unknown.
+        InputError: If the views break their rule (`contracts.TABLE`), or are not as many as the grid holds.
     """
-    check_size("size", (height, width))
-    FORMAT.check(format)
-    rows = {"full_tb": 2 * height, "half_tb": 2 * ((height + 1) // 2)}
-    columns = {"full_sbs": 2 * width, "cross_eyed": 2 * width, "half_sbs": 2 * ((width + 1) // 2)}
-    return rows.get(format, height), columns.get(format, width)
-
-
-def pixel_aspect(format: str) -> Fraction:
-    """Return width over height of a packed frame's pixels, where those of the views are square.
-
-    Raises:
-        InputError: If the format is unknown.
-    """
-    FORMAT.check(format)
-    return {"half_sbs": Fraction(2), "half_tb": Fraction(1, 2)}.get(format, Fraction(1))
-
-
-def check_packed(height: int, width: int, *, format: str, name: str = "images") -> None:
-    """Check that frames of a size can hold two views of one size.
-
-    Raises:
-        InputError: If they cannot, a side is not a whole number above 0, or the format is unknown.
-    """
-    check_size("size", (height, width))
-    FORMAT.check(format)
-    if format == "anaglyph":
-        return
-    stacked = format.endswith("tb")
-    if (height if stacked else width) % 2:
-        where, side = ("one above the other", "height") if stacked else ("side by side", "width")
+    check_call("pack_quilt", views=views)
+    if columns < 1 or rows < 1 or columns * rows != len(views):
         raise InputError(
-            f"`{name}` must be two views {where} for the format {format}, so of an even {side}, got "
-            f"{width}x{height}; pack them with SBS Packer (`pack`) or choose the format they have"
+            f"`columns` x `rows` must be the number of `views` ({len(views)}), got {columns}x{rows}; choose "
+            "a grid that they fill"
         )
+    grid = views.unflatten(0, (rows, columns)).flip(0)  # [rows, columns, F, 3, H, W], the topmost first
+    return grid.permute(2, 3, 0, 4, 1, 5).flatten(4, 5).flatten(2, 3)
 
 
-def _resize(view: Tensor, height: int, width: int) -> Tensor:
+def quilt_suffix(*, columns: int, rows: int, aspect: float) -> str:
+    """Return the end of a quilt's file name, from which Looking Glass software knows its grid.
+
+    Args:
+        columns: Views beside each other.
+        rows: Views above each other.
+        aspect: Width over height of a view as it is shown.
+    """
+    return f"_qs{columns}x{rows}a{aspect:.2f}"
+
+
+def resize(view: Tensor, height: int, width: int) -> Tensor:
     """Resize by antialiased bilinear interpolation."""
     # Half precision has no antialiased resizing on the CPU, and bytes have none on a GPU.
     is_bytes = view.dtype == torch.uint8
@@ -129,3 +170,11 @@ def _resize(view: Tensor, height: int, width: int) -> Tensor:
         align_corners=False,
     )
     return (resized.round() if is_bytes and as_floats else resized).to(view.dtype)
+
+
+def _interleave(left: Tensor, right: Tensor, format: str) -> Tensor:
+    """Take each pixel from the view whose turn it is; the first one is the left's."""
+    row = torch.arange(left.shape[-2], device=left.device)[:, None]
+    column = torch.arange(left.shape[-1], device=left.device)
+    turn = {"row_interlaced": row, "column_interlaced": column, "checkerboard": row + column}[format]
+    return torch.where(turn % 2 == 0, left, right)

@@ -75,6 +75,7 @@ def find_regions(
     margin: int,
     step: int = 64,
     factor: int = 8,
+    beside: tuple[int, int] = (0, 0),
 ) -> list[Region]:  # of the window's F frames, in px
     """Choose the regions of a window that are denoised: around its holes, or the whole picture if cheaper.
 
@@ -84,6 +85,7 @@ def find_regions(
         margin: Context on each side of the holes, px, a multiple of `step`.
         step: What regions' sides are multiples of, px.
         factor: Pixels of a latent, each side.
+        beside: Height and width, px, of whole pictures that are run, too, where regions are.
 
     Returns:
         The regions; none if there is no hole.
@@ -93,10 +95,15 @@ def find_regions(
     shares = F.avg_pool2d((hole > 0.5).float(), step).sum((0, 1)).cpu().numpy()  # of each square, all frames
     if not shares.any():
         return []
-    grid = _Grid(shares * (step // factor) ** 2, frames, margin // step, (step // factor) ** 2, cost)
+    holes = shares * (step // factor) ** 2
+    grid = _Grid(holes, frames, margin // step, (step // factor) ** 2, cost)
     boxes = grid.join(_column_runs(shares > 0))
     whole = np.array([[0, shares.shape[0], 0, shares.shape[1]]])
-    if grid.costs(boxes).sum() >= grid.costs(whole)[0]:
+    also = 0.0
+    if (area := beside[0] * beside[1]) > 0:
+        beside_holes = holes.sum() * area / (height * width)
+        also = cost.estimate(frames=frames, latents=np.array(area / factor**2), holes=beside_holes).item()
+    if grid.costs(boxes).sum() + also >= grid.costs(whole)[0]:
         return [Region(range(frames), range(height), range(width))]
     return [
         Region(range(frames), range(top * step, bottom * step), range(left * step, right * step))

@@ -115,7 +115,7 @@ def reinject(
     codec: Codec,
     clean: Tensor,  # [F, C, h, w] scaled
     pictures: Tensor,  # [F, 3, H, W] in [0, 1], at the canvas' size
-    hole: Tensor,  # [F, 1, H, W], 1 = hole
+    hole: Tensor,  # [F, 1, H, W], 1 = hole, where the pictures are
     *,
     on_frame: Callable[[int], None] | None = None,
 ) -> Tensor:  # [F, C, h, w] float32 on the CPU, scaled
@@ -128,8 +128,8 @@ def reinject(
         hole: Where it is not; values above 0.5 are holes.
         on_frame: Called with the frames done by decoder and encoder; may raise to interrupt.
     """
-    decoded = codec.decode(clean, on_frame=on_frame).to(pictures)
-    picture = torch.where(hole.to(pictures) > 0.5, decoded, pictures)
+    decoded = codec.decode(clean, device=pictures.device, on_frame=on_frame).to(pictures)
+    picture = torch.where(hole > 0.5, decoded, pictures)
     return codec.scaling * codec.encode(picture, on_frame=on_frame)
 
 

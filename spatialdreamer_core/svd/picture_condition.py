@@ -4,6 +4,8 @@ SVD continues a picture. Its UNet sees that picture's latents beside those of ea
 a little noise), the picture's CLIP embedding in every cross-attention, and three time ids: frames a second
 less one, a motion bucket (0 to 255, how much moves) and the noise on the picture. Guidance compares this with
 no picture at all, by a scale that is linear over the frames.
+
+An untrained SpatialDreamer's UNet is SVD's, too: its further inputs have no weight yet, and get zeros here.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..checks import InputError
 from .image_encoder import embed_images
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 
 FPS, MOTION_BUCKET, NOISE_AUGMENTATION = 7.0, 127, 0.02  # that SVD is run with
 _TIME_IDS = 3
-_OTHERS = {9: "the sampler of SpatialDreamer", 13: "the refiner of M2SVid"}  # by input channels
+_OTHERS = {  # by input channels
+    9: "the sampler of SpatialDreamer (TIL SVD Sampler)",
+    13: "the refiner of M2SVid (M2SVid Refiner)",
+}
 
 
 class PictureCondition(NamedTuple):
@@ -35,7 +41,9 @@ class PictureCondition(NamedTuple):
 
 
 def check_plain_unet(svd: SVDModel) -> None:
-    """Check that a model's UNet is SVD's own, neither widened nor trained for another task.
+    """Check that a model's UNet is SVD's own, and was not trained for another task.
+
+    One that was widened and not trained since, as an untrained SpatialDreamer's, is still SVD's own.
 
     Raises:
         InputError: If it is not; the message names the sampler that the UNet belongs to.
@@ -44,12 +52,21 @@ def check_plain_unet(svd: SVDModel) -> None:
     channels, ids = svd.unet.config.in_channels, time_id_count(svd.unet)
     if (channels, ids) == (wanted, _TIME_IDS):
         return
+    if channels >= wanted and ids >= _TIME_IDS and _ignores_more(svd.unet, channels=wanted):
+        return
     other = _OTHERS.get(channels, "another sampler")
     raise InputError(
         f"the UNet must be Stable Video Diffusion's own, of {wanted} input channels and {_TIME_IDS} time "
-        f"ids, got one of {channels} and {ids}, which belongs to {other}; load svd_xt.safetensors, or use "
-        "that one"
+        f"ids, got one of {channels} and {ids}, which belongs to {other}; load "
+        "svd_xt.safetensors without trained weights, or use that one"
     )
+
+
+def _ignores_more(unet: Any, *, channels: int) -> bool:
+    """Tell whether input channels and time ids beyond SVD's own, have no weight."""
+    ids = _TIME_IDS * unet.config.addition_time_embed_dim
+    more = unet.conv_in.weight[:, channels:], unet.add_embedding.linear_1.weight[:, ids:]
+    return not any(bool(weight.any()) for weight in more)
 
 
 def encode_pictures(
@@ -120,6 +137,8 @@ class PictureDenoiser:
         level = torch.tensor([sigma], device=noisy.device)
         shown = latents.expand(len(noisy), -1, -1, -1)
         sample = torch.cat([scale_input(noisy, sigma), shown], dim=1)[None].to(self._unet.dtype)
+        sample = F.pad(sample, (0, 0, 0, 0, 0, self._unet.config.in_channels - sample.shape[2]))
+        time_ids = F.pad(time_ids, (0, time_id_count(self._unet) - time_ids.shape[1]))
         embedding = embedding.to(self._unet.dtype)
         output = self._unet(sample, noise_time(level), embedding, time_ids, return_dict=False)[0]
         return clean_estimate(output[0].float(), noisy, sigma)

@@ -36,6 +36,7 @@ Result = TypeVar("Result")
 Denoise = Callable[[Tensor, float], Tensor]  # (noisy [F, C, h, w], sigma) -> its clean estimate
 OpenRegion = Callable[[Region], Denoise]  # the denoiser of a region; only the last one opened is used
 OnStep = Callable[[int, int, Tensor], None]  # (steps done, steps in all, clean estimate [F, C, h, w])
+OnWindow = Callable[[range, Tensor], None]  # (its frames, their latents [F, C, h, w])
 
 
 def diffuse_in_turn(
@@ -49,6 +50,7 @@ def diffuse_in_turn(
     known: KnownLatents | None = None,
     resampling: Resampling = ONCE,
     on_step: OnStep | None = None,
+    on_window: OnWindow | None = None,
 ) -> Tensor:  # [F, C, h, w] float32 on the CPU
     """Diffuse region after region; a device that runs out of memory gets smaller ones.
 
@@ -62,6 +64,7 @@ def diffuse_in_turn(
         known: Latents that stay as they are, see `known_latents`.
         resampling: How often each level is denoised.
         on_step: Called after each step; may raise to interrupt.
+        on_window: Called with each finished window.
 
     Raises:
         InputError: If even the smallest regions do not fit, or the model gives NaN.
@@ -85,6 +88,8 @@ def diffuse_in_turn(
         steps_before = counter.done
         (frames, window), plan = _run_within_memory(diffuse_next, plan, shape)
         clip[frames.start : frames.stop] = window
+        if on_window is not None:
+            on_window(frames, window)
         done = frames.stop
     return clip
 

@@ -32,7 +32,9 @@ PictureLoss = Callable[[Tensor, Batch], Tensor]  # of the clean estimate [B, F, 
 class Trainee(nn.Module):
     """The networks under training as one module, which gives the losses of a batch.
 
-    Its parameters are named as in a file of trained weights: `unet.…`, `refiner.…`, `til.…`.
+    Its parameters are named as in a file of trained weights: `unet.…`, `refiner.…`, `til.…`. A UNet that is
+    not widened, SVD's own, sees no mask: with one picture as the condition of all frames it learns what SVD
+    did, to make a video of a picture.
 
     Args:
         network: The networks; they are not copied.
@@ -62,6 +64,10 @@ class Trainee(nn.Module):
 
     def read(self, batch: Batch) -> None:
         """Let RefinerNet and TIL look at the batch's references, for the UNet to read."""
+        trained = any(weight.requires_grad for weight in self.refiner.parameters()) or self.til is not None
+        if not trained and not bool(batch.keeps_reference.any()):
+            self.bank.clear()
+            return
         features = build_bank(
             self.refiner,
             batch.reference.flatten(0, 1),
@@ -86,12 +92,13 @@ class Trainee(nn.Module):
             noise_augmentation=batch.augmentation,
         )
         embedding = batch.embeddings[:, 0]
+        takes_mask = self.unet.config.in_channels > 2 * noisy.shape[2]
         return predict_clean(
             self.unet,
             noisy,
             sigma,
             condition=batch.condition * _spread(batch.keeps_condition, batch.condition),
-            mask=batch.mask,
+            mask=batch.mask if takes_mask else None,
             embedding=embedding * _spread(batch.keeps_embedding, embedding),
             time_ids=ids,
         )

@@ -64,7 +64,7 @@ def start_network(network: SpatialDreamer, config: TrainConfig) -> SpatialDreame
         if til is None:
             til = TemporalInteraction.from_refiner(network.refiner, settings)
         til.neighbours, til.weight = settings.til_neighbours, settings.til_weight
-    return replace(network, til=til, config=settings)
+    return replace(network, til=til, config=settings, fills_holes=True)
 
 
 def choose_trained(trainee: Trainee, config: TrainConfig) -> None:

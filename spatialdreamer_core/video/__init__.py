@@ -5,7 +5,7 @@ from .clip_file import FRAME_RATE, exact_rate, write_clip
 from .color import ColorInfo, to_8_bit
 from .completeness import IncompleteInput
 from .containers import VIDEO_CONTAINERS
-from .naming import FORMAT_SUFFIXES, output_path_for
+from .naming import FORMAT_SUFFIXES, format_suffix, output_path_for
 from .output import OutputFile, check_output_path
 from .photo import read_photo, write_photo
 from .photo_kind import PHOTO_SUFFIXES, is_photo
@@ -32,6 +32,7 @@ __all__ = [
     "check_one_view",
     "check_output_path",
     "exact_rate",
+    "format_suffix",
     "is_photo",
     "output_path_for",
     "partial_path_for",

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..checks import check_video
 from ..options import Option
-from ..stereo import check_packed, pixel_aspect
-from .encoders import CODEC, CRF, PRESET, check_encoding, choose_encoder
+from ..stereo import PIXEL_FORMATS, check_packed, pixel_aspect
+from .encoders import CODEC, CRF, PRESET, check_encoding, choose_encoder, full_colour_format
 from .sound import Sound, encode_sound
 from .stereo_metadata import STEREO_METADATA, stereo_metadata
 from .stereo_source import output_tags
@@ -54,15 +54,16 @@ def write_clip(
     Args:
         frames: The frames; values outside [0, 1] are cut, NaN is black.
         path: The file, its container chosen by the suffix (a key of `VIDEO_CONTAINERS`).
-        frame_rate: Frames per second, 0.01 to 1000; of the rates of film and television, such as 23.976,
-            the exact one is meant.
+        frame_rate: Frames per second, 0.01 to 1000, of frame_sequential pairs of them; of the rates of film
+            and television, such as 23.976, the exact one is meant.
         format: How the frames hold two views, one of `stereo.FORMATS`; None: they hold one. The half formats'
             pixels are twice as wide, or high, as they are high, or wide.
         sound: The sound; what outlasts the frames is left out.
         codec: The encoder, see `choose_encoder`.
         crf: Quality, 0 (lossless) to 51 (worst).
         preset: Speed of the encoder.
-        pixel_format: Pixel format of the encoded video; None is 4:2:0.
+        pixel_format: Pixel format of the encoded video; None is 4:2:0, or 4:4:4 for formats in which
+            neighbouring pixels are different eyes'.
         metadata: Tags of the file, any names.
         stereo: What the file says about its two views, one of `STEREO_METADATA`'s choices.
         on_frame: Called after each frame with the frames done; may raise to interrupt, and then no file
@@ -80,8 +81,13 @@ def write_clip(
     check_video("frames", frames, channels=3)
     height, width = frames.shape[-2:]
     tags = metadata
+    chosen = choose_encoder(width, height, codec=codec, crf=crf, suffix=Path(path).suffix.lower())
+    if format in PIXEL_FORMATS and pixel_format is None:
+        pixel_format = full_colour_format(chosen, bits=8)
     if format is not None:
-        check_packed(height, width, format=format)
+        check_packed(height, width, format=format, frames=len(frames))
+        if format == "frame_sequential":
+            rate *= 2
         tags = output_tags(metadata, Path(path), format=format, width=width, height=height)
     with tempfile.TemporaryDirectory(prefix="spatialdreamer_", ignore_cleanup_errors=True) as folder:
         sound_file = None
@@ -94,7 +100,7 @@ def write_clip(
             height=height,
             frame_rate=rate,
             time_base=1 / rate,
-            codec=choose_encoder(width, height, codec=codec, crf=crf, suffix=Path(path).suffix.lower()),
+            codec=chosen,
             crf=crf,
             preset=preset,
             pixel_format=pixel_format,

@@ -231,6 +231,24 @@ def choose_pixel_format(codec: str, bits: int) -> str:
     return "yuv420p"
 
 
+def full_colour_format(codec: str, bits: int) -> str | None:
+    """Choose a pixel format in which each pixel has its own colour, or None if the encoder takes none.
+
+    Args:
+        codec: FFmpeg's name of the encoder.
+        bits: Bits of a component in the source.
+    """
+    if codec not in av.codecs_available:
+        return None
+    taken = {format.name for format in av.codec.Codec(codec, "w").video_formats or ()}
+    deep = ("yuv444p10le", "yuv444p16le")
+    wanted = ("yuv444p", *deep) if bits <= 8 else (*deep, "yuv444p")
+    chosen = next((pixel_format for pixel_format in wanted if pixel_format in taken), None)
+    if chosen is None:
+        _LOGGER.warning("%s takes colours at half resolution only, which mixes those of the two eyes", codec)
+    return chosen
+
+
 def encoder_options(
     codec: str, pixel_format: str, *, crf: float, preset: str, hdr: HdrMetadata | None
 ) -> dict[str, str]:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from ..atomic import NAME_BYTES, shorten_name
 from ..checks import check_choice
+from ..stereo import quilt_suffix
 from .containers import VIDEO_CONTAINERS
 from .photo import WRITABLE_PHOTO_SUFFIXES
 from .photo_kind import PHOTO_SUFFIXES, is_photo
+from .stereo_photo import WIGGLE_SUFFIXES
 
 FILM_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2"),
@@ -24,7 +26,29 @@ FORMAT_SUFFIXES: dict[str, str] = {
     "half_tb": "_TB",
     "cross_eyed": "_RLF_cross",
     "anaglyph": "_redcyan",
+    "row_interlaced": "_row_interlaced",
+    "column_interlaced": "_column_interlaced",
+    "checkerboard": "_checkerboard",
+    "frame_sequential": "_frame_sequential",
+    "rgbd": "_RGBD",
+    "vr180": "_180x180_LR",
+    "quilt": "_qs2x1",
+    "wiggle": "_wiggle",
 }
+"""What each format adds to a name; `format_suffix` adds the views' shape for quilts."""
+
+
+def format_suffix(format: str, *, aspect: float | None = None) -> str:
+    """Return what a format adds to a file's name, for players to know it.
+
+    Args:
+        format: A key of `FORMAT_SUFFIXES`.
+        aspect: Width over height of a view as it is shown, which quilts say in their names; None leaves it
+            out.
+    """
+    if format == "quilt" and aspect is not None:
+        return quilt_suffix(columns=2, rows=1, aspect=aspect)
+    return FORMAT_SUFFIXES[format]
 
 
 def output_path_for(
@@ -33,6 +57,7 @@ def output_path_for(
     format: str,
     folder: str | Path | None = None,
     container: str = ".mp4",
+    aspect: float | None = None,
 ) -> Path:
     """Name the stereo version of a file: clip.avi becomes clip_LRF_Full_SBS.mp4.
 
@@ -45,7 +70,8 @@ def output_path_for(
         format: A key of `FORMAT_SUFFIXES`.
         folder: Where the output goes; None: beside the input.
         container: Suffix of the output of a video, a key of `VIDEO_CONTAINERS`. A photo keeps its own suffix
-            if it can be written, else it becomes a .png.
+            if it can be written, else it becomes a .png; a wiggle picture becomes a .gif.
+        aspect: Width over height of a view as it is shown, see `format_suffix`.
 
     Raises:
         InputError: If the format or the container is unknown.
@@ -55,13 +81,14 @@ def output_path_for(
     input_path = Path(input_path)
     suffix = container
     if is_photo(input_path):
-        suffix = input_path.suffix if input_path.suffix.lower() in WRITABLE_PHOTO_SUFFIXES else ".png"
+        allowed = WIGGLE_SUFFIXES if format == "wiggle" else WRITABLE_PHOTO_SUFFIXES
+        suffix = input_path.suffix if input_path.suffix.lower() in allowed else next(iter(allowed))
     stem = input_path.stem
     kind = PHOTO_SUFFIXES if is_photo(input_path) else FILM_SUFFIXES
     if input_path.suffix.lower() != suffix.lower() and _has_namesake(input_path, kind):
         stem = input_path.name
     parent = input_path.parent if folder is None else Path(folder)
-    ending = f"{FORMAT_SUFFIXES[format]}{suffix}"
+    ending = f"{format_suffix(format, aspect=aspect)}{suffix}"
     return parent / f"{shorten_name(stem, NAME_BYTES - len(os.fsencode(ending)))}{ending}"
 
 

@@ -53,7 +53,11 @@ _SAVE_OPTIONS_16_BIT = {
     "PNG": (".png", [cv2.IMWRITE_PNG_COMPRESSION, 4]),
     "TIFF": (".tiff", [cv2.IMWRITE_TIFF_COMPRESSION, 5]),  # LZW
 }
-_LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # px that the format or its library takes
+_LONGEST_SIDE = {  # px that the format or its library takes
+    **dict.fromkeys(("JPEG", "MPO", "JPS"), 65500),
+    "WEBP": 16383,
+    "GIF": 65535,
+}
 
 _STRIP_PIXELS = 1 << 22  # a picture is brought to RGB in strips of about this many pixels
 _ORIENTATION = 0x0112
@@ -115,8 +119,9 @@ def check_photo_target(path: Path, height: int, width: int) -> None:
     Raises:
         InputError: If a side is too long for it.
     """
-    kind = WRITABLE_PHOTO_SUFFIXES.get(path.suffix.lower())
-    longest = _LONGEST_SIDE.get(kind or "", 2**31 - 1)
+    suffix = path.suffix.lower()
+    kind = WRITABLE_PHOTO_SUFFIXES.get(suffix, suffix[1:].upper())
+    longest = _LONGEST_SIDE.get(kind, 2**31 - 1)
     if max(width, height) > longest:
         raise InputError(
             f"a {kind} file must have at most {longest} px a side, got {width}x{height} for {path.name}; "

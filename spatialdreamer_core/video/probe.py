@@ -21,6 +21,7 @@ from ..parsing import parsing
 from .color import ColorInfo
 from .hdr import dynamic_metadata, side_data
 from .limits import MAX_FRAME_PIXELS, check_frame_size
+from .projection import stated_projection
 from .stereo_source import stated_stereo
 
 _TEXT_ART_CODECS = {"ansi", "bintext", "idf", "xbin"}  # FFmpeg draws text files as pictures
@@ -48,6 +49,7 @@ class VideoInfo:
     codec: str
     dynamic_metadata: tuple[str, ...] = ()  # HDR metadata of each picture, which no output can carry
     stereo: str | None = None  # what its metadata says of two views in its pictures, None if nothing
+    projection: str | None = None  # what its metadata says it is instead of flat, None if nothing
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -89,6 +91,7 @@ def probe(path: str | Path) -> VideoInfo:
             codec=stream.codec_context.name,
             dynamic_metadata=dynamic_metadata(stream, frame),
             stereo=stated_stereo(container, stream, frame),
+            projection=stated_projection(frame),
         )
 
 

@@ -43,10 +43,14 @@ _INTERLACED = {  # formats that lie in one picture dot by dot, by StereoMode and
 }
 _WORDS = {
     *("hsbs", "fsbs", "halfsbs", "fullsbs", "htab", "ftab", "hou", "fou", "halftb", "fulltb"),
-    *("lrf", "tbf", "rlf", "anaglyph", "redcyan"),
+    *("lrf", "tbf", "rlf", "anaglyph", "redcyan", "rgbd"),
 }
 _BESIDE_SBS = {"3d", "half", "full", "vr", "180", "360"}  # without them SBS may be a broadcaster
-_LAST_WORDS = {"sbs", "lr", "rl", "tb"}  # which mean it only where players look for them
+_LAST_WORDS = {  # which mean it only where players look for them
+    *("sbs", "lr", "rl", "tb", "checkerboard", "wiggle"),
+    *("row interlaced", "column interlaced", "frame sequential"),
+}
+_QUILT = re.compile(r"qs\d+x\d+(a\d+)?")  # columns, rows and shape, as Looking Glass software reads them
 
 
 def stereo_tag(format: str, width: int, height: int) -> dict[str, str]:
@@ -83,7 +87,7 @@ def check_one_view(path: str | Path, *, stated: str | None) -> str | None:
     remedy = "convert the film that it was made of, or cut out one view first"
     if stated is not None:
         raise InputError(f"input must have one view, got {path}, whose {stated}; {remedy}")
-    if _is_named_stereo(path.stem):
+    if _is_named_stereo(path.stem) or path.suffix.lower() == ".jps":
         return f"{path.name} is named like a stereo pair, which would be taken for one picture; {remedy}"
     return None
 
@@ -126,7 +130,9 @@ def _is_named_stereo(stem: str) -> bool:
         words.pop()  # the number of a copy
     if _WORDS & set(words) or ("sbs" in words and _BESIDE_SBS & set(words)):
         return True
-    return len(words) > 1 and words[-1] in _LAST_WORDS
+    if len(words) < 2:
+        return False
+    return bool({words[-1], " ".join(words[-2:])} & _LAST_WORDS) or _QUILT.fullmatch(words[-1]) is not None
 
 
 def stated_format(stated: str, *, aspect: Fraction) -> str | None:

@@ -34,6 +34,8 @@ NODE_IDS = (
     "SpatialDreamerDepthEstimator",
     "SpatialDreamerFastFill",
     "SpatialDreamerFiller",
+    "SpatialDreamerFrameMatrixFiller",
+    "SpatialDreamerFrameMatrixSampler",
     "SpatialDreamerImageToStereo",
     "SpatialDreamerLoadDemoClip",
     "SpatialDreamerLoadDepth",

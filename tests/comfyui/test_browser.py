@@ -19,6 +19,11 @@ QUICKER = {
         ("SpatialDreamerRefinerNetEncode", "max_side", 128),
         ("SpatialDreamerTILSVDSampler", "steps", 5),
     ),
+    "frame_matrix": (
+        ("ImageFromBatch", "length", 2),
+        ("SpatialDreamerFrameMatrixSampler", "max_side", 128),
+        ("SpatialDreamerFrameMatrixSampler", "steps", 2),
+    ),
     "m2svid": (("ImageFromBatch", "length", 2), ("SpatialDreamerM2SVidRefiner", "max_side", 128)),
 }
 

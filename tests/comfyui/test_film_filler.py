@@ -35,7 +35,7 @@ def film_prompt(file: str, **options) -> dict:
 def test_a_film_is_filled_window_by_window(comfy_server, svd_checkpoint, tmp_path):
     file = comfy_server.upload(write_clip(tmp_path / "filled.mp4", frames=5, width=96, height=64))
     windows = comfy_server.log().count(REFINED)
-    (video,) = output_videos(comfy_server.run(film_prompt(file)))
+    (video,) = output_videos(comfy_server.run(film_prompt(file, read_reference="on")))
     assert comfy_server.log().count(REFINED) == windows + 2
     prompt = film_prompt(file)
     del prompt["filler"], prompt["model"]

@@ -11,16 +11,18 @@ from spatialdreamer_core.depth import EDGE_WIDTH, DepthShaping
 from spatialdreamer_core.dvg import DILATION, FEATHER
 from spatialdreamer_core.evaluation import EvaluateConfig
 from spatialdreamer_core.fill import FastFillConfig, PairConfig
+from spatialdreamer_core.frame_matrix.config import FrameMatrixConfig
 from spatialdreamer_core.m2svid.config import SHIFT, RefinerConfig
 from spatialdreamer_core.options import option_of, options_of
 from spatialdreamer_core.pipeline import ConvertConfig
 from spatialdreamer_core.spatialdreamer.sampler_config import FilmSamplerConfig, SamplerConfig
+from spatialdreamer_core.stereo import StereoLayout
 from spatialdreamer_core.video import FRAME_RATE
 
 from .server import REPOSITORY, ExecutionFailed, RequestRefused
 from .test_interrupt_and_errors import convert_prompt
 
-REFINER = options_of(RefinerConfig)
+REFINER, MATRIX = options_of(RefinerConfig), options_of(FrameMatrixConfig)
 CONVERT, FILM = options_of(ConvertConfig), options_of(FilmSamplerConfig)
 SHAPING = {option.name: option for option in options_of(DepthShaping).values()}
 EYE = replace(CONVERT["eye"], choices=("right", "left"))
@@ -47,10 +49,12 @@ WIDGETS = {  # each node's options; for some, what is meant to be another than i
     "SpatialDreamerFastFill": options_of(FastFillConfig),
     "SpatialDreamerTILSVDSampler": options_of(SamplerConfig),
     "SpatialDreamerFiller": FILM,
+    "SpatialDreamerFrameMatrixFiller": MATRIX,
+    "SpatialDreamerFrameMatrixSampler": MATRIX | {"eye": EYE},
     "SpatialDreamerM2SVidFiller": REFINER,
     "SpatialDreamerM2SVidRefiner": REFINER | {"eye": EYE, "shift": SHIFT},
     "SpatialDreamerRefinerNetEncode": {"max_side": FILM["max_side"]},
-    "SpatialDreamerSBSPacker": {"format": CONVERT["format"]},
+    "SpatialDreamerSBSPacker": options_of(StereoLayout),
     "SpatialDreamerSaveStereoVideo": {**CONVERT, "fps": FRAME_RATE},
     "SpatialDreamerDepthEstimator": {
         "estimator": CONVERT["depth"],
@@ -95,6 +99,8 @@ def test_the_sampler_offers_each_of_its_options(comfy_server):
     for node, settings in (
         ("SpatialDreamerTILSVDSampler", SamplerConfig),
         ("SpatialDreamerFiller", FilmSamplerConfig),
+        ("SpatialDreamerFrameMatrixFiller", FrameMatrixConfig),
+        ("SpatialDreamerFrameMatrixSampler", FrameMatrixConfig),
         ("SpatialDreamerM2SVidFiller", RefinerConfig),
         ("SpatialDreamerM2SVidRefiner", RefinerConfig),
     ):

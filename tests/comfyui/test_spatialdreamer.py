@@ -29,7 +29,7 @@ def fill_prompt(*, frames: int = 1, mask: float = 1.0, model: dict | None = None
     """Make a prompt that fills grey pictures, of which one frame's mask is repeated."""
     size = {"width": SIDE, "height": SIDE}
     model = {"checkpoint": "svd_xt.safetensors", "weights": "none (untrained)"} | (model or {})
-    options = {"deviation": 1.0, "steps": 2, "seed": 0} | options
+    options = {"deviation": 1.0, "steps": 2, "seed": 0, "passes": 1} | options
     links = {
         "model": ["model", 0],
         "reference": ["reference", 0],
@@ -94,6 +94,7 @@ def test_the_workflow_gives_two_views_and_shows_previews(
     nodes[REFERENCE][1]["max_side"] = 128
     sampler, inputs = nodes[SAMPLER]
     inputs["steps"] = 5  # of which the workflow's strength leaves 2
+    inputs["passes"] = 2
     outputs, told = comfy_server.run_and_watch(prompt)
     (video,) = output_videos(outputs)
     frames, _ = read_video(comfy_server.fetch(video, tmp_path))
@@ -107,14 +108,15 @@ def test_the_workflow_gives_two_views_and_shows_previews(
         if kind == "preview":
             assert running == sampler
             previews.append(Image.open(io.BytesIO(content)))
-    assert len(previews) == 2, "one a step"
-    assert len({preview.tobytes() for preview in previews}) == 2
+    assert len(previews) == 4, "one a pass"
+    assert len({preview.tobytes() for preview in previews}) == 4
 
 
 def test_the_slider_alone_computes_nothing_of_the_reference_anew(comfy_server, svd_checkpoint):
-    comfy_server.run(fill_prompt(frames=2, seed=5))
+    options = {"frames": 2, "seed": 5, "read_reference": "on"}
+    comfy_server.run(fill_prompt(**options))
     before = comfy_server.log().count(REFINED)
-    entry = comfy_server.wait_for_entry(comfy_server.queue(fill_prompt(frames=2, seed=5, deviation=2.0)))
+    entry = comfy_server.wait_for_entry(comfy_server.queue(fill_prompt(**options, deviation=2.0)))
     cached = dict(entry["status"]["messages"])["execution_cached"]["nodes"]
     assert {"model", "reference"} <= set(cached)
     assert "sampler" not in cached
@@ -165,7 +167,7 @@ def test_a_workflow_of_before_opens_with_its_values(comfy_server, tmp_path):
     nodes = {node["type"]: node for node in workflow["nodes"]}
     values = nodes[SAMPLER]["widgets_values"]
     values[8], values[9], values[15:] = True, 14, [0.02]
-    del nodes[SAMPLER]["inputs"][-2:], nodes[SAMPLER]["outputs"][1:]
+    del nodes[SAMPLER]["inputs"][-4:], nodes[SAMPLER]["outputs"][1:]
     del nodes[MODEL]["widgets_values"][4:], nodes[MODEL]["inputs"][4:]
     (tmp_path / "old.json").write_text(json.dumps(workflow), encoding="utf-8")
     prompt = comfy_server.api_prompt(tmp_path / "old.json", "clip.mp4")
@@ -173,6 +175,7 @@ def test_a_workflow_of_before_opens_with_its_values(comfy_server, tmp_path):
     expected = {"read_reference": True, "window": 14, "noise_augmentation": 0.02, "feather": 4, "overlap": 4}
     assert expected.items() <= inputs[SAMPLER].items()
     assert inputs[SAMPLER].get("fps", -1) == inputs[SAMPLER].get("motion_bucket", -1) == -1
+    assert (inputs[SAMPLER].get("passes", 5), inputs[SAMPLER].get("known_latents", "auto")) == (5, "auto")
     assert inputs[MODEL]["precision"] == "auto"
     assert inputs[MODEL].get("refiner", "from SVD") == "from SVD"
 
@@ -190,7 +193,8 @@ def test_the_frame_rate_is_the_clips(comfy_server, svd_checkpoint, uploaded_clip
 def test_the_node_says_that_windows_run_in_turn_for_want_of_memory(comfy_server, svd_checkpoint):
     texts = {}
     for short in (True, False):
-        prompt = fill_prompt(frames=3, window=2, overlap=1, steps=1, seed=4 + short)
+        options = {"window": 2, "overlap": 1, "steps": 1, "read_reference": "on"}
+        prompt = fill_prompt(frames=3, seed=4 + short, **options)
         prompt["short"] = {
             "class_type": "TestsShortOfMemory",
             "inputs": {"image": ["image", 0], "short": short},
@@ -433,10 +437,11 @@ def stable_diffusions(comfy_server, tiny_svd):
 
 def test_refinernet_starts_from_stable_diffusion(comfy_server, svd_checkpoint, stable_diffusions):
     assert choices(comfy_server, "optional", "refiner") == ["from SVD", *stable_diffusions]
-    results = [
-        fetch_pictures(comfy_server, comfy_server.run(fill_prompt(model={"refiner": refiner})))[0].tobytes()
+    prompts = [
+        fill_prompt(model={"refiner": refiner}, read_reference="on")
         for refiner in ("from SVD", *stable_diffusions[::2])
     ]
+    results = [fetch_pictures(comfy_server, comfy_server.run(prompt))[0].tobytes() for prompt in prompts]
     assert results[0] != results[1] == results[2]
     text = failure(comfy_server, fill_prompt(model={"refiner": "lost.safetensors"}), MODEL)
     assert "`refiner` must be one of those that are there (v2-1_512.safetensors, " in text

@@ -76,7 +76,10 @@ def test_what_fillers_share_is_said_once_where_it_is_the_same():
     assert seed.startswith("stable_diffusion, spatialdreamer, frame_matrix: Seed of the noise.")
     steps = convert_arguments()["--steps"].help
     assert "stable_diffusion: Steps of denoising. Range: 1 to 1000. (default: 50)" in steps
-    assert "spatialdreamer: Sampling steps. 8 is the fast preset. Range: 1 to 200. (default: 25)" in steps
+    assert (
+        "spatialdreamer: Sampling steps. 8 is the fast preset. Without `weights` the default is 10. " in steps
+    )
+    assert "Range: 1 to 200. (default: 25)" in steps
 
 
 def test_fillers_do_not_share_a_name_for_a_number_and_a_text():

@@ -177,6 +177,7 @@ CALLS: dict[str, Any] = {
     "convert_frames: depth": lambda depth: convert_frames(make("F 3 H W")[0][:1, :, :8], depth=[depth]),
     "DepthStabiliser.step": stabilise,
     "Inpainter": inpaint,
+    "pack_quilt": lambda views: stereo.pack_quilt(views, columns=count_frames(views), rows=1),
     "pack": lambda **given: stereo.pack(**given, format="half_sbs"),
     "FloatingWindowTracker.step": lambda disparity: FloatingWindowTracker().step(disparity),
     "apply_floating_window": lambda left, right: stereo.apply_floating_window(
@@ -512,9 +513,10 @@ def test_the_warp_takes_any_disparity_in_any_mix_of_precisions(dtype, eye, scale
 @pytest.mark.parametrize("format", stereo.FORMATS)
 def test_every_packing_in_half_precision(dtype, format):
     left, right = (view.to(dtype) for view in make("F 3 H W", "F 3 H W"))
-    packed = stereo.pack(left, right, format=format)
+    depth = make("F 1 H W")[0]
+    packed = stereo.pack(left, right, format=format, depth=depth)
     assert packed.dtype == dtype
-    expected = stereo.pack(left.float(), right.float(), format=format)
+    expected = stereo.pack(left.float(), right.float(), format=format, depth=depth)
     assert torch.equal(packed, expected.to(dtype))
 
 

@@ -8,8 +8,8 @@ from spatialdreamer_core.frame_matrix.config import PRESETS, FrameMatrixConfig
 
 def test_a_preset_says_what_is_not_chosen():
     fast, paper = (FrameMatrixConfig(matrix_preset=name).settled() for name in ("fast", "paper"))
-    assert (fast.views, fast.steps, fast.passes, fast.rows) == (4, 10, 2, "one_way")
-    assert (paper.views, paper.passes, paper.rows) == (8, 6, "both_ways")
+    assert (fast.views, fast.steps, fast.passes, fast.rows, fast.outpaint) == (4, 10, 2, "one_way", "off")
+    assert (paper.views, paper.passes, paper.rows, paper.outpaint) == (8, 6, "both_ways", "on")
     assert FrameMatrixConfig(views=3, reinjections=0).settled().views == 3
     assert (
         FrameMatrixConfig(matrix_preset="paper", reinjections=0, rows="one_way").settled().reinjections == 0

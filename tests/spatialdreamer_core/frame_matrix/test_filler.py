@@ -10,13 +10,11 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.dvg import depth_to_disparity, dilate_hole, forward_warp
+from spatialdreamer_core.dvg import dilate_hole, forward_warp
 from spatialdreamer_core.fill import CheckedStream, RenderedFrame, fill_holes
 
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
-
-from diffusers import UNetSpatioTemporalConditionModel
 
 from spatialdreamer_core.frame_matrix import (
     FrameMatrixConfig,
@@ -24,35 +22,16 @@ from spatialdreamer_core.frame_matrix import (
     FrameMatrixModel,
     fill_matrix,
 )
-from spatialdreamer_core.frame_matrix.filler import _next_count
-from spatialdreamer_core.svd import PixelCodec, SVDModel
+from spatialdreamer_core.frame_matrix.scene import next_count
+from spatialdreamer_core.svd import PixelCodec
 
 from .. import tiny_svd
+from .tiny_matrix import SIZE, KnowsPictures
+from .tiny_matrix import make_scene as scene
 
-SIZE = (48, 64)
 CONFIG = FrameMatrixConfig(
     views=3, steps=1, passes=2, reinjections=0, window=4, overlap=1, feather=0, last_view_from=0.0
 )
-
-
-@pytest.fixture(scope="module")
-def model():
-    """A tiny model whose latents are pixels in another order, which takes a fraction of the VAE's time."""
-    codec = PixelCodec(8, 1.0)
-    config = {name: value for name, value in tiny_svd.make_unet().config.items() if name[0] != "_"}
-    channels = {"in_channels": 2 * codec.channels, "out_channels": codec.channels}
-    torch.manual_seed(0)
-    unet = UNetSpatioTemporalConditionModel(**{**config, **channels})
-    return FrameMatrixModel(SVDModel(unet, codec, tiny_svd.make_image_encoder()))
-
-
-def scene(count, *, eye="right", seed=0):
-    """Frames of noise, with a foreground whose disparity is positive on a background where it is negative."""
-    left = torch.rand(count, 3, *SIZE, generator=torch.Generator().manual_seed(seed))
-    depth = torch.zeros(count, 1, *SIZE)
-    depth[..., 15:35, 25:45] = 1
-    disparity = depth_to_disparity(depth, divergence=14.0, convergence=0.4)
-    return left, *forward_warp(left, disparity, eye=eye), disparity
 
 
 @pytest.fixture
@@ -162,16 +141,16 @@ def test_no_scene_ends_in_a_short_window(frames, expected):
     taken, waiting = [], 0
     for _ in range(frames):
         waiting += 1
-        if count := _next_count(waiting, 4, ended=False):
+        if count := next_count(waiting, 4, ended=False):
             taken.append(count)
             waiting -= count
     while waiting:
-        taken.append(_next_count(waiting, 4, ended=True))
+        taken.append(next_count(waiting, 4, ended=True))
         waiting -= taken[-1]
     assert taken == expected
     cut, left = [], frames
     while left:
-        cut.append(_next_count(left, 4, ended=True))
+        cut.append(next_count(left, 4, ended=True))
         left -= cut[-1]
     assert cut == taken, "films are cut as clips are"
 
@@ -189,26 +168,12 @@ def test_known_pixels_are_put_into_the_estimate_and_rows_read_both_ways(model):
     assert not torch.equal(results[0], results[2])
 
 
-class KnowsThePicture(torch.nn.Module):
-    """A UNet that predicts v of one picture's latents, whatever the sequence."""
-
-    def __init__(self, unet, latents):
-        super().__init__()
-        self.config, self.device, self.dtype = unet.config, unet.device, unet.dtype
-        self._latents = latents  # [C, h, w]
-
-    def forward(self, sample, time, embedding, time_ids, return_dict):
-        sigma = float((4 * time).exp())
-        noisy = sample[:, :, : len(self._latents)] * (sigma**2 + 1) ** 0.5
-        return ((noisy / (sigma**2 + 1) - self._latents) * (sigma**2 + 1) ** 0.5 / sigma,)
-
-
 def test_what_a_model_knows_comes_into_the_hole_and_nowhere_else(model):
     """Scales of latents, noise and v, the canvas and its padding: any mistake would show in the picture."""
     picture = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(3))
     codec = PixelCodec(8, 2.0)
     canvas = torch.cat([picture, picture[..., -1:, :].expand(-1, -1, 16, -1)], dim=-2)
-    unet = KnowsThePicture(model.svd.unet, codec.scaling * codec.encode(canvas)[0])
+    unet = KnowsPictures(model.svd.unet, codec.scaling * codec.encode(canvas))
     knowing = FrameMatrixModel(replace(model.svd, unet=unet, vae=codec))
     left = picture.expand(5, -1, -1, -1)
     hole = torch.zeros(5, 1, *SIZE)
@@ -246,6 +211,34 @@ def test_networks_are_announced_before_they_work(model):
     svd = model.svd
     assert parts == [svd.vae, svd.unet, svd.vae] * 2
     assert {(work.height, work.width) for work in works} == {(64, 64)}
+
+
+def test_steps_are_those_of_the_whole_clip(model):
+    """Of several windows, whole and in regions, and of one whose second half has no holes."""
+    left, warped, hole, disparity = scene(9)
+    hole[5:] = 0
+    for config in (replace(CONFIG, regions="whole", views=2), replace(CONFIG, order="columns")):
+        steps = []
+        on_step = lambda done, total, clean, steps=steps: steps.append((done, total))  # noqa: E731
+        fill_matrix(model, left, warped, hole, disparity, config, on_step=on_step)
+        done, totals = zip(*steps, strict=True)
+        assert done[0] == 1
+        assert list(done) == sorted(done)
+        assert set(totals) == {done[-1]}
+    steps = []
+    on_step = lambda done, total, clean: steps.append((done, total))  # noqa: E731
+    fill_matrix(model, *scene(3), CONFIG, on_step=on_step)
+    total = 1 + 1 + 2 + 2  # the first frame's row twice, then two views over time and two rows
+    assert steps == [(done, total) for done in range(1, total + 1)], "one by one where pictures are whole"
+
+
+def test_a_film_s_steps_are_those_of_its_window(model):
+    left, warped, hole, disparity = scene(7)
+    steps = []
+    filler = FrameMatrixFiller(model, CONFIG, on_step=lambda done, total, clean: steps.append((done, total)))
+    fill_holes(filler, left=left, warped=warped, hole=hole, disparity=disparity)
+    windows = [(done, total) for total in (2 + 2 + 3, 2 + 3) for done in range(1, total + 1)]
+    assert steps == windows
 
 
 def test_any_inner_step_may_be_interrupted(model):
@@ -308,7 +301,7 @@ def test_the_model_sees_what_lies_around_the_holes_if_that_is_less(model):
 def test_more_views_than_memory_takes_are_refused_before_the_work(model, monkeypatch):
     monkeypatch.setattr("spatialdreamer_core.memory.free_memory", lambda device: 100_000)
     left, warped, hole, disparity = scene(3)
-    message = r"frame matrix of 9 views and 1 frames of 64x64 needs about .* lower views, window or max_side"
+    message = r"frame matrix of 9 views and 3 frames of 64x64 needs about .* lower views, window or max_side"
     with pytest.raises(InputError, match=message):
         fill_matrix(model, left, warped, hole, disparity, replace(CONFIG, views=9))
 

@@ -28,7 +28,7 @@ from spatialdreamer_core.fill import FastFill
 from spatialdreamer_core.flow import estimate_flow, open_flow
 from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
 from spatialdreamer_core.pipeline.prefetch import prefetch
-from spatialdreamer_core.stereo import FORMATS, packed_size
+from spatialdreamer_core.stereo import FORMATS, packed_size, pictures_a_pair
 from spatialdreamer_core.video import output_path_for, probe, read_frames
 
 
@@ -62,8 +62,9 @@ def leftovers(folder):
     return [name for name in os.listdir(folder) if "partial" in name]
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [format for format in FORMATS if format != "wiggle"])
 def test_every_format(clip, tmp_path, format):
+    pictures = 12 * pictures_a_pair(format)
     output = output_path_for(clip, format=format, folder=tmp_path / "out")
     seen = []
     count = convert(
@@ -72,10 +73,10 @@ def test_every_format(clip, tmp_path, format):
         ConvertConfig(format=format),
         on_progress=lambda done, total, packed: seen.append((done, total)),
     )
-    assert count == 12
-    assert seen == [(done, 12) for done in range(1, 13)]
+    assert count == pictures
+    assert seen == [(done, pictures) for done in range(1, pictures + 1)]
     frames = decode(output)
-    assert len(frames) == 12
+    assert len(frames) == pictures
     assert frames[0].shape[:2] == packed_size(96, 160, format=format)
     assert packets(output) == packets(clip)
     assert leftovers(output.parent) == []

@@ -20,7 +20,7 @@ from spatialdreamer_core.pipeline.packed import _join_rgba, packed_frames
 from spatialdreamer_core.pipeline.preview import MiddleSheet, to_image
 from spatialdreamer_core.pipeline.stages import to_tensor
 from spatialdreamer_core.pipeline.transfer import Arrival, Transfer, delayed, open_transfer
-from spatialdreamer_core.stereo import FORMATS, pack
+from spatialdreamer_core.stereo import FORMATS, StereoLayout
 from spatialdreamer_core.video import ColorInfo, read_frames
 from spatialdreamer_core.video.reader import VideoFrame
 
@@ -155,9 +155,10 @@ def test_bits_are_packed_as_floats_are(format, dtype, device):
     low, high = (0, 255) if dtype == np.uint8 else color.swing
     views = [rng.integers(low, high + 1, (7, 9, 3)).astype(dtype) for _ in range(2)]
     floats = (torch.from_numpy((view.astype(np.float64) - low) / (high - low)) for view in views)
-    expected = pack(*(view.movedim(-1, 0)[None] for view in floats), format=format)[0].movedim(0, -1).numpy()
+    layout = StereoLayout(format)
+    expected = layout.pack(*(view.movedim(-1, 0)[None] for view in floats)).movedim(1, -1).numpy()
     bits = (torch.from_numpy(view).to(device) for view in views)
-    got = pack_bits(*bits, format=format, color=color).cpu().numpy()
+    got = np.stack([picture.cpu().numpy() for picture in pack_bits(*bits, layout=layout, color=color)])
     assert got.shape == expected.shape
     assert got.dtype == dtype
     assert np.abs(got - (low + (high - low) * expected)).max() <= 1
@@ -262,7 +263,7 @@ def test_a_surround_keeps_its_frame_on_the_device():
 def test_views_are_joined_with_a_fourth_channel_as_without(format, size):
     left, right = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
     views = (torch.from_numpy(view) for view in (left, right))
-    expected = pack_bits(*views, format=format, color=None).numpy()
+    expected = pack_bits(*views, layout=StereoLayout(format), color=None)[0].numpy()
     joined = _join_rgba(left, right, format=format)
     assert np.array_equal(joined[..., :3], expected)
     assert (joined[..., 3] == 255).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import pytest
@@ -28,7 +29,8 @@ CONFIG = SamplerConfig(steps=1, window=4, overlap=1, feather=0)
 
 @pytest.fixture(scope="module")
 def network(make_svd) -> SpatialDreamer:
-    return SpatialDreamer.from_svd(make_svd(in_channels=8, time_ids=3))
+    network = SpatialDreamer.from_svd(make_svd(in_channels=8, time_ids=3))
+    return dataclasses.replace(network, fills_holes=True)
 
 
 @pytest.fixture(scope="module")

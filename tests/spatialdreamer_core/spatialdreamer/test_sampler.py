@@ -38,6 +38,8 @@ FRAMES, HEIGHT, WIDTH = 5, 50, 60  # neither is a multiple of 64
 def make_network(make_svd):
     def make(*, with_til: bool = False) -> SpatialDreamer:
         network = SpatialDreamer.from_svd(make_svd(in_channels=8, time_ids=3), with_til=with_til)
+        network.fills_holes = True
+        network.fills_holes = True
         with torch.no_grad():  # weights that begin at zero, as training would leave them
             network.svd.unet.add_embedding.linear_1.weight[:, 768:].normal_(std=0.05)
             network.svd.unet.conv_in.weight[:, 8:].normal_(std=0.05)
@@ -598,19 +600,22 @@ def test_between_runs_no_more_features_are_kept_than_4_gb(network, left, rendere
     assert reference.nbytes == reference_module._KEPT_BYTES
 
 
-@pytest.mark.parametrize(("channels", "replaced"), [(8, False), (8, True), (9, False)])
-def test_a_unet_without_refinernet_does_not_read_by_default(make_svd, channels, replaced):
+@pytest.mark.parametrize(
+    ("channels", "replaced", "trained"),
+    [(8, False, True), (8, False, False), (8, True, False), (9, False, True)],
+)
+def test_a_unet_without_refinernet_does_not_read_by_default(make_svd, channels, replaced, trained):
     svd = dataclasses.replace(make_svd(in_channels=channels, time_ids=3), replaced=replaced)
-    network = SpatialDreamer.from_svd(svd)
+    network = dataclasses.replace(SpatialDreamer.from_svd(svd), fills_holes=trained)
     left = picture(1)
     rendered = render(left, divergence=6.0)
     calls: list = []
     network.refiner.register_forward_hook(lambda *_: calls.append(choice))
     choices = ("auto", "on", "off", True, False)
     for choice in choices:
-        config = SamplerConfig(steps=1, read_reference=choice)
+        config = SamplerConfig(steps=1, passes=1, read_reference=choice)
         sample(network, encode_reference(network, left), *rendered, config)
-    assert calls == (["auto"] if channels == 8 and not replaced else []) + ["on", True]
+    assert calls == (["auto"] if channels == 8 and trained else []) + ["on", True]
 
 
 def test_waiting_is_reported_within_a_step(network, left, rendered):

@@ -17,6 +17,7 @@ from spatialdreamer_core.svd.picture_condition import (
     picture_time_ids,
 )
 from spatialdreamer_core.svd.schedule import clean_estimate, noise_time, scale_input
+from spatialdreamer_core.svd.unet import build_unet, widen_unet
 
 from .. import tiny_svd
 
@@ -80,3 +81,23 @@ def test_another_sampler_s_unet_is_refused_by_name(svd, channels, ids, owner):
     other = replace(svd, unet=tiny_svd.make_unet(in_channels=channels, time_ids=ids))
     with pytest.raises(InputError, match=f"8 input channels and 3 time ids, got one of {channels}.*{owner}"):
         check_plain_unet(other)
+
+
+def test_a_widened_unet_stays_the_plain_one_until_it_is_trained(svd, given):
+    from dataclasses import replace
+
+    conditions, noisy = given
+    narrow = build_unet(**svd.unet.config).eval()
+    narrow.load_state_dict(svd.unet.state_dict())
+    wide = widen_unet(narrow, in_channels=9, time_ids=4)
+    check_plain_unet(replace(svd, unet=wide))
+    ids = picture_time_ids()
+    plain, widened = (
+        PictureDenoiser(unet, guidance_max=3.0)(noisy, SIGMA, conditions[0], ids) for unet in (narrow, wide)
+    )
+    torch.testing.assert_close(plain, widened)
+    for name in ("conv_in", "add_embedding.linear_1"):
+        trained = widen_unet(svd.unet, in_channels=9, time_ids=4)
+        trained.get_submodule(name).weight[:, -1] += 1e-3
+        with pytest.raises(InputError, match=r"got one of 9 and 4, .*\(TIL SVD Sampler\)"):
+            check_plain_unet(replace(svd, unet=trained))

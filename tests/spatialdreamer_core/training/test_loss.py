@@ -3,9 +3,14 @@ import dataclasses
 import pytest
 import torch
 
+from spatialdreamer_core.spatialdreamer.config import SpatialDreamerConfig
 from spatialdreamer_core.spatialdreamer.deviation import stereo_aware_loss
+from spatialdreamer_core.spatialdreamer.network import assemble
+from spatialdreamer_core.spatialdreamer.refiner import make_refiner
+from spatialdreamer_core.svd.picture_condition import PictureCondition, PictureDenoiser, picture_time_ids
 from spatialdreamer_core.training.batches import Batches
 from spatialdreamer_core.training.loss import Trainee, total_loss, v_loss
+from spatialdreamer_core.training.small_world import make_small_world
 from spatialdreamer_core.training.trained import choose_trained, start_network
 
 from .tiny_training import TinyCache, quick_config
@@ -86,3 +91,21 @@ def test_what_is_left_out_counts_no_more(network, left_out):
     first, second = (estimate(dataclasses.replace(each, **without)) for each in (batch, other))
     assert torch.allclose(first[1], second[1], atol=1e-5)
     assert not torch.allclose(first[0], second[0], atol=1e-4)
+
+
+def test_svds_own_unet_learns_to_make_a_video_of_a_picture_as_it_is_sampled():
+    svd = make_small_world(factor=2, widths=(64,), height=16, width=16)
+    refiner = make_refiner(svd.unet, scaling=svd.codec.scaling)
+    plain = assemble(svd, svd.unet, refiner, None, SpatialDreamerConfig())
+    changes = {"til": False, "whole_unet": True, "drop_reference": 1.0, "drop_embedding": 0.0}
+    batch = make_batch(stage="2", drop_condition=0.0, **changes)
+    batch = dataclasses.replace(batch, condition=batch.condition[:, :1].expand_as(batch.condition))
+    trainee = make_trainee(plain, stage="2", **changes)
+    with torch.no_grad():
+        found = trainee.estimate(batch)
+    assert trainee.bank.nbytes == 0, "features that nobody reads are not computed"
+    denoiser, ids = PictureDenoiser(svd.unet), picture_time_ids(augmentation=0.0)
+    for clip in range(len(batch)):
+        picture = PictureCondition(batch.condition[clip, 0], batch.embeddings[clip, 0])
+        wanted = denoiser(batch.noisy[clip], float(batch.sigma[clip]), picture, ids)
+        assert torch.allclose(found[clip], wanted, atol=1e-5)

@@ -16,7 +16,7 @@ from spatialdreamer_core.pipeline import ConvertConfig, convert
 from spatialdreamer_core.pipeline.bits import pack_bits
 from spatialdreamer_core.pipeline.preview import to_image
 from spatialdreamer_core.pipeline.stages import to_tensor
-from spatialdreamer_core.stereo import FORMATS, pack
+from spatialdreamer_core.stereo import FORMATS, StereoLayout
 from spatialdreamer_core.video import ColorInfo, VideoWriter, probe, read_frames, read_photo, to_8_bit
 from spatialdreamer_core.video.color import ColorConverter
 from spatialdreamer_core.video.encoders import choose_pixel_format
@@ -237,8 +237,10 @@ def test_16_bit_views_are_packed_as_floats_are(format, color):
     black, white = (0, 65535) if color is None else color.swing
     left, right = (rng.integers(black, white + 1, (6, 10, 3)).astype(np.uint16) for _ in range(2))
     views = (torch.from_numpy((view.astype(np.float64) - black) / (white - black)) for view in (left, right))
-    expected = pack(*(view.movedim(-1, 0)[None] for view in views), format=format)[0].movedim(0, -1).numpy()
-    packed = pack_bits(*map(torch.from_numpy, (left, right)), format=format, color=color).numpy()
+    layout = StereoLayout(format)
+    expected = layout.pack(*(view.movedim(-1, 0)[None] for view in views)).movedim(1, -1).numpy()
+    pictures = pack_bits(*map(torch.from_numpy, (left, right)), layout=layout, color=color)
+    packed = np.stack([picture.numpy() for picture in pictures])
     assert packed.dtype == np.uint16
     assert np.abs(packed - (black + (white - black) * expected)).max() <= 1
 

@@ -18,11 +18,28 @@ from spatialdreamer_core.video import FORMAT_SUFFIXES, output_path_for
         ("half_tb", "clip_TB.mp4"),
         ("cross_eyed", "clip_RLF_cross.mp4"),
         ("anaglyph", "clip_redcyan.mp4"),
+        ("row_interlaced", "clip_row_interlaced.mp4"),
+        ("column_interlaced", "clip_column_interlaced.mp4"),
+        ("checkerboard", "clip_checkerboard.mp4"),
+        ("frame_sequential", "clip_frame_sequential.mp4"),
+        ("rgbd", "clip_RGBD.mp4"),
+        ("vr180", "clip_180x180_LR.mp4"),
+        ("quilt", "clip_qs2x1.mp4"),
     ],
 )
 def test_each_format_has_the_suffix_that_players_know(format, name):
     assert output_path_for(Path("films/clip.avi"), format=format) == Path("films") / name
     assert format in FORMAT_SUFFIXES
+
+
+def test_a_quilt_says_the_shape_of_its_views():
+    assert output_path_for("clip.avi", format="quilt", aspect=16 / 9).name == "clip_qs2x1a1.78.mp4"
+    assert output_path_for("clip.avi", format="half_sbs", aspect=16 / 9).name == "clip_LR.mp4"
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a.jpg", ".gif"), ("a.webp", ".webp"), ("a.png", ".gif")])
+def test_a_wiggle_picture_is_an_animation(name, expected):
+    assert output_path_for(name, format="wiggle").name == f"a_wiggle{expected}"
 
 
 def test_folder_and_container_can_be_chosen():

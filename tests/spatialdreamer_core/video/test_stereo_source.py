@@ -60,7 +60,7 @@ def test_one_view_of_any_shape_passes(tmp_path, name, written, caplog):
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
-@pytest.mark.parametrize("format", FORMAT_SUFFIXES)
+@pytest.mark.parametrize("format", [format for format in FORMAT_SUFFIXES if format != "wiggle"])
 def test_our_own_outputs_are_known_under_any_name(tmp_path, format, suffix):
     source = film(tmp_path / "odd.mkv", size=(65, 41), codec="ffv1", frames=1)
     config = ConvertConfig(depth="builtin", preset="ultrafast", format=format)
@@ -91,6 +91,7 @@ def test_our_tag_on_a_film_of_another_size_says_nothing(tmp_path):
     [
         *(f"clip{suffix}" for suffix in FORMAT_SUFFIXES.values()),
         *(f"clip_00001{suffix}-2" for suffix in FORMAT_SUFFIXES.values()),
+        "clip_qs8x6a0.75",
         "Film.2013.1080p.3D.HSBS.x264",
         "Film.2013.3D.Half-SBS.x264",
         "film_180x180_LR",
