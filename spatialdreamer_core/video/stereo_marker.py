@@ -7,8 +7,8 @@ from pathlib import Path
 
 from av.packet import Packet
 
-from .containers import MP4_FAMILY
-from .matroska import set_view_shape
+from .containers import MATROSKA_FAMILY, MP4_FAMILY
+from .matroska import add_half_sphere, set_view_shape
 from .stereo_metadata import StereoMetadata, add_stereo_boxes
 
 
@@ -82,3 +82,5 @@ class StereoMarker:
         if self.stream_tags(container) and self.said.views and aspect is not None and aspect != 1:
             columns, rows = self.said.views
             set_view_shape(path, Fraction(width * rows, height * columns) * aspect)
+        if self.said.is_vr180 and container in MATROSKA_FAMILY:
+            add_half_sphere(path)

@@ -103,9 +103,11 @@ def stated_stereo(container: InputContainer, stream: VideoStream, frame: av.Vide
     own = _tag(container.metadata, _TAG)
     if own is not None and own.endswith(f" {frame.width}x{frame.height}"):
         return f"tag says that it is stereo ({own.partition(' ')[0]})"
+    sphere = side_data(frame, "SPHERICAL")  # AVSphericalMapping begins with the projection
+    shape = "" if sphere is None else _SPHERES.get(struct.unpack_from("i", sphere)[0], "")
     mode = _tag(stream.metadata, "stereo_mode")
     if mode is not None and mode != "mono":
-        return f"StereoMode is {mode}"
+        return f"StereoMode is {mode}{shape}"
     packing = side_data(frame, "STEREO3D")  # AVStereo3D begins with the type and flags
     if packing is None:
         return None
@@ -113,8 +115,6 @@ def stated_stereo(container: InputContainer, stream: VideoStream, frame: av.Vide
     if kind not in _LAYOUTS:
         return None
     order = ", the right eye's first" if flags & _INVERTED else ""
-    sphere = side_data(frame, "SPHERICAL")  # AVSphericalMapping begins with the projection
-    shape = "" if sphere is None else _SPHERES.get(struct.unpack_from("i", sphere)[0], "")
     return f"frame packing says that two views lie {_LAYOUTS[kind]} in it{order}{shape}"
 
 
