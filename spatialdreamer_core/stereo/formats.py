@@ -70,6 +70,11 @@ def packed_size(
     return rows.get(format, height), columns.get(format, width)
 
 
+def even_size(height: int, width: int) -> tuple[int, int]:
+    """Return the (height, width) of a video that holds pictures of a size: every encoder takes even sides."""
+    return height + height % 2, width + width % 2
+
+
 def pixel_aspect(format: str) -> Fraction:
     """Return width over height of a packed frame's pixels, where those of the views are square.
 

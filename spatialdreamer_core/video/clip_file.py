@@ -114,7 +114,7 @@ def write_clip(
         )
         with writer:
             for index, frame in enumerate(frames):
-                writer.write(_to_8_bit(frame), index)
+                writer.write(frame_to_picture(frame), index)
                 if on_frame is not None:
                     on_frame(index + 1)
     return writer.path
@@ -135,7 +135,9 @@ def exact_rate(frame_rate: float | Fraction) -> Fraction:
     return frame_rate.limit_denominator(_LONGEST_PERIOD)
 
 
-def _to_8_bit(frame: Tensor) -> np.ndarray:  # [H, W, 3] uint8
-    """Convert a frame [3, H, W] of floats."""
+def frame_to_picture(
+    frame: Tensor,  # [3, H, W] in [0, 1]
+) -> np.ndarray:  # [H, W, 3] uint8
+    """Convert a frame of floats; values outside [0, 1] are cut, NaN is black."""
     pixels = frame.detach().float().nan_to_num(0.0, 1.0, 0.0).clamp(0, 1).mul(255).round().byte()
     return np.ascontiguousarray(pixels.movedim(0, -1).cpu().numpy())
