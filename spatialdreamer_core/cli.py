@@ -128,11 +128,13 @@ def _build_parser() -> argparse.ArgumentParser:
     from . import commands
     from .arguments import add_common, add_fillers, add_options
     from .dataset_commands import add_dataset_commands
+    from .depth import AUTO
     from .evaluation import EvaluateConfig
     from .film_commands import SOME_FAILED, add_film_commands, add_preview_options, run_conversions
     from .m2svid_commands import add_m2svid_commands
     from .options import options_of
     from .pipeline import FILLERS, ConvertConfig, FillerConfig
+    from .stereo import DeviceConfig
     from .train_commands import add_train_commands
 
     parser = _Parser(
@@ -182,11 +184,20 @@ def _build_parser() -> argparse.ArgumentParser:
         help=f"{options['depth'].help} See `info` for the others. Or a file or folder with depth: video, "
         "NPZ, NPY, EXR, 16-bit PNG.",
     )
+    del options["auto_convergence"]  # `--convergence auto` asks for it
+    options["convergence"] = replace(
+        options["convergence"],
+        also=(AUTO,),
+        metavar=f"DEPTH|{AUTO}",
+        help=f"{options['convergence'].help} {AUTO}: the subject of each scene lies there: what is near, "
+        "sharp and in the middle of the picture.",
+    )
     options["allow_incomplete"] = replace(
         options["allow_incomplete"],
         help=f"{options['allow_incomplete'].help} Without it the exit code is {INCOMPLETE}.",
     )
     add_options(convert, options.values())
+    add_options(convert, options_of(DeviceConfig).values())
     add_fillers(
         convert,
         FILLERS,

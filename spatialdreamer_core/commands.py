@@ -39,6 +39,7 @@ from .options import options_of
 from .pipeline import FILLERS, ConvertConfig, FillerConfig, check_conversion, choose_device, convert
 from .process import Signals
 from .progress_bar import ProgressBar
+from .stereo import DeviceConfig, with_suggestions
 from .video import VIDEO_CONTAINERS, check_output_path, is_photo, output_path_for, probe, read_photo
 from .video.encoders import list_encoders
 from .video.photo import WRITABLE_PHOTO_SUFFIXES
@@ -57,7 +58,10 @@ def run_convert(options: argparse.Namespace, signals: Signals, models: Models | 
     given = given_options(options, ConvertConfig)
     if names_file(given.get("depth", ConvertConfig.depth)):
         given["depth_file"] = given.pop("depth")
-    config = ConvertConfig(**given)
+    if given.get("convergence") == AUTO:
+        del given["convergence"]
+        given["auto_convergence"] = True
+    config = ConvertConfig(**with_suggestions(given | given_options(options, DeviceConfig)))
     output = Path(options.output)
     if is_folder(options.output):
         aspect = _view_shape(options.input, config) if config.format == "quilt" else None

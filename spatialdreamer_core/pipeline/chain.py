@@ -24,6 +24,7 @@ from .first_pass import OneReadStream
 from .flight import Flight
 from .job import Job
 from .pictures import cut_pictures
+from .placement import place_scenes
 from .prefetch import StageThreads
 from .stages import Rendered, estimate, fill, place, refine, render
 from .transfer import open_transfer
@@ -66,7 +67,8 @@ def stereo_frames(
     estimated = threads.prefetch(
         estimate(analysed, estimator=job.depth, clock=clock, threads=threads, flight=flight)
     )
-    # 4. Disparity in pixels of the picture.
+    # 4. Disparity in pixels of the picture, by each scene's strength and place.
+    estimated = place_scenes(estimated, config=config, shaping=job.shaping, scenes=job.scenes, clock=clock)
     placed = threads.prefetch(
         place(
             estimated,

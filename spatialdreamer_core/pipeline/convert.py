@@ -147,7 +147,7 @@ def convert(
             with open_depth(
                 source, input_path, config, photo=True, total=1, on_first_pass=None, clock=clock
             ) as depth:
-                job = Job(config, device, depth, None, filler, clock)
+                job = Job(config, device, depth.stream, None, filler, clock)
                 picture = convert_photo(input_path, output, job, sheet=sheet)
         on_progress(1, 1, None if picture is None else to_8_bit(picture, None))
         if on_saved is not None:
@@ -198,11 +198,13 @@ def convert(
                 folder.clear()
             result = convert_film(
                 FilmSource(
-                    input_path, info, config, device, choose_depth(config, depth_model, device), clock
+                    *(input_path, info, config, device),
+                    depth=choose_depth(config, depth_model, device),
+                    flow=open_flow(flow_model or config.flow, device=device),
+                    clock=clock,
                 ),
                 folder,
                 writer,
-                flow=open_flow(flow_model or config.flow, device=device),
                 fillers=_fillers(filler, load_filler, device),
                 sheet=sheet,
                 identity=describe_filler(filler) if identity is None else identity,
@@ -219,9 +221,20 @@ def convert(
         source = choose_depth(config, depth_model, device)
         flow = open_flow(flow_model or config.flow, device=device)
         with open_depth(
-            source, input_path, config, photo=False, total=total, on_first_pass=on_first_pass, clock=clock
+            source,
+            input_path,
+            config,
+            photo=False,
+            flow=flow,
+            total=total,
+            on_first_pass=on_first_pass,
+            clock=clock,
         ) as depth:
-            job = Job(config, device, depth, flow, filler, clock, info.sample_aspect_ratio)
+            job = Job(
+                *(config, device, depth.stream, flow, filler, clock),
+                aspect=info.sample_aspect_ratio,
+                scenes=depth.scenes,
+            )
             job = job.placed((info.height, info.width))
             with (
                 closing(_read_film(input_path, config, faults)) as frames,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -39,6 +40,7 @@ class FileDepth:
         self.scenes = scenes
         self._coming = None if scenes is None else iter(scenes)
         self._size = size
+        self._again = partial(FileDepth, file, skip=skip, scenes=scenes, size=size)
 
     def reset(self) -> None:
         """Go on to the next scene; to be called before its first frame."""
@@ -69,6 +71,10 @@ class FileDepth:
         if plane.shape[0] > height or plane.shape[1] > width:
             plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
         return plane
+
+    def again(self) -> FileDepth:
+        """Return the same, from the first frame on."""
+        return self._again()
 
     def close(self) -> None:
         """Close the file."""

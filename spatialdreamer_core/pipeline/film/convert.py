@@ -19,11 +19,11 @@ from ...checks import InputError
 from ...depth import DepthFile
 from ...dvg import Placement
 from ...fill import Filler
-from ...flow import FlowEstimator
 from ...video.completeness import IncompleteInput
 from ...video.photo import save_photo
 from ...video.writer import VideoWriter
 from ..config import ConvertConfig
+from ..placement import choose_placement
 from ..preview import MiddleSheet
 from .folder import FilmFolder, SegmentRecord, identify
 from .join import join_segments
@@ -79,7 +79,6 @@ def convert_film(
     folder: FilmFolder,
     writer: VideoWriter,
     *,
-    flow: FlowEstimator,
     fillers: Mapping[str | None, Callable[[], Filler]],
     sheet: MiddleSheet,
     identity: Mapping[str, Any],
@@ -95,7 +94,6 @@ def convert_film(
         source: The film.
         folder: Its folder, which is held.
         writer: The writer of the whole film, which is not open yet.
-        flow: Estimates the flow between frames.
         fillers: Load those that a sidecar may name; None is the film's.
         sheet: Takes the frame of which the contact sheet is made.
         identity: What filler and models are, see `convert`.
@@ -119,7 +117,7 @@ def convert_film(
     settings = settle(
         rows,
         plan,
-        [Placement(config.divergence, config.convergence, config.foreground_scale)] * len(plan.scenes),
+        _placements(source, plan),
         time_base=source.info.time_base,
         fillers=[name for name in fillers if name is not None],
     )
@@ -132,7 +130,7 @@ def convert_film(
     pictures = config.layout().pictures_a_pair
     total = plan.frames * pictures
     load = cache(lambda name: fillers[name]())
-    work = SegmentWork(source, plan, settings, flow, load, writer, sheet)
+    work = SegmentWork(source, plan, settings, load, writer, sheet)
     with _telling_what_is_kept(folder, plan, finished):
         for segment in segments:
             if finished[segment.index] is not None:
@@ -152,6 +150,18 @@ def convert_film(
             )
     _give_sheet(sheet, folder)
     return FilmResult(total, () if manifest.fault is None else (IncompleteInput(manifest.fault),))
+
+
+def _placements(source: FilmSource, plan: FilmPlan) -> list[Placement]:
+    """Return each scene's way to disparity where a sidecar does not say otherwise."""
+    config, time_base = source.config, source.info.time_base
+    wanted = Placement(config.divergence, config.convergence, config.foreground_scale)
+    return [
+        wanted
+        if scene.statistics is None
+        else choose_placement(scene.statistics, config, source.shaping, time=float(scene.start * time_base))
+        for scene in plan.scenes
+    ]
 
 
 def _report(

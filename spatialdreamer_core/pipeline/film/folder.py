@@ -21,7 +21,7 @@ from typing import Any
 from ...atomic import NAME_BYTES, replacing, shorten_name, write_error
 from ...bars import PictureBox
 from ...checks import InputError, one_line
-from ...depth import SceneRange
+from ...depth import SceneRange, SceneStatistics
 from ...locking import FileLock
 from .plan import Entry, FilmPlan, FilmScene, Segment, SegmentRule
 
@@ -280,7 +280,7 @@ def _to_plan(content: Mapping[str, Any]) -> FilmPlan:
 def _to_scenes(content: list[dict[str, Any]]) -> Iterator[FilmScene]:
     """Make scenes of what a manifest says."""
     for scene in content:
-        box, measured = scene["box"], scene["depth_range"]
+        box, measured, statistics = scene["box"], scene["depth_range"], scene["statistics"]
         entries = [
             Entry(**{**entry, "depth_range": entry["depth_range"] and tuple(entry["depth_range"])})
             for entry in scene["entries"]
@@ -288,7 +288,9 @@ def _to_scenes(content: list[dict[str, Any]]) -> Iterator[FilmScene]:
         yield FilmScene(
             frames=scene["frames"],
             end=scene["end"],
+            step=scene["step"],
             box=box and PictureBox(*box),
             entries=tuple(entries),
             depth_range=measured and SceneRange(**measured),
+            statistics=statistics and SceneStatistics(*statistics),
         )

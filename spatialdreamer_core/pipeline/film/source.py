@@ -17,24 +17,38 @@ from ...depth import (
     BuiltinStream,
     DepthFile,
     DepthFirstPass,
+    DepthShaping,
     DepthStream,
     FileDepth,
     MeasuredScene,
     ModelStream,
+    SceneStatistics,
     working_frame,
 )
 from ...depth.first_pass import START_FRAMES
+from ...flow import FlowEstimator
 from ...video.completeness import IncompleteInput
 from ...video.probe import VideoInfo
 from ...video.reader import VideoFrame, count_frames, read_frames, until_broken
 from ..clock import StageClock
 from ..config import ConvertConfig
-from ..depth_source import DepthSource
+from ..depth_source import DepthSource, statistics_of
 from ..first_pass import measure_film
 from ..given_depth import measure_given_depth
 from ..pictures import cut_pictures
+from ..placement import measure_estimated
 from ..prefetch import prefetch
-from .plan import Entry, FilmPlan, FilmScene, ScenePlanner, Segment, SegmentRule, checksum_of, with_ranges
+from .plan import (
+    Entry,
+    FilmPlan,
+    FilmScene,
+    ScenePlanner,
+    Segment,
+    SegmentRule,
+    checksum_of,
+    with_ranges,
+    with_statistics,
+)
 from .sidecar import SceneSettings
 
 _LOGGER = logging.getLogger(__name__)
@@ -52,6 +66,7 @@ class FilmSource:
         config: The settings of the conversion.
         device: Where the conversion runs.
         depth: Where its depth comes from.
+        flow: Estimates the flow between its frames; None: nothing is to be converted.
         clock: Adds up the time that each stage takes.
     """
 
@@ -60,6 +75,7 @@ class FilmSource:
     config: ConvertConfig
     device: torch.device
     depth: DepthSource
+    flow: FlowEstimator | None
     clock: StageClock
 
     def read(self, *, start: float | None, report: bool = False) -> Generator[VideoFrame, None, None]:
@@ -118,6 +134,9 @@ class FilmSource:
         on_progress: OnPass | None,
     ) -> FilmPlan:
         """Let the frames pass, and measure their depth meanwhile."""
+        if self.depth is None and self._needs_statistics:
+            statistics = self._measure_estimated(frames, BuiltinStream(), total, on_progress)
+            return with_statistics(planner.finish(), statistics)
         if self.depth is None:
             with closing(prefetch(frames)) as passing:
                 for done, _ in enumerate(passing, start=1):
@@ -134,9 +153,13 @@ class FilmSource:
                 on_progress=on_progress,
                 clock=self.clock,
             )
-            given.close()
             plan = planner.finish()
-            return plan if given.scenes is None else with_ranges(plan, given.scenes, None)
+            plan = plan if given.scenes is None else with_ranges(plan, given.scenes, None)
+            with closing(given), closing(given.again()) as again:
+                if not self._needs_statistics:
+                    return plan
+                frames = self.frames_from(plan.scenes)
+                return with_statistics(plan, self._measure_estimated(frames, again, total, on_progress))
         measured = measure_film(
             frames, model=self.depth, total=total, on_progress=on_progress, clock=self.clock
         )
@@ -145,7 +168,36 @@ class FilmSource:
             [scene.start_range, *(self._start_range(found, part) for part in range(1, len(found.entries)))]
             for scene, found in zip(measured, plan.scenes, strict=True)
         ]
-        return with_ranges(plan, [scene.range for scene in measured], starts)
+        plan = with_ranges(plan, [scene.range for scene in measured], starts)
+        return with_statistics(plan, statistics_of(measured)) if self._needs_statistics else plan
+
+    @property
+    def _needs_statistics(self) -> bool:
+        """Whether each scene's strength and place are to be chosen."""
+        return self.config.strength().needs_statistics
+
+    def _measure_estimated(
+        self,
+        frames: Iterator[VideoFrame],
+        depth: DepthStream,
+        total: int | None,
+        on_progress: OnPass | None,
+    ) -> list[SceneStatistics]:
+        """Measure what strength and place are chosen by, on depth as it is going to be converted."""
+        return measure_estimated(
+            frames,
+            estimator=depth,
+            flow=self.flow,
+            shaping=self.shaping,
+            total=total,
+            on_progress=on_progress,
+            clock=self.clock,
+        )
+
+    @property
+    def shaping(self) -> DepthShaping:
+        """How depth is shaped before the warp."""
+        return self.config.shaping(builtin=self.depth is None)
 
     def _start_range(self, scene: FilmScene, part: int) -> tuple[float, float]:
         """Measure what depth has on average where the run-in of a part begins."""
