@@ -148,7 +148,7 @@ def _denoise(
         known=known,
         passes=passes,
         reinject=reinject_views,
-        reinject_at=_spread(sigmas[:-1], config.reinjections or 0),
+        reinject_at=reinjection_levels(sigmas, config.reinjections or 0),
         on_step=callbacks.progress.step,
     )
 
@@ -179,8 +179,15 @@ def _decode(
         last_frames.copy_(torch.lerp(last_frames.float(), decoded, fade))
 
 
-def _spread(levels: list[float], count: int) -> list[float]:
-    """Choose levels, evenly spread; neither the first, which shows nothing yet, nor the last is needed."""
-    inner = levels[1:-1]
+def reinjection_levels(sigmas: list[float], count: int) -> list[float]:
+    """Choose the noise levels of re-injection, evenly spread.
+
+    The first, at which the estimate shows nothing yet, is left out, and so is the last.
+
+    Args:
+        sigmas: Noise levels, falling to 0.
+        count: How many are wanted.
+    """
+    inner = sigmas[1:-2]
     count = min(count, len(inner))
     return [inner[round((n + 0.5) * len(inner) / count - 0.5)] for n in range(count)]

@@ -184,7 +184,7 @@ class MatrixScene:
             filled, whole = self._composite(frames.cut(span.start, span.stop), right)
             carried = self._carry(part, filled, plan.overlap)
             parts.append(MatrixViews(filled, whole, self._all_views(part, filled)))
-        return join_views(parts), carried
+        return _join(parts), carried
 
     def _composite(
         self,
@@ -277,13 +277,13 @@ def next_count(waiting: int, room: int, *, ended: bool) -> int:
     return waiting if waiting <= room else -(-waiting // 2)
 
 
-def join_views(parts: list[MatrixViews]) -> MatrixViews:
-    """Join the results of windows in turn."""
-    filled, whole = (torch.cat(pair) for pair in zip(*(part[:2] for part in parts), strict=True))
-    views = [part.views for part in parts if part.views is not None]
-    return MatrixViews(filled, whole, torch.cat(views, dim=1) if views else None)
-
-
 def _count(carried: Tensor | None) -> int:
     """Return how many finished frames a window begins with."""
     return 0 if carried is None else carried.shape[1]
+
+
+def _join(parts: list[MatrixViews]) -> MatrixViews:
+    """Join the results of frames that were filled in turn."""
+    filled, whole = (torch.cat(pair) for pair in zip(*(part[:2] for part in parts), strict=True))
+    views = [part.views for part in parts if part.views is not None]
+    return MatrixViews(filled, whole, torch.cat(views, dim=1) if views else None)
