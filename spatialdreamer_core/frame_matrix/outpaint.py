@@ -54,7 +54,7 @@ class OutpaintedScene:
         config: The options, settled.
         eye: The rendered eye.
         size: Height and width of the frames.
-        on_wait: Called now and then while the VAE works; may raise to interrupt.
+        on_wait: Called before the UNet works on a region, and while the VAE works; may raise to interrupt.
         keep_views: Whether all views are returned.
     """
 
@@ -107,9 +107,8 @@ class OutpaintedScene:
                 side.end()
             return self._scene.fill(frames, first_frame=first_frame, progress=progress)
         height, width = frames.left.shape[-2:]
-        work = [
-            (self._margin + count) / width if count else 0.0 for count in needed
-        ]  # of the whole picture's
+        # Shares of a whole picture's work.
+        work = [(self._margin + count) / width if count else 0.0 for count in needed]
         *stretches, own = progress.divide([*work, 1.0])
         beside = []
         for side, count, stretch in zip(self._sides, needed, stretches, strict=True):

@@ -46,7 +46,7 @@ class MatrixScene:
         config: The options, settled.
         eye: The rendered eye.
         size: Height and width of the frames.
-        on_wait: Called now and then while the VAE works; may raise to interrupt.
+        on_wait: Called before the UNet works on a region, and while the VAE works; may raise to interrupt.
         keep_views: Whether all views are returned.
     """
 
