@@ -123,6 +123,7 @@ class OutpaintedScene:
         )
         done = first_frame + len(result.filled)
         for side in self._sides:
+            side.scene.plan = self._scene.plan
             side.bands = {frame: band for frame, band in side.bands.items() if frame >= done}
         return result
 
@@ -159,6 +160,8 @@ class OutpaintedScene:
             bands = found[..., : side.width] if side.pan == "left" else found[..., -side.width :]
             side.bands |= {first_frame + done + n: band.clone() for n, band in enumerate(bands)}
             done += len(found)
+            for scene in (self._scene, *(other.scene for other in self._sides)):
+                scene.plan = side.scene.plan  # what one has found too much is too much for all
         return torch.stack([side.bands[first_frame + n] for n in range(len(frames))])
 
 

@@ -74,12 +74,16 @@ def run_film(filler, *scenes):
     return results, counts
 
 
-def test_a_film_goes_on_by_half_windows_where_the_device_runs_out_of_memory(light, short_of_memory, caplog):
+@pytest.mark.parametrize("outpaint", ["off", "on"])
+def test_a_film_goes_on_by_half_windows_where_the_device_runs_out_of_memory(
+    light, short_of_memory, caplog, outpaint
+):
     scenes = [make_scene(count, seed=count) for count in (12, 3)]
-    expected, _ = run_film(FrameMatrixFiller(light, replace(CONFIG, window=4)), *scenes)
+    config = replace(CONFIG, outpaint=outpaint)
+    expected, _ = run_film(FrameMatrixFiller(light, replace(config, window=4)), *scenes)
     seen = short_of_memory(frames=4)
     steps = []
-    filler = FrameMatrixFiller(light, CONFIG, on_step=lambda done, total, _: steps.append((done, total)))
+    filler = FrameMatrixFiller(light, config, on_step=lambda done, total, _: steps.append((done, total)))
     with caplog.at_level(logging.WARNING):
         results, _ = run_film(filler, *scenes)
     assert caplog.text.count("the frame matrix ran out of memory with windows of 8 frames") == 1
