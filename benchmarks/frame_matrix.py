@@ -29,7 +29,7 @@ from torch import Tensor
 
 from benchmarks.report import format_table, write_result
 from spatialdreamer_core.frame_matrix.diffuse import Passes, Sequence, diffuse_matrix, matrix_noise
-from spatialdreamer_core.svd.known_latents import KnownLatents, run_levels
+from spatialdreamer_core.svd.known_latents import KnownLatents, Resampling, run_levels
 from spatialdreamer_core.svd.schedule import karras_sigmas
 
 _FRAMES, _WIDTH, _HOLE = 10, 24, 8
@@ -164,7 +164,7 @@ class Scene:
             lambda noisy, sigma, done: known.put_back(self._column(noisy, sigma, filled[0])),
             filled + sigmas[0] * noise(0),
             sigmas,
-            passes=lambda sigma: passes,
+            passes=Resampling(passes, lambda region, draw: noise(draw)).count,
             noise=noise,
         )
 

@@ -130,6 +130,16 @@ def seconds(text: str) -> float:
     return total
 
 
+def _or_a_word(read: Callable[[str], Any], words: Collection[Any]) -> Callable[[str], Any]:
+    """Read a number, but leave a word that is valid, too."""
+
+    def read_text(text: str) -> Any:
+        return text if text in words else read(text)
+
+    read_text.__name__ = read.__name__  # argparse names it in its message
+    return read_text
+
+
 class _Switch(argparse.Action):
     """A flag that `--name` turns on and `--no-name` turns off."""
 
@@ -155,7 +165,9 @@ def _add(parser: argparse._ActionsContainer, described: Option, text: str) -> No
         parser.add_argument(*flags, type=described.resolve, choices=choices, **about)
     else:
         unit = described.unit.split(" ")[0].rstrip(";")
-        read = seconds if unit == "seconds" else described.kind
+        read: Callable[[str], Any] = seconds if unit == "seconds" else described.kind
+        if described.also:
+            read = _or_a_word(read, described.also)
         metavar = described.metavar or _METAVARS.get(unit, "TEXT" if described.kind is str else "NUMBER")
         parser.add_argument(*flags, type=read, metavar=metavar, **about)
 

@@ -166,6 +166,7 @@ TABLE: dict[str, dict[str, Takes]] = {
     "guide_depth": {"frames": _picture(), "depth": _depth("F 1 h w")},
     "shape_depth": {"depth": _depth()},
     "apply_scene_ranges": {"depth": Takes("F 1 H W")},
+    "measure_statistics": {"frames": _picture(), "depth": _depth("F 1 h w")},
     # pipeline
     "convert_frames": {"frame": _picture("3 H W")},
     "convert_frames: depth": {"depth": _depth("1 h w")},

@@ -30,6 +30,7 @@ from .loading import DepthModel, PackageError, load_model
 from .models import DEFAULT_MODEL, DEFAULT_SIZE, MODEL_KIND, MODELS, ModelSpec
 from .row_upsampling import RowUpsampler
 from .scene_range import SceneRange, SceneRangeMeter, apply_scene_ranges, measure_scenes
+from .scene_statistics import SceneStatistics, StatisticsMeter, SubjectMeter, measure_statistics
 from .shaping import (
     EDGE_WIDTH,
     DepthShaping,
@@ -37,6 +38,7 @@ from .shaping import (
 )
 from .stabilise import DEFAULT_STRENGTH, MAX_STRENGTH, DepthStabiliser, stabilise_depth
 from .stream import BuiltinStream, DepthStream, ModelPhoto, ModelStream
+from .subject import find_subject
 
 __all__ = [
     "AUTO",
@@ -70,6 +72,9 @@ __all__ = [
     "RowUpsampler",
     "SceneRange",
     "SceneRangeMeter",
+    "SceneStatistics",
+    "StatisticsMeter",
+    "SubjectMeter",
     "apply_scene_ranges",
     "check_equal_channels",
     "check_film_size",
@@ -77,12 +82,14 @@ __all__ = [
     "describe_choice",
     "estimate_depth",
     "estimator_names",
+    "find_subject",
     "guide_depth",
     "is_size_of_film",
     "list_estimators",
     "load_depth",
     "load_model",
     "measure_scenes",
+    "measure_statistics",
     "names_file",
     "open_estimator",
     "prepare_estimator",

@@ -3,7 +3,7 @@
 Of each scene the model sees the first 8 frames, and from then on every 16th: one frame in seven where scenes
 last 100 frames. Percentiles over these are the range that normalises the scene; the first frames' mean range
 is the unit in which `DepthStabiliser` begins it. The second pass holds its output to the running range of its
-input, so the percentiles of input as it comes stay valid.
+input, so the percentiles of input as it comes stay valid. The same frames show where the scene's subject is.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .alignment import typical_range
 from .inference import film_inference
 from .loading import DepthModel
 from .scene_range import SceneRange, SceneRangeMeter
+from .scene_statistics import SceneStatistics, SubjectMeter
 
 START_FRAMES = 8  # of a scene, all of which are looked at
 _EVERY = 16  # frames, one of which is looked at after those
@@ -28,6 +29,7 @@ class MeasuredScene:
 
     range: SceneRange
     start_range: tuple[float, float]  # what frames at the start of the scene have on average
+    statistics: SceneStatistics | None = None  # of its depth as it is normalised; None: they are not needed
 
 
 class DepthFirstPass:
@@ -71,23 +73,26 @@ class DepthFirstPass:
 
     def _begin_scene(self) -> None:
         """Forget the current scene."""
-        self._meter = SceneRangeMeter()
+        self._meter, self._subject = SceneRangeMeter(), SubjectMeter()
         self._start: list[Tensor] = []
         self._waiting: list[np.ndarray] = []
         self._count = 0  # frames of the scene
 
     def _measure(self) -> None:
         """Look at the frames that wait."""
-        for depth in self._inference.run_pictures(self._waiting):
+        for picture, depth in zip(self._waiting, self._inference.run_pictures(self._waiting), strict=True):
+            weight = START_FRAMES  # it stands for as many frames as all those of the start do together
             if len(self._start) < START_FRAMES:
                 self._start.append(depth)
-                self._meter.add(depth)
-            else:  # stands for as many frames as all those of the start do together
-                self._meter.add(depth, weight=START_FRAMES)
+                weight = 1
+            self._meter.add(depth, weight=weight)
+            self._subject.add(picture, depth[0, 0].numpy(), weight=weight)
         self._waiting = []
 
     def _finish_scene(self) -> None:
         """Note what was found out about the current scene, if there is one."""
         self._measure()
         if self._count:
-            self._scenes.append(MeasuredScene(self._meter.result(), typical_range(self._start)))
+            scene = self._meter.result()
+            statistics = SceneStatistics.within(scene, self._subject.result())
+            self._scenes.append(MeasuredScene(scene, typical_range(self._start), statistics))

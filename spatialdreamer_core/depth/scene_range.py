@@ -5,10 +5,6 @@
 Low and high are percentiles over all pixels of the scene's frames, so that neither a particle that passes
 close to the camera nor one wrong pixel moves everything else. A clip at hand is measured whole
 (`measure_scenes`), a film by a first pass over some of its frames (`first_pass.py`).
-
-The sketch is a histogram over the leading bits of each value's float32 pattern, whose integers sort like the
-values. Its bins are `2 ** -9` of a value's distance from the first frame's median, whatever the unit, and its
-memory stays the same however long the scene is.
 """
 
 from __future__ import annotations
@@ -22,9 +18,8 @@ from torch import Tensor
 
 from ..checks import InputError, check_cuts, check_finite, check_range, check_tensor, check_type
 from ..contracts import check_call
+from .quantiles import Quantiles
 
-_KEY_BITS = 18  # sign, 8 of the exponent, 9 of the mantissa
-_DROPPED_BITS = 32 - _KEY_BITS
 _FLAT = 1e-5  # a range narrower than this share of its values holds rounding errors only
 _TINY = 1e-20  # below it, bins and rounding are all there is
 DEPTH_REMEDY = "repair the depth, or check the estimator that made it"
@@ -68,8 +63,7 @@ class SceneRangeMeter:
                 f"got {low_percentile:g} and {high_percentile:g}; 2 and 98 suit most films"
             )
         self._shares = (low_percentile / 100, high_percentile / 100)
-        self._counts = torch.zeros(2**_KEY_BITS, dtype=torch.int64)
-        self._centre: float | None = None
+        self._values = Quantiles()
 
     def add(
         self,
@@ -87,10 +81,7 @@ class SceneRangeMeter:
             raise InputError(f"`depth` must have at least one pixel, got shape {list(depth.shape)}")
         check_range("weight", weight, 1, 2**31, whole=True)
         check_finite("depth", depth, DEPTH_REMEDY)
-        values = depth.detach().float().cpu().flatten()
-        if self._centre is None:
-            self._centre = float(values.median())
-        self._counts += weight * torch.bincount(_to_key(values - self._centre), minlength=2**_KEY_BITS)
+        self._values.add(depth.detach().float().cpu().flatten(), weight=weight)
 
     def result(self) -> SceneRange:
         """Return the range of the frames counted so far.
@@ -98,20 +89,9 @@ class SceneRangeMeter:
         Raises:
             InputError: If there were none.
         """
-        if self._centre is None:
+        if self._values.is_empty:
             raise InputError("a scene must have at least one frame, got 0; add its frames first")
-        low, high = (self._centre + self._quantile(share) for share in self._shares)
-        return SceneRange(low, high)
-
-    def _quantile(self, share: float) -> float:
-        """Find the value below which a share of the counted ones lies, to the width of a bin."""
-        below = self._counts.cumsum(0)
-        wanted = share * float(below[-1])
-        key = min(int(torch.searchsorted(below, wanted)), len(below) - 1)
-        key = key if self._counts[key] else int(self._counts.nonzero()[0])
-        inside = (wanted - float(below[key] - self._counts[key])) / float(self._counts[key])
-        low, high = _from_key(torch.tensor([key, key + 1])).tolist()
-        return low + inside * (high - low)
+        return SceneRange(*(self._values.quantile(share) for share in self._shares))
 
 
 def measure_scenes(
@@ -177,19 +157,3 @@ def apply_scene_ranges(
         raise InputError(f"`ranges` must be finite, got {list(ranges)!r:.200}; use measure_scenes")
     scenes = zip(ranges, bounds[:-1], bounds[1:], strict=True)
     return torch.cat([scene.normalise(depth[start:end]) for scene, start, end in scenes])
-
-
-def _to_key(values: Tensor) -> Tensor:  # float32 -> int32 in [0, 2 ** _KEY_BITS)
-    """Map values to bins whose numbers sort like the values."""
-    bits = (values + 0.0).view(torch.int32)  # + 0.0 makes -0 into 0
-    bits ^= (bits >> 31).bitwise_and_(0x7FFFFFFF)  # below 0, larger bits are smaller values
-    bits >>= _DROPPED_BITS
-    bits += 2 ** (_KEY_BITS - 1)
-    return bits
-
-
-def _from_key(keys: Tensor) -> Tensor:  # int64 -> float64
-    """Return the lower bounds of bins."""
-    ordered = (keys << _DROPPED_BITS) - 2**31
-    bits = torch.where(ordered < 0, -(ordered + 1) | -(2**31), ordered)
-    return bits.to(torch.int32).view(torch.float32).double()

@@ -1,7 +1,7 @@
 """DVG, depth-based video generation (SpatialDreamer, section 3.2): disparity, warping, hole masks."""
 
 from .borders import BORDER_WIDTH, ease_borders
-from .disparity import CONVERGENCE, DIVERGENCE, depth_to_disparity, looks_inverted
+from .disparity import CONVERGENCE, DIVERGENCE, Placement, depth_to_disparity, looks_inverted
 from .forward import forward_warp, forward_warp_with_disparity
 from .hole_masks import NEIGHBOURS, current_neighbours, refine_hole_mask, refine_one_mask
 from .mask_edges import DILATION, FEATHER, dilate_hole, soft_hole_mask
@@ -15,6 +15,7 @@ __all__ = [
     "FEATHER",
     "NEIGHBOURS",
     "NO_SOURCE",
+    "Placement",
     "carry_motion",
     "current_neighbours",
     "depth_to_disparity",

@@ -7,6 +7,8 @@ and `convergence` mean what they mean in iw3.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -34,6 +36,14 @@ CONVERGENCE = Option(
     help="The depth that lies on the screen: 0 is the farthest, 1 the nearest. What is nearer pops out of "
     "the screen, what is farther lies behind it.",
 )
+
+
+class Placement(NamedTuple):
+    """How a frame's depth becomes disparity, where that is its own: a film's may change with its scenes."""
+
+    divergence: float  # % of the width
+    convergence: float  # depth in [0, 1]
+    foreground_scale: float  # see `depth.DepthShaping`
 
 
 def depth_to_disparity(

@@ -25,7 +25,7 @@ from .config import FrameMatrixConfig
 from .model import FrameMatrixModel
 from .outpaint import OutpaintedScene
 from .progress import OnCells, Progress
-from .scene import MatrixViews, join_views, next_count
+from .scene import MatrixViews, next_count
 from .views import Rendered, source_disparity
 
 _LOGGER = logging.getLogger(__name__)
@@ -87,17 +87,23 @@ def fill_matrix(
     first = next_count(len(clip), scene.room, ended=True)
     steps = scene.count_steps(first, has_disparity=disparity is not None)
     progress = Progress.of_clip(on_step, round(steps * len(clip) / first))
-    parts: list[MatrixViews] = []
+    filled, whole, views = torch.empty_like(warped), torch.empty_like(warped), None
     with telling_of_memory():
         while done < len(clip):
             last = done + next_count(len(clip) - done, scene.room, ended=True)
             stretch = progress.part(done / len(clip), last / len(clip))
-            parts.append(scene.fill(clip.cut(done, last), first_frame=done, progress=stretch))
-            done += len(parts[-1].filled)
+            found = scene.fill(clip.cut(done, last), first_frame=done, progress=stretch)
+            own = slice(done, done + len(found.filled))
+            filled[own], whole[own] = found.filled, found.whole
+            if found.views is not None:
+                if views is None:
+                    views = warped.new_empty(len(found.views), *warped.shape)
+                views[:, own] = found.views
+            done = own.stop
             progress.part(0, done / len(clip)).finish()
             if on_frame is not None:
                 on_frame(done)
-    return join_views(parts)
+    return MatrixViews(filled, whole, views)
 
 
 @dataclass(frozen=True)

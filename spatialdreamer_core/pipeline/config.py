@@ -12,7 +12,7 @@ from ..depth import DEFAULT_STRENGTH, DEPTH_KINDS, EDGE_WIDTH, MAX_STRENGTH, Dep
 from ..dvg import BORDER_WIDTH, CONVERGENCE, DIVERGENCE
 from ..flow import FLOW_METHODS
 from ..options import OptionConflict, check_options, option, options_of
-from ..stereo import StereoLayout
+from ..stereo import StereoLayout, StrengthConfig
 from ..video.containers import CONTAINER, choose_suffix
 from ..video.encoders import CODEC, CRF, PRESET, choose_encoder
 from ..video.stereo_metadata import STEREO_METADATA
@@ -20,6 +20,7 @@ from ..video.stereo_metadata import STEREO_METADATA
 _LATEST = 10_000_000.0  # s; no film is longer
 _SHAPING = options_of(DepthShaping)
 _LAYOUT = options_of(StereoLayout)
+_STRENGTH = options_of(StrengthConfig)
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,26 @@ class ConvertConfig:
         "refused, since it would be bent wrongly. flat: it is converted as it is.",
     )
 
+    auto_convergence: bool = _STRENGTH["auto_convergence"].as_field()
+    comfort: bool = _STRENGTH["comfort"].as_field()
+    max_crossed: float = _STRENGTH["max_crossed"].as_field()
+    max_uncrossed: float = _STRENGTH["max_uncrossed"].as_field()
+    sidecar: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        advanced=True,
+        help="CSV or JSON file with settings for single scenes or parts of them; `spatialdreamer scenes` "
+        "writes one to begin with.",
+    )
+    resume: str = option(
+        "auto",
+        choices=("auto", "on", "off"),
+        advanced=True,
+        help="Whether finished parts of a film are kept on disk until it is whole, so that a conversion that "
+        "was killed goes on where it was. auto: for films longer than a minute, and for clips longer than "
+        "10 seconds that a diffusion model fills.",
+    )
+
     def check(self) -> None:
         """Check every setting.
 
@@ -172,7 +193,12 @@ class ConvertConfig:
         """
         check_options(self)
         self.shaping().check()
+        if self.sidecar is not None and self.resume == "off":
+            raise OptionConflict(
+                "resume must be auto or on with a sidecar, got off; leave it out", "resume", "sidecar"
+            )
         self.layout().check()
+        self.strength().check()
         if self.end is not None and self.end <= (self.start or 0.0):
             raise OptionConflict(
                 f"end must be later than start ({self.start or 0.0:g} s), got {self.end:g} s", "end", "start"
@@ -198,6 +224,10 @@ class ConvertConfig:
     def layout(self) -> StereoLayout:
         """Return how the two views become one picture."""
         return StereoLayout(**{name: getattr(self, name) for name in _LAYOUT})
+
+    def strength(self) -> StrengthConfig:
+        """Return what is done about each scene's strength and place."""
+        return StrengthConfig(**{field: getattr(self, field) for field in _STRENGTH})
 
     def encoder(
         self,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -13,10 +14,13 @@ from ..depth import (
     DepthFile,
     DepthModel,
     DepthStream,
+    MeasuredScene,
     ModelPhoto,
     ModelStream,
+    SceneStatistics,
     open_estimator,
 )
+from ..flow import FlowEstimator
 from ..video.completeness import IncompleteInput
 from ..video.photo import read_photo_as_film
 from ..video.reader import VideoFrame, count_frames, read_frames, until_broken
@@ -26,8 +30,16 @@ from .device import choose_device
 from .first_pass import measure_film
 from .given_depth import measure_given_depth
 from .pictures import cut_pictures
+from .placement import measure_estimated
 
 DepthSource = DepthFile | DepthModel | None  # None is the builtin estimator
+
+
+class FilmDepth(NamedTuple):
+    """A film's depth, and what is known of its scenes."""
+
+    stream: DepthStream
+    scenes: Sequence[SceneStatistics] | None = None  # None: it was not asked for, or is found as frames come
 
 
 def choose_depth(config: ConvertConfig, depth_model: DepthModel | None, device: torch.device) -> DepthSource:
@@ -48,17 +60,19 @@ def open_depth(
     config: ConvertConfig,
     *,
     photo: bool,
+    flow: FlowEstimator | None = None,
     total: int | None,
     on_first_pass: Callable[[int, int | None], None] | None,
     clock: StageClock,
-) -> Iterator[DepthStream]:
-    """Make a first pass over the film if its source of depth needs one, and give its depth as a stream.
+) -> Iterator[FilmDepth]:
+    """Make a first pass over the film if its depth or its scenes need one, and give its depth as a stream.
 
     Args:
         source: What `choose_depth` gave.
         input_path: The film or photo.
         config: The settings.
         photo: Whether the input is read as a photo.
+        flow: Estimates the flow between frames; None for a photo.
         total: Number of frames to be converted, if it is known.
         on_first_pass: Called after each frame of the first pass with the frames done and their total; may
             raise to interrupt.
@@ -67,35 +81,52 @@ def open_depth(
     Raises:
         InputError: If a depth file does not belong to the film, or a frame does not fit into memory.
     """
-    if source is None:
-        yield BuiltinStream()
-        return
     if photo and not isinstance(source, DepthFile):
-        yield ModelPhoto(source)
+        yield FilmDepth(BuiltinStream() if source is None else ModelPhoto(source))
         return
     faults: list[IncompleteInput] = []  # which the second pass tells
-    frames: Iterator[VideoFrame]
-    if photo:
-        frames = read_photo_as_film(input_path)
-    else:
-        frames = until_broken(
-            read_frames(
-                input_path,
-                start=config.start,
-                end=config.end,
-                deinterlace=config.deinterlace == "auto",
-                report=False,
-                device=choose_device(config.device),
-            ),
-            faults.append,
+
+    def read() -> Iterator[VideoFrame]:
+        frames: Iterator[VideoFrame]
+        if photo:
+            frames = read_photo_as_film(input_path)
+        else:
+            frames = until_broken(
+                read_frames(
+                    input_path,
+                    start=config.start,
+                    end=config.end,
+                    deinterlace=config.deinterlace == "auto",
+                    report=False,
+                    device=choose_device(config.device),
+                ),
+                faults.append,
+            )
+        return cut_pictures(frames, black_bars=config.black_bars, clock=clock)
+
+    def measure(estimator: DepthStream) -> list[SceneStatistics] | None:
+        if photo or not config.strength().needs_statistics:
+            return None
+        return measure_estimated(
+            read(),
+            estimator=estimator,
+            flow=flow,
+            shaping=config.shaping(builtin=source is None),
+            total=total,
+            on_progress=on_first_pass,
+            clock=clock,
         )
-    frames = cut_pictures(frames, black_bars=config.black_bars, clock=clock)
+
+    if source is None:
+        yield FilmDepth(BuiltinStream(), measure(BuiltinStream()))
+        return
     if not isinstance(source, DepthFile):
-        scenes = measure_film(frames, model=source, total=total, on_progress=on_first_pass, clock=clock)
-        yield ModelStream(source, scenes, strength=config.depth_stability)
+        scenes = measure_film(read(), model=source, total=total, on_progress=on_first_pass, clock=clock)
+        stream = ModelStream(source, scenes, strength=config.depth_stability)
+        yield FilmDepth(stream, statistics_of(scenes))
         return
     depth = measure_given_depth(
-        frames,
+        read(),
         source,
         skip=0 if photo or config.start is None else count_frames(input_path, before=config.start),
         reaches_end=lambda: config.end is None and not faults,
@@ -103,5 +134,10 @@ def open_depth(
         on_progress=on_first_pass,
         clock=clock,
     )
-    with closing(depth):
-        yield depth
+    with closing(depth), closing(depth.again()) as first:
+        yield FilmDepth(depth, measure(first))
+
+
+def statistics_of(scenes: Sequence[MeasuredScene]) -> list[SceneStatistics]:
+    """Return what a first pass has found out about scenes, for placing them."""
+    return [scene.statistics for scene in scenes if scene.statistics is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from fractions import Fraction
 from itertools import chain, islice
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..bars import Surround
 from ..checks import InputError, check_type
 from ..contracts import check_call
-from ..depth import BuiltinStream, DepthModel, DepthStream, ModelStream, open_estimator
+from ..depth import BuiltinStream, DepthModel, DepthStream, ModelStream, SceneStatistics, open_estimator
 from ..fill import Filler, check_filler
 from ..flow import FlowModel, open_flow
 from ..flow.pictures import to_bytes
@@ -21,12 +21,14 @@ from ..video.reader import VideoFrame
 from .chain import StereoFrame, half_of_the_cores, stereo_frames
 from .clock import StageClock
 from .config import ConvertConfig
+from .depth_source import statistics_of
 from .device import choose_device
 from .fillers import FillerConfig
 from .first_pass import OneReadStream, measure_film
 from .given_maps import GivenMaps
 from .job import Job
 from .pictures import cut_pictures
+from .placement import measure_estimated
 from .prefetch import StageThreads
 from .transfer import Arrival, Transfer, delayed, open_transfer
 
@@ -143,10 +145,20 @@ def _convert(
     again = chain(start, once) if once is frames else frames
     # 2. Where depth comes from, after a first pass if that is needed and possible.
     estimator: DepthStream
-    if depth is not None:
-        estimator = GivenMaps(depth, size)
-    elif depth_model is None:
-        estimator = BuiltinStream()
+    placing: Sequence[SceneStatistics] | None = None
+    if depth is not None or depth_model is None:
+        estimator = BuiltinStream() if depth is None else GivenMaps(depth, size)
+        is_one_read = once is frames or (depth is not None and iter(depth) is depth)
+        if config.strength().needs_statistics and not is_one_read:
+            placing = measure_estimated(
+                cut_pictures(_read(frames, size), black_bars=config.black_bars, clock=clock),
+                estimator=BuiltinStream() if depth is None else GivenMaps(depth, size),
+                flow=flow,
+                shaping=config.shaping(builtin=depth is None),
+                total=len(frames) if isinstance(frames, Sized) else None,
+                on_progress=on_first_pass,
+                clock=clock,
+            )
     elif once is frames:
         estimator = OneReadStream(depth_model, strength=config.depth_stability, clock=clock)
     else:
@@ -156,9 +168,10 @@ def _convert(
             pictures, model=depth_model, total=total, on_progress=on_first_pass, clock=clock
         )
         estimator = ModelStream(depth_model, scenes, strength=config.depth_stability)
+        placing = statistics_of(scenes)
     # 3. The chain that films go through.
     with half_of_the_cores(), StageThreads() as threads:
-        job = Job(config, device, estimator, flow, filler, clock).placed(size)
+        job = Job(config, device, estimator, flow, filler, clock, scenes=placing).placed(size)
         stereo = stereo_frames(_read(again, size), job, threads=threads)
         yield from threads.prefetch(_to_pairs(stereo, job), ahead=1)
 

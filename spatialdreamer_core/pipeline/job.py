@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
 import torch
 
-from ..depth import BuiltinStream, DepthShaping, DepthStream
+from ..depth import BuiltinStream, DepthShaping, DepthStream, SceneStatistics
 from ..dvg.eyes import Eye
 from ..fill import Filler
 from ..flow import FlowEstimator
@@ -31,6 +32,7 @@ class Job:
         filler: Fills the holes of the views.
         clock: Adds up the time that each stage takes.
         aspect: Width over height of the source's pixels.
+        scenes: What a first pass has found out about each scene, for placing it; None: there was none.
         is_narrow: Whether one frame at a time is on its way on the device, see `Flight`.
     """
 
@@ -41,6 +43,7 @@ class Job:
     filler: Filler
     clock: StageClock
     aspect: Fraction = Fraction(1)
+    scenes: Sequence[SceneStatistics] | None = None
     is_narrow: bool = False
 
     def placed(self, size: tuple[int, int]) -> Job:

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from ..bars import Surround
 from ..depth import RowUpsampler, shape_depth, working_frame
-from ..dvg import depth_to_disparity
+from ..dvg import Placement, depth_to_disparity
 from ..stereo import FloatingWindow, FloatingWindowTracker, StereoLayout, apply_floating_window
 from ..video.reader import VideoFrame
 from .bits import pack_bits
 from .borders import treat_borders
 from .job import Job
+from .placement import place_scenes
 from .preview import preview_sheet, to_image
 from .stages import Analysed, Estimated, Rendered, estimate, fill, place, render
 
@@ -59,8 +60,11 @@ def convert_in_strips(
         The packed photo, and the sheet or None.
     """
     analysed = Analysed(frame, working_frame(frame.image), True, None, None)
-    depth = next(estimate(iter([analysed]), estimator=job.depth, clock=job.clock)).depth
-    photo = _LargePhoto(frame.image, depth, job)
+    estimated = estimate(iter([analysed]), estimator=job.depth, clock=job.clock)
+    whole = next(
+        place_scenes(estimated, config=job.config, shaping=job.shaping, scenes=job.scenes, clock=job.clock)
+    )
+    photo = _LargePhoto(frame.image, whole.depth, job, whole.analysed.frame.placement)
     sheet = None
     if with_sheet:
         rendered, left, right = photo.reduced()
@@ -78,11 +82,13 @@ class _LargePhoto:
         image: [H, W, 3] uint8 or uint16 RGB.
         depth: [h, w] float32 in [0, 1], not larger than the photo.
         job: What it is converted with.
+        placement: How its depth becomes disparity; None: as the settings say.
     """
 
     image: np.ndarray
     depth: np.ndarray
     job: Job
+    placement: Placement | None = None
 
     def packed(self, surround: Surround | None) -> np.ndarray:  # [H', W', 3], of the photo's type
         """Render the photo's views, or depth, strip by strip, put them into its black bars, and pack them."""
@@ -143,7 +149,7 @@ class _LargePhoto:
     def _render(self, image: np.ndarray, depth: np.ndarray) -> tuple[Rendered, tuple[Tensor, ...]]:
         """Send a part of the photo through the stages."""
         config, clock, eyes = self.job.config, self.job.clock, self.job.eyes
-        frame = VideoFrame(image, 0, Fraction(1))
+        frame = VideoFrame(image, 0, Fraction(1), placement=self.placement)
         analysed = Analysed(frame, working_frame(image), True, None, None)
         placed = place(
             iter([Estimated(analysed, depth)]),
@@ -167,8 +173,8 @@ class _LargePhoto:
             return None
         shaping = replace(self.job.shaping, edge_width=0, edge_dilation=0)
         depth = shape_depth(torch.from_numpy(self.depth)[None, None], shaping)
-        config = self.job.config
-        disparity = depth_to_disparity(depth, divergence=config.divergence, convergence=config.convergence)
+        own = self.placement or self.job.config
+        disparity = depth_to_disparity(depth, divergence=own.divergence, convergence=own.convergence)
         bars = FloatingWindowTracker().step(disparity)
         scale = self.image.shape[1] / depth.shape[-1]
         return FloatingWindow(bars.left * scale, bars.right * scale)

@@ -75,7 +75,12 @@ class SceneDetector:
         frame: VideoFrame,
         small: np.ndarray,  # [h, w, 3] uint8, its picture at working size
     ) -> bool:
-        """Take the next frame; return whether a new scene begins with it (not said of the first one)."""
+        """Take the next frame; return whether a new scene begins with it (not said of the first one).
+
+        A frame of a film whose scenes are known says so itself.
+        """
+        if frame.starts_scene is not None:
+            return frame.starts_scene
         box = None if frame.surround is None else frame.surround.box
         if box == self._box:
             return self._cuts.step(small)

@@ -30,7 +30,7 @@ from ..depth import (
 from ..depth.estimate import check_plane
 from ..depth.on_device import upsample_on_device
 from ..depth.shaping import shape_frames
-from ..dvg.disparity import convergence_shift, to_disparity
+from ..dvg.disparity import Placement, convergence_shift, to_disparity
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
 from ..dvg.hole_masks import add_neighbours
@@ -155,9 +155,10 @@ def place(
 ) -> Iterator[Placed]:
     """Turn each frame's depth into disparity at full size; the eyes share the total among them.
 
-    `guided` moves depth's edges to the edges of the frame's colours, `shaping` is `shape_depth`'s. On the CPU
-    `as_bytes` leaves pictures of 8 bits as they are: where nothing but the warp looks at them, that saves
-    three quarters of their memory. Here frames enter a GPU's memory, counted by `flight`.
+    A frame that has a `placement` of its own goes by that. `guided` moves depth's edges to the edges of the
+    frame's colours, `shaping` is `shape_depth`'s. On the CPU `as_bytes` leaves pictures of 8 bits as they
+    are: where nothing but the warp looks at them, that saves three quarters of their memory. Here frames
+    enter a GPU's memory, counted by `flight`.
     """
     transfer = open_transfer(device)
     if transfer.is_remote:
@@ -166,13 +167,14 @@ def place(
         bring = partial(_at_full_size, as_bytes=as_bytes)
 
     def work(frame: Estimated) -> Placed:
+        own = frame.analysed.frame.placement or Placement(divergence, convergence, shaping.foreground_scale)
         with clock("disparity"):
-            analysed, image, depth, bits = bring(frame, shaping=shaping, guided=guided)
-            disparity = to_disparity(depth, divergence=divergence / eyes, convergence=convergence)
+            shaped = replace(shaping, foreground_scale=own.foreground_scale)
+            analysed, image, depth, bits = bring(frame, shaping=shaped, guided=guided)
+            values = {"divergence": own.divergence / eyes, "convergence": own.convergence}
+            disparity = to_disparity(depth, **values)
             small = _shrink_disparity(disparity, analysed.small.shape[:2])
-            shift = convergence_shift(
-                disparity.shape[-1], divergence=divergence / eyes, convergence=convergence
-            )
+            shift = convergence_shift(disparity.shape[-1], **values)
         return Placed(analysed, image, depth[0], disparity, small, bits, shift=shift)
 
     for index, frame in enumerate(frames):

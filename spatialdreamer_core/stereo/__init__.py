@@ -2,6 +2,7 @@
 
 from .anaglyph import ANAGLYPH, ANAGLYPHS, DUBOIS_RED_CYAN, anaglyph
 from .comfort import COMFORT_LIMIT, Comfort, measure_comfort
+from .devices import DeviceConfig, suggest_settings, with_suggestions
 from .formats import (
     FORMAT,
     FORMATS,
@@ -9,13 +10,16 @@ from .formats import (
     TWO_PICTURES,
     WHOLE_FORMATS,
     check_packed,
+    even_size,
     packed_size,
     pictures_a_pair,
     pixel_aspect,
 )
 from .half_sphere import FIELD_OF_VIEW
 from .layout import StereoLayout
-from .packing import pack, pack_quilt, quilt_suffix
+from .packing import pack
+from .quilt import QuiltGrid, pack_quilt, quilt_suffix
+from .strength import StrengthConfig, describe_placement, reach_of, shaped
 from .window import FloatingWindow, FloatingWindowTracker, apply_floating_window, floating_window
 
 __all__ = [
@@ -30,12 +34,17 @@ __all__ = [
     "TWO_PICTURES",
     "WHOLE_FORMATS",
     "Comfort",
+    "DeviceConfig",
     "FloatingWindow",
     "FloatingWindowTracker",
+    "QuiltGrid",
     "StereoLayout",
+    "StrengthConfig",
     "anaglyph",
     "apply_floating_window",
     "check_packed",
+    "describe_placement",
+    "even_size",
     "floating_window",
     "measure_comfort",
     "pack",
@@ -44,4 +53,8 @@ __all__ = [
     "pictures_a_pair",
     "pixel_aspect",
     "quilt_suffix",
+    "reach_of",
+    "shaped",
+    "suggest_settings",
+    "with_suggestions",
 ]

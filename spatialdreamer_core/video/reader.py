@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..bars import Surround
 from ..checks import InputError
+from ..dvg import Placement
 from ..parsing import parsing
 from . import nvdec
 from .color import ColorConverter, ColorInfo, eight_bit_levels
@@ -55,6 +56,8 @@ class VideoFrame(NamedTuple):
     color: ColorInfo | None = None  # of the film; None for a photo
     surround: Surround | None = None  # of a picture that was cut out of a frame with black bars
     exact: Tensor | None = None  # [3, H, W] in [0, 1], the whole frame if it came from memory as floats
+    starts_scene: bool | None = None  # whether a scene begins with it; None: that is still to be found
+    placement: Placement | None = None  # how its depth becomes disparity; None: as all of the film's
 
     @property
     def time(self) -> float:

@@ -188,6 +188,7 @@ CALLS: dict[str, Any] = {
     "shape_depth": lambda depth_: depth.shape_depth(depth_, DepthShaping(1.5, 2.0, 0.9, 0.1, 2, 1)),
     "estimate_depth": lambda frames: depth.estimate_depth(frames, estimator="builtin"),
     "apply_scene_ranges": lambda depth_: depth.apply_scene_ranges(depth_, RANGES),
+    "measure_statistics": lambda frames, depth_: depth.measure_statistics(frames, depth_),
     "embed_images": embed_images,
     "render_back": lambda **given: fill.render_back(**given, side="right"),
 }
@@ -247,7 +248,7 @@ def call(key, given):
     return CALLS[key](**{rename.get(name, name): value for name, value in given.items()})
 
 
-_RENAMED = ("resize_flow", "shape_depth", "apply_scene_ranges")
+_RENAMED = ("resize_flow", "shape_depth", "apply_scene_ranges", "measure_statistics")
 
 
 def tensors_of(result):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import replace
 
@@ -15,9 +16,15 @@ from spatialdreamer_core.fill import CheckedStream, RenderedFrame
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
-from spatialdreamer_core.frame_matrix import FrameMatrixConfig, FrameMatrixFiller, fill_matrix
+from spatialdreamer_core.frame_matrix import (
+    FrameMatrixConfig,
+    FrameMatrixFiller,
+    FrameMatrixModel,
+    fill_matrix,
+)
 
-from .tiny_matrix import SIZE, make_scene
+from ..live_tensors import LiveTensors
+from .tiny_matrix import SIZE, Shrinks, make_scene
 
 CONFIG = FrameMatrixConfig(
     views=2, steps=1, passes=1, reinjections=0, window=8, overlap=2, feather=0, last_view_from=0.0
@@ -43,6 +50,13 @@ def short_of_memory(model):
     yield limit
     for handle in handles:
         handle.remove()
+
+
+@pytest.fixture(scope="module")
+def light(model):
+    """Return the model with a UNet that takes no time."""
+    codec = model.svd.codec
+    return FrameMatrixModel(replace(model.svd, unet=Shrinks(model.svd.unet, codec.channels)))
 
 
 def run_film(filler, *scenes):
@@ -113,3 +127,73 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(model):
         pytest.raises(RuntimeError, match="shapes cannot be multiplied"),
     ):
         fill_matrix(model, *make_scene(2), CONFIG)
+
+
+@pytest.mark.parametrize("outpaint", ["off", "on"])
+def test_an_interrupted_stream_goes_on_to_what_it_gives_without(light, outpaint):
+    """At inner steps of all kinds: of rows and columns, of the first frame, beyond the edges."""
+    frames = [RenderedFrame(*parts) for parts in zip(*make_scene(6), strict=True)]
+    config = replace(CONFIG, passes=2, window=4, overlap=1, outpaint=outpaint)
+    count, stop_at = 0, None
+
+    def on_step(done, total, clean):
+        nonlocal count
+        count += 1
+        if count == stop_at:
+            raise KeyboardInterrupt
+
+    filler = FrameMatrixFiller(light, config, on_step=on_step)
+
+    def run():
+        nonlocal count
+        stream, found, count = filler.open(eye="right", size=SIZE), [], 0
+        for frame in frames:
+            with contextlib.suppress(KeyboardInterrupt):
+                found += stream.push(frame)
+        while len(found) < len(frames):
+            with contextlib.suppress(KeyboardInterrupt):
+                found += stream.finish()
+        return torch.stack(found)
+
+    whole = run()
+    total = count
+    assert total > 8
+    for stop_at in range(1, total + 1, 2 if outpaint == "off" else 7):
+        assert torch.equal(run(), whole), stop_at
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_film_of_100_frames_is_constant(light):
+    config = replace(CONFIG, views=3, overlap=2, outpaint="on")
+    stream = FrameMatrixFiller(light, config).open(eye="right", size=SIZE)
+    scene, given, peaks = make_scene(10), 0, []
+    live = LiveTensors()
+    for frame in range(100):
+        parts = RenderedFrame(*(part[frame % 10] for part in scene))
+        live.peak = live.bytes
+        with live:
+            given += len(stream.push(parts))
+        peaks.append(live.peak)
+    given += len(stream.finish())
+    assert given == 100
+    assert max(peaks[50:]) <= max(peaks[:50])
+    assert live.bytes < max(peaks) / 2
+
+
+@pytest.mark.slow
+def test_a_clip_of_1000_frames_takes_no_more_than_its_result(light):
+    frames = 1000
+    scene = [part[:1].expand(frames, -1, -1, -1) for part in make_scene(1)]
+    config = replace(CONFIG, window=25, overlap=1, order="columns")
+    live, held = LiveTensors(), []
+
+    def note(done):
+        held.append((live.bytes, live.peak))
+
+    with live:
+        result = fill_matrix(light, *scene, config, on_frame=note)
+    assert result.filled.shape[0] == frames
+    at_rest, peaks = zip(*held, strict=True)
+    assert len(held) > 40
+    assert max(at_rest) == max(at_rest[:2])
+    assert max(peaks) == max(peaks[:3]), "the second window is the first one with a finished frame"
