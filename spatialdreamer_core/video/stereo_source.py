@@ -17,6 +17,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from ..checks import InputError
+from ..stereo import even_size
 from .hdr import side_data
 
 _TAG = "spatialdreamer_stereo"
@@ -55,7 +56,8 @@ _QUILT = re.compile(r"qs\d+x\d+(a\d+)?")  # columns, rows and shape, as Looking 
 
 def stereo_tag(format: str, width: int, height: int) -> dict[str, str]:
     """Return the tag by which we know our own outputs; the size tells whether they were cropped since."""
-    return {_TAG: f"{format} {width + width % 2}x{height + height % 2}"}  # as `VideoWriter` pads them
+    height, width = even_size(height, width)
+    return {_TAG: f"{format} {width}x{height}"}
 
 
 def output_tags(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Collection, Mapping
+from copy import copy as shallow_copy
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ from .stream_copy import EXTRAS, SOUND, StreamCopy
 from .written import Written
 from .yuv_on_device import frame_from_yuv
 
+PART_CONTAINERS = {".nut": "nut", ".mov": "mov"}
 _MAX_SIDE = 16384  # px, of libx264; few players come near it
 
 
@@ -110,7 +112,7 @@ class VideoWriter:
         files = (audio_from, extras_from, None if source is None else source.path)
         read = (*inputs, *(file for file in files if file is not None))
         self._file = OutputFile(path, suffixes=VIDEO_CONTAINERS, inputs=read, overwrite=overwrite)
-        self._suffix = self.path.suffix.lower()
+        self._suffix = self.path.suffix.lower()  # the film's, of parts as well
         self._container_name = VIDEO_CONTAINERS[self._suffix]
         if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
             raise InputError(
@@ -155,6 +157,37 @@ class VideoWriter:
         self._frames = 0
         self._container: OutputContainer | None = None
         self._copies: list[StreamCopy] = []
+        self._joins = False  # whether packets are written that parts have encoded
+
+    def part(self, path: Path) -> VideoWriter:
+        """Make a writer of some of this file's frames, encoded alike, whose packets `copy_packet` takes.
+
+        Args:
+            path: The part's file, of `part_suffix`, which is replaced if it exists.
+        """
+        part = shallow_copy(self)
+        part._file = OutputFile(path, suffixes=PART_CONTAINERS, overwrite=True)
+        part._container_name = PART_CONTAINERS[path.suffix]
+        part._copied_kinds, part._copies = {}, []
+        part._metadata, part._stream_metadata = {}, {}
+        part._marker = StereoMarker(None, part._container_name)  # packets are marked as they are joined
+        part._start = part._end = None
+        return part
+
+    @property
+    def part_suffix(self) -> str:
+        """The suffix of parts: NUT keeps any clock, but does not hold ProRes."""
+        return ".mov" if self._encoder.codec.startswith("prores") else ".nut"
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the encoder."""
+        return self._encoder.codec
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds per unit of pts."""
+        return self._time_base
 
     @property
     def path(self) -> Path:
@@ -243,6 +276,39 @@ class VideoWriter:
             raise write_error(self.path, error) from error
         except av.error.FFmpegError as error:
             raise self._refused(error) from error
+
+    def copy_packet(self, packet: Packet, *, pts: int, dts: int, index: int) -> None:
+        """Write a packet that a part has encoded, and copy the audio up to its time.
+
+        Args:
+            packet: The packet, in the order of decoding.
+            pts: Its time in units of `time_base`; the first packet's is the film's first.
+            dts: When it is decoded, later than the packet before.
+            index: How many pictures are shown before it.
+
+        Raises:
+            InputError: If the disk is full, or the container does not take it.
+        """
+        try:
+            if self._last_pts is None:
+                self._joins, self._last_pts = True, pts
+                self._begin(pts)
+            self._frames, self._last_pts = self._frames + 1, max(self._last_pts, pts)
+            packet.stream, packet.time_base = self._stream, self._time_base
+            packet.pts, packet.dts = pts - self._origin, dts - self._origin
+            self._marker.note(packet.pts, index)
+            self._mux([packet])
+            for copied in self._copies:
+                copied.write_until(self._last_pts * self._time_base)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        except av.error.FFmpegError as error:
+            raise self._refused(error) from error
+
+    @property
+    def extradata(self) -> bytes | None:
+        """What the open encoder puts before all packets, None if nothing."""
+        return self._stream.codec_context.extradata
 
     def __exit__(
         self,
@@ -384,7 +450,7 @@ class VideoWriter:
             raise InputError(
                 f"a video must have at least one frame, got none for {self.path}; check the range"
             )
-        packets = self._marked(self._stream.encode(None))
+        packets = [] if self._joins else self._marked(self._stream.encode(None))
         if self._frames <= (2 if self._encoder.codec == "libx265" else 1):
             for packet in packets:
                 packet.dts = packet.pts  # libx265 leaves it undefined where there are but one or two frames
