@@ -23,7 +23,9 @@ from .flow import SpatialDreamerOpticalFlow
 from .frame_matrix import SpatialDreamerFrameMatrixSampler
 from .image import SpatialDreamerImageToStereo
 from .m2svid import SpatialDreamerM2SVidLoader, SpatialDreamerM2SVidRefiner
+from .quilt import SpatialDreamerQuiltPacker
 from .save import SpatialDreamerSaveStereoVideo
+from .save_photo import SpatialDreamerSaveStereoPhoto
 from .spatialdreamer import (
     SpatialDreamerModelLoader,
     SpatialDreamerRefinerNetEncode,
@@ -64,7 +66,9 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerFrameMatrixFiller,
             SpatialDreamerComposite,
             SpatialDreamerSBSPacker,
+            SpatialDreamerQuiltPacker,
             SpatialDreamerSaveStereoVideo,
+            SpatialDreamerSaveStereoPhoto,
             SpatialDreamerCompareStereo,
         ]
         read_flags_of(nodes)

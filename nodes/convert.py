@@ -34,6 +34,7 @@ from .presentation import found_by, show_text
 from .progress import FilmProgress, first_pass_progress
 from .saved_video import GRAPH, name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of, shaping_inputs
+from .strength import device_input
 from .video_file import open_video_file
 from .widgets import widget
 
@@ -193,6 +194,7 @@ def film_inputs() -> list[io.Input]:
         flow_method_input(),
         widget(options["border_width"]),
         filler_input(),
+        device_input(),
         film_input(),
     ]
     placed = {entry.id for entry in inputs}.union(_NOT_OFFERED)

@@ -18,6 +18,7 @@ from comfy_api.latest import InputImpl, io, ui
 from ..spatialdreamer_core.checks import one_line
 from ..spatialdreamer_core.pipeline.film.folder import SUFFIX as PARTS_SUFFIX
 from ..spatialdreamer_core.pipeline.film.folder import is_begun_with
+from ..spatialdreamer_core.stereo import QuiltGrid
 from ..spatialdreamer_core.video import PREVIEW_SECONDS, format_suffix, plays_in_browsers, write_preview
 from .output_name import check_prefix, fill_in_dates
 from .presentation import show_text
@@ -33,6 +34,7 @@ def name_file(
     width: int,
     height: int,
     aspect: float | None = None,
+    grid: QuiltGrid | None = None,
     suffix: str = ".mp4",
     digest: str | None = None,
 ) -> tuple[str, str]:
@@ -44,7 +46,8 @@ def name_file(
         width: What stands for %width% in the prefix, in pixels.
         height: What stands for %height%.
         aspect: Width over height of a view as it is shown, see `format_suffix`.
-        suffix: The kind of file, a key of `VIDEO_CONTAINERS`.
+        grid: Of quilts, how their views lie, of which width and height are those of all.
+        suffix: The kind of file, such as .mp4.
         digest: `graph_digest` of what is to be saved, by which a film that was begun is known.
 
     Returns:
@@ -59,7 +62,8 @@ def name_file(
         prefix, folder_paths.get_output_directory(), width, height
     )
     # ComfyUI counts by the number before an underscore, players want the suffix last.
-    ending, free = f"{format_suffix(format, aspect=aspect)}{suffix}", None
+    stereo = format_suffix(format, aspect=aspect) if grid is None else grid.suffix(height, width)
+    ending, free = f"{stereo}{suffix}", None
     if digest is not None:
         for begun in sorted(Path(folder).glob(f"{glob.escape(name)}_*{ending}{PARTS_SUFFIX}")):
             path = str(begun)[: -len(PARTS_SUFFIX)]

@@ -134,6 +134,7 @@ def _build_parser() -> argparse.ArgumentParser:
     from .m2svid_commands import add_m2svid_commands
     from .options import options_of
     from .pipeline import FILLERS, ConvertConfig, FillerConfig
+    from .spatial_command import add_spatial_command
     from .stereo import DeviceConfig
     from .train_commands import add_train_commands
 
@@ -249,6 +250,7 @@ def _build_parser() -> argparse.ArgumentParser:
     add_dataset_commands(subparsers, download_help=download_help)
     add_train_commands(subparsers)
     add_m2svid_commands(subparsers)
+    add_spatial_command(subparsers)
 
     info = subparsers.add_parser("info", help="show versions, devices, depth estimators and flow methods")
     add_common(info, commands.run_info, quiet=None)

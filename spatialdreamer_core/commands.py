@@ -42,6 +42,7 @@ from .progress_bar import ProgressBar
 from .stereo import DeviceConfig, with_suggestions
 from .video import VIDEO_CONTAINERS, check_output_path, is_photo, output_path_for, probe, read_photo
 from .video.encoders import list_encoders
+from .video.multiview import find_multiview_x265
 from .video.photo import WRITABLE_PHOTO_SUFFIXES
 from .video.stereo_photo import STEREO_PHOTO_SUFFIXES
 from .weights import model_folders
@@ -274,6 +275,10 @@ def run_info(options: argparse.Namespace, signals: Signals) -> int:
     print("encoders:")
     for codec, state in list_encoders().items():
         print(f"  {codec} {state}")
+    try:
+        print(f"  MV-HEVC available ({find_multiview_x265()})")
+    except InputError as error:
+        print(f"  MV-HEVC cannot be used ({error})")
     for title, kind in (("depth", MODEL_KIND), ("flow", FLOW_MODEL_KIND)):
         print(f"folders of {title} models: {', '.join(map(str, model_folders(kind)))}")
     return 0

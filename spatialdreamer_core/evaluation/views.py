@@ -40,6 +40,7 @@ _ENDINGS = {  # of names, without what stands between words; those that we write
     **dict.fromkeys(("crosseyed", "rl"), "cross_eyed"),
     "anaglyph": "anaglyph",
 }
+_QUILT = re.compile(r"qs\d+x\d+(a\d+)?")  # of any grid and shape
 
 
 class ViewReader:
@@ -82,7 +83,7 @@ class ViewReader:
         if self.format not in LAYOUTS:
             raise InputError(
                 f"{name} must hold whole views that can be told apart, got the {self.format} {path}; give "
-                "side by side"
+                "side by side, or say by its format option that it holds one view"
             )
 
     @property
@@ -182,8 +183,9 @@ def split_name(stem: str) -> tuple[str | None, str]:
     for count in range(_MOST_WORDS, 0, -1):
         last = words[-count:]
         ending = "".join(word[0] for word in last).lower()
-        if len(last) == count and last[0].start() > 0 and ending in _ENDINGS:
-            return _ENDINGS[ending], stem[: last[0].start()].rstrip("_-. ")
+        format = "quilt" if _QUILT.fullmatch(ending) else _ENDINGS.get(ending)
+        if len(last) == count and last[0].start() > 0 and format is not None:
+            return format, stem[: last[0].start()].rstrip("_-. ")
     return None, stem
 
 

@@ -124,7 +124,8 @@ def convert(
     clock = clock or StageClock()
     on_progress = on_progress or (lambda done, total, packed: None)
     device = choose_device(config.device)
-    filler = FillerConfig().load(device=device) if filler is None else filler
+    if filler is None or config.format == "rgbd":  # which shows no filled view
+        filler = FillerConfig().load(device=device)
     check_filler(filler)
     info = None if _is_photo(input_path, output_path) else _check_film(input_path, config, info)
     warning = check_one_view(input_path, stated=None if info is None else info.stereo)
@@ -200,11 +201,11 @@ def convert(
                 FilmSource(
                     *(input_path, info, config, device),
                     depth=choose_depth(config, depth_model, device),
-                    flow=open_flow(flow_model or config.flow, device=device),
                     clock=clock,
                 ),
                 folder,
                 writer,
+                flow=open_flow(flow_model or config.flow, device=device),
                 fillers=_fillers(filler, load_filler, device),
                 sheet=sheet,
                 identity=describe_filler(filler) if identity is None else identity,

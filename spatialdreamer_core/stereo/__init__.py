@@ -10,13 +10,15 @@ from .formats import (
     TWO_PICTURES,
     WHOLE_FORMATS,
     check_packed,
+    even_size,
     packed_size,
     pictures_a_pair,
     pixel_aspect,
 )
 from .half_sphere import FIELD_OF_VIEW
 from .layout import StereoLayout
-from .packing import pack, pack_quilt, quilt_suffix
+from .packing import pack
+from .quilt import QuiltGrid, pack_quilt, quilt_suffix
 from .strength import StrengthConfig, describe_placement, reach_of, shaped
 from .window import FloatingWindow, FloatingWindowTracker, apply_floating_window, floating_window
 
@@ -35,12 +37,14 @@ __all__ = [
     "DeviceConfig",
     "FloatingWindow",
     "FloatingWindowTracker",
+    "QuiltGrid",
     "StereoLayout",
     "StrengthConfig",
     "anaglyph",
     "apply_floating_window",
     "check_packed",
     "describe_placement",
+    "even_size",
     "floating_window",
     "measure_comfort",
     "pack",

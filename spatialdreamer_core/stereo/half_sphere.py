@@ -1,9 +1,9 @@
 """A flat picture on half a sphere, as VR180 players take it: 180 by 180 degrees, equirectangular.
 
-A pixel of the result looks along azimuth a and elevation e. A picture taken by a camera of focal length f (in
-pixels) shows that direction at x = f tan(a), y = f tan(e) / cos(a), from its centre. Since x does not depend
-on e, rows are resampled first and columns after them, each by the mean over what the new pixel covers and
-never less than one old pixel: bilinear where the picture grows, without aliasing where it shrinks.
+A pixel of the result looks along azimuth a and elevation e. A picture taken by a camera of focal length f
+(in pixels) shows that direction at x = f tan(a), y = f tan(e) / cos(a), from its centre. Where the picture
+grows it is sampled bilinearly; where it shrinks, towards its sides, as many such samples are averaged a pixel
+as it takes for none of the picture's pixels to be left out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..options import Option
 
@@ -26,6 +27,9 @@ FIELD_OF_VIEW = Option(
     advanced=True,
     help="With format vr180, how much of the viewer's 180 degrees the picture's width covers.",
 )
+
+_MOST_SAMPLES = 8  # a pixel, along each side: enough up to 139 degrees at full resolution
+_STRIP_PIXELS = 1 << 21  # samples that are in memory at once
 
 
 def half_sphere_side(width: int, *, field_of_view: float) -> int:
@@ -51,20 +55,29 @@ def to_half_sphere(
     """
     result = view.new_zeros(*view.shape[:2], side, side)
     height, width = view.shape[-2:]
-    focal = width / 2 / math.tan(math.radians(field_of_view) / 2)
-    columns = _covered(side, math.radians(field_of_view) / 2)
-    rows = _covered(side, math.atan(height / 2 / (focal * aspect)))
-    exact = torch.float32 if view.device.type == "mps" else torch.float64  # Metal has no float64
-    azimuth = _edges(side, columns, exact, view.device)
-    elevation = _edges(side, rows, exact, view.device)
-    x = width / 2 + focal * azimuth.tan()
-    middle = (azimuth[1:] + azimuth[:-1]) / 2
-    y = height / 2 + focal * aspect * elevation.tan()[:, None] / middle.cos()
-    for frame, target in zip(view, result, strict=True):  # one by one: sums take eight bytes a pixel
-        wide = _average(frame.to(exact), x[:-1].expand(height, -1), x[1:].expand(height, -1))
-        tall = _average(wide.mT, y[:-1].T, y[1:].T).mT
-        tall = tall if view.is_floating_point() else tall.round()
-        target[:, rows[0] : rows[1], columns[0] : columns[1]] = tall.to(view.dtype)
+    across = math.tan(math.radians(field_of_view) / 2)
+    up = across * height / (width * aspect)
+    columns, rows = _covered(side, math.atan(across)), _covered(side, math.atan(up))
+    # As many samples a pixel as it covers of the picture's pixels: those at the middle times what the mapping
+    # shrinks most, which is horizontally at the sides and vertically at the corners.
+    middle = math.pi / side * width / (2 * across)
+    shrunk = middle * (1 + across**2), middle * aspect * (1 + up**2) * math.sqrt(1 + across**2)
+    samples = [min(_MOST_SAMPLES, max(1, math.ceil(pixels - 1e-6))) for pixels in shrunk]
+    dtype = torch.float64 if view.dtype == torch.float64 else torch.float32
+    azimuth = _angles(side, columns, samples[0], dtype, view.device)
+    elevation = _angles(side, rows, samples[1], dtype, view.device)
+    x, secant = azimuth.tan() / across, 1 / azimuth.cos()
+    step = max(1, _STRIP_PIXELS // (len(azimuth) * samples[1]))  # rows of the result
+    for start in range(rows[0], rows[1], step):
+        end = min(start + step, rows[1])
+        part = elevation[(start - rows[0]) * samples[1] : (end - rows[0]) * samples[1]]
+        y = part.tan()[:, None] * secant / up
+        grid = torch.stack([x.expand_as(y), y], dim=-1)
+        for frame, target in zip(view, result, strict=True):
+            sampled = F.grid_sample(frame[None].to(dtype), grid[None], align_corners=False)
+            mean = F.avg_pool2d(sampled, (samples[1], samples[0]))[0]
+            mean = mean if view.is_floating_point() else mean.round_()
+            target[:, start:end, columns[0] : columns[1]] = mean.to(view.dtype)
     return result
 
 
@@ -74,32 +87,9 @@ def _covered(side: int, angle: float) -> tuple[int, int]:
     return max(0, side // 2 - reach), min(side, side - side // 2 + reach)
 
 
-def _edges(side: int, covered: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the angles between the covered pixels, and at both ends, in radians."""
-    places = torch.arange(covered[0], covered[1] + 1, dtype=dtype, device=device)
-    return (places / side - 0.5) * math.pi
-
-
-def _average(
-    rows: Tensor,  # [C, H, W]
-    start: Tensor,  # [H, N] px; pixel i lies between i and i + 1
-    end: Tensor,  # [H, N] px
-) -> Tensor:  # [C, H, N]
-    """Average each row over intervals, widened to at least a pixel; beyond the row is 0."""
-    width = (end - start).clamp(min=1)
-    middle = (start + end) / 2
-    sums = torch.nn.functional.pad(rows.cumsum(-1), (1, 0))
-    upto = [_interpolate(sums, middle + sign * width / 2) for sign in (-1, 1)]
-    return (upto[1] - upto[0]) / width
-
-
-def _interpolate(
-    values: Tensor,  # [C, H, W + 1]
-    places: Tensor,  # [H, N]
-) -> Tensor:  # [C, H, N]
-    """Interpolate rows linearly, constant beyond their ends."""
-    places = places.clamp(0, values.shape[-1] - 1)
-    before = places.floor().clamp(max=values.shape[-1] - 2).long()
-    share = places - before
-    left, right = (values.gather(-1, index.expand(len(values), -1, -1)) for index in (before, before + 1))
-    return torch.lerp(left, right, share.expand_as(left))
+def _angles(
+    side: int, covered: tuple[int, int], samples: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Return the angles of the samples of the covered pixels, in radians."""
+    places = torch.arange(covered[0] * samples, covered[1] * samples, dtype=dtype, device=device)
+    return ((places + 0.5) / (side * samples) - 0.5) * math.pi

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..options import OptionConflict, check_options, option
 from .anaglyph import ANAGLYPH
-from .formats import FORMAT, packed_size, pictures_a_pair, pixel_aspect
+from .formats import FORMAT, even_size, packed_size, pictures_a_pair, pixel_aspect
 from .half_sphere import FIELD_OF_VIEW
 from .packing import join_views, resize
 
@@ -132,8 +132,7 @@ class StereoLayout:
 
     def encoded_size(self, height: int, width: int, *, aspect: Fraction = Fraction(1)) -> tuple[int, int]:
         """Return (height, width) of the packed video: as `size`, rounded up to what every encoder takes."""
-        height, width = self.size(height, width, aspect=aspect)
-        return height + height % 2, width + width % 2
+        return even_size(*self.size(height, width, aspect=aspect))
 
     def pixel_aspect(self, aspect: Fraction = Fraction(1)) -> Fraction:
         """Return width over height of the packed picture's pixels, given that of the views' pixels."""
@@ -198,11 +197,18 @@ class StereoLayout:
 
     def _shift(self, view: Tensor, columns: int, black: float) -> Tensor:
         """Move a view to the right, or to the left if columns are below 0, and fill what is left open."""
-        width = view.shape[-1]
-        source = torch.arange(width, device=view.device) - columns
-        moved = view.index_select(-1, source.clamp(0, width - 1))
-        if self.ipd_fill == "black":
-            moved = moved.masked_fill((source < 0) | (source >= width), black)
+        if columns == 0:
+            return view
+        moved = torch.empty_like(view)
+        kept = view.shape[-1] - abs(columns)
+        if columns > 0:
+            moved[..., columns:], opened, edge = view[..., :kept], moved[..., :columns], view[..., :1]
+        else:
+            moved[..., :kept], opened, edge = view[..., -kept:], moved[..., kept:], view[..., -1:]
+        if self.ipd_fill == "edge":
+            opened.copy_(edge.expand_as(opened))
+        else:
+            opened.fill_(black)
         return moved
 
 

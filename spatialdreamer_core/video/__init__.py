@@ -1,7 +1,7 @@
 """Films and photos as files: a streaming reader, a writer whose files are whole or absent, sound, colour."""
 
 from ..atomic import partial_path_for, write_error
-from .clip_file import FRAME_RATE, exact_rate, write_clip
+from .clip_file import FRAME_RATE, exact_rate, frame_to_picture, write_clip
 from .color import ColorInfo, to_8_bit
 from .completeness import IncompleteInput
 from .containers import VIDEO_CONTAINERS
@@ -13,6 +13,7 @@ from .playable import PREVIEW_SECONDS, plays_in_browsers, write_preview
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
 from .sound import Sound
+from .stereo_photo import PHOTO_TYPE, packing_format, write_stereo_photo
 from .stereo_source import check_one_view
 from .writer import VideoWriter
 
@@ -20,6 +21,7 @@ __all__ = [
     "FORMAT_SUFFIXES",
     "FRAME_RATE",
     "PHOTO_SUFFIXES",
+    "PHOTO_TYPE",
     "PREVIEW_SECONDS",
     "VIDEO_CONTAINERS",
     "ColorInfo",
@@ -33,8 +35,10 @@ __all__ = [
     "check_output_path",
     "exact_rate",
     "format_suffix",
+    "frame_to_picture",
     "is_photo",
     "output_path_for",
+    "packing_format",
     "partial_path_for",
     "plays_in_browsers",
     "probe",
@@ -45,4 +49,5 @@ __all__ = [
     "write_error",
     "write_photo",
     "write_preview",
+    "write_stereo_photo",
 ]

@@ -13,9 +13,10 @@ from av.video.stream import VideoStream
 
 from ..checks import InputError, check_choice, one_line
 from ..memory import is_out_of_memory, out_of_memory_error
+from ..stereo import even_size
 from .color import ColorInfo
 from .containers import MP4_FAMILY
-from .encoders import MIN_HEVC_WIDTH, choose_encoder, choose_pixel_format, encoder_options
+from .encoders import MIN_HEVC_WIDTH, choose_encoder, choose_pixel_format, encoder_options, full_colour_format
 from .nvenc import is_nvenc
 
 _LOGGER = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Encoder:
         pixel_format: str | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        self.width, self.height = width + width % 2, height + height % 2
+        self.height, self.width = even_size(height, width)
         self._size = f"{width}x{height}"
         self._is_narrow = width < MIN_HEVC_WIDTH
         self._color, self._crf, self._preset, self._given_format = color, crf, preset, pixel_format
@@ -84,7 +85,8 @@ class Encoder:
         failed = self.codec
         codec = choose_encoder(self.width, self.height, bits=self._color.bits, suffix=suffix)
         if self._given_format not in {form.name for form in av.codec.Codec(codec, "w").video_formats or ()}:
-            self._given_format = None
+            full = self._given_format is not None and "444" in self._given_format
+            self._given_format = full_colour_format(codec, self._color.bits) if full else None
         self._use(codec, {})
         reason = getattr(error, "strerror", None) or one_line(error)
         _LOGGER.warning("encoder: %s, since %s cannot be used: %s", self.codec, failed, reason)

@@ -11,15 +11,16 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import cv2
 import numpy as np
 from PIL import Image, ImageCms, ImageFile
+from PIL.PngImagePlugin import PngInfo
 
 from ..atomic import write_error
 from ..checks import InputError, one_line
@@ -165,28 +166,40 @@ def save_photo(
     image: np.ndarray,  # [H, W, 3] uint8 or uint16 RGB
     *,
     suffix: str,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a photo into a temporary file, in the format of a suffix.
+
+    Args:
+        path: The file.
+        image: The photo.
+        suffix: Tells the format.
+        metadata: Texts by name, which PNG of 8 bits keeps.
 
     Raises:
         InputError: If the file cannot be written.
     """
     try:
-        _save(image, path, WRITABLE_PHOTO_SUFFIXES[suffix.lower()])
+        _save(image, path, WRITABLE_PHOTO_SUFFIXES[suffix.lower()], metadata or {})
     except OSError as error:
         raise write_error(path, error) from error
 
 
-def _save(image: np.ndarray, path: Path, kind: str) -> None:
+def _save(image: np.ndarray, path: Path, kind: str, metadata: Mapping[str, str]) -> None:
     """Encode a photo into a file."""
     if image.dtype == np.uint8 or kind not in _SAVE_OPTIONS_16_BIT:
-        Image.fromarray(to_8_bit(image, None)).save(path, format=kind, **_SAVE_OPTIONS[kind])
+        options: dict[str, Any] = dict(_SAVE_OPTIONS[kind])
+        if kind == "PNG" and metadata:
+            options["pnginfo"] = PngInfo()
+            for name, text in metadata.items():
+                options["pnginfo"].add_text(name, text)
+        Image.fromarray(to_8_bit(image, None)).save(path, format=kind, **options)
         return
-    suffix, options = _SAVE_OPTIONS_16_BIT[kind]
+    suffix, flags = _SAVE_OPTIONS_16_BIT[kind]
     image = np.require(image, requirements=["C", "W"])
     _swap_red_and_blue(image)
     try:
-        encoded = cv2.imencode(suffix, image, options)[1]
+        encoded = cv2.imencode(suffix, image, flags)[1]
     finally:
         _swap_red_and_blue(image)
     path.write_bytes(memoryview(encoded))

@@ -12,16 +12,27 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ..atomic import write_error
-from ..checks import InputError
+from ..checks import InputError, check_picture
+from ..options import Option
 from .color import to_8_bit
+from .output import OutputFile
 from .photo import WRITABLE_PHOTO_SUFFIXES, check_photo_target, save_photo
 
+PHOTO_TYPE = Option(
+    default="png",
+    choices=("png", "jpg", "webp", "tif", "mpo", "jps", "gif"),
+    name="file_type",
+    help="Kind of file. mpo: both views by themselves, for 3D televisions and cameras. jps: side by side "
+    "with the right view on the left, as its readers expect it; both take the format full_sbs. gif: the "
+    "format wiggle, which webp takes, too.",
+)
 WIGGLE_SUFFIXES = (".gif", ".webp")
 STEREO_PHOTO_SUFFIXES = (*WRITABLE_PHOTO_SUFFIXES, ".mpo", ".jps", ".gif")
 
@@ -75,12 +86,44 @@ def check_stereo_photo(path: Path, height: int, width: int, *, format: str) -> N
     check_photo_target(path, height, width // 2 if alone else width)
 
 
+def write_stereo_photo(
+    path: str | Path,
+    packed: np.ndarray,  # [H, W, 3] uint8 or uint16 RGB
+    *,
+    format: str,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a packed photo to a new file, which is whole or absent; its suffix tells the kind.
+
+    Args:
+        path: The file.
+        packed: The views, packed as `packing_format` says.
+        format: The format that is meant.
+        metadata: Texts by name, which PNG of 8 bits keeps.
+
+    Returns:
+        The path of the file: not `path` if something else took that name meanwhile.
+
+    Raises:
+        InputError: If the file exists or cannot be written, does not go with the format, or the picture is no
+            RGB of 8 or 16 bits or too large.
+    """
+    check_picture("packed", packed, allow_16_bit=True)
+    with OutputFile(path, suffixes=STEREO_PHOTO_SUFFIXES) as output:
+        suffix = output.path.suffix
+        check_stereo_photo(output.path, *packed.shape[:2], format=format)
+        save_stereo_photo(output.partial, packed, suffix=suffix, format=format, metadata=metadata)
+        output.commit()
+    return output.path
+
+
 def save_stereo_photo(
     path: Path,
     packed: np.ndarray,  # [H, W, 3] uint8 or uint16 RGB
     *,
     suffix: str,
     format: str,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a packed photo into a temporary file.
 
@@ -89,13 +132,14 @@ def save_stereo_photo(
         packed: The views, packed as `packing_format` says.
         suffix: Of the file's name in the end.
         format: The format that is asked for.
+        metadata: Texts by name, which PNG of 8 bits keeps.
 
     Raises:
         InputError: If the file cannot be written.
     """
     suffix = suffix.lower()
     if suffix not in _VIEWS and format != "wiggle":
-        save_photo(path, packed, suffix=suffix)
+        save_photo(path, packed, suffix=suffix, metadata=metadata)
         return
     pictures = to_8_bit(packed, None)
     left, right = np.split(pictures, 2, axis=1)

@@ -150,7 +150,7 @@ class VideoWriter:
         self._converters = threading.local()
         self._aspect = sample_aspect_ratio
         self._metadata, self._stream_metadata = dict(metadata or {}), dict(stream_metadata or {})
-        self._marker = StereoMarker(stereo, self._container_name)
+        self._marker = StereoMarker(stereo)
         self._duration = max(1, round(1 / frame_rate / time_base))
         self._origin = 0
         self._last_pts: int | None = None
@@ -170,7 +170,7 @@ class VideoWriter:
         part._container_name = PART_CONTAINERS[path.suffix]
         part._copied_kinds, part._copies = {}, []
         part._metadata, part._stream_metadata = {}, {}
-        part._marker = StereoMarker(None, part._container_name)  # packets are marked as they are joined
+        part._marker = StereoMarker(None)  # packets are marked as they are joined
         part._start = part._end = None
         return part
 
@@ -297,7 +297,7 @@ class VideoWriter:
             packet.stream, packet.time_base = self._stream, self._time_base
             packet.pts, packet.dts = pts - self._origin, dts - self._origin
             self._marker.note(packet.pts, index)
-            self._mux([packet])
+            self._mux(self._marked([packet]))
             for copied in self._copies:
                 copied.write_until(self._last_pts * self._time_base)
         except OSError as error:
@@ -379,7 +379,8 @@ class VideoWriter:
         """
         options = {}
         if self._container_name in MP4_FAMILY:
-            movflags = "" if self._marker.adds_boxes else "+faststart"  # which adding boxes does as well
+            puts_index_in_front = self._marker.adds_boxes(self._container_name)
+            movflags = "" if puts_index_in_front else "+faststart"
             if self._metadata:
                 movflags += "+use_metadata_tags"  # without it mp4 drops every tag that it has no box for
             options = {"movflags": movflags} if movflags else {}
@@ -393,7 +394,7 @@ class VideoWriter:
                 frame_rate=self._frame_rate,
                 time_base=self._time_base,
                 aspect=self._aspect,
-                metadata={**self._stream_metadata, **self._marker.stream_tags},
+                metadata={**self._stream_metadata, **self._marker.stream_tags(self._container_name)},
             )
         except BaseException:
             with contextlib.suppress(Exception):
@@ -429,7 +430,11 @@ class VideoWriter:
             frame = self._converter.to_layout(frame, pixel_format=self._encoder.pixel_format)
         frame.pts, frame.time_base = pts - self._origin, self._time_base
         self._marker.note(frame.pts, self._frames - 1)
-        return self._stream.encode(frame)
+        return self._marked(self._stream.encode(frame))
+
+    def _marked(self, packets: list[Packet]) -> list[Packet]:
+        """Put the message about the two views into what the encoder gave."""
+        return [self._marker.mark(packet, codec=self._encoder.codec) for packet in packets]
 
     def _mux(self, packets: list[Packet]) -> None:
         """Write packets, each with its duration."""
@@ -437,7 +442,7 @@ class VideoWriter:
         for packet in packets:
             if not packet.duration:
                 packet.duration = self._duration
-            self._container.mux(self._marker.mark(packet, codec=self._encoder.codec))
+            self._container.mux(packet)
 
     def _finish(self) -> None:
         """Write all that is left and give the file its name."""
@@ -445,7 +450,7 @@ class VideoWriter:
             raise InputError(
                 f"a video must have at least one frame, got none for {self.path}; check the range"
             )
-        packets = [] if self._joins else self._stream.encode(None)
+        packets = [] if self._joins else self._marked(self._stream.encode(None))
         if self._frames <= (2 if self._encoder.codec == "libx265" else 1):
             for packet in packets:
                 packet.dts = packet.pts  # libx265 leaves it undefined where there are but one or two frames
@@ -457,10 +462,13 @@ class VideoWriter:
         self._container.close()
         self._container = None
         width, height = self._encoder.width, self._encoder.height
-        self._marker.finish(self._file.partial, width=width, height=height, aspect=self._aspect)
+        container = self._container_name
+        self._marker.finish(
+            self._file.partial, container=container, width=width, height=height, aspect=self._aspect
+        )
         asked = Written(
             encoder=self._encoder.codec,
-            container=self._container_name,
+            container=container,
             width=width,
             height=height,
             frames=self._frames,

@@ -46,9 +46,11 @@ NODE_IDS = (
     "SpatialDreamerM2SVidRefiner",
     "SpatialDreamerModelLoader",
     "SpatialDreamerOpticalFlow",
+    "SpatialDreamerQuiltPacker",
     "SpatialDreamerRefineHoleMask",
     "SpatialDreamerRefinerNetEncode",
     "SpatialDreamerSBSPacker",
+    "SpatialDreamerSaveStereoPhoto",
     "SpatialDreamerSaveStereoVideo",
     "SpatialDreamerTILSVDSampler",
 )

@@ -83,7 +83,7 @@ def test_frames_and_sound_are_saved_under_the_players_names(comfy_server, packed
         ({"fps": 0.0}, "fps must be between 0.01 and 1000 (frames per second), got 0"),
         ({"fps": float("nan")}, "fps must be between 0.01 and 1000"),
         ({"format": "sbs"}, "format must be one of full_sbs"),
-        ({"codec": "prores"}, "codec must be one of auto"),
+        ({"codec": "theora"}, "codec must be one of auto"),
         ({"filename_prefix": ""}, "filename_prefix must be the start of a file name"),
         ({"audio": "sound.wav"}, "audio must come from another node, got 'sound.wav'"),
     ],

@@ -23,6 +23,7 @@ ORDER = (  # from what all stages stand on to what knows all of them
         "dataset_commands",
         "train_commands",
         "m2svid_commands",
+        "spatial_command",
         "cli",
     ),
 )

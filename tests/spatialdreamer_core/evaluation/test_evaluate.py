@@ -243,6 +243,9 @@ BAD = {
     "an empty file": (("empty.mkv", "--truth", "truth"), "must not be empty, got 0 bytes"),
     "no picture": (("text.png", "--truth", "truth"), "text.png"),
     "an anaglyph": (("film_redcyan.mkv", "--truth", "truth"), "got the anaglyph"),
+    "half spheres": (("film_180x180_LR.mkv", "--truth", "truth"), "got the vr180"),
+    "a quilt": (("film_qs8x6a0.75.mkv", "--truth", "truth"), "got the quilt"),
+    "views line by line": (("film_row_interlaced.mkv", "--truth", "truth"), "got the row_interlaced"),
     "no such depth": (
         ("film.mkv", "--left", "truth", "--depth", "deep"),
         "or an existing file or folder, got 'deep'",
@@ -263,7 +266,8 @@ BAD = {
 def bad_files(clip, result, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad")
     write_video(folder / "film.mkv", result)
-    write_video(folder / "film_redcyan.mkv", result)
+    for ending in ("redcyan", "180x180_LR", "qs8x6a0.75", "row_interlaced"):
+        write_video(folder / f"film_{ending}.mkv", result)
     write_video(folder / "short.mkv", result[:2])
     write_video(folder / "small.mkv", result[..., ::2, ::2])
     write_folder(folder / "truth", clip.other)

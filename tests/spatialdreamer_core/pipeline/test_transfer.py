@@ -20,7 +20,7 @@ from spatialdreamer_core.pipeline.packed import _join_rgba, packed_frames
 from spatialdreamer_core.pipeline.preview import MiddleSheet, to_image
 from spatialdreamer_core.pipeline.stages import to_tensor
 from spatialdreamer_core.pipeline.transfer import Arrival, Transfer, delayed, open_transfer
-from spatialdreamer_core.stereo import FORMATS, StereoLayout
+from spatialdreamer_core.stereo import FORMATS, StereoLayout, pictures_a_pair
 from spatialdreamer_core.video import ColorInfo, read_frames
 from spatialdreamer_core.video.reader import VideoFrame
 
@@ -76,6 +76,12 @@ def convert_images(images, config, sheet=None):
         ({"format": "anaglyph", "border": "ease"}, np.uint8, False),
         ({"format": "full_tb"}, np.uint16, True),
         ({"format": "half_tb", "edge_width": 2, "foreground_scale": 1.0}, np.uint16, False),
+        ({"format": "rgbd", "eye": "both"}, np.uint8, True),
+        ({"format": "rgbd", "pad": "16:9"}, np.uint16, True),
+        ({"format": "frame_sequential", "swap_eyes": True}, np.uint16, True),
+        ({"format": "vr180", "output_height": 64}, np.uint8, False),
+        ({"format": "row_interlaced", "pad": "16:9", "ipd_offset": 3.0}, np.uint16, True),
+        ({"format": "checkerboard", "output_height": 51, "eye": "left"}, np.uint8, True),
     ],
 )
 def test_a_film_on_a_gpu_gives_the_same_pictures(request, settings, dtype, bars):
@@ -84,14 +90,15 @@ def test_a_film_on_a_gpu_gives_the_same_pictures(request, settings, dtype, bars)
     expected = convert_images(images, config)
     far_away = request.getfixturevalue("far_away")
     converted = convert_images(images, config)
-    assert [frame.pts for frame in converted] == list(range(5))
+    pictures = pictures_a_pair(config.format)
+    assert [frame.pts for frame in converted] == list(range(5 * pictures))
     for frame, wanted in zip(converted, expected, strict=True):
         assert frame.image.dtype == dtype
         difference = np.abs(frame.image.astype(int) - wanted.image)
         assert difference.max() <= (1 if dtype == np.uint8 else 2)
     whole = sum(shape == images.shape[1:] for _, shape in far_away.ups)
     assert whole == 5, "a frame goes up once"
-    assert len(far_away.downs) == 5, "and comes down once, packed"
+    assert len(far_away.downs) == 5 * pictures, "and comes down once, packed"
 
 
 @pytest.mark.parametrize(("bits", "odd"), [(8, False), (8, True), (10, False)])
