@@ -13,11 +13,15 @@ matrix, per noise level. `default` is what SpatialDreamer did without trained we
 latents: 10 levels from a fast fill under noise. `untrained` is what it does now: 4 levels from there, told of
 the first frame as fast fill has it, or 25 from noise.
 
-    python -m benchmarks.frame_matrix
+    python -m benchmarks.frame_matrix [--trained ...]
+
+With --trained a small model takes the exact denoisers' place, see `benchmarks.frame_matrix_trained`.
 """
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence as Arguments
 from functools import partial
 
 import torch
@@ -25,7 +29,7 @@ from torch import Tensor
 
 from benchmarks.report import format_table, write_result
 from spatialdreamer_core.frame_matrix.diffuse import Passes, Sequence, diffuse_matrix, matrix_noise
-from spatialdreamer_core.svd.known_latents import KnownLatents, run_levels
+from spatialdreamer_core.svd.known_latents import KnownLatents, Resampling, run_levels
 from spatialdreamer_core.svd.schedule import karras_sigmas
 
 _FRAMES, _WIDTH, _HOLE = 10, 24, 8
@@ -37,8 +41,17 @@ _CERTAIN = 1e-3  # noise of what is given
 _STRENGTH, _SHORT = 0.4, 10  # of what SpatialDreamer does without weights: its start, steps of a whole run
 
 
-def main() -> None:
+def main(arguments: Arguments[str] | None = None) -> None:
     """Print the table and write the result."""
+    parser = argparse.ArgumentParser(prog="frame_matrix", add_help=False)
+    parser.add_argument("--trained", action="store_true")
+    options, others = parser.parse_known_args(arguments)
+    if options.trained:
+        from benchmarks.frame_matrix_trained import main as main_trained
+
+        main_trained(others)
+        return
+    argparse.ArgumentParser(prog="frame_matrix", description=__doc__).parse_args(others)
     rows, metrics = [], {}
     for views in (4, 8):
         for length in _OVER_VIEWS:
@@ -151,7 +164,7 @@ class Scene:
             lambda noisy, sigma, done: known.put_back(self._column(noisy, sigma, filled[0])),
             filled + sigmas[0] * noise(0),
             sigmas,
-            passes=lambda sigma: passes,
+            passes=Resampling(passes, lambda region, draw: noise(draw)).count,
             noise=noise,
         )
 

@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..spatialdreamer_core.checks import InputError
+from .batch import SpatialDreamerBatchConvert
 from .compare import SpatialDreamerCompareStereo
 from .convert import SpatialDreamerConvertVideo
 from .demo import SpatialDreamerLoadDemoClip
@@ -11,6 +12,7 @@ from .depth_file import SpatialDreamerLoadDepth
 from .dvg import SpatialDreamerDVGForwardWarp, SpatialDreamerRefineHoleMask
 from .dvg_clip import SpatialDreamerBuildDVGClip
 from .fill import SpatialDreamerComposite, SpatialDreamerFastFill
+from .film import SpatialDreamerFilmSettings
 from .film_filler import (
     SpatialDreamerFiller,
     SpatialDreamerFrameMatrixFiller,
@@ -21,6 +23,7 @@ from .flow import SpatialDreamerOpticalFlow
 from .frame_matrix import SpatialDreamerFrameMatrixSampler
 from .image import SpatialDreamerImageToStereo
 from .m2svid import SpatialDreamerM2SVidLoader, SpatialDreamerM2SVidRefiner
+from .quilt import SpatialDreamerQuiltPacker
 from .save import SpatialDreamerSaveStereoVideo
 from .save_photo import SpatialDreamerSaveStereoPhoto
 from .spatialdreamer import (
@@ -42,6 +45,8 @@ class SpatialDreamerExtension(ComfyExtension):
         nodes = [
             SpatialDreamerLoadDemoClip,
             SpatialDreamerConvertVideo,
+            SpatialDreamerFilmSettings,
+            SpatialDreamerBatchConvert,
             SpatialDreamerImageToStereo,
             SpatialDreamerDepthEstimator,
             SpatialDreamerLoadDepth,
@@ -61,6 +66,7 @@ class SpatialDreamerExtension(ComfyExtension):
             SpatialDreamerFrameMatrixFiller,
             SpatialDreamerComposite,
             SpatialDreamerSBSPacker,
+            SpatialDreamerQuiltPacker,
             SpatialDreamerSaveStereoVideo,
             SpatialDreamerSaveStereoPhoto,
             SpatialDreamerCompareStereo,

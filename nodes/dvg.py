@@ -14,14 +14,12 @@ from ..spatialdreamer_core.dvg import (
     DILATION,
     NEIGHBOURS,
     current_neighbours,
-    depth_to_disparity,
     dilate_hole,
     ease_borders,
     forward_warp,
     looks_inverted,
     refine_hole_mask,
 )
-from ..spatialdreamer_core.dvg.disparity import convergence_shift
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.flow import Flow
 from ..spatialdreamer_core.options import option_of
@@ -33,6 +31,7 @@ from .presentation import ADVANCED, found_by, show_text
 from .progress import frame_progress
 from .shaping import check_values, shape_given_depth, shaping_inputs
 from .sockets import Disparity, DisparityType, FlowType
+from .strength import place_clip, strength_inputs
 from .widgets import check_each, check_settings, widget
 
 _EYE = replace(
@@ -80,6 +79,7 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                 widget(_EYE, optional=False),
                 widget(_BORDER_WIDTH),
                 *shaping_inputs(),
+                *strength_inputs(),
             ],
             outputs=[
                 io.Image.Output(
@@ -111,18 +111,15 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
         image: Tensor,
         depth: Tensor,
         invert_depth: bool,
-        divergence: float,
-        convergence: float,
         eye: Eye,
         border_width: float = _BORDER_WIDTH.default,
-        **shaping: Any,
+        **widgets: Any,
     ) -> io.NodeOutput:
         """Render the other eye's view."""
         frames = image_to_frames("image", image)
         inverse_depth = image_to_depth(depth, like=frames, invert=invert_depth)
-        shaped = shape_given_depth(inverse_depth, frames, shaping)
-        disparity = depth_to_disparity(shaped, divergence=divergence, convergence=convergence)
-        disparity = ease_borders(disparity, width_percent=border_width)
+        placed = place_clip(frames, shape_given_depth(inverse_depth, frames, widgets), widgets)
+        disparity = ease_borders(placed.disparity, width_percent=border_width)
         warnings = []
         if looks_inverted(inverse_depth):
             warnings.append("depth looks inverted (far at the bottom): check `invert_depth`")
@@ -132,11 +129,10 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                 f"more disparity than is comfortable (over {COMFORT_LIMIT:g} % of the width): lower "
                 "`divergence` or move `convergence`"
             )
-        show_text(cls.hidden.unique_id, comfort.describe(), warnings=warnings)
+        show_text(cls.hidden.unique_id, comfort.describe(), *placed.said, warnings=warnings)
         warped, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
-        shift = convergence_shift(frames.shape[-1], divergence=divergence, convergence=convergence)
         return io.NodeOutput(
-            frames_to_image(warped), frames_to_mask(hole), Disparity(disparity, eye, shift=shift)
+            frames_to_image(warped), frames_to_mask(hole), Disparity(disparity, eye, shift=placed.shift)
         )
 
 

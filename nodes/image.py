@@ -19,6 +19,7 @@ from .layout import frames_to_image, image_to_depth, image_to_frames
 from .presentation import found_by
 from .progress import frame_progress
 from .shaping import check_values, settings_of, shaping_inputs
+from .strength import strength_inputs
 
 
 class SpatialDreamerImageToStereo(io.ComfyNode):
@@ -49,6 +50,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
                 flow_method_input(),
                 filler_input(),
                 *layout_inputs(),
+                *strength_inputs(),
             ],
             outputs=[
                 io.Image.Output("stereo", display_name="stereo", tooltip="The stereo pictures."),

@@ -19,6 +19,7 @@ from ..spatialdreamer_core.pipeline.preview import to_image
 from .presentation import show_text
 
 _PREVIEW_SIZE = 512  # pixels, longer side
+_TEXT_INTERVAL = 2.0  # seconds
 _CHANNELS = SD15.latent_channels
 _PREVIEW_INTERVAL = 0.5  # seconds; every preview is a JPEG through the websocket
 
@@ -47,21 +48,47 @@ def first_pass_progress(node_id: str) -> Callable[[int, int | None], None]:
     return on_first_pass
 
 
-def video_progress() -> Callable[[int, int | None, np.ndarray | None], None]:
-    """Make the `on_progress` callback of `convert`: as `frame_progress`, with a picture now and then."""
-    bar = ProgressBar(1)
-    next_preview = 0.0
+class FilmProgress:
+    """The `on_progress` and `on_scene` callbacks of `convert`: the bar, pictures, time left and the scene.
 
-    def on_progress(done: int, total: int | None, preview: np.ndarray | None) -> None:
-        nonlocal next_preview
+    Args:
+        node_id: The node on which time and scene are written.
+        title: What goes before them, such as the file of several.
+    """
+
+    def __init__(self, node_id: str | None, *, title: str = "") -> None:
+        self._node_id, self._title = node_id, title
+        self._bar = ProgressBar(1)
+        self._next_preview = self._next_text = 0.0
+        self._began: tuple[int, float] | None = None  # frames done when this run began, and when
+        self._scene = ""
+
+    def on_progress(self, done: int, total: int | None, preview: np.ndarray | None) -> None:
+        """Take note of a frame; raise if the user cancelled."""
         throw_exception_if_processing_interrupted()
-        image = None
-        if preview is not None and time.monotonic() >= next_preview:
-            next_preview = time.monotonic() + _PREVIEW_INTERVAL
+        now, image = time.monotonic(), None
+        if preview is not None and now >= self._next_preview:
+            self._next_preview = now + _PREVIEW_INTERVAL
             image = ("JPEG", Image.fromarray(preview), _PREVIEW_SIZE)
-        bar.update_absolute(done, total or done + 1, image)
+        self._bar.update_absolute(done, total or done + 1, image)
+        if self._began is None:
+            self._began, self._next_text = (done, now), now + _TEXT_INTERVAL
+        elif total is not None and now >= self._next_text and done > self._began[0]:
+            self._next_text = now + _TEXT_INTERVAL
+            left = (now - self._began[1]) / (done - self._began[0]) * (total - done)
+            show_text(self._node_id, f"{self._title}{self._scene}frame {done} of {total}, {_time_left(left)}")
 
-    return on_progress
+    def on_scene(self, number: int, count: int) -> None:
+        """Take note of a scene that begins."""
+        self._scene = f"scene {number} of {count}, "
+
+
+def _time_left(seconds: float) -> str:
+    """Write how long the rest takes."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute left"
+    return f"about {minutes} min left" if minutes < 60 else f"about {minutes // 60} h {minutes % 60} min left"
 
 
 def view_progress(total: int) -> Callable[[int, Tensor], None]:

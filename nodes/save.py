@@ -7,9 +7,10 @@ from typing import Any
 from comfy_api.latest import Input, io
 from torch import Tensor
 
+from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.options import option_of
 from ..spatialdreamer_core.pipeline import ConvertConfig
-from ..spatialdreamer_core.stereo import check_packed
+from ..spatialdreamer_core.stereo import QuiltGrid, check_packed
 from ..spatialdreamer_core.video import FRAME_RATE, write_clip
 from .conversion import check_is_linked, encoding_inputs, prefix_input
 from .layout import audio_to_sound, image_to_frames
@@ -18,6 +19,7 @@ from .presentation import found_by
 from .progress import frame_progress
 from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of
+from .sockets import QuiltType
 from .widgets import check_each, widget
 
 
@@ -61,6 +63,12 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
                 codec,
                 widget(option_of(ConvertConfig, "stereo_metadata")),
                 widget(option_of(ConvertConfig, "container")),
+                QuiltType.Input(
+                    "grid",
+                    optional=True,
+                    tooltip="With the format quilt: Quilt Packer's, so that the file's name tells how the "
+                    "views lie. Without it, two beside each other.",
+                ),
             ],
             outputs=saved_outputs(),
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
@@ -91,6 +99,7 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
         fps: float,
         filename_prefix: str,
         audio: Input.Audio | None = None,
+        grid: QuiltGrid | None = None,
         **widgets: Any,
     ) -> io.NodeOutput:
         """Save the frames."""
@@ -98,13 +107,18 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
         config.check()
         frames = image_to_frames("images", images)
         height, width = frames.shape[-2:]
-        check_packed(height, width, format=config.format, frames=len(frames))
+        if grid is not None and config.format != "quilt":
+            raise InputError(
+                f"`format` must be quilt where `grid` is connected, got {config.format}; choose quilt"
+            )
+        check_packed(height, width, format=config.format, frames=len(frames), grid=grid)
         path, subfolder = name_file(
             filename_prefix,
             format=config.format,
             width=width,
             height=height,
             aspect=width / 2 / height,
+            grid=grid,
             suffix=config.suffix,
         )
         saved = write_clip(
@@ -112,6 +126,7 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
             path,
             frame_rate=fps,
             format=config.format,
+            grid=grid,
             sound=audio_to_sound(audio),
             codec=config.codec,
             crf=config.crf,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
@@ -15,11 +16,15 @@ from comfy.model_management import InterruptProcessingException, throw_exception
 from comfy_api.latest import InputImpl, io, ui
 
 from ..spatialdreamer_core.checks import one_line
+from ..spatialdreamer_core.pipeline.film.folder import SUFFIX as PARTS_SUFFIX
+from ..spatialdreamer_core.pipeline.film.folder import is_begun_with
+from ..spatialdreamer_core.stereo import QuiltGrid
 from ..spatialdreamer_core.video import PREVIEW_SECONDS, format_suffix, plays_in_browsers, write_preview
 from .output_name import check_prefix, fill_in_dates
 from .presentation import show_text
 
 _LOGGER = logging.getLogger(__name__)
+GRAPH = "graph"  # the name under which a film's manifest has the digest of its graph
 
 
 def name_file(
@@ -29,9 +34,11 @@ def name_file(
     width: int,
     height: int,
     aspect: float | None = None,
+    grid: QuiltGrid | None = None,
     suffix: str = ".mp4",
+    digest: str | None = None,
 ) -> tuple[str, str]:
-    """Choose the path of a new file in ComfyUI's output folder.
+    """Choose the path of a new file in ComfyUI's output folder, or of a film that was begun there.
 
     Args:
         prefix: The node's `filename_prefix`.
@@ -39,7 +46,9 @@ def name_file(
         width: What stands for %width% in the prefix, in pixels.
         height: What stands for %height%.
         aspect: Width over height of a view as it is shown, see `format_suffix`.
+        grid: Of quilts, how their views lie, of which width and height are those of all.
         suffix: The kind of file, such as .mp4.
+        digest: `graph_digest` of what is to be saved, by which a film that was begun is known.
 
     Returns:
         The path, and its folder inside the output folder.
@@ -53,10 +62,19 @@ def name_file(
         prefix, folder_paths.get_output_directory(), width, height
     )
     # ComfyUI counts by the number before an underscore, players want the suffix last.
-    ending = f"{format_suffix(format, aspect=aspect)}{suffix}"
-    while os.path.lexists(path := os.path.join(folder, f"{name}_{counter:05}{ending}")):
+    stereo = format_suffix(format, aspect=aspect) if grid is None else grid.suffix(height, width)
+    ending, free = f"{stereo}{suffix}", None
+    if digest is not None:
+        for begun in sorted(Path(folder).glob(f"{glob.escape(name)}_*{ending}{PARTS_SUFFIX}")):
+            path = str(begun)[: -len(PARTS_SUFFIX)]
+            if is_begun_with(begun, GRAPH, digest) and not os.path.lexists(path):
+                return path, subfolder
+    while free is None:
+        path = os.path.join(folder, f"{name}_{counter:05}{ending}")
+        if not os.path.lexists(path) and not os.path.lexists(path + PARTS_SUFFIX):
+            free = path
         counter += 1
-    return path, subfolder
+    return free, subfolder
 
 
 def workflow_tags(node: type[io.ComfyNode]) -> dict[str, str] | None:

@@ -10,12 +10,17 @@ from torch import Tensor
 from ..spatialdreamer_core.depth import EDGE_WIDTH, DepthShaping, guide_depth, shape_depth
 from ..spatialdreamer_core.options import options_of
 from ..spatialdreamer_core.pipeline import ConvertConfig
+from ..spatialdreamer_core.stereo import DeviceConfig
+from .strength import suit_device
 from .widgets import Widget, check_settings, make_settings, widget
 
 
 def settings_of(**widgets: Any) -> ConvertConfig:
-    """Make a conversion's settings from widgets' values; widgets that are not settings are ignored."""
-    return make_settings(ConvertConfig, widgets)
+    """Make a conversion's settings from widgets' values; widgets that are not settings are ignored.
+
+    Those left at their defaults give way to what suits the `device_profile`.
+    """
+    return make_settings(ConvertConfig, suit_device(widgets))
 
 
 def check_values(**widgets: Any) -> None:
@@ -24,6 +29,7 @@ def check_values(**widgets: Any) -> None:
     Raises:
         InputError: For the first value that breaks one.
     """
+    check_settings(DeviceConfig, widgets)
     check_settings(ConvertConfig, widgets)
 
 

@@ -35,6 +35,7 @@ class VideoFile:
     start: float = 0.0  # s
     duration: float | None = None  # s; None: to the end
     info: VideoInfo | None = None  # of the file, if it has been looked at
+    is_temporary: bool = False  # written for a `with` block, anew each time
 
     @property
     def is_whole(self) -> bool:
@@ -84,7 +85,7 @@ def open_video_file(video: Input.Video, *, whole: bool = False) -> Iterator[Vide
             _save(video, path)
         except OSError as error:
             raise write_error(Path(path), error, name="the temporary file of an edited video") from error
-        yield VideoFile(path)
+        yield VideoFile(path, is_temporary=True)
     finally:
         os.remove(path)
 

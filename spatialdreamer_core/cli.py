@@ -130,9 +130,11 @@ def _build_parser() -> argparse.ArgumentParser:
     from .dataset_commands import add_dataset_commands
     from .depth import AUTO
     from .evaluation import EvaluateConfig
+    from .film_commands import SOME_FAILED, add_film_commands, add_preview_options, run_conversions
     from .m2svid_commands import add_m2svid_commands
     from .options import options_of
     from .pipeline import FILLERS, ConvertConfig, FillerConfig
+    from .spatial_command import add_spatial_command
     from .stereo import DeviceConfig
     from .train_commands import add_train_commands
 
@@ -144,10 +146,18 @@ def _build_parser() -> argparse.ArgumentParser:
 
     convert = subparsers.add_parser(
         "convert",
-        help="convert a video or photo",
+        help="convert a video or photo, or many",
         description="Convert a monocular video or photo to a stereoscopic one.",
     )
-    convert.add_argument("input", type=Path, metavar="IN", help="Video or photo file.")
+    convert.add_argument(
+        "inputs",
+        type=Path,
+        nargs="+",
+        metavar="IN",
+        help="Video or photo file. Or several, a folder of them, or a .txt file with one path a line: then "
+        "OUT is a folder, what is there already stays, each file that cannot be converted gets a line, and "
+        f"with one such the exit code is {SOME_FAILED}.",
+    )
     convert.add_argument(
         "-o",
         "--output",
@@ -159,6 +169,11 @@ def _build_parser() -> argparse.ArgumentParser:
         "--overwrite",
         action="store_true",
         help="Replace an output or preview that exists, once the new is whole.",
+    )
+    convert.add_argument(
+        "--force",
+        action="store_true",
+        help="Begin a film anew, and throw away what an earlier run of it has finished (see --resume).",
     )
     download_help = "Download weights of depth and flow if they are missing."
     convert.add_argument("--download", action="store_true", help=download_help)
@@ -194,7 +209,8 @@ def _build_parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--preview", type=Path, metavar="FILE", help="Also write a contact sheet of the middle frame."
     )
-    add_common(convert, commands.run_convert, quiet="No progress bar, no advice.")
+    add_preview_options(convert)
+    add_common(convert, run_conversions, quiet="No progress bar, no advice.")
 
     judge = subparsers.add_parser(
         "evaluate",
@@ -230,9 +246,11 @@ def _build_parser() -> argparse.ArgumentParser:
     add_options(judge, options_of(EvaluateConfig).values())
     add_common(judge, commands.run_evaluate)
 
+    add_film_commands(subparsers)
     add_dataset_commands(subparsers, download_help=download_help)
     add_train_commands(subparsers)
     add_m2svid_commands(subparsers)
+    add_spatial_command(subparsers)
 
     info = subparsers.add_parser("info", help="show versions, devices, depth estimators and flow methods")
     add_common(info, commands.run_info, quiet=None)

@@ -7,10 +7,11 @@ import functools
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,31 +19,43 @@ import torch
 from . import __version__
 from .arguments import given_options
 from .checks import InputError
+from .conversion_previews import show_estimate, show_keyframes
 from .depth import (
     AUTO,
     BUILTIN,
     MODEL_KIND,
+    DepthModel,
     choose_estimator,
     describe_choice,
     list_estimators,
     names_file,
+    open_estimator,
     prepare_estimator,
 )
 from .evaluation import EvaluateConfig, check_report, evaluate, find_pairs, format_table, write_report
+from .fill import Filler
 from .flow import FLOW_MODEL_KIND, list_flow_methods, prepare_flow
+from .options import options_of
 from .pipeline import FILLERS, ConvertConfig, FillerConfig, check_conversion, choose_device, convert
 from .process import Signals
 from .progress_bar import ProgressBar
 from .stereo import DeviceConfig, with_suggestions
 from .video import VIDEO_CONTAINERS, check_output_path, is_photo, output_path_for, probe, read_photo
 from .video.encoders import list_encoders
+from .video.multiview import find_multiview_x265
 from .video.photo import WRITABLE_PHOTO_SUFFIXES
 from .video.stereo_photo import STEREO_PHOTO_SUFFIXES
 from .weights import model_folders
 
 
-def run_convert(options: argparse.Namespace, signals: Signals) -> int:
-    """Run `spatialdreamer convert`; returns the exit code."""
+def run_convert(options: argparse.Namespace, signals: Signals, models: Models | None = None) -> int:
+    """Run `spatialdreamer convert` for one file, `options.input`; returns the exit code.
+
+    Args:
+        options: The parsed arguments.
+        signals: The signals.
+        models: Those that many files share; None: there is one file.
+    """
     given = given_options(options, ConvertConfig)
     if names_file(given.get("depth", ConvertConfig.depth)):
         given["depth_file"] = given.pop("depth")
@@ -51,7 +64,7 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
         given["auto_convergence"] = True
     config = ConvertConfig(**with_suggestions(given | given_options(options, DeviceConfig)))
     output = Path(options.output)
-    if _is_folder(options.output):
+    if is_folder(options.output):
         aspect = _view_shape(options.input, config) if config.format == "quilt" else None
         output = output_path_for(
             options.input, format=config.format, folder=output, container=config.suffix, aspect=aspect
@@ -61,8 +74,17 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
             f"--container must be that of the output's name, got {config.container} for {output}; leave it "
             f"out or name the output *{config.suffix}"
         )
+    if models is not None:
+        models.check_output(output)
+        if output.exists() and not options.overwrite:
+            print(f"{output} is there already, and stays as it is")
+            return 0
     fillers = [entry.settings for entry in FILLERS.values()]
-    filling = FillerConfig(options.filler, **given_options(options, *fillers))
+    filler_options = given_options(options, *fillers)
+    if config.sidecar is None:
+        filling = FillerConfig(options.filler, **filler_options)
+    else:  # its scenes may name other fillers
+        filling = _filling(options.filler, filler_options)
     filling.check()
     check_conversion(options.input, output, config, preview_path=options.preview)
     if options.download or filling.filler != FillerConfig().filler:
@@ -70,11 +92,22 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
     if options.download:
         _download(options, config)
     advice = _find_advice(config)
+    first_pass = "measuring depth range" if advice is None else "finding scenes"
 
-    filler = filling.load(
-        device=choose_device(config.device), download=options.download, on_wait=signals.check
+    device = choose_device(config.device)
+    filler, depth_model = (models or Models()).load(
+        lambda: filling.load(device=device, download=options.download, on_wait=signals.check),
+        lambda: None if models is None or config.depth_file else open_estimator(config.depth, device=device),
     )
+    if options.keyframes is not None or options.dry_run:
+        look = show_keyframes if options.keyframes is not None else show_estimate
+        return look(options, config, output, signals, filler=filler, depth_model=depth_model)
     saved = output
+
+    def load_filler(name: str) -> Filler:
+        return _filling(name, filler_options).load(
+            device=device, download=options.download, on_wait=signals.check
+        )
 
     def on_saved(path: Path) -> None:
         nonlocal saved
@@ -84,7 +117,7 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
 
         def on_first_pass(done: int, total: int | None) -> None:
             signals.check()
-            bar.show("measuring depth range", done, total)
+            bar.show(first_pass, done, total)
 
         def on_progress(done: int, total: int | None, packed: np.ndarray | None) -> None:
             signals.check()
@@ -95,11 +128,15 @@ def run_convert(options: argparse.Namespace, signals: Signals) -> int:
             output,
             config,
             filler=filler,
+            depth_model=depth_model,
             on_progress=on_progress,
             on_first_pass=on_first_pass,
             preview_path=options.preview,
             overwrite=options.overwrite,
             on_saved=on_saved,
+            force=options.force,
+            identity={"filler": filling.filler, **filler_options},
+            load_filler=load_filler,
         )
     print(f"{saved} ({frames} frame{'s' if frames != 1 else ''})")
     if advice is not None and not options.quiet:
@@ -124,7 +161,41 @@ def _find_advice(config: ConvertConfig) -> str | None:
     return describe_choice(choice, how=how) if choice.name == BUILTIN else None
 
 
-def _is_folder(output: str) -> bool:
+class Models:
+    """What the files of one command share: models, loaded when they are needed first, and names."""
+
+    def __init__(self) -> None:
+        self._loaded: tuple[Filler, DepthModel | None] | None = None
+        self._outputs: set[Path] = set()
+
+    def load(
+        self, filler: Callable[[], Filler], depth: Callable[[], DepthModel | None]
+    ) -> tuple[Filler, DepthModel | None]:
+        """Load both, unless that has been done."""
+        if self._loaded is None:
+            self._loaded = filler(), depth()
+        return self._loaded
+
+    def check_output(self, output: Path) -> None:
+        """Check that no other file of this command has the same output.
+
+        Raises:
+            InputError: If one has.
+        """
+        if output in self._outputs:
+            raise InputError(
+                f"output must be another file for each input, got {output} twice; rename an input"
+            )
+        self._outputs.add(output)
+
+
+def _filling(filler: str, options: Mapping[str, Any]) -> FillerConfig:
+    """Choose a filler, with those of the given options that it takes."""
+    taken = options_of(FILLERS[filler].settings)
+    return FillerConfig(filler, **{name: value for name, value in options.items() if name in taken})
+
+
+def is_folder(output: str) -> bool:
     """Tell whether an output is meant as a folder: it is one, ends like one, or has no suffix."""
     ends = output.endswith(tuple(filter(None, (os.sep, os.altsep))))
     return ends or os.path.isdir(output) or not Path(output).suffix
@@ -204,6 +275,10 @@ def run_info(options: argparse.Namespace, signals: Signals) -> int:
     print("encoders:")
     for codec, state in list_encoders().items():
         print(f"  {codec} {state}")
+    try:
+        print(f"  MV-HEVC available ({find_multiview_x265()})")
+    except InputError as error:
+        print(f"  MV-HEVC cannot be used ({error})")
     for title, kind in (("depth", MODEL_KIND), ("flow", FLOW_MODEL_KIND)):
         print(f"folders of {title} models: {', '.join(map(str, model_folders(kind)))}")
     return 0

@@ -6,14 +6,22 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..checks import InputError
-from ..dvg import DILATION, FEATHER
 from ..options import OptionConflict, check_options, option
-from ..svd.canvas import MAX_SIDE, MIN_SIDE
 from ..svd.schedule import MAX_STEPS, SIGMA_MAX
+from ..svd.shared_options import (
+    FPS,
+    GUIDANCE_MAX,
+    GUIDANCE_MIN,
+    HOLE_FEATHER,
+    HOLE_GROWTH,
+    LONGER_SIDE,
+    MARGIN,
+    MOTION_BUCKET,
+    UNIT,
+)
 from ..svd.windows import MAX_WINDOW
 
 MAX_VIEWS = 32
-_UNIT = 64  # px, of margins
 _MOST_PASSES = 20
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"views": 4, "steps": 10, "passes": 2, "reinjections": 1, "rows": "one_way", "outpaint": "off"},
@@ -93,52 +101,19 @@ class FrameMatrixConfig:
         help="Noise level below which the last view alone is refined; 0: never, so that all views come out "
         "equally sharp.",
     )
-    guidance_min: float = option(
-        1.0,
-        0.0,
-        10.0,
-        step=0.1,
-        advanced=True,
-        metavar="SCALE",
+    guidance_min: float = GUIDANCE_MIN.as_field(
         help="Guidance scale of a row's or column's first frame; linear between first and last. 1 at both "
         "ends: none. Any other value doubles the time.",
     )
-    guidance_max: float = option(
-        1.0,
-        0.0,
-        10.0,
-        step=0.1,
-        advanced=True,
-        metavar="SCALE",
-        help="Guidance scale of a row's or column's last frame; SVD is often run with 3.",
+    guidance_max: float = GUIDANCE_MAX.as_field(
+        help="Guidance scale of a row's or column's last frame; SVD is often run with 3."
     )
-    fps: float | None = option(
-        None,
-        1.0,
-        240.0,
-        "frames/s",
-        step=0.01,
-        none_as=-1,
-        none_means="7, as SVD is run",
-        advanced=True,
-        help="Frames per second that the model is told; SVD knows up to 30.",
+    fps: float | None = FPS.as_field()
+    motion_bucket: int | None = MOTION_BUCKET.as_field(
+        help="How much motion over time the model is told to expect; 0 is none."
     )
-    motion_bucket: int | None = option(
-        None,
-        0,
-        255,
-        none_as=-1,
-        none_means="127, as SVD is run",
-        advanced=True,
-        help="How much motion over time the model is told to expect; 0 is none.",
-    )
-    view_motion_bucket: int | None = option(
-        None,
-        0,
-        255,
-        none_as=-1,
+    view_motion_bucket: int | None = MOTION_BUCKET.as_field(
         none_means="by the disparity between two views",
-        advanced=True,
         help="How much motion from view to view the model is told to expect.",
     )
     planes: int = option(
@@ -167,41 +142,16 @@ class FrameMatrixConfig:
         help="Finished frames that each window begins with, fewer than `window`. More hide the seams better "
         "and take longer.",
     )
-    max_side: int = option(
-        1024,
-        MIN_SIDE,
-        MAX_SIDE,
-        "px",
-        step=_UNIT,
-        help="Longer side at which frames are diffused: larger ones are scaled down, smaller ones enlarged "
-        "to what the model knows, 1024x576 with SVD. Known pixels of the result stay as they are.",
-    )
+    max_side: int = LONGER_SIDE.as_field()
     regions: Literal["auto", "whole"] = option(
         "auto",
         advanced=True,
         help="What the model sees. auto: parts of the picture around the holes of all views, if that is less "
         "work. whole: always whole pictures.",
     )
-    margin: int = option(
-        128,
-        _UNIT,
-        512,
-        "px",
-        step=_UNIT,
-        advanced=True,
-        help="What the model sees around the holes where it works around them alone. More fits the filling "
-        "better to the picture and takes longer.",
-    )
-    dilate: int = DILATION.as_field(
-        advanced=True,
-        help="Pixels by which the holes grow in the result, to hide halos at the edges of objects.",
-    )
-    feather: int = FEATHER.as_field(
-        default=4,
-        advanced=True,
-        help="Pixels around the holes over which the filling is blended into the warped view; 0 is a hard "
-        "edge.",
-    )
+    margin: int = MARGIN.as_field()
+    dilate: int = HOLE_GROWTH.as_field()
+    feather: int = HOLE_FEATHER.as_field()
     outpaint: Literal["preset", "on", "off"] = option(
         "preset",
         advanced=True,
@@ -223,10 +173,10 @@ class FrameMatrixConfig:
                 "overlap",
                 "window",
             )
-        if self.margin % _UNIT:
+        if self.margin % UNIT:
             raise InputError(
-                f"margin must be a multiple of {_UNIT} px, got {self.margin}; try "
-                f"{-(-self.margin // _UNIT) * _UNIT}"
+                f"margin must be a multiple of {UNIT} px, got {self.margin}; try "
+                f"{-(-self.margin // UNIT) * UNIT}"
             )
 
     def settled(self) -> FrameMatrixConfig:

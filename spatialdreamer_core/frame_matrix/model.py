@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
-from ..svd import SVDModel, Work
+from ..svd import OnSVD, SVDModel, Work
 from ..svd.picture_condition import check_plain_unet
 
 
 @dataclass
-class FrameMatrixModel:
+class FrameMatrixModel(OnSVD):
     """SVD for the frame matrix, in evaluation mode and without gradients.
 
     Attributes:
@@ -32,18 +29,3 @@ class FrameMatrixModel:
         check_plain_unet(self.svd)
         for module in self.modules:
             module.eval().requires_grad_(False)
-
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        """The networks that are moved between devices together."""
-        return self.svd.modules
-
-    @property
-    def device(self) -> torch.device:
-        """Where the networks run."""
-        return self.svd.unet.device
-
-    def announce(self, *networks: nn.Module, frames: int, size: tuple[int, int]) -> None:
-        """Tell `on_work` which networks work next, and on how many frames of which height and width, px."""
-        if self.on_work is not None:
-            self.on_work(Work(networks, frames, *size))

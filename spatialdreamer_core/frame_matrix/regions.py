@@ -104,16 +104,17 @@ def _denoise(
     """Denoise the regions of a window together."""
     svd = model.svd
     views, frames = window.pictures.shape[:2]
-    height, width = (max(sides) for sides in zip(*(region.picture_size for region in regions), strict=True))
+    sides = zip(*(in_latents(region, svd.codec.factor).picture_size for region in regions), strict=True)
+    height, width = map(max, sides)
     # 1. Encode the cells, and what rows and columns begin with.
-    model.announce(svd.vae, svd.image_encoder, frames=frames, size=(height, width))
+    model.announce(svd.vae, svd.image_encoder, frames=frames, latent_size=(height, width))
     weight = torch.stack([weigh_known(hole.float(), svd.codec.factor) for hole in window.hole])
     parts = open_parts(model, window, regions, weight, config, callbacks)
     known = KnownLatents(encode_parts(model, parts, weight, callbacks), weight)
     # 2. Denoise.
     denoiser = PictureDenoiser(svd.unet, guidance_min=config.guidance_min, guidance_max=config.guidance_max)
     busy = (svd.unet, svd.vae) if config.reinjections else (svd.unet,)
-    model.announce(*busy, frames=max(views, frames), size=(height, width))
+    model.announce(*busy, frames=max(views, frames), latent_size=(height, width))
 
     def denoise(sequence: Sequence, noisy: Tensor, sigma: float, first: Tensor) -> Tensor:
         clean = torch.zeros_like(noisy)
@@ -166,7 +167,7 @@ def _decode(
     """Put decoded cells into the pictures: of the last view all new ones, of the others the last `kept`."""
     codec, device = model.svd.codec, torch.device("cpu")
     views, frames = latents.shape[:2]
-    model.announce(model.svd.vae, frames=frames, size=(pictures.shape[-2], pictures.shape[-1]))
+    model.announce(model.svd.vae, frames=frames, latent_size=(latents.shape[-2], latents.shape[-1]))
     for view in range(views):
         if view == 0 and views > 1:
             continue

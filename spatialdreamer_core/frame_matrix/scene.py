@@ -181,9 +181,10 @@ class MatrixScene:
                 new=len(span),
                 keep_views=self._keep_views,
             )
-            filled, whole = self._composite(frames.cut(span.start, span.stop), right)
+            new = frames.cut(span.start, span.stop)
+            filled, whole = self._composite(new, right)
             carried = self._carry(part, filled, plan.overlap)
-            parts.append(MatrixViews(filled, whole, self._all_views(part, filled)))
+            parts.append(MatrixViews(filled, whole, self._all_views(new, part, filled)))
         return _join(parts), carried
 
     def _composite(
@@ -250,13 +251,22 @@ class MatrixScene:
         carried[-1, -new:] = self._canvas.fit(filled[-new:]).cpu().half()
         return carried
 
-    def _all_views(self, window: Window, filled: Tensor) -> Tensor | None:
-        """Return all views at their own size, if they are asked for."""
+    def _all_views(
+        self, frames: Rendered, window: Window, filled: Tensor
+    ) -> Tensor | None:  # [V, F, 3, H, W] in [0, 1]
+        """Return all views, if they are asked for; what is known of each is warped anew, at its own size."""
         if not self._keep_views:
             return None
-        pictures = window.pictures[:-1, -len(filled) :]
-        views = [self._canvas.restore(view.float()).to(filled) for view in pictures]
-        return torch.stack([*views, filled])
+        config, diffused = self._config, window.pictures[:-1, -len(filled) :]
+        views = filled.new_empty(len(window.pictures), *filled.shape)
+        views[-1] = filled
+        for frame in range(len(frames)):
+            own = frames.cut(frame, frame + 1)
+            rendered = render_views(own, views=len(views), eye=self._eye, planes=config.planes)
+            for view, picture, (known, hole) in zip(views, diffused[:, frame], rendered, strict=False):
+                whole = self._canvas.restore(picture[None].float()).to(known)
+                view[frame] = composite(known, whole, hole, dilate=config.dilate, feather=config.feather)[0]
+        return views
 
 
 def next_count(waiting: int, room: int, *, ended: bool) -> int:

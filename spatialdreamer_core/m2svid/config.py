@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..checks import InputError
-from ..dvg import DILATION, FEATHER
 from ..options import Option, OptionConflict, check_options, option
 from ..svd.canvas import MAX_SIDE, MIN_SIDE
+from ..svd.shared_options import FPS, HOLE_FEATHER, HOLE_GROWTH, MARGIN, UNIT
 
 TRAINED_FRAMES = 25  # the longest window that M2SVid was trained on
-_UNIT = 64  # px, of tiles and margins
 
 
 @dataclass(frozen=True)
@@ -52,27 +51,18 @@ class RefinerConfig:
         MIN_SIDE,
         MAX_SIDE,
         "px",
-        step=_UNIT,
+        step=UNIT,
         help="Longer side at which frames are refined: larger ones are scaled down for it, and keep their "
         "own detail outside of the holes. M2SVid was trained at 512x512 px.",
     )
-    margin: int = option(
-        64,
-        64,
-        512,
-        "px",
-        step=_UNIT,
-        advanced=True,
-        help="What the model sees around the holes where it works around them alone. More fits the filling "
-        "better to the picture and takes longer.",
-    )
+    margin: int = MARGIN.as_field(default=64)
     tile: int = option(
         0,
         256,
         4096,
         "px; 0 for none",
         also=(0,),
-        step=_UNIT,
+        step=UNIT,
         advanced=True,
         help="Longest side of what is refined at a time, for less memory at large sizes.",
     )
@@ -82,17 +72,8 @@ class RefinerConfig:
         help="Corrects each frame's brightness, contrast and colour cast by the warped view's known pixels, "
         "so that they do not drift from window to window.",
     )
-    dilate: int = DILATION.as_field(
-        advanced=True,
-        help="With `keep_known`: pixels by which the holes grow in the result, to hide halos at the edges of "
-        "objects.",
-    )
-    feather: int = FEATHER.as_field(
-        default=4,
-        advanced=True,
-        help="With `keep_known`: pixels around the holes over which the filling is blended into the warped "
-        "view; 0 is a hard edge.",
-    )
+    dilate: int = HOLE_GROWTH.as_field(help=f"{HOLE_GROWTH.help} With `keep_known` alone.")
+    feather: int = HOLE_FEATHER.as_field(help=f"{HOLE_FEATHER.help} With `keep_known` alone.")
     seed: int = option(
         0,
         0,
@@ -101,13 +82,8 @@ class RefinerConfig:
         help="Seed of the faint noise that M2SVid expects on what it sees. The same seed gives the same "
         "result.",
     )
-    fps: float = option(
-        24.0,
-        1.0,
-        240.0,
-        "frames/s",
-        step=0.01,
-        advanced=True,
+    fps: float = FPS.as_field(
+        default=24.0,
         help="Frames per second that the model is told; it was trained on the clips' own, 5 to 30.",
     )
 
@@ -126,9 +102,9 @@ class RefinerConfig:
                 "window",
             )
         for name, value in (("margin", self.margin), ("tile", self.tile)):
-            if value % _UNIT:
+            if value % UNIT:
                 raise InputError(
-                    f"{name} must be a multiple of {_UNIT} px, got {value}; try {value // _UNIT * _UNIT}"
+                    f"{name} must be a multiple of {UNIT} px, got {value}; try {value // UNIT * UNIT}"
                 )
 
     @property

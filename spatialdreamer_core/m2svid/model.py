@@ -6,18 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import nn
-
 from ..checks import InputError
-from ..svd import SVDModel, Work, time_id_count
+from ..svd import OnSVD, SVDModel, Work, time_id_count
 
 VIEWS = 3  # of latents that the UNet takes in: noise, which is zero here, the left and the rendered view
 TIME_IDS = 3  # frames a second, motion bucket, noise augmentation, as SVD has them
 
 
 @dataclass
-class M2SVid:
+class M2SVid(OnSVD):
     """A loaded M2SVid.
 
     Two variants were released, with the same architecture: in one of them the masked tokens of a window also
@@ -27,28 +24,6 @@ class M2SVid:
     svd: SVDModel
     full_attention: bool
     on_work: Callable[[Work], None] | None = None  # brings networks to the device before they work
-
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        """The networks that are moved between devices together."""
-        return self.svd.modules
-
-    @property
-    def device(self) -> torch.device:
-        """Where the networks run."""
-        return self.svd.unet.device
-
-    def announce(self, *networks: nn.Module, frames: int, latent_size: tuple[int, int]) -> None:
-        """Tell `on_work` which networks work next, and on how much.
-
-        Args:
-            networks: The networks.
-            frames: Frames of all regions that are run at once.
-            latent_size: Height and width of a region's latents.
-        """
-        if self.on_work is not None:
-            height, width = (self.svd.codec.factor * side for side in latent_size)
-            self.on_work(Work(networks, frames, height, width))
 
 
 def in_channels(svd: SVDModel) -> int:

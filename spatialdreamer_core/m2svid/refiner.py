@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..checks import check_finite, check_video
+from ..checks import InputError, check_finite, check_video
 from ..dvg.eyes import Eye, eye_sign
 from ..fill import RenderedFrame
 from .config import RefinerConfig
@@ -36,7 +36,7 @@ def refine(
     hole: Tensor,  # [F, 1, H, W], 1 = hole
     config: RefinerConfig = RefinerConfig(),  # noqa: B008 (frozen)
     *,
-    shift: float = 0.0,
+    shift: float | tuple[float, ...] = 0.0,
     eye: Eye = "right",
     disparity: Tensor | None = None,  # [F, 1, H, W] px
     on_frame: Callable[[int], None] | None = None,
@@ -54,7 +54,7 @@ def refine(
         config: How to refine.
         shift: What convergence has taken off the disparities, px of this width, 0 to the width: convergence ·
             divergence / 100 · width. The model has seen disparities of 0 to 5 % of the width, all positive,
-            and gets them so.
+            and gets them so. One number, or one for each frame.
         eye: The rendered eye.
         disparity: The rendered view's disparity, of which nothing but negative values are looked for.
         on_frame: Called with the number of finished frames; may raise to interrupt.
@@ -72,6 +72,11 @@ def refine(
     config.check()
     eye_sign(eye)
     _check_clip(left, warped, hole, disparity)
+    if isinstance(shift, tuple) and len(shift) != len(warped):
+        raise InputError(
+            f"`shift` must be one number, or one for each frame ({len(warped)}), got {len(shift)}; take that "
+            "of the same clip"
+        )
     filled = torch.empty_like(warped)
     views = RefinedViews(filled, torch.empty_like(warped) if config.keep_known else filled, 0.0)
     stream = RefineStream(model, config, eye=eye, on_wait=on_wait, on_notice=on_notice)
@@ -89,7 +94,8 @@ def refine(
 
     for index in range(len(warped)):
         seen = None if disparity is None else disparity[index]
-        take(stream.push(RenderedFrame(left[index], warped[index], hole[index], seen, shift=shift)))
+        own = shift[index] if isinstance(shift, tuple) else shift
+        take(stream.push(RenderedFrame(left[index], warped[index], hole[index], seen, shift=own)))
     take(stream.finish())
     return views._replace(share=stream.share)
 

@@ -1,6 +1,6 @@
 """Measures of rendered views, and the synthetic clips with exact depth on which they are taken."""
 
-from .clips import CLIPS, MOTION_CLIPS, make_clip
+from .clips import CLIPS, MOTION_CLIPS, SUBJECTS, make_clip
 from .comparison import ComparedFrame, Comparison
 from .measures import MEASURES, Measure
 from .perceptual import (
@@ -34,6 +34,7 @@ __all__ = [
     "CLIPS",
     "MEASURES",
     "MOTION_CLIPS",
+    "SUBJECTS",
     "Camera",
     "ClipFeatures",
     "ColourShift",

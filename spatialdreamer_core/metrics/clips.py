@@ -83,6 +83,14 @@ CLIPS: dict[str, Scene] = {
     "still_noise": Scene(_LAYERS, noise=2 / 255),
 }
 
+# The layer that a viewer takes for the subject, of clips that have one.
+SUBJECTS: dict[str, int] = {
+    **dict.fromkeys(("translate_right", "translate_left", "translate_up", "translate_pan", "orbit"), 2),
+    **dict.fromkeys(("still", "still_noise", "pan", "zoom", "dolly_in", "dolly_out"), 2),
+    **dict.fromkeys(("walker", "walker_pan", "walker_stops"), 1),
+    "walker_two_layers": 2,
+}
+
 # What tells the depth of a moving camera from what only looks like it; not among the clips that views are
 # measured on.
 MOTION_CLIPS: dict[str, Scene] = {

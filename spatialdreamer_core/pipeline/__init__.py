@@ -11,6 +11,7 @@ from .config import ConvertConfig
 from .convert import check_conversion, convert
 from .device import choose_device
 from .fillers import FILLERS, FillerConfig, FillerEntry
+from .film.listing import list_scenes
 from .frames import StereoPair, convert_frames
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "choose_device",
     "convert",
     "convert_frames",
+    "list_scenes",
 ]

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ..stereo.window import draw_window
 from ..video.reader import VideoFrame
-from .analysis import analyse
+from .analysis import Analysed, analyse
+from .bits import whole_image
 from .borders import treat_borders
 from .clock import StageClock
 from .first_pass import OneReadStream
@@ -26,6 +27,7 @@ from .pictures import cut_pictures
 from .placement import place_scenes
 from .prefetch import StageThreads
 from .stages import Rendered, estimate, fill, place, refine, render
+from .transfer import open_transfer
 
 _CORES_LOCK = threading.Lock()
 _cores: list[int] = []  # torch's number of threads before, once for each conversion that runs
@@ -99,6 +101,23 @@ def stereo_frames(
     filled = fill(rendered, filler=job.filler, clock=clock, flight=flight)
     # 8. What each eye sees: the source, or a rendered view.
     return _both_eyes(filled, config.eye, flight)
+
+
+def flat_frames(frames: Iterator[VideoFrame], job: Job, *, threads: StageThreads) -> Iterator[StereoFrame]:
+    """Show both eyes each frame as it is.
+
+    Args:
+        frames: The film.
+        job: What it is converted with; its depth and filler are not used.
+        threads: Run the stages.
+    """
+    transfer = open_transfer(job.device)
+    for frame in threads.prefetch(_timed(frames, "decode", job.clock)):
+        bits = transfer.up(whole_image(frame)) if transfer.is_remote else None
+        height, width = frame.image.shape[:2]
+        nothing = torch.zeros(1, height, width, device=job.device)
+        analysed = Analysed(frame, frame.image, bool(frame.starts_scene), None, None)
+        yield StereoFrame(Rendered(analysed, nothing, nothing, job.eyes, (), bits), nothing, nothing)
 
 
 def _both_eyes(

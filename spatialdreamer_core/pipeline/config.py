@@ -169,6 +169,21 @@ class ConvertConfig:
     comfort: bool = _STRENGTH["comfort"].as_field()
     max_crossed: float = _STRENGTH["max_crossed"].as_field()
     max_uncrossed: float = _STRENGTH["max_uncrossed"].as_field()
+    sidecar: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        advanced=True,
+        help="CSV or JSON file with settings for single scenes or parts of them; `spatialdreamer scenes` "
+        "writes one to begin with.",
+    )
+    resume: str = option(
+        "auto",
+        choices=("auto", "on", "off"),
+        advanced=True,
+        help="Whether finished parts of a film are kept on disk until it is whole, so that a conversion that "
+        "was killed goes on where it was. auto: for films longer than a minute, and for clips longer than "
+        "10 seconds that a diffusion model fills.",
+    )
 
     def check(self) -> None:
         """Check every setting.
@@ -178,6 +193,10 @@ class ConvertConfig:
         """
         check_options(self)
         self.shaping().check()
+        if self.sidecar is not None and self.resume == "off":
+            raise OptionConflict(
+                "resume must be auto or on with a sidecar, got off; leave it out", "resume", "sidecar"
+            )
         self.layout().check()
         self.strength().check()
         if self.end is not None and self.end <= (self.start or 0.0):

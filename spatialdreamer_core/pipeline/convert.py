@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from ..checks import InputError
 from ..depth import DepthModel
@@ -22,7 +25,7 @@ from ..video.color import to_8_bit
 from ..video.completeness import IncompleteInput, check_whole
 from ..video.encoders import full_colour_format
 from ..video.limits import require_film_memory
-from ..video.output import OutputFile, check_another_file
+from ..video.output import OutputFile, check_another_file, check_output_path
 from ..video.photo_kind import FILM, is_photo, photo_kind
 from ..video.probe import VideoInfo, probe
 from ..video.projection import check_flat, photo_projection
@@ -30,12 +33,17 @@ from ..video.reader import VideoFrame, has_frames, read_frames, until_broken
 from ..video.stereo_metadata import stereo_metadata
 from ..video.stereo_photo import STEREO_PHOTO_SUFFIXES, packing_format
 from ..video.stereo_source import check_one_view, output_tags
-from ..video.writer import VideoWriter
+from ..video.writer import VIDEO_CONTAINERS, VideoWriter
 from .clock import StageClock
 from .config import ConvertConfig
 from .depth_source import choose_depth, open_depth
 from .device import choose_device
-from .fillers import FillerConfig
+from .fillers import FILLERS, FillerConfig
+from .film.convert import convert_film, describe_filler, is_kept
+from .film.folder import FilmFolder
+from .film.plan import SegmentRule
+from .film.sidecar import read_sidecar
+from .film.source import FilmSource
 from .job import Job
 from .packed import packed_frames
 from .photo import convert_photo
@@ -63,6 +71,11 @@ def convert(
     clock: StageClock | None = None,
     overwrite: bool = False,
     on_saved: Callable[[Path], None] | None = None,
+    force: bool = False,
+    identity: Mapping[str, Any] | None = None,
+    load_filler: Callable[[str], Filler] | None = None,
+    on_scene: Callable[[int, int], None] | None = None,
+    rule: SegmentRule | None = None,
 ) -> int:
     """Convert a monocular video or photo to a stereoscopic one.
 
@@ -87,6 +100,14 @@ def convert(
         overwrite: Whether an existing output or preview may be replaced in the end.
         on_saved: Called with the path of the result: not `output_path` if something else took that name
             during the work.
+        force: Whether what an earlier run has finished of this output is thrown away (`config.resume`).
+        identity: What `filler` and models are, by names that JSON can hold: a film that was begun is only
+            continued with the same. None: the filler's class and settings.
+        load_filler: Loads a filler that a sidecar names for a scene, one of `FILLERS`; None: with its default
+            options.
+        on_scene: Called as a scene begins with its number from 1 and the number of scenes, where finished
+            parts are kept, for only there the scenes are known.
+        rule: How long the parts are that are kept of a film.
 
     Returns:
         The number of frames written.
@@ -147,6 +168,7 @@ def convert(
         suffix=output_path.suffix.lower(),
     )
     expected = None if total is None else total * pictures
+    seconds = None if total is None else total / float(info.frame_rate)
     done = 0
     faults: list[IncompleteInput] = []
     writer = VideoWriter(
@@ -170,6 +192,29 @@ def convert(
         overwrite=overwrite,
         inputs=inputs,
     )
+    if is_kept(config, seconds=seconds, frames=total, filler=filler):
+        check_output_path(output_path, suffixes=VIDEO_CONTAINERS, inputs=inputs, overwrite=overwrite)
+        with sheet, FilmFolder(output_path) as folder:
+            if force:
+                folder.clear()
+            result = convert_film(
+                FilmSource(
+                    input_path, info, config, device, choose_depth(config, depth_model, device), clock
+                ),
+                folder,
+                writer,
+                flow=open_flow(flow_model or config.flow, device=device),
+                fillers=_fillers(filler, load_filler, device),
+                sheet=sheet,
+                identity=describe_filler(filler) if identity is None else identity,
+                rule=rule or SegmentRule(),
+                total=total,
+                on_progress=on_progress,
+                on_first_pass=on_first_pass,
+                on_scene=on_scene,
+            )
+            folder.clear()
+        return _finish(result.frames, writer.path, config, result.faults, on_saved)
     with sheet, writer:
         # 4. Its depth, after a first pass if that is needed; then frame by frame through the chain.
         source = choose_depth(config, depth_model, device)
@@ -211,14 +256,32 @@ def convert(
                     shown = image if done % _PREVIEW_EVERY == 1 else None
                     on_progress(done, expected, None if shown is None else to_8_bit(shown, info.color))
         sheet.write(film_ended=True)
-    # 5. The result is in place; what could not be read is told.
+    return _finish(done, writer.path, config, faults, on_saved)
+
+
+def _fillers(
+    filler: Filler, load: Callable[[str], Filler] | None, device: torch.device
+) -> dict[str | None, Callable[[], Filler]]:
+    """Tell how to load the filler of each name; None is the film's."""
+    load = load or (lambda name: FillerConfig(name).load(device=device))
+    return {None: lambda: filler, **{name: partial(load, name) for name in FILLERS}}
+
+
+def _finish(
+    frames: int,
+    path: Path,
+    config: ConvertConfig,
+    faults: Sequence[IncompleteInput],
+    on_saved: Callable[[Path], None] | None,
+) -> int:
+    """Tell where the result is, and what could not be read; returns the number of frames."""
     if on_saved is not None:
-        on_saved(writer.path)
+        on_saved(path)
     if faults and not config.allow_incomplete:
-        raise IncompleteInput(f"{faults[0]}; the {done} frames before are in {writer.path}") from faults[0]
+        raise IncompleteInput(f"{faults[0]}; the {frames} frames before are in {path}") from faults[0]
     for fault in faults:
         _LOGGER.warning("%s", fault)
-    return done
+    return frames
 
 
 def check_conversion(
@@ -242,6 +305,8 @@ def check_conversion(
             raise InputError(f"{name} must be a file name, got {str(path)!r}; leave the NUL out")
     if os.path.isdir(input_path):
         raise InputError(f"input must be a video or photo, got the folder {input_path}; give one file in it")
+    if config.sidecar is not None:
+        read_sidecar(config.sidecar)
     outputs = {"output": output_path}
     if preview_path is not None:
         check_another_file(preview_path, output_path, name="preview", other_name="output")

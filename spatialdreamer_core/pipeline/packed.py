@@ -16,10 +16,10 @@ from ..video.reader import VideoFrame
 from ..video.writer import VideoWriter
 from ..video.yuv_on_device import LAYOUTS, frame_from_yuv, rgb_to_yuv
 from .bits import around_picture, depth_bits, pack_bits, to_bits, whole_image
-from .chain import StereoFrame, half_of_the_cores, stereo_frames
+from .chain import StereoFrame, flat_frames, half_of_the_cores, stereo_frames
 from .job import Job
 from .prefetch import StageThreads
-from .preview import MiddleSheet, to_image
+from .preview import ViewTaker, to_image
 from .stages import Rendered
 from .transfer import Arrival, Transfer, delayed, open_transfer
 
@@ -38,10 +38,11 @@ def packed_frames(
     frames: Iterator[VideoFrame],
     job: Job,
     *,
-    sheet: MiddleSheet,
+    sheet: ViewTaker,
     writer: VideoWriter | None = None,
     image_every: int = 1,
     duration: int = 1,
+    flat: bool = False,
 ) -> Generator[Packed, None, None]:
     """Convert a film's frames; yields each one packed, or the two pictures of each.
 
@@ -52,9 +53,10 @@ def packed_frames(
         writer: What the frames are prepared for, so that it has but to encode them; None: they stay RGB.
         image_every: Of how many frames one is wanted as RGB, too.
         duration: How long the last frame lasts, in units of the film's time base; for two pictures a pair.
+        flat: Whether both eyes see the source, without any work on it.
     """
     with half_of_the_cores(), StageThreads() as threads:
-        stereo = stereo_frames(frames, job, threads=threads)
+        stereo = (flat_frames if flat else stereo_frames)(frames, job, threads=threads)
         transfer = open_transfer(job.device)
         if transfer.is_remote:
             packed = _pack_on_device(stereo, job, sheet, transfer, writer, image_every)
@@ -66,7 +68,7 @@ def packed_frames(
 
 
 def _pack_all(
-    frames: Iterator[StereoFrame], job: Job, sheet: MiddleSheet, writer: VideoWriter | None, image_every: int
+    frames: Iterator[StereoFrame], job: Job, sheet: ViewTaker, writer: VideoWriter | None, image_every: int
 ) -> Iterator[Packed]:
     """Pack each frame's two views into one picture of the source's type."""
     for index, (rendered, left, right) in enumerate(frames):
@@ -138,7 +140,7 @@ class _Coming(NamedTuple):
 def _pack_on_device(
     frames: Iterator[StereoFrame],
     job: Job,
-    sheet: MiddleSheet,
+    sheet: ViewTaker,
     transfer: Transfer,
     writer: VideoWriter | None,
     image_every: int,

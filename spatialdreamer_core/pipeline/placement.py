@@ -37,11 +37,16 @@ def choose_placement(
         shaping: How depth is shaped.
         time: When the scene begins, s.
     """
-    wanted = Placement(config.divergence, config.convergence, config.foreground_scale)
+    wanted = wanted_placement(config)
     warped = shaped(scene, shaping)
     placement = config.strength().choose(warped, wanted)
     _LOGGER.info("scene from %.2f s: %s", time, describe_placement(warped, wanted, placement))
     return placement
+
+
+def wanted_placement(config: ConvertConfig) -> Placement:
+    """Return the strength and place that the settings ask for."""
+    return Placement(config.divergence, config.convergence, config.foreground_scale)
 
 
 def place_scenes(
@@ -64,7 +69,10 @@ def place_scenes(
     if not config.strength().needs_statistics:
         yield from frames
         return
-    known = None if scenes is None else iter(scenes)
+    known = None
+    if scenes:
+        known = iter(scenes)
+        say_suggestion(scenes, config, shaping)
     held: list[Estimated] = []
     placement: Placement | None = None
 
@@ -94,6 +102,17 @@ def place_scenes(
     if held:
         placement = decide(_measure(held, shaping, clock))
         yield from (_with(each, placement) for each in held)
+
+
+def say_suggestion(scenes: Sequence[SceneStatistics], config: ConvertConfig, shaping: DepthShaping) -> None:
+    """Say in the log which divergence suits the film's limits, where it has some."""
+    if config.comfort:
+        _LOGGER.info(
+            "divergence %.1f %% would fill the limits of %g and %g %% in most scenes",
+            config.strength().suggest([shaped(scene, shaping) for scene in scenes]),
+            config.max_crossed,
+            config.max_uncrossed,
+        )
 
 
 def measure_estimated(

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -24,6 +25,13 @@ _LOGGER = logging.getLogger(__name__)
 
 _TILE_WIDTH = 640  # px
 _CAPTION_HEIGHT = 28  # px
+
+
+class ViewTaker(Protocol):
+    """What a film's views are offered to as they are made."""
+
+    def offer(self, index: int, views: Callable[[], Iterable[np.ndarray]], rendered: Rendered) -> None:
+        """Take the next frame, see `MiddleSheet.offer`."""
 
 
 class MiddleSheet:
@@ -96,6 +104,11 @@ class MiddleSheet:
     def is_wanted(self) -> bool:
         """Whether there is to be a sheet."""
         return self._file is not None
+
+    @property
+    def drawn(self) -> np.ndarray | None:  # [H', W', 3] uint8
+        """The sheet that is drawn and not written yet."""
+        return self._sheet
 
     def give(
         self,

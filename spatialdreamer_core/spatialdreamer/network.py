@@ -13,7 +13,7 @@ from torch import nn
 
 from ..memory import free_memory
 from ..svd import SVDModel, estimate_memory, widen_unet
-from ..svd.model import Work
+from ..svd.model import OnSVD, Work
 from ..svd.unet import enable_gradient_checkpointing
 from ..svd.windows import Region
 from .attention import install_readers
@@ -31,7 +31,7 @@ def in_channels(svd: SVDModel) -> int:
 
 
 @dataclass
-class SpatialDreamer:
+class SpatialDreamer(OnSVD):
     """A whole SpatialDreamer; its UNet reads `bank`, which `build_bank(refiner, …, til=til)` computes."""
 
     svd: SVDModel
@@ -46,11 +46,6 @@ class SpatialDreamer:
     def modules(self) -> tuple[nn.Module, ...]:
         """The networks that are moved between devices together."""
         return (*self.svd.modules, self.refiner, *([] if self.til is None else [self.til]))
-
-    @property
-    def device(self) -> torch.device:
-        """Where the networks run."""
-        return self.svd.unet.device
 
     def enable_gradient_checkpointing(self) -> None:
         """Let all networks compute activations again in the backward pass, for good; for training.
@@ -75,13 +70,6 @@ class SpatialDreamer:
         step = estimate_memory(unet.config, **size, dtype=unet.dtype, reference=True, factor=factor)
         away = sum(weight.nbytes for weight in unet.parameters() if weight.device != device)
         return free_memory(device) - step - away
-
-    def announce(self, *networks: nn.Module | None, frames: int, latent_size: tuple[int, int]) -> None:
-        """Tell `on_work` which networks work next, None being none, and on how much."""
-        if self.on_work is not None:
-            height, width = (self.svd.codec.factor * side for side in latent_size)
-            present = tuple(network for network in networks if network is not None)
-            self.on_work(Work(present, frames, height, width))
 
     @classmethod
     def from_svd(

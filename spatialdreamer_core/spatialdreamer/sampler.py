@@ -32,7 +32,7 @@ from .inputs import LATENT_NOISE, EncodedFrame, encode_clip
 from .network import TIME_IDS, SpatialDreamer
 from .reference import Reference
 from .sampler_config import SamplerConfig
-from .untrained import FirstPictures, find_known, make_resampling
+from .untrained import BLACK_HOLES, FirstPictures, are_black, find_known, make_resampling
 from .views import SampledViews, decode_into
 
 _LOGGER = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ def sample(
             may raise to interrupt.
         on_frame: Called with the frames done before and after the steps, as they pass the VAE; may raise.
         on_wait: Called now and then within a step, while RefinerNet or the VAE works; may raise.
-        on_notice: Called with a sentence where the run differs from what was asked for; the log has it, too.
+        on_notice: Called with a sentence where the run differs from what was asked for, or cannot be good;
+            the log has it, too.
 
     Returns:
         The view without holes. Outside of them, and of dilation and feather, it equals `warped` bit for bit.
@@ -155,6 +156,8 @@ def _sample(
     noise.draw_ahead(range(first_frame, first_frame + min(plan.window, len(warped))))
     # SVD's own UNet is shown one picture a window instead of each frame's, and knows no deviation.
     untrained, keeps = not model.fills_holes, config.keeps_known_latents(trained=model.fills_holes)
+    if untrained and are_black(warped, hole):
+        _tell(BLACK_HOLES, callbacks.on_notice)
     measures = not untrained and time_id_count(model.svd.unet) == TIME_IDS and config.deviation > 0
     encoded = encode_clip(
         model,
@@ -312,10 +315,15 @@ def _fitting_order(
         f"{reference.memory(regions) / 2**30:.1f} GB, and main memory has not twice as much free; lower "
         "`max_side` or shorten the clip to run them together"
     )
+    _tell(notice, on_notice)
+    return "in_turn"
+
+
+def _tell(notice: str, on_notice: Callable[[str], None] | None) -> None:
+    """Tell where the run differs from what was asked for."""
     _LOGGER.warning(notice)
     if on_notice is not None:
         on_notice(notice)
-    return "in_turn"
 
 
 def _check_clip(model: SpatialDreamer, reference: Reference, warped: Tensor, hole: Tensor) -> None:

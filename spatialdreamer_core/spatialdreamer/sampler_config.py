@@ -6,15 +6,22 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..checks import InputError
-from ..dvg import DILATION, FEATHER
 from ..options import OptionConflict, check_options, option
-from ..svd.canvas import MAX_SIDE, MIN_SIDE
 from ..svd.schedule import MAX_STEPS
+from ..svd.shared_options import (
+    FPS,
+    GUIDANCE_MAX,
+    GUIDANCE_MIN,
+    HOLE_FEATHER,
+    HOLE_GROWTH,
+    LONGER_SIDE,
+    MOTION_BUCKET,
+    UNIT,
+)
 from ..svd.windows import MAX_WINDOW
 
 MAX_PASSES = 20
-_TILE_UNIT = 64  # px
-DEFAULT_MAX_SIDE = 1024  # px, the longer side of what SVD was trained on
+DEFAULT_MAX_SIDE = LONGER_SIDE.default  # px
 
 
 @dataclass(frozen=True)
@@ -43,25 +50,8 @@ class SamplerConfig:
         "starts from nothing but noise; below, from what the warped view shows in the holes, under noise: "
         "they must have been filled then. 0.4 suits a model without trained weights.",
     )
-    guidance_min: float = option(
-        1.0,
-        0.0,
-        10.0,
-        step=0.1,
-        advanced=True,
-        metavar="SCALE",
-        help="Guidance scale of a window's first frame; linear between first and last. 1 at both ends: "
-        "none. Any other value doubles the time.",
-    )
-    guidance_max: float = option(
-        1.0,
-        0.0,
-        10.0,
-        step=0.1,
-        advanced=True,
-        metavar="SCALE",
-        help="Guidance scale of a window's last frame.",
-    )
+    guidance_min: float = GUIDANCE_MIN.as_field()
+    guidance_max: float = GUIDANCE_MAX.as_field()
     reinject: bool = option(
         False,
         advanced=True,
@@ -105,20 +95,12 @@ class SamplerConfig:
         4096,
         "px; 0 for whole pictures",
         also=(0,),
-        step=_TILE_UNIT,
+        step=UNIT,
         advanced=True,
         help="Side of the tiles that are diffused at a time, for less memory at large sizes.",
     )
-    dilate: int = DILATION.as_field(
-        advanced=True,
-        help="Pixels by which the holes grow in the result, to hide halos at the edges of objects.",
-    )
-    feather: int = FEATHER.as_field(
-        default=4,
-        advanced=True,
-        help="Pixels around the holes over which the filling is blended into the warped view; 0 is a hard "
-        "edge.",
-    )
+    dilate: int = HOLE_GROWTH.as_field()
+    feather: int = HOLE_FEATHER.as_field()
     noise_augmentation: float | None = option(
         None,
         0.0,
@@ -130,26 +112,8 @@ class SamplerConfig:
         metavar="SIGMA",
         help="Noise on the warped view that the model is shown: more frees it from what it sees.",
     )
-    fps: float | None = option(
-        None,
-        1.0,
-        240.0,
-        "frames/s",
-        step=0.01,
-        none_as=-1,
-        none_means="as it was trained, 7 with SVD",
-        advanced=True,
-        help="Frames per second that the model is told; SVD knows up to 30.",
-    )
-    motion_bucket: int | None = option(
-        None,
-        0,
-        255,
-        none_as=-1,
-        none_means="as it was trained, 127 with SVD",
-        advanced=True,
-        help="How much motion the model is told to expect; 0 is none.",
-    )
+    fps: float | None = FPS.as_field(none_means="as it was trained, 7 with SVD")
+    motion_bucket: int | None = MOTION_BUCKET.as_field(none_means="as it was trained, 127 with SVD")
     passes: int = option(
         5,
         1,
@@ -179,10 +143,10 @@ class SamplerConfig:
                 "overlap",
                 "window",
             )
-        if self.tile % _TILE_UNIT:
+        if self.tile % UNIT:
             raise InputError(
-                f"tile must be a multiple of {_TILE_UNIT} px, got {self.tile}; try "
-                f"{self.tile // _TILE_UNIT * _TILE_UNIT}, or 0 for whole pictures"
+                f"tile must be a multiple of {UNIT} px, got {self.tile}; try "
+                f"{self.tile // UNIT * UNIT}, or 0 for whole pictures"
             )
 
     def reads_reference(self, *, trained: bool) -> bool:
@@ -207,12 +171,4 @@ class FilmSamplerConfig(SamplerConfig):
     """How a film is sampled window by window, see `spatialdreamer.SpatialDreamerFiller`."""
 
     windows: Literal["together", "in_turn"] = field(default="together", init=False)  # there is one at a time
-    max_side: int = option(
-        DEFAULT_MAX_SIDE,
-        MIN_SIDE,
-        MAX_SIDE,
-        "px",
-        step=64,
-        help="Longer side at which frames are diffused: larger ones are scaled down, smaller ones enlarged "
-        "to what the model knows, 1024x576 with SVD. Known pixels of the result stay as they are.",
-    )
+    max_side: int = LONGER_SIDE.as_field()

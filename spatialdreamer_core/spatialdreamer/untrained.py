@@ -23,6 +23,10 @@ from ..svd.windows import Region
 from .inputs import LATENT_NOISE, PICTURE_NOISE
 from .network import SpatialDreamer
 
+BLACK_HOLES = (
+    "the holes are black, and a model without trained weights continues what it is shown: fill them by Fast "
+    "Fill before it"
+)
 _CHUNK = 8  # frames whose masks are on the canvas at once
 
 
@@ -92,6 +96,15 @@ class FirstPictures:
             svd, picture, noise=noise, augmentation=self._augmentation, on_frame=self._on_frame
         )
         return condition
+
+
+def are_black(
+    warped: Tensor,  # [F, 3, H, W]
+    hole: Tensor,  # [F, 1, H, W], above 0.5: hole
+) -> bool:
+    """Tell whether the holes of all frames are black, as a warp leaves them."""
+    frames = zip(warped, hole, strict=True)
+    return not any(bool(torch.where(mask > 0.5, frame, 0).any()) for frame, mask in frames)
 
 
 def find_known(

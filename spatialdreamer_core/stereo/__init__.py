@@ -17,7 +17,8 @@ from .formats import (
 )
 from .half_sphere import FIELD_OF_VIEW
 from .layout import StereoLayout
-from .packing import pack, pack_quilt, quilt_suffix
+from .packing import pack
+from .quilt import QuiltGrid, pack_quilt, quilt_suffix
 from .strength import StrengthConfig, describe_placement, reach_of, shaped
 from .window import FloatingWindow, FloatingWindowTracker, apply_floating_window, floating_window
 
@@ -36,6 +37,7 @@ __all__ = [
     "DeviceConfig",
     "FloatingWindow",
     "FloatingWindowTracker",
+    "QuiltGrid",
     "StereoLayout",
     "StrengthConfig",
     "anaglyph",

@@ -7,6 +7,7 @@ from fractions import Fraction
 from ..checks import InputError, check_size
 from ..options import Option
 from .half_sphere import FIELD_OF_VIEW, half_sphere_side
+from .quilt import QuiltGrid
 
 FORMATS = (
     *("full_sbs", "half_sbs", "full_tb", "half_tb", "cross_eyed", "anaglyph"),
@@ -85,7 +86,13 @@ def pixel_aspect(format: str) -> Fraction:
 
 
 def check_packed(
-    height: int, width: int, *, format: str, frames: int | None = None, name: str = "images"
+    height: int,
+    width: int,
+    *,
+    format: str,
+    frames: int | None = None,
+    grid: QuiltGrid | None = None,
+    name: str = "images",
 ) -> None:
     """Check that frames can hold two views of one size.
 
@@ -94,6 +101,7 @@ def check_packed(
         width: Their width.
         format: One of `FORMATS`.
         frames: Their number; None if it is not known.
+        grid: With quilt, how its views lie; None: two beside each other.
         name: What they are called in messages.
 
     Raises:
@@ -112,6 +120,9 @@ def check_packed(
             f"`{name}` must be two squares side by side for the format vr180, so twice as wide as high, got "
             f"{width}x{height}; {remedy}"
         )
+    if format == "quilt" and grid is not None:
+        grid.check_size(height, width, name=name)
+        return
     stacked = format.endswith("tb")
     beside = format in _BESIDE or format == "half_sbs"
     if (stacked and height % 2) or (beside and width % 2):

@@ -117,46 +117,6 @@ def join_views(
     return torch.cat([view.movedim(1, -1) for view in (left, right)], dim=axis).movedim(-1, 1)
 
 
-def pack_quilt(
-    views: Tensor,  # [V, F, 3, H, W] in [0, 1], or uint8; from the leftmost camera to the rightmost
-    *,
-    columns: int,
-    rows: int,
-) -> Tensor:  # [F, 3, rows * H, columns * W], of the views' type
-    """Lay views out in a grid, as Looking Glass displays take it: the first one at the bottom left.
-
-    Views go from left to right and row by row upwards
-    (https://docs.lookingglassfactory.com/keyconcepts/quilts).
-
-    Args:
-        views: The views, from the leftmost camera's to the rightmost one's.
-        columns: Views beside each other.
-        rows: Views above each other.
-
-    Raises:
-        InputError: If the views break their rule (`contracts.TABLE`), or are not as many as the grid holds.
-    """
-    check_call("pack_quilt", views=views)
-    if columns < 1 or rows < 1 or columns * rows != len(views):
-        raise InputError(
-            f"`columns` x `rows` must be the number of `views` ({len(views)}), got {columns}x{rows}; choose "
-            "a grid that they fill"
-        )
-    grid = views.unflatten(0, (rows, columns)).flip(0)  # [rows, columns, F, 3, H, W], the topmost first
-    return grid.permute(2, 3, 0, 4, 1, 5).flatten(4, 5).flatten(2, 3)
-
-
-def quilt_suffix(*, columns: int, rows: int, aspect: float) -> str:
-    """Return the end of a quilt's file name, from which Looking Glass software knows its grid.
-
-    Args:
-        columns: Views beside each other.
-        rows: Views above each other.
-        aspect: Width over height of a view as it is shown.
-    """
-    return f"_qs{columns}x{rows}a{aspect:.2f}"
-
-
 def resize(view: Tensor, height: int, width: int) -> Tensor:
     """Resize by antialiased bilinear interpolation."""
     # Half precision has no antialiased resizing on the CPU, and bytes have none on a GPU.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .codec import Codec, PixelCodec, VaeCodec
     from .image_encoder import embed_images
     from .memory import bank_memory, estimate_decoding_memory, estimate_encoding_memory, estimate_memory
-    from .model import LATENT_FACTOR, SCALING, SVDModel, Work
+    from .model import LATENT_FACTOR, SCALING, OnSVD, SVDModel, Work
     from .padding import pool_mask
     from .unet import build_unet, time_id_count, trained_area, trained_frames, widen_unet
     from .vae import decode_latents, encode_frames
@@ -22,6 +22,7 @@ __all__ = [
     "LATENT_FACTOR",
     "SCALING",
     "Codec",
+    "OnSVD",
     "PixelCodec",
     "SVDModel",
     "VaeCodec",
@@ -48,7 +49,7 @@ _HOMES = {
     "image_encoder": ("embed_images",),
     "checkpoint.load": ("choose_dtype", "load_svd"),
     "memory": ("bank_memory", "estimate_decoding_memory", "estimate_encoding_memory", "estimate_memory"),
-    "model": ("LATENT_FACTOR", "SCALING", "SVDModel", "Work"),
+    "model": ("LATENT_FACTOR", "SCALING", "OnSVD", "SVDModel", "Work"),
     "padding": ("pool_mask",),
     "checkpoint.save": ("save_folder", "save_sgm"),
     "codec": ("Codec", "PixelCodec", "VaeCodec"),

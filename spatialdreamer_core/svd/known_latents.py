@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .codec import Codec
 
 LEAST_COVERAGE = 0.7  # of a latent's pixels that must be known, as in the code of SVG, S2VG's forerunner
+_LEAST_RESAMPLED = 0.05  # sigma; by exact denoisers, repeats below change the third digit of the error
 _SEAM = 2  # latents, how far from a hole known ones count less
 _SEAM_SPREAD = 1.1  # latents, the Gaussian by which they do
 
@@ -45,8 +46,12 @@ Estimate = Callable[[Tensor, float, int], Tensor]  # (noisy, sigma, how many cam
 class Resampling(NamedTuple):
     """How often each noise level is denoised."""
 
-    passes: int  # at least 1
+    passes: int  # at least 1; those below `_LEAST_RESAMPLED` have one
     noise: Callable[[Region, int], Tensor]  # of a region [F, C, h, w], for the n-th time back up, from 1 on
+
+    def count(self, sigma: float) -> int:
+        """Return how often a level is denoised."""
+        return self.passes if sigma >= _LEAST_RESAMPLED else 1
 
 
 def _no_noise(region: Region, count: int) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 if TYPE_CHECKING:
@@ -55,3 +57,33 @@ class SVDModel:
     def size_multiple(self) -> int:
         """What height and width of the diffused frames are multiples of, px: 64 of SVD's four levels."""
         return self.codec.factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+
+
+class OnSVD:
+    """What models on SVD have in common: their networks, where these run, and who is told that they will."""
+
+    svd: SVDModel
+    on_work: Callable[[Work], None] | None  # brings networks to the device before they work
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """The networks that are moved between devices together."""
+        return self.svd.modules
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks run."""
+        return self.svd.unet.device
+
+    def announce(self, *networks: nn.Module | None, frames: int, latent_size: tuple[int, int]) -> None:
+        """Tell `on_work` which networks work next, None being none, and on how much.
+
+        Args:
+            networks: The networks.
+            frames: Frames of all regions that are run at once.
+            latent_size: Height and width of a region's latents.
+        """
+        if self.on_work is not None:
+            height, width = (self.svd.codec.factor * side for side in latent_size)
+            present = tuple(network for network in networks if network is not None)
+            self.on_work(Work(present, frames, height, width))

@@ -71,7 +71,7 @@ def diffuse_in_turn(
     """
     length, _, height, width = shape
     clip = torch.zeros(shape)
-    steps = (len(sigmas) - 1) * resampling.passes
+    steps = sum(map(resampling.count, sigmas[:-1].tolist()))
     counter = _Counter(on_step, plan.count(length, height, width) * steps)
     done = 0
 
@@ -110,7 +110,7 @@ def diffuse_together(
 
     def diffuse(plan: Plan) -> Tensor:
         regions = _weighted_regions(plan, shape[0], *shape[2:])
-        steps = (len(sigmas) - 1) * resampling.passes
+        steps = sum(map(resampling.count, sigmas[:-1].tolist()))
         counter = _Counter(on_step, len(regions) * steps)
         return _diffuse_regions(
             open_region, noise_of, sigmas, shape, regions, start, known, resampling, counter
@@ -166,7 +166,7 @@ def _diffuse_window(
                     start=None if start is None else region.cut(start),
                     known=None if known is None else known.cut(region),
                     finished=KnownLatents(part, 1 - open_weight),
-                    passes=resampling.passes,
+                    passes=resampling.count,
                     noise_again=partial(resampling.noise, region),
                     counter=counter,
                 )
@@ -184,7 +184,7 @@ def _diffuse_region(
     start: Tensor | None,
     known: KnownLatents | None,
     finished: KnownLatents,
-    passes: int,
+    passes: Callable[[float], int],
     noise_again: Callable[[int], Tensor],
     counter: _Counter,
 ) -> Tensor:
@@ -206,9 +206,7 @@ def _diffuse_region(
         return clean
 
     begun = hold(torch.zeros_like(noise) if start is None else start.to(noise))
-    noisy = run_levels(
-        estimate, begun + levels[0] * noise, levels, passes=lambda sigma: passes, noise=noise_again
-    )
+    noisy = run_levels(estimate, begun + levels[0] * noise, levels, passes=passes, noise=noise_again)
     finite.answer()
     return noisy
 
@@ -244,7 +242,7 @@ def _diffuse_regions(
     def noise_again(count: int) -> Tensor:
         return _noised_clip(lambda region: resampling.noise(region, count), 1.0, shape, window, None)[0]
 
-    noisy = run_levels(estimate, noisy, levels, passes=lambda sigma: resampling.passes, noise=noise_again)
+    noisy = run_levels(estimate, noisy, levels, passes=resampling.count, noise=noise_again)
     finite.answer()
     return noisy.cpu()
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..checks import check_video
 from ..options import Option
-from ..stereo import PIXEL_FORMATS, check_packed, pixel_aspect
+from ..stereo import PIXEL_FORMATS, QuiltGrid, check_packed, pixel_aspect
 from .encoders import CODEC, CRF, PRESET, check_encoding, choose_encoder, full_colour_format
 from .sound import Sound, encode_sound
 from .stereo_metadata import STEREO_METADATA, stereo_metadata
@@ -39,6 +39,7 @@ def write_clip(
     *,
     frame_rate: float | Fraction,
     format: str | None = None,
+    grid: QuiltGrid | None = None,
     sound: Sound | None = None,
     codec: str = CODEC.default,
     crf: int = CRF.default,
@@ -58,6 +59,7 @@ def write_clip(
             and television, such as 23.976, the exact one is meant.
         format: How the frames hold two views, one of `stereo.FORMATS`; None: they hold one. The half formats'
             pixels are twice as wide, or high, as they are high, or wide.
+        grid: With quilt, how its views lie; None: two beside each other.
         sound: The sound; what outlasts the frames is left out.
         codec: The encoder, see `choose_encoder`.
         crf: Quality, 0 (lossless) to 51 (worst).
@@ -85,7 +87,7 @@ def write_clip(
     if format in PIXEL_FORMATS and pixel_format is None:
         pixel_format = full_colour_format(chosen, bits=8)
     if format is not None:
-        check_packed(height, width, format=format, frames=len(frames))
+        check_packed(height, width, format=format, frames=len(frames), grid=grid)
         if format == "frame_sequential":
             rate *= 2
         tags = output_tags(metadata, Path(path), format=format, width=width, height=height)

@@ -8,6 +8,7 @@ from ..options import Option
 VIDEO_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """FFmpeg's name of the container by suffix."""
 MP4_FAMILY = ("mp4", "mov")
+MATROSKA_FAMILY = ("matroska", "webm")
 CONTAINER = Option(
     default="auto",
     choices=("auto", "mp4", "mkv", "mov", "webm"),

@@ -22,6 +22,7 @@ _MAX_WIDTH = 1280  # px
 _CRF = 23
 _OPEN_CODECS = ("vp8", "vp9", "av1", "libdav1d")
 _H264_PROFILES = ("Baseline", "Constrained Baseline", "Main", "High")
+_CONTAINERS = (".mp4", ".m4v", ".webm")  # MKV and MOV play in some
 _BT709 = 1
 
 
@@ -31,6 +32,8 @@ def plays_in_browsers(path: str | Path) -> bool:
     Raises:
         InputError: If the file is no video.
     """
+    if Path(path).suffix.lower() not in _CONTAINERS:
+        return False
     with open_video(path) as (_, stream):
         context = stream.codec_context
         if context.name in _OPEN_CODECS:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from av.packet import Packet
 
-from .containers import MP4_FAMILY
-from .matroska import set_view_shape
+from .containers import MATROSKA_FAMILY, MP4_FAMILY
+from .matroska import add_half_sphere, set_view_shape
 from .stereo_metadata import StereoMetadata, add_stereo_boxes
 
 
@@ -17,23 +17,27 @@ class StereoMarker:
 
     Args:
         said: What is to be said; None: nothing.
-        container: FFmpeg's name of the container.
     """
 
-    def __init__(self, said: StereoMetadata | None, container: str) -> None:
+    def __init__(self, said: StereoMetadata | None) -> None:
         self.said = said
-        self._container = container
         self._views: dict[int, bool] = {}  # by pts: whether it is the first view's, until its packet comes
 
-    @property
-    def stream_tags(self) -> dict[str, str]:
-        """Tags of the stream, which it has to have before the header is written."""
-        return {} if self.said is None else self.said.stream_tags(self._container)
+    def stream_tags(self, container: str) -> dict[str, str]:
+        """Return tags of the stream, which it has to have before the header is written.
 
-    @property
-    def adds_boxes(self) -> bool:
-        """Whether the finished file gets boxes, and has its index in front with that."""
-        return self._container in MP4_FAMILY and self.said is not None and bool(self.said.boxes)
+        Args:
+            container: FFmpeg's name of the container.
+        """
+        return {} if self.said is None else self.said.stream_tags(container)
+
+    def adds_boxes(self, container: str) -> bool:
+        """Tell whether a finished file gets boxes, and has its index in front with that.
+
+        Args:
+            container: FFmpeg's name of the container.
+        """
+        return container in MP4_FAMILY and self.said is not None and bool(self.said.boxes)
 
     def note(self, pts: int, index: int) -> None:
         """Take note of a frame that goes to the encoder, which may give packets in another order.
@@ -61,19 +65,22 @@ class StereoMarker:
         marked.is_keyframe = packet.is_keyframe
         return marked
 
-    def finish(self, path: Path, *, width: int, height: int, aspect: Fraction | None) -> None:
+    def finish(self, path: Path, *, container: str, width: int, height: int, aspect: Fraction | None) -> None:
         """Write into a finished file what FFmpeg does not write.
 
         Args:
             path: The file, closed.
+            container: FFmpeg's name of the container.
             width: Width of its pictures in pixels.
             height: Their height.
             aspect: Width over height of a pixel; None is square.
         """
         if self.said is None:
             return
-        if self.adds_boxes:
+        if self.adds_boxes(container):
             add_stereo_boxes(path, self.said)
-        if self.stream_tags and self.said.views and aspect is not None and aspect != 1:
+        if self.stream_tags(container) and self.said.views and aspect is not None and aspect != 1:
             columns, rows = self.said.views
             set_view_shape(path, Fraction(width * rows, height * columns) * aspect)
+        if self.said.is_vr180 and container in MATROSKA_FAMILY:
+            add_half_sphere(path)

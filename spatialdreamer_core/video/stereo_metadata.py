@@ -3,7 +3,8 @@
 Each kind of file has its own words for it:
 
 - the stream of H.264 and HEVC: a message of frame packing (`frame_packing`);
-- Matroska and WebM: StereoMode of the track, which FFmpeg writes from the stream's tag `stereo_mode`;
+- Matroska and WebM: StereoMode of the track, which FFmpeg writes from the stream's tag `stereo_mode`, and for
+  VR180 Projection (`matroska`);
 - MP4 and MOV: `st3d` (Google, Spherical Video V2), `vexu` (Apple, ISO base media file format and Apple HEVC
   stereo video), and for VR180 `sv3d` (Spherical Video V2) with the part of the sphere that is shown.
 

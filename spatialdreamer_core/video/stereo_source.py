@@ -31,6 +31,7 @@ _LAYOUTS = {  # AVStereo3DType; 0 is one view, 8 are views that are streams of t
     7: "column by column",
 }
 _INVERTED = 1  # of AVStereo3D's flags
+_SPHERES = {2: ", each half a sphere", 3: ", each half a sphere"}  # AVSphericalProjection: 2 with its bounds
 _INTERLACED = {  # formats that lie in one picture dot by dot, by StereoMode and as above
     "row_interleaved_lr": "row_interlaced",
     "line by line": "row_interlaced",
@@ -104,9 +105,11 @@ def stated_stereo(container: InputContainer, stream: VideoStream, frame: av.Vide
     own = _tag(container.metadata, _TAG)
     if own is not None and own.endswith(f" {frame.width}x{frame.height}"):
         return f"tag says that it is stereo ({own.partition(' ')[0]})"
+    sphere = side_data(frame, "SPHERICAL")  # AVSphericalMapping begins with the projection
+    shape = "" if sphere is None else _SPHERES.get(struct.unpack_from("i", sphere)[0], "")
     mode = _tag(stream.metadata, "stereo_mode")
     if mode is not None and mode != "mono":
-        return f"StereoMode is {mode}"
+        return f"StereoMode is {mode}{shape}"
     packing = side_data(frame, "STEREO3D")  # AVStereo3D begins with the type and flags
     if packing is None:
         return None
@@ -114,7 +117,7 @@ def stated_stereo(container: InputContainer, stream: VideoStream, frame: av.Vide
     if kind not in _LAYOUTS:
         return None
     order = ", the right eye's first" if flags & _INVERTED else ""
-    return f"frame packing says that two views lie {_LAYOUTS[kind]} in it{order}"
+    return f"frame packing says that two views lie {_LAYOUTS[kind]} in it{order}{shape}"
 
 
 def _tag(tags: Mapping[str, str], name: str) -> str | None:
@@ -144,6 +147,8 @@ def stated_format(stated: str, *, aspect: Fraction) -> str | None:
     own = re.search(r"\((\w+)\)$", stated)
     if own is not None:
         return own[1]
+    if stated.endswith("half a sphere"):
+        return "vr180"
     inverted = stated.endswith("the right eye's first")
     if "right_left" in stated or (inverted and "side by side" in stated):
         return "cross_eyed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Collection, Mapping
+from copy import copy as shallow_copy
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ from .stream_copy import EXTRAS, SOUND, StreamCopy
 from .written import Written
 from .yuv_on_device import frame_from_yuv
 
+PART_CONTAINERS = {".nut": "nut", ".mov": "mov"}
 _MAX_SIDE = 16384  # px, of libx264; few players come near it
 
 
@@ -110,7 +112,8 @@ class VideoWriter:
         files = (audio_from, extras_from, None if source is None else source.path)
         read = (*inputs, *(file for file in files if file is not None))
         self._file = OutputFile(path, suffixes=VIDEO_CONTAINERS, inputs=read, overwrite=overwrite)
-        self._container_name = VIDEO_CONTAINERS[self.path.suffix.lower()]
+        self._suffix = self.path.suffix.lower()  # the film's, of parts as well
+        self._container_name = VIDEO_CONTAINERS[self._suffix]
         if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
             raise InputError(
                 f"the output's sides must be 1 to {_MAX_SIDE} px, got {width}x{height}; "
@@ -147,13 +150,44 @@ class VideoWriter:
         self._converters = threading.local()
         self._aspect = sample_aspect_ratio
         self._metadata, self._stream_metadata = dict(metadata or {}), dict(stream_metadata or {})
-        self._marker = StereoMarker(stereo, self._container_name)
+        self._marker = StereoMarker(stereo)
         self._duration = max(1, round(1 / frame_rate / time_base))
         self._origin = 0
         self._last_pts: int | None = None
         self._frames = 0
         self._container: OutputContainer | None = None
         self._copies: list[StreamCopy] = []
+        self._joins = False  # whether packets are written that parts have encoded
+
+    def part(self, path: Path) -> VideoWriter:
+        """Make a writer of some of this file's frames, encoded alike, whose packets `copy_packet` takes.
+
+        Args:
+            path: The part's file, of `part_suffix`, which is replaced if it exists.
+        """
+        part = shallow_copy(self)
+        part._file = OutputFile(path, suffixes=PART_CONTAINERS, overwrite=True)
+        part._container_name = PART_CONTAINERS[path.suffix]
+        part._copied_kinds, part._copies = {}, []
+        part._metadata, part._stream_metadata = {}, {}
+        part._marker = StereoMarker(None, part._container_name)  # packets are marked as they are joined
+        part._start = part._end = None
+        return part
+
+    @property
+    def part_suffix(self) -> str:
+        """The suffix of parts: NUT keeps any clock, but does not hold ProRes."""
+        return ".mov" if self._encoder.codec.startswith("prores") else ".nut"
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the encoder."""
+        return self._encoder.codec
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds per unit of pts."""
+        return self._time_base
 
     @property
     def path(self) -> Path:
@@ -243,6 +277,39 @@ class VideoWriter:
         except av.error.FFmpegError as error:
             raise self._refused(error) from error
 
+    def copy_packet(self, packet: Packet, *, pts: int, dts: int, index: int) -> None:
+        """Write a packet that a part has encoded, and copy the audio up to its time.
+
+        Args:
+            packet: The packet, in the order of decoding.
+            pts: Its time in units of `time_base`; the first packet's is the film's first.
+            dts: When it is decoded, later than the packet before.
+            index: How many pictures are shown before it.
+
+        Raises:
+            InputError: If the disk is full, or the container does not take it.
+        """
+        try:
+            if self._last_pts is None:
+                self._joins, self._last_pts = True, pts
+                self._begin(pts)
+            self._frames, self._last_pts = self._frames + 1, max(self._last_pts, pts)
+            packet.stream, packet.time_base = self._stream, self._time_base
+            packet.pts, packet.dts = pts - self._origin, dts - self._origin
+            self._marker.note(packet.pts, index)
+            self._mux([packet])
+            for copied in self._copies:
+                copied.write_until(self._last_pts * self._time_base)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        except av.error.FFmpegError as error:
+            raise self._refused(error) from error
+
+    @property
+    def extradata(self) -> bytes | None:
+        """What the open encoder puts before all packets, None if nothing."""
+        return self._stream.codec_context.extradata
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -281,13 +348,13 @@ class VideoWriter:
     def _open(self) -> None:
         """Open the temporary file, the encoder and the audio, and write the header."""
         self._encoder.check()
-        check_codec_fits(self._encoder.codec, self.path.suffix.lower())
+        check_codec_fits(self._encoder.codec, self._suffix)
         try:
             self._container, self._stream = self._open_encoder()
         except InputError as error:
             if not self._encoder.is_nvenc:
                 raise
-            self._encoder.use_software(error.__cause__ or error, suffix=self.path.suffix.lower())
+            self._encoder.use_software(error.__cause__ or error, suffix=self._suffix)
             self._container, self._stream = self._open_encoder()
         for file, kinds in self._copied_kinds.items():
             self._copies.append(
@@ -312,7 +379,8 @@ class VideoWriter:
         """
         options = {}
         if self._container_name in MP4_FAMILY:
-            movflags = "" if self._marker.adds_boxes else "+faststart"  # which adding boxes does as well
+            puts_index_in_front = self._marker.adds_boxes(self._container_name)
+            movflags = "" if puts_index_in_front else "+faststart"
             if self._metadata:
                 movflags += "+use_metadata_tags"  # without it mp4 drops every tag that it has no box for
             options = {"movflags": movflags} if movflags else {}
@@ -326,7 +394,7 @@ class VideoWriter:
                 frame_rate=self._frame_rate,
                 time_base=self._time_base,
                 aspect=self._aspect,
-                metadata={**self._stream_metadata, **self._marker.stream_tags},
+                metadata={**self._stream_metadata, **self._marker.stream_tags(self._container_name)},
             )
         except BaseException:
             with contextlib.suppress(Exception):
@@ -350,7 +418,7 @@ class VideoWriter:
             if not self._encoder.is_nvenc:
                 raise
             self._close()
-            self._encoder.use_software(error, suffix=self.path.suffix.lower())
+            self._encoder.use_software(error, suffix=self._suffix)
         self._open()
         self._begin(pts)
         return self._encode(frame, pts)
@@ -362,7 +430,11 @@ class VideoWriter:
             frame = self._converter.to_layout(frame, pixel_format=self._encoder.pixel_format)
         frame.pts, frame.time_base = pts - self._origin, self._time_base
         self._marker.note(frame.pts, self._frames - 1)
-        return self._stream.encode(frame)
+        return self._marked(self._stream.encode(frame))
+
+    def _marked(self, packets: list[Packet]) -> list[Packet]:
+        """Put the message about the two views into what the encoder gave."""
+        return [self._marker.mark(packet, codec=self._encoder.codec) for packet in packets]
 
     def _mux(self, packets: list[Packet]) -> None:
         """Write packets, each with its duration."""
@@ -370,7 +442,7 @@ class VideoWriter:
         for packet in packets:
             if not packet.duration:
                 packet.duration = self._duration
-            self._container.mux(self._marker.mark(packet, codec=self._encoder.codec))
+            self._container.mux(packet)
 
     def _finish(self) -> None:
         """Write all that is left and give the file its name."""
@@ -378,7 +450,7 @@ class VideoWriter:
             raise InputError(
                 f"a video must have at least one frame, got none for {self.path}; check the range"
             )
-        packets = self._stream.encode(None)
+        packets = [] if self._joins else self._marked(self._stream.encode(None))
         if self._frames <= (2 if self._encoder.codec == "libx265" else 1):
             for packet in packets:
                 packet.dts = packet.pts  # libx265 leaves it undefined where there are but one or two frames
@@ -390,10 +462,13 @@ class VideoWriter:
         self._container.close()
         self._container = None
         width, height = self._encoder.width, self._encoder.height
-        self._marker.finish(self._file.partial, width=width, height=height, aspect=self._aspect)
+        container = self._container_name
+        self._marker.finish(
+            self._file.partial, container=container, width=width, height=height, aspect=self._aspect
+        )
         asked = Written(
             encoder=self._encoder.codec,
-            container=self._container_name,
+            container=container,
             width=width,
             height=height,
             frames=self._frames,

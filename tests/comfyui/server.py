@@ -26,6 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
 COMFYUI = Path(os.environ.get("COMFYUI_DIR", REPOSITORY / ".cache" / "comfyui-0.3.75"))
 PACK = "ComfyUI-SpatialDreamer"  # dashes and capitals, as in a clone; the registry's name is tried elsewhere
 NODE_IDS = (
+    "SpatialDreamerBatchConvert",
     "SpatialDreamerBuildDVGClip",
     "SpatialDreamerCompareStereo",
     "SpatialDreamerComposite",
@@ -34,6 +35,7 @@ NODE_IDS = (
     "SpatialDreamerDepthEstimator",
     "SpatialDreamerFastFill",
     "SpatialDreamerFiller",
+    "SpatialDreamerFilmSettings",
     "SpatialDreamerFrameMatrixFiller",
     "SpatialDreamerFrameMatrixSampler",
     "SpatialDreamerImageToStereo",
@@ -44,6 +46,7 @@ NODE_IDS = (
     "SpatialDreamerM2SVidRefiner",
     "SpatialDreamerModelLoader",
     "SpatialDreamerOpticalFlow",
+    "SpatialDreamerQuiltPacker",
     "SpatialDreamerRefineHoleMask",
     "SpatialDreamerRefinerNetEncode",
     "SpatialDreamerSBSPacker",

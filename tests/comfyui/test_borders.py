@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from .clips import read_video, write_clip
-from .server import ExecutionFailed, output_videos, texts_on
+from .server import ExecutionFailed, RequestRefused, output_videos, texts_on
 
 SIZE = (200, 64)
 
@@ -59,6 +59,34 @@ def test_the_warp_node_says_how_far_the_scene_reaches(comfy_server):
     assert "more disparity than is comfortable (over 3 % of the width)" in warning
     assert comfort.startswith("nearest: 4.0 % in front of the screen")
     assert warning in comfy_server.log()
+
+
+@pytest.mark.parametrize(
+    ("widgets", "nearest", "said"),
+    [
+        ({"auto_convergence": True}, "0.0 %", "divergence 4.00 %, convergence 1.00 (was 0.5)"),
+        ({"comfort": True, "max_crossed": 1.0}, "1.0 %", "divergence 4.00 %, convergence 0.75 (was 0.5)"),
+        ({"divergence": 2.5, "device_profile": "paper"}, "0.0 %", "divergence 2.5 %, convergence 1"),
+        ({"divergence": 2.5, "device_profile": "quest"}, "0.8 %", "divergence 1.50 %, convergence 0.50"),
+        ({"device_profile": "quest"}, "1.5 %", "divergence 4.00 %, convergence 0.62 (was 0.5)"),
+    ],
+)
+def test_the_warp_node_places_scenes(comfy_server, widgets, nearest, said):
+    """Each scene by its subject and within limits; a widget that is not at its default is kept."""
+    prompt = {"1": picture(0xFFFFFF), "2": warp(**widgets), "3": preview("2")}
+    first, second = text_on_node(comfy_server, prompt, "2").split("\n")
+    assert first.startswith(f"nearest: {nearest} ")
+    assert said in second
+
+
+def test_limits_without_room_are_refused_when_they_are_queued(comfy_server):
+    prompt = {
+        "1": picture(0xFFFFFF),
+        "2": warp(comfort=True, max_crossed=0.0, max_uncrossed=0.0),
+        "3": preview("2"),
+    }
+    with pytest.raises(RequestRefused, match="must leave room for depth"):
+        comfy_server.run(prompt)
 
 
 def test_an_eased_border_leaves_no_hole_at_the_edge(comfy_server, tmp_path):

@@ -16,14 +16,15 @@ from spatialdreamer_core.m2svid.config import SHIFT, RefinerConfig
 from spatialdreamer_core.options import option_of, options_of
 from spatialdreamer_core.pipeline import ConvertConfig
 from spatialdreamer_core.spatialdreamer.sampler_config import FilmSamplerConfig, SamplerConfig
-from spatialdreamer_core.stereo import StereoLayout
+from spatialdreamer_core.stereo import DeviceConfig, QuiltGrid, StereoLayout
 from spatialdreamer_core.video import FRAME_RATE, PHOTO_TYPE
 
 from .server import REPOSITORY, ExecutionFailed, RequestRefused
 from .test_interrupt_and_errors import convert_prompt
 
 REFINER, MATRIX = options_of(RefinerConfig), options_of(FrameMatrixConfig)
-CONVERT, FILM = options_of(ConvertConfig), options_of(FilmSamplerConfig)
+CONVERT = options_of(ConvertConfig) | options_of(DeviceConfig)
+FILM = options_of(FilmSamplerConfig)
 SHAPING = {option.name: option for option in options_of(DepthShaping).values()}
 EYE = replace(CONVERT["eye"], choices=("right", "left"))
 PAIR = options_of(PairConfig)
@@ -35,7 +36,9 @@ WIDGETS = {  # each node's options; for some, what is meant to be another than i
         "edge_width": replace(SHAPING["edge_width"], default=EDGE_WIDTH),
     },
     "SpatialDreamerCompareStereo": {"chunk": option_of(EvaluateConfig, "chunk")},
+    "SpatialDreamerBatchConvert": CONVERT,
     "SpatialDreamerConvertVideo": CONVERT,
+    "SpatialDreamerFilmSettings": {"resume": replace(CONVERT["resume"], advanced=False)},
     "SpatialDreamerImageToStereo": CONVERT,
     "SpatialDreamerDVGForwardWarp": {
         **CONVERT,
@@ -54,6 +57,7 @@ WIDGETS = {  # each node's options; for some, what is meant to be another than i
     "SpatialDreamerM2SVidFiller": REFINER,
     "SpatialDreamerM2SVidRefiner": REFINER | {"eye": EYE, "shift": SHIFT},
     "SpatialDreamerRefinerNetEncode": {"max_side": FILM["max_side"]},
+    "SpatialDreamerQuiltPacker": options_of(QuiltGrid),
     "SpatialDreamerSBSPacker": options_of(StereoLayout),
     "SpatialDreamerSaveStereoPhoto": {**CONVERT, "file_type": PHOTO_TYPE},
     "SpatialDreamerSaveStereoVideo": {**CONVERT, "fps": FRAME_RATE},

@@ -59,12 +59,14 @@ def test_every_option_is_an_argument_with_its_line_choices_and_no_default_of_its
     owners += [(entry.settings, name) for name, entry in FILLERS.items()]
     for settings, filler in owners:
         for name, described in options_of(settings).items():
-            if name == "depth_file":  # `--depth` takes it
+            if name in ("depth_file", "auto_convergence"):  # `--depth` and `--convergence` take them
                 continue
             action = arguments[f"--{name.replace('_', '-')}"]
             said = action.help.replace("%%", "%")
             assert described.help in said
-            assert described.line in said or name in ("depth", "allow_incomplete"), "with its range"
+            assert described.line in said or name in ("depth", "allow_incomplete", "convergence"), (
+                "with its range"
+            )
             assert filler in said
             assert action.default is argparse.SUPPRESS
             if described.choices and name != "depth":

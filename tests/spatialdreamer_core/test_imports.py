@@ -16,7 +16,16 @@ ORDER = (  # from what all stages stand on to what knows all of them
     *("weights", "flow", "depth", "dvg", "fill", "metrics", "svd", "spatialdreamer", "m2svid"),
     "frame_matrix",
     *("stereo", "video", "pipeline", "evaluation", "training", "__init__"),
-    *("commands", "dataset_commands", "train_commands", "m2svid_commands", "cli"),
+    *(
+        "conversion_previews",
+        "commands",
+        "film_commands",
+        "dataset_commands",
+        "train_commands",
+        "m2svid_commands",
+        "spatial_command",
+        "cli",
+    ),
 )
 FILLERS = ("spatialdreamer", "m2svid", "frame_matrix")  # on svd
 

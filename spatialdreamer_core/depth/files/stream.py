@@ -22,6 +22,9 @@ class FileDepth:
         skip: Number of its frames to leave out: that of the film's first frame.
         scenes: The range of each scene in order; None if the file is normalised.
         size: The film's (height, width); larger depth is reduced to it, smaller depth stays as it is.
+
+    Attributes:
+        scenes: As given.
     """
 
     def __init__(
@@ -34,14 +37,15 @@ class FileDepth:
     ) -> None:
         self._path = file.path
         self._frames = file.frames(skip)
-        self._scenes = None if scenes is None else iter(scenes)
+        self.scenes = scenes
+        self._coming = None if scenes is None else iter(scenes)
         self._size = size
         self._again = partial(FileDepth, file, skip=skip, scenes=scenes, size=size)
 
     def reset(self) -> None:
         """Go on to the next scene; to be called before its first frame."""
-        if self._scenes is not None:
-            self._range = next(self._scenes)
+        if self._coming is not None:
+            self._range = next(self._coming)
 
     def step(
         self,
@@ -60,7 +64,7 @@ class FileDepth:
                 f"depth must stay as it is while it is read, got fewer frames than before in {self._path}; "
                 "let the program that writes it finish first"
             )
-        if self._scenes is not None:
+        if self._coming is not None:
             depth = self._range.normalise(depth)
         plane = depth[0].numpy()
         height, width = self._size

@@ -23,6 +23,7 @@ from spatialdreamer_core.frame_matrix import (
     fill_matrix,
 )
 from spatialdreamer_core.frame_matrix.scene import next_count
+from spatialdreamer_core.frame_matrix.views import render_view
 from spatialdreamer_core.svd import PixelCodec
 
 from .. import tiny_svd
@@ -72,8 +73,12 @@ def test_all_views_come_from_the_source_to_the_filled_view(model):
     left, warped, hole, disparity = scene(3)
     result = fill_matrix(model, left, warped, hole, disparity, CONFIG, keep_views=True)
     assert result.views.shape == (3, 3, 3, *SIZE)
-    torch.testing.assert_close(result.views[0], left, rtol=0, atol=1e-3)
+    assert torch.equal(result.views[0], left)
     assert torch.equal(result.views[-1], result.filled)
+    between, gap = render_view(left, disparity, 0.5, eye="right", planes=CONFIG.planes)
+    known = (gap < 0.5).expand_as(left)
+    assert torch.equal(result.views[1][known], between[known]), "at the size and precision of the clip"
+    assert not torch.equal(result.views[1][~known], between[~known])
     nothing = fill_matrix(model, left, left, 0 * hole, 0 * disparity, CONFIG, keep_views=True)
     torch.testing.assert_close(nothing.views, left.expand(3, -1, -1, -1, -1), rtol=0, atol=2e-3)
 

@@ -185,6 +185,13 @@ def test_each_eye_is_the_other_s_mirror_image(small_model, clip):
     assert torch.equal(left.filled.flip(-1), right.filled)
 
 
+def test_each_frame_may_have_a_shift_of_its_own(small_model, clip):
+    """Scenes whose convergence is their own; the same number for each is one for all."""
+    expected = refine(small_model, *clip, KEEP, shift=5)
+    got = refine(small_model, *clip, KEEP, shift=(5.0,) * len(clip[0]))
+    assert torch.equal(got.filled, expected.filled)
+
+
 def test_the_model_sees_the_shift_undone(model, clip, runs):
     """By a wider canvas."""
     left, warped, hole = (part[:2] for part in clip)
@@ -317,6 +324,8 @@ def test_what_does_not_belong_together(model, clip):
         refine(model, left, warped, hole, eye="both")
     with pytest.raises(InputError, match=r"shift must be between 0 and 63 \(px\), got -3"):
         refine(model, left, warped, hole, shift=-3)
+    with pytest.raises(InputError, match=r"`shift` must be one number, or one for each frame .*, got 1"):
+        refine(model, left, warped, hole, shift=(3.0,))
 
 
 @pytest.mark.parametrize(

@@ -112,12 +112,14 @@ def test_a_generator_is_placed_by_its_first_frames(two_scenes, caplog):
     """What can be read once has no first pass: 8 frames are held back, and its range is taken as 0 to 1."""
     frames, depth = two_scenes
     twice, _ = placements(sd.convert_frames(frames[:8], LIMITED, depth=depth[:8]), caplog)
+    assert "divergence 1.4 % would fill the limits of 0.4 and 0.6 % in most scenes" in caplog.text
     once, said = placements(sd.convert_frames(iter(frames[:8]), LIMITED, depth=iter(depth[:8])), caplog)
     for pair, expected in zip(once, twice, strict=True):
         assert torch.equal(pair.right, expected.right), "a scene of 8 frames is seen whole"
     assert "(was 5)" in said[0]
     once, said = placements(sd.convert_frames(iter(frames), LIMITED, depth=iter(depth)), caplog)
     assert len(once) == 24
+    assert "would fill" not in caplog.text, "the film's scenes are not known beforehand"
     assert all("divergence 1.00 % (was 5), convergence 0.60 (was 0.5)" in line for line in said)
 
 

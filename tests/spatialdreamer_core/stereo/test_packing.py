@@ -9,6 +9,7 @@ from spatialdreamer_core.stereo import (
     FORMATS,
     PIXEL_FORMATS,
     TWO_PICTURES,
+    QuiltGrid,
     anaglyph,
     check_packed,
     pack,
@@ -172,6 +173,18 @@ def test_a_quilt_begins_at_the_bottom_left_and_goes_right_then_up():
     assert quilt.shape == (2, 3, 4, 12)
     assert quilt[1, 2, ::2, ::4].tolist() == [[3, 4, 5], [0, 1, 2]]
     assert quilt_suffix(columns=3, rows=2, aspect=16 / 9) == "_qs3x2a1.78"
+
+
+def test_a_grid_names_its_quilts():
+    check_packed(72, 256, format="quilt", grid=QuiltGrid(columns=4, rows=2))
+    assert QuiltGrid(columns=4, rows=2).suffix(72, 256) == "_qs4x2a1.78"
+    check_packed(6, 7, format="quilt", grid=QuiltGrid(columns=7, rows=2))
+
+
+@pytest.mark.parametrize(("height", "width"), [(75, 100), (74, 102)])
+def test_pictures_that_are_no_quilts_of_a_grid_are_refused(height, width):
+    with pytest.raises(InputError, match=f"quilts of 4x2 views, .* got {width}x{height}; save the quilts"):
+        check_packed(height, width, format="quilt", grid=QuiltGrid(columns=4, rows=2))
 
 
 def test_two_views_as_a_quilt_are_one_row(views):

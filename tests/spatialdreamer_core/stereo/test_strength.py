@@ -10,17 +10,11 @@ import torch
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import DepthShaping, SceneStatistics, measure_statistics, shape_depth
 from spatialdreamer_core.dvg import Placement, depth_to_disparity
-from spatialdreamer_core.metrics import CLIPS, make_clip
+from spatialdreamer_core.metrics import CLIPS, SUBJECTS, make_clip
 from spatialdreamer_core.stereo import StrengthConfig, measure_comfort, reach_of, shaped
 
 SCENE = SceneStatistics(subject=0.6, low=0.1, high=0.9)
 WANTED = Placement(2.5, 0.5, 0.0)
-SUBJECTS = {  # clips of one clear subject: its layer
-    **dict.fromkeys(("translate_right", "translate_left", "translate_up", "translate_pan", "orbit"), 2),
-    **dict.fromkeys(("still", "still_noise", "pan", "zoom", "dolly_in", "dolly_out"), 2),
-    **dict.fromkeys(("walker", "walker_pan", "walker_stops"), 1),
-    "walker_two_layers": 2,
-}
 
 
 def test_by_default_nothing_is_done():

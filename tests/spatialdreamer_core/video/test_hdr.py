@@ -116,6 +116,20 @@ def test_h264_asked_for_keeps_10_bits_and_metadata(ramp_clips, tmp_path):
     assert probe(out).color == ColorInfo(9, primaries=9, transfer=16, bits=10, hdr=HDR10)
 
 
+@pytest.mark.parametrize("suffix", [".webm", ".mkv", ".mp4"])
+def test_av1_keeps_10_bits_and_metadata(ramp_clips, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    convert(ramp_clips[False], out, ConvertConfig(codec="av1", crf=4, preset="ultrafast"))
+    codes, pixel_format = luma(out)
+    assert pixel_format == "yuv420p10le"
+    assert len(np.unique(codes[:, : SIZE[0]])) >= 900
+    color = probe(out).color
+    assert (color.matrix, color.primaries, color.transfer, color.bits) == (9, 9, 16, 10)
+    assert color.hdr.light_level == HDR10.light_level
+    assert color.hdr.primaries == pytest.approx(HDR10.primaries, abs=1)  # AV1 counts in 65,536ths
+    assert color.hdr.luminance == pytest.approx(HDR10.luminance, rel=1e-3, abs=1)
+
+
 def test_an_encoder_without_10_bits_gets_8_with_one_line(caplog):
     assert choose_pixel_format("mpeg4", 12) == "yuv420p"
     assert caplog.messages == ["mpeg4 takes 8 bits a component only; the source's 12 are reduced"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
 
-from spatialdreamer_core.video import plays_in_browsers, write_preview
+from spatialdreamer_core.video import VideoWriter, plays_in_browsers, write_preview
 
 
 def film(
@@ -55,6 +57,25 @@ def test_what_browsers_play(tmp_path, codec, pixel_format, size, options, plays)
         sound=False,
     )
     assert plays_in_browsers(path) is plays
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "plays"),
+    [
+        ("libsvtav1", ".webm", True),
+        ("libsvtav1", ".mp4", True),
+        ("libvpx-vp9", ".webm", True),
+        ("libsvtav1", ".mkv", False),
+        ("libx264", ".mkv", False),
+        ("libx264", ".mov", False),
+        ("ffv1", ".mkv", False),
+    ],
+)
+def test_the_kind_of_file_counts_too(tmp_path, codec, suffix, plays):
+    clock = {"frame_rate": Fraction(25), "time_base": Fraction(1, 25)}
+    with VideoWriter(tmp_path / f"film{suffix}", width=96, height=64, codec=codec, **clock) as writer:
+        writer.write(np.zeros((64, 96, 3), np.uint8), 0)
+    assert plays_in_browsers(tmp_path / f"film{suffix}") is plays
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ By FFmpeg through PyAV, by our own walk through the boxes, and by `probe`, which
 from __future__ import annotations
 
 import struct
+import zlib
 from fractions import Fraction
 
 import av
@@ -15,6 +16,7 @@ import pytest
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.video import VideoWriter, probe, read_frames
 from spatialdreamer_core.video.boxes import film_boxes
+from spatialdreamer_core.video.matroska import _walk
 from spatialdreamer_core.video.stereo_metadata import (
     STEREO_METADATA,
     add_stereo_boxes,
@@ -125,12 +127,54 @@ def test_views_that_alternate_are_told_apart_frame_by_frame(tmp_path):
     assert views == [1, 2, 1, 2, 1, 2, 1, 2, 1]
 
 
-def test_vr180_is_half_a_sphere(tmp_path):
-    path = write(tmp_path / "film.mp4", "vr180")
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_vr180_is_half_a_sphere(tmp_path, suffix):
+    path = write(tmp_path / f"film{suffix}", "vr180")
     mode, packing, sphere = told(path)
-    assert (mode, packing, sphere) == (None, (SIDE, 0), 3), "half an equirectangular picture beside another"
-    equi = film_boxes(path)[b"sv3d"]
-    assert equi.endswith(b"equi" + struct.pack(">5I", 0, 0, 0, 2**30, 2**30))
+    assert mode == ("left_right" if suffix == ".mkv" else None)
+    assert (packing, sphere) == ((SIDE, 0), 2 if suffix == ".mkv" else 3), "a part of a sphere, or its half"
+    if suffix != ".mkv":
+        equi = film_boxes(path)[b"sv3d"]
+        assert equi.endswith(b"equi" + struct.pack(">5I", 0, 0, 0, 2**30, 2**30))
+    with av.open(str(path)) as container:
+        mapping = bytes(next(container.decode(video=0)).side_data["SPHERICAL"])
+    left, top, right, bottom = struct.unpack_from("4I", mapping, 16)
+    if suffix == ".mkv":
+        assert (left, top, right, bottom) == (2**30, 0, 2**30, 0)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+@pytest.mark.parametrize(
+    ("format", "aspect", "tags"), [("half_sbs", Fraction(2), 0), ("vr180", None, 0), ("vr180", None, 5)]
+)
+def test_what_is_changed_in_matroska_keeps_its_sums_and_places(tmp_path, format, aspect, tags, suffix):
+    clock = {"frame_rate": Fraction(25), "time_base": Fraction(1, 25)}
+    codec = "libvpx-vp9" if suffix == ".webm" else "libx264"
+    metadata = {f"tag{index}": "x" * 50 for index in range(tags)}
+    options = {"stereo": stereo_metadata(format), "sample_aspect_ratio": aspect, "metadata": metadata}
+    path = tmp_path / f"film{suffix}"
+    options["codec_options"] = {"g": "5"}
+    with VideoWriter(path, width=128, height=64, codec=codec, **clock, **options) as writer:
+        for index in range(30):
+            writer.write(np.full((64, 128, 3), 8 * index, np.uint8), index)
+    data = path.read_bytes()
+    segment = next(part for part in _walk(data, 0, len(data)) if part.kind == 0x18538067)
+    parts = list(_walk(data, segment.body, segment.end))
+    assert parts[-1].end == len(data)
+    for part in parts:
+        first = next(_walk(data, part.body, part.end), None)
+        if first is not None and first.kind == 0xBF:
+            total = zlib.crc32(data[first.end : part.end])
+            assert data[first.body : first.end] == total.to_bytes(4, "little")
+    found = {part.start - segment.body for part in parts}
+    head = next(part for part in parts if part.kind == 0x114D9B74)
+    seeks = [part for part in _walk(data, head.body, head.end) if part.kind == 0x4DBB]
+    places = [list(_walk(data, seek.body, seek.end)) for seek in seeks]
+    assert {int.from_bytes(data[place.body : place.end], "big") for _, place in places} <= found
+    with av.open(str(path)) as container:
+        container.seek(800_000)
+        assert next(container.decode(video=0)).pts > 0
+        assert all(container.metadata[name.upper()] == value for name, value in metadata.items())
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -190,8 +234,7 @@ def test_a_film_joined_of_parts_says_it_again(tmp_path):
 def test_such_a_film_is_known_as_input(tmp_path, format, choice, suffix):
     aspect = {"half_sbs": Fraction(2), "half_tb": Fraction(1, 2)}.get(format)
     info = probe(write(tmp_path / f"film{suffix}", format, choice=choice, aspect=aspect))
-    expected = "full_sbs" if format == "vr180" else format
-    assert stated_format(info.stereo, aspect=info.sample_aspect_ratio) == expected
+    assert stated_format(info.stereo, aspect=info.sample_aspect_ratio) == format
     assert info.sample_aspect_ratio == (aspect or 1)
 
 

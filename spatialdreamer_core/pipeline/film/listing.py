@@ -1,0 +1,45 @@
+"""A film's scenes as a sidecar to begin with."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ...video.completeness import IncompleteInput
+from ...video.probe import probe
+from ..clock import StageClock
+from ..config import ConvertConfig
+from ..device import choose_device
+from .plan import SegmentRule
+from .sidecar import write_scenes
+from .source import FilmSource, OnPass
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def list_scenes(
+    input_path: Path, config: ConvertConfig | None = None, *, on_progress: OnPass | None = None
+) -> tuple[str, int]:
+    """Find a film's scenes; nothing is converted.
+
+    Args:
+        input_path: The film.
+        config: The settings that it is going to be converted with.
+        on_progress: Called after each frame with the frames done and their total if it is known; may raise to
+            interrupt.
+
+    Returns:
+        The text of a sidecar in CSV, with a row for each scene, and their number.
+
+    Raises:
+        InputError: If the film cannot be used.
+        IncompleteInput: If it is cut short or damaged, unless `config.allow_incomplete`.
+    """
+    config = config or ConvertConfig()
+    config.check()
+    info = probe(input_path)
+    source = FilmSource(input_path, info, config, choose_device(config.device), None, StageClock())
+    plan, fault = source.plan(SegmentRule(), total=info.frame_count, on_progress=on_progress)
+    if fault is not None and not config.allow_incomplete:
+        raise IncompleteInput(f"{fault}; list what is there with --allow-incomplete (`allow_incomplete`)")
+    return write_scenes(plan, config, time_base=info.time_base), len(plan.scenes)
