@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from PIL import Image
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.pipeline import ConvertConfig, convert
 from spatialdreamer_core.video import check_one_view, read_photo
+from spatialdreamer_core.video.hdr import side_data
 from spatialdreamer_core.video.photo_kind import photo_kind
 from spatialdreamer_core.video.stereo_photo import (
     STEREO_PHOTO_SUFFIXES,
@@ -120,6 +122,9 @@ def test_a_jps_has_the_right_view_on_the_left_and_says_so(tmp_path, format):
     assert body[:8] == b"_JPSJPS_"
     length, separation, flags, layout, media = struct.unpack_from(">HBBBB", body, 8)
     assert (length, separation, flags, layout, media) == (4, 0, 0, 2, 1)
+    with av.open(str(path), format="jpeg_pipe") as container:
+        stated = side_data(next(container.decode(video=0)), "STEREO3D")
+    assert struct.unpack_from("2i", stated) == (1, 1), "FFmpeg reads side by side, the other way round"
     assert check_one_view(path, stated=None).startswith("card.jps is named like a stereo pair")
 
 
