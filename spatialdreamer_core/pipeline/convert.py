@@ -199,11 +199,13 @@ def convert(
                 folder.clear()
             result = convert_film(
                 FilmSource(
-                    input_path, info, config, device, choose_depth(config, depth_model, device), clock
+                    *(input_path, info, config, device),
+                    depth=choose_depth(config, depth_model, device),
+                    flow=open_flow(flow_model or config.flow, device=device),
+                    clock=clock,
                 ),
                 folder,
                 writer,
-                flow=open_flow(flow_model or config.flow, device=device),
                 fillers=_fillers(filler, load_filler, device),
                 sheet=sheet,
                 identity=describe_filler(filler) if identity is None else identity,

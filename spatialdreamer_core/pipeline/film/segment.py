@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from ...fill import Filler
-from ...flow import FlowEstimator
 from ...video.color import to_8_bit
 from ...video.writer import VideoWriter
 from ..job import Job
 from ..packed import packed_frames
 from ..preview import MiddleSheet, ViewTaker
 from ..stages import Rendered
-from .plan import FilmPlan, FilmScene, Segment
+from .plan import FilmPlan, Segment
 from .sidecar import SceneSettings
 from .source import FilmSource
 
@@ -34,7 +33,6 @@ class SegmentWork:
         source: The film.
         plan: Its scenes.
         settings: What each scene is converted with.
-        flow: Estimates the flow between frames.
         filler: Gives the filler of a name; None is the film's.
         writer: The writer of the whole film, which is not open: segments are encoded as it says.
         sheet: Takes the frame of which the contact sheet is made.
@@ -43,7 +41,6 @@ class SegmentWork:
     source: FilmSource
     plan: FilmPlan
     settings: Sequence[SceneSettings]
-    flow: FlowEstimator
     filler: Callable[[str | None], Filler]
     writer: VideoWriter
     sheet: MiddleSheet
@@ -71,7 +68,7 @@ class SegmentWork:
         with part, source.depth_of(segment, self.plan) as depth:
             filler = self.filler(scene.filler)
             aspect = source.info.sample_aspect_ratio
-            job = Job(config, source.device, depth, self.flow, filler, source.clock, aspect).placed(size)
+            job = Job(config, source.device, depth, source.flow, filler, source.clock, aspect).placed(size)
             dropped = segment.run_in * job.layout.pictures_a_pair
             sheet = _SheetOfSegment(self.sheet, segment)
             with (
@@ -83,7 +80,7 @@ class SegmentWork:
                         sheet=sheet,
                         writer=part,
                         image_every=PREVIEW_EVERY,
-                        duration=_frame_duration(self.plan.scenes[segment.scenes[-1]]),
+                        last_step=self.plan.scenes[segment.scenes[-1]].step,
                         flat=scene.skip,
                     )
                 ) as pictures,
@@ -98,11 +95,6 @@ class SegmentWork:
                     shown = image if number % PREVIEW_EVERY == 1 else None
                     on_frame(number, None if shown is None else to_8_bit(shown, source.info.color))
         return first_pts
-
-
-def _frame_duration(scene: FilmScene) -> int:
-    """Return how long a frame of a scene lasts on average, in units of the film's time base."""
-    return max(1, (scene.end - scene.start) // scene.frames)
 
 
 class _SheetOfSegment(ViewTaker):
