@@ -259,8 +259,8 @@ class Bench:
         return time.process_time()
 
 
-def make_networks(size: Size) -> list[Any]:
-    """Make SVD's UNet, VAE and image tower on the meta device."""
+def make_networks(size: Size, **unet_options: Any) -> list[Any]:
+    """Make SVD's UNet, VAE and image tower on the meta device; the options are more of the UNet's config."""
     from diffusers import AutoencoderKLTemporalDecoder
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -277,6 +277,7 @@ def make_networks(size: Size) -> list[Any]:
             num_attention_heads=heads,
             cross_attention_dim=size.context,
             num_frames=25,
+            **unet_options,
         )
         vae = AutoencoderKLTemporalDecoder(
             down_block_types=("DownEncoderBlock2D",) * 4,
