@@ -201,11 +201,11 @@ def convert(
                 FilmSource(
                     *(input_path, info, config, device),
                     depth=choose_depth(config, depth_model, device),
-                    flow=open_flow(flow_model or config.flow, device=device),
                     clock=clock,
                 ),
                 folder,
                 writer,
+                flow=open_flow(flow_model or config.flow, device=device),
                 fillers=_fillers(filler, load_filler, device),
                 sheet=sheet,
                 identity=describe_filler(filler) if identity is None else identity,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 from ...video.completeness import IncompleteInput
@@ -39,8 +38,7 @@ def list_scenes(
     config = config or ConvertConfig()
     config.check()
     info = probe(input_path)
-    config = replace(config, auto_convergence=False, comfort=False)  # those take the depth of each frame
-    source = FilmSource(input_path, info, config, choose_device(config.device), None, None, StageClock())
+    source = FilmSource(input_path, info, config, choose_device(config.device), None, StageClock())
     plan, fault = source.plan(SegmentRule(), total=info.frame_count, on_progress=on_progress)
     if fault is not None and not config.allow_incomplete:
         raise IncompleteInput(f"{fault}; list what is there with --allow-incomplete (`allow_incomplete`)")
