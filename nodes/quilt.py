@@ -16,6 +16,26 @@ from .sockets import QuiltType
 from .widgets import check_settings, make_settings, widget
 
 
+def grid_input() -> io.Input:
+    """Describe the socket for how the views of quilts lie, of the nodes that save them."""
+    return QuiltType.Input(
+        "grid",
+        optional=True,
+        tooltip="With the format quilt: Quilt Packer's, so that the file's name tells how the views lie. "
+        "Without it, two beside each other.",
+    )
+
+
+def check_grid(grid: QuiltGrid | None, format: str) -> None:
+    """Check that a grid comes with quilts alone.
+
+    Raises:
+        InputError: If it comes with another format.
+    """
+    if grid is not None and format != "quilt":
+        raise InputError(f"`format` must be quilt where `grid` is connected, got {format}; choose quilt")
+
+
 class SpatialDreamerQuiltPacker(io.ComfyNode):
     """Node around `spatialdreamer_core.stereo.pack_quilt`."""
 
@@ -42,12 +62,8 @@ class SpatialDreamerQuiltPacker(io.ComfyNode):
                 QuiltType.Output(
                     "grid",
                     display_name="grid",
-                    tooltip="For Save Stereo 3D Video, which puts it into the file's name.",
-                ),
-                io.String.Output(
-                    "suffix",
-                    display_name="suffix",
-                    tooltip="What the name of a quilt's file holds, such as _qs4x2a1.78; for Save Image.",
+                    tooltip="For Save Stereo 3D Video and Save Stereo 3D Photo, which put it into the file's "
+                    "name.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -71,6 +87,7 @@ class SpatialDreamerQuiltPacker(io.ComfyNode):
             )
         quilt = pack_quilt(frames.unflatten(0, (grid.views, -1)), columns=grid.columns, rows=grid.rows)
         height, width = quilt.shape[-2:]
-        suffix = grid.suffix(height, width)
-        show_text(cls.hidden.unique_id, f"{width}x{height}, to be saved under a name that ends in {suffix}")
-        return io.NodeOutput(frames_to_image(quilt), grid, suffix)
+        show_text(
+            cls.hidden.unique_id, f"{width}x{height}; the file's name ends in {grid.suffix(height, width)}"
+        )
+        return io.NodeOutput(frames_to_image(quilt), grid)

@@ -7,7 +7,6 @@ from typing import Any
 from comfy_api.latest import Input, io
 from torch import Tensor
 
-from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.options import option_of
 from ..spatialdreamer_core.pipeline import ConvertConfig
 from ..spatialdreamer_core.stereo import QuiltGrid, check_packed
@@ -17,9 +16,9 @@ from .layout import audio_to_sound, image_to_frames
 from .output_name import check_prefix
 from .presentation import found_by
 from .progress import frame_progress
+from .quilt import check_grid, grid_input
 from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of
-from .sockets import QuiltType
 from .widgets import check_each, widget
 
 
@@ -63,12 +62,7 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
                 codec,
                 widget(option_of(ConvertConfig, "stereo_metadata")),
                 widget(option_of(ConvertConfig, "container")),
-                QuiltType.Input(
-                    "grid",
-                    optional=True,
-                    tooltip="With the format quilt: Quilt Packer's, so that the file's name tells how the "
-                    "views lie. Without it, two beside each other.",
-                ),
+                grid_input(),
             ],
             outputs=saved_outputs(),
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
@@ -107,10 +101,7 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
         config.check()
         frames = image_to_frames("images", images)
         height, width = frames.shape[-2:]
-        if grid is not None and config.format != "quilt":
-            raise InputError(
-                f"`format` must be quilt where `grid` is connected, got {config.format}; choose quilt"
-            )
+        check_grid(grid, config.format)
         check_packed(height, width, format=config.format, frames=len(frames), grid=grid)
         path, subfolder = name_file(
             filename_prefix,

@@ -15,12 +15,13 @@ from torch import Tensor
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.options import option_of
 from ..spatialdreamer_core.pipeline import ConvertConfig
-from ..spatialdreamer_core.stereo import check_packed
+from ..spatialdreamer_core.stereo import QuiltGrid, check_packed
 from ..spatialdreamer_core.video import PHOTO_TYPE, frame_to_picture, packing_format, write_stereo_photo
 from .conversion import check_is_linked, prefix_input
 from .layout import image_to_frames
 from .output_name import check_prefix
 from .presentation import found_by, show_text
+from .quilt import check_grid, grid_input
 from .saved_video import name_file, workflow_tags
 from .shaping import check_values, settings_of
 from .widgets import check_each, widget
@@ -53,6 +54,7 @@ class SpatialDreamerSaveStereoPhoto(io.ComfyNode):
                 ),
                 widget(PHOTO_TYPE, optional=False),
                 prefix_input(),
+                grid_input(),
             ],
             outputs=[
                 io.String.Output(
@@ -77,13 +79,21 @@ class SpatialDreamerSaveStereoPhoto(io.ComfyNode):
         return True
 
     @classmethod
-    def execute(cls, images: Tensor, file_type: str, filename_prefix: str, **widgets: Any) -> io.NodeOutput:
+    def execute(
+        cls,
+        images: Tensor,
+        file_type: str,
+        filename_prefix: str,
+        grid: QuiltGrid | None = None,
+        **widgets: Any,
+    ) -> io.NodeOutput:
         """Save the photos."""
         format = settings_of(**widgets).format
         _check_pair(format, file_type)
         frames = image_to_frames("images", images)
         height, width = frames.shape[-2:]
-        check_packed(height, width, format=format, frames=len(frames))
+        check_grid(grid, format)
+        check_packed(height, width, format=format, frames=len(frames), grid=grid)
         saved: list[Path] = []
         shown: list[ui.SavedResult] = []
         for picture in _pictures(frames, format):
@@ -94,6 +104,7 @@ class SpatialDreamerSaveStereoPhoto(io.ComfyNode):
                 width=width,
                 height=height,
                 aspect=width / 2 / height,
+                grid=grid,
                 suffix=f".{file_type}",
             )
             saved.append(write_stereo_photo(path, picture, format=format, metadata=workflow_tags(cls)))

@@ -164,7 +164,6 @@ class ConvertConfig:
         help="auto: a source that is a panorama or a fisheye picture, as its metadata or name says, is "
         "refused, since it would be bent wrongly. flat: it is converted as it is.",
     )
-
     auto_convergence: bool = _STRENGTH["auto_convergence"].as_field()
     comfort: bool = _STRENGTH["comfort"].as_field()
     max_crossed: float = _STRENGTH["max_crossed"].as_field()

@@ -42,6 +42,7 @@ def packed_frames(
     writer: VideoWriter | None = None,
     image_every: int = 1,
     duration: int = 1,
+    last_step: int | None = None,
     flat: bool = False,
 ) -> Generator[Packed, None, None]:
     """Convert a film's frames; yields each one packed, or the two pictures of each.
@@ -53,6 +54,7 @@ def packed_frames(
         writer: What the frames are prepared for, so that it has but to encode them; None: they stay RGB.
         image_every: Of how many frames one is wanted as RGB, too.
         duration: How long the last frame lasts, in units of the film's time base; for two pictures a pair.
+        last_step: How long it lasts where another film goes on after it; None: as the one before.
         flat: Whether both eyes see the source, without any work on it.
     """
     with half_of_the_cores(), StageThreads() as threads:
@@ -63,7 +65,7 @@ def packed_frames(
         else:
             packed = _pack_all(stereo, job, sheet, writer, image_every)
         if job.layout.pictures_a_pair == 2:
-            packed = _in_turn(packed, duration)
+            packed = _in_turn(packed, duration, last_step)
         yield from threads.prefetch(packed)
 
 
@@ -99,7 +101,7 @@ def _pack_images(
     return [picture.numpy() for picture in packed]
 
 
-def _in_turn(frames: Iterator[Packed], duration: int) -> Iterator[Packed]:
+def _in_turn(frames: Iterator[Packed], duration: int, last_step: int | None) -> Iterator[Packed]:
     """Give each pair's two pictures their times: the second one's is halfway to the next pair."""
     second: Packed | None = None
     for first in frames:
@@ -109,7 +111,7 @@ def _in_turn(frames: Iterator[Packed], duration: int) -> Iterator[Packed]:
         second = next(frames)
         yield first._replace(pts=2 * first.pts)
     if second is not None:
-        yield second._replace(pts=2 * second.pts + duration)
+        yield second._replace(pts=2 * second.pts + (last_step or duration))
 
 
 def _join_rgba(

@@ -170,7 +170,7 @@ class VideoWriter:
         part._container_name = PART_CONTAINERS[path.suffix]
         part._copied_kinds, part._copies = {}, []
         part._metadata, part._stream_metadata = {}, {}
-        part._marker = StereoMarker(None, part._container_name)  # packets are marked as they are joined
+        part._marker = StereoMarker(None)  # packets are marked as they are joined
         part._start = part._end = None
         return part
 
@@ -297,7 +297,7 @@ class VideoWriter:
             packet.stream, packet.time_base = self._stream, self._time_base
             packet.pts, packet.dts = pts - self._origin, dts - self._origin
             self._marker.note(packet.pts, index)
-            self._mux([packet])
+            self._mux(self._marked([packet]))
             for copied in self._copies:
                 copied.write_until(self._last_pts * self._time_base)
         except OSError as error:

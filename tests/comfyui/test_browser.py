@@ -23,6 +23,7 @@ QUICKER = {
         ("ImageFromBatch", "length", 2),
         ("SpatialDreamerFrameMatrixSampler", "max_side", 128),
         ("SpatialDreamerFrameMatrixSampler", "steps", 2),
+        ("SpatialDreamerDVGForwardWarp", "convergence", 0.4),  # else m2svid's warp came from the cache
     ),
     "m2svid": (("ImageFromBatch", "length", 2), ("SpatialDreamerM2SVidRefiner", "max_side", 128)),
 }

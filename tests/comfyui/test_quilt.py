@@ -30,8 +30,14 @@ def quilt_prompt(*, frames: int = 2, **grid) -> dict:
         "show": {"class_type": "PreviewImage", "inputs": {"images": ["pack", 0]}},
         "save": {"class_type": SAVER, "inputs": save | {"images": ["pack", 0], "grid": ["pack", 1]}},
         "photo": {
-            "class_type": "SaveImage",
-            "inputs": {"images": ["pack", 0], "filename_prefix": ["pack", 2]},
+            "class_type": "SpatialDreamerSaveStereoPhoto",
+            "inputs": {
+                "images": ["pack", 0],
+                "grid": ["pack", 1],
+                "format": "quilt",
+                "file_type": "png",
+                "filename_prefix": "quilts/photo",
+            },
         },
     }
 
@@ -48,7 +54,7 @@ def test_views_lie_from_the_bottom_left_on_and_files_tell_the_grid(comfy_server)
     (video,) = output_videos(outputs)
     assert video["filename"] == "four_00001_qs2x2a2.00.mp4"
     assert [file["filename"] for file in outputs["photo"]["images"]] == [
-        f"_qs2x2a2.00_{number:05}_.png" for number in (1, 2)
+        f"photo_{number:05}_qs2x2a2.00.png" for number in (1, 2)
     ]
 
 

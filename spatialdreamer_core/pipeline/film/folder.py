@@ -288,6 +288,7 @@ def _to_scenes(content: list[dict[str, Any]]) -> Iterator[FilmScene]:
         yield FilmScene(
             frames=scene["frames"],
             end=scene["end"],
+            step=scene["step"],
             box=box and PictureBox(*box),
             entries=tuple(entries),
             depth_range=measured and SceneRange(**measured),

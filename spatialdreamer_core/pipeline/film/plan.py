@@ -63,6 +63,7 @@ class FilmScene:
     Attributes:
         frames: Number of its frames.
         end: Time at which it ends, in units of the film's time base.
+        step: The least time from a frame to the next one, or to the end.
         box: Where its picture lies in the frames; None: everywhere.
         entries: Its first frame, and the beginnings of its parts' run-ins.
         depth_range: Range of its depth, where that is measured.
@@ -71,6 +72,7 @@ class FilmScene:
 
     frames: int
     end: int
+    step: int
     box: PictureBox | None
     entries: tuple[Entry, ...]
     depth_range: SceneRange | None = None
@@ -183,12 +185,18 @@ class ScenePlanner:
         self._box: PictureBox | None = None
         self._count = 0  # frames of the scene at work
         self._last = (0, 1)  # pts of the last frame, and the step to it
+        self._step: int | None = None  # the least one in the scene at work
 
     def watch(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
         """Yield the frames as they are, but for being told whether a scene starts with them."""
         for number, frame in enumerate(frames):
             small = working_frame(frame.image, levels=frame.levels)
             starts_scene = self._detector.step(frame, small) or number == 0
+            if number:
+                self._last = frame.pts, max(1, frame.pts - self._last[0])
+                self._step = min(self._step or self._last[1], self._last[1])
+            else:
+                self._last = frame.pts, 1
             if starts_scene:
                 self._close(end=frame.pts)
                 self._box = None if frame.surround is None else frame.surround.box
@@ -196,7 +204,6 @@ class ScenePlanner:
             if starts_scene or (ahead % self._rule.most == 0 and ahead > self._rule.run_in):
                 self._entries.append(Entry(number, frame.pts, checksum_of(frame)))
             self._count += 1
-            self._last = frame.pts, max(1, frame.pts - self._last[0]) if number else 1
             yield frame._replace(starts_scene=starts_scene)
 
     def finish(self) -> FilmPlan:
@@ -212,8 +219,9 @@ class ScenePlanner:
                 for part, entry in enumerate(self._entries)
                 if part == 0 or self._count - part * self._rule.most >= self._rule.least
             ]
-            self._scenes.append(FilmScene(self._count, end, self._box, tuple(kept)))
-        self._entries, self._count = [], 0
+            step = self._step or self._last[1]
+            self._scenes.append(FilmScene(self._count, end, step, self._box, tuple(kept)))
+        self._entries, self._count, self._step = [], 0, None
 
 
 def checksum_of(frame: VideoFrame) -> int:

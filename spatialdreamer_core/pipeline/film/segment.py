@@ -17,7 +17,7 @@ from ..job import Job
 from ..packed import packed_frames
 from ..preview import MiddleSheet, ViewTaker
 from ..stages import Rendered
-from .plan import FilmPlan, FilmScene, Segment
+from .plan import FilmPlan, Segment
 from .sidecar import SceneSettings
 from .source import FilmSource
 
@@ -83,7 +83,7 @@ class SegmentWork:
                         sheet=sheet,
                         writer=part,
                         image_every=PREVIEW_EVERY,
-                        duration=_frame_duration(self.plan.scenes[segment.scenes[-1]]),
+                        last_step=self.plan.scenes[segment.scenes[-1]].step,
                         flat=scene.skip,
                     )
                 ) as pictures,
@@ -98,11 +98,6 @@ class SegmentWork:
                     shown = image if number % PREVIEW_EVERY == 1 else None
                     on_frame(number, None if shown is None else to_8_bit(shown, source.info.color))
         return first_pts
-
-
-def _frame_duration(scene: FilmScene) -> int:
-    """Return how long a frame of a scene lasts on average, in units of the film's time base."""
-    return max(1, (scene.end - scene.start) // scene.frames)
 
 
 class _SheetOfSegment(ViewTaker):

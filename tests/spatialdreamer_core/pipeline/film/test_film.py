@@ -134,6 +134,29 @@ def test_killed_and_run_again_gives_the_same_film(film, whole, tmp_path, frame):
     assert not parts(tmp_path).exists()
 
 
+@pytest.mark.parametrize("depth", ["builtin", "model", "file"])
+def test_each_scene_gets_its_place_by_itself(film, tmp_path, depth):
+    np.save(tmp_path / "depth.npy", np.random.default_rng(0).random((sum(SCENES), 12, 16), np.float32))
+    config = replace(KEPT, auto_convergence=True, comfort=True, max_crossed=1.0)
+    config = replace(config, depth_file=tmp_path / "depth.npy") if depth == "file" else config
+    model = RedIsNear() if depth == "model" else None
+    for name, resume in (("once.mp4", "off"), ("out.mp4", "on")):
+        convert(film, tmp_path / name, replace(config, resume=resume), rule=EACH, depth_model=model)
+    assert shown(tmp_path / "out.mp4") == shown(tmp_path / "once.mp4")
+
+
+def test_two_pictures_a_frame_stay_in_their_order(film, tmp_path):
+    config = replace(KEPT, format="frame_sequential", codec="libx264")
+    for name, resume in (("once.mkv", "off"), ("out.mkv", "on")):
+        assert convert(film, tmp_path / name, replace(config, resume=resume), rule=EACH) == 2 * sum(SCENES)
+    frames, once = (shown(tmp_path / name)[0] for name in ("out.mkv", "once.mkv"))
+    assert [pixels for _, pixels in frames] == [pixels for _, pixels in once]
+    assert [time for time, _ in frames[::2]] == [time for time, _ in once[::2]]
+    differ = [index for index, (one, other) in enumerate(zip(frames, once, strict=True)) if one != other]
+    assert set(differ) <= {2 * sum(SCENES[:number]) - 1 for number in (1, 2, 3)}  # before a cut, and the end
+    assert [time for time, _ in frames] == sorted({time for time, _ in frames})
+
+
 @pytest.mark.parametrize(("codec", "suffix"), [("libx265", ".mov"), ("libx264", ".mkv")])
 def test_codecs_and_containers_join(film, tmp_path, codec, suffix):
     config = replace(KEPT, codec=codec)
@@ -311,3 +334,12 @@ def test_ctrl_c_says_what_is_kept(film, tmp_path):
 
     with pytest.raises(KeyboardInterrupt, match="SIGINT; 7 of 24 frames are finished and stay"):
         convert(film, tmp_path / "out.mp4", KEPT, rule=EACH, on_progress=stop)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("libx264", ".mp4"), ("libx265", ".mkv")])
+def test_a_film_of_segments_says_how_it_is_packed(film, tmp_path, codec, suffix):
+    out = tmp_path / f"out{suffix}"
+    convert(film, out, replace(KEPT, codec=codec), rule=EACH)  # the writer compares what it was to say
+    with av.open(str(out)) as container:
+        keys = [packet for packet in container.demux(video=0) if packet.is_keyframe]
+    assert len(keys) >= len(SCENES)

@@ -20,7 +20,7 @@ from .test_film import EACH, KEPT, SCENES, film, shown  # noqa: F401
 BASE = Placement(2.5, 0.5, 0.0)
 PLAN = FilmPlan(
     tuple(
-        FilmScene(frames, first + frames, None, (Entry(first, first, 0),))
+        FilmScene(frames, first + frames, 1, None, (Entry(first, first, 0),))
         for first, frames in ((0, 100), (100, 50), (150, 100))
     )
 )
