@@ -19,6 +19,7 @@ from .evaluation.views import list_files
 from .options import options_of
 from .pipeline import ConvertConfig, list_scenes
 from .pipeline.film.keyframes import KEYFRAMES
+from .pipeline.film.sidecar import VALUES
 from .process import Signals
 from .progress_bar import ProgressBar
 from .video.output import OutputFile
@@ -50,7 +51,9 @@ def add_film_commands(subparsers: Any) -> None:
 
 def run_scenes(options: argparse.Namespace, signals: Signals) -> int:
     """Run `spatialdreamer scenes`; returns the exit code."""
-    config = ConvertConfig(**given_options(options, ConvertConfig))
+    given = given_options(options, ConvertConfig)
+    config = ConvertConfig(**given)
+    values = {name: given[name] for name in VALUES if isinstance(given.get(name), (int, float))}
     output = OutputFile(
         options.output,
         suffixes=(".csv",),
@@ -64,7 +67,7 @@ def run_scenes(options: argparse.Namespace, signals: Signals) -> int:
             signals.check()
             bar.show("finding scenes", done, total)
 
-        text, count = list_scenes(options.input, config, on_progress=on_progress)
+        text, count = list_scenes(options.input, config, values=values, on_progress=on_progress)
         try:
             output.partial.write_text(text, encoding="utf-8", newline="\n")
         except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...video.completeness import IncompleteInput
@@ -18,13 +19,18 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def list_scenes(
-    input_path: Path, config: ConvertConfig | None = None, *, on_progress: OnPass | None = None
+    input_path: Path,
+    config: ConvertConfig | None = None,
+    *,
+    values: Mapping[str, float] | None = None,
+    on_progress: OnPass | None = None,
 ) -> tuple[str, int]:
     """Find a film's scenes; nothing is converted.
 
     Args:
         input_path: The film.
         config: The settings that it is going to be converted with.
+        values: What each row gets of `sidecar.VALUES`; the others are empty, which leaves them to `convert`.
         on_progress: Called after each frame with the frames done and their total if it is known; may raise to
             interrupt.
 
@@ -42,4 +48,4 @@ def list_scenes(
     plan, fault = source.plan(SegmentRule(), total=info.frame_count, on_progress=on_progress)
     if fault is not None and not config.allow_incomplete:
         raise IncompleteInput(f"{fault}; list what is there with --allow-incomplete (`allow_incomplete`)")
-    return write_scenes(plan, config, time_base=info.time_base), len(plan.scenes)
+    return write_scenes(plan, time_base=info.time_base, values=values), len(plan.scenes)

@@ -358,12 +358,12 @@ def _settle_scene(
     return SceneSettings(tuple(keys), filler, skip)
 
 
-def write_scenes(plan: FilmPlan, config: ConvertConfig, *, time_base: Fraction) -> str:
-    """Write a film's scenes as a sidecar to begin with: a row for each, whose values are the film's.
+def write_scenes(plan: FilmPlan, *, time_base: Fraction, values: Mapping[str, float] | None = None) -> str:
+    """Write a film's scenes as a sidecar to begin with: a row for each.
 
     Args:
         plan: The scenes.
-        config: The film's settings.
+        values: What each row gets of `VALUES`; the others are empty, which leaves them to `convert`.
         time_base: Seconds per unit of the plan's times.
     """
     out = io.StringIO()
@@ -371,8 +371,8 @@ def write_scenes(plan: FilmPlan, config: ConvertConfig, *, time_base: Fraction) 
     writer.writerow(("scene", "start", "end", "frames", *COLUMNS[3:]))
     for number, scene in enumerate(plan.scenes, start=1):
         start, end = (f"{float(pts * time_base):.3f}" for pts in (scene.start, scene.end))
-        values = (f"{getattr(config, name):g}" for name in VALUES)
-        writer.writerow((number, start, end, scene.frames, *values, "", "no", "0"))
+        cells = (f"{values[name]:g}" if values and name in values else "" for name in VALUES)
+        writer.writerow((number, start, end, scene.frames, *cells, "", "no", "0"))
     return out.getvalue()
 
 
