@@ -117,7 +117,7 @@ def convert_film(
     settings = settle(
         rows,
         plan,
-        _placements(source, plan),
+        place_plan(source, plan),
         time_base=source.info.time_base,
         fillers=[name for name in fillers if name is not None],
     )
@@ -152,7 +152,7 @@ def convert_film(
     return FilmResult(total, () if manifest.fault is None else (IncompleteInput(manifest.fault),))
 
 
-def _placements(source: FilmSource, plan: FilmPlan) -> list[Placement]:
+def place_plan(source: FilmSource, plan: FilmPlan) -> list[Placement]:
     """Return each scene's way to disparity where a sidecar does not say otherwise."""
     config, time_base = source.config, source.info.time_base
     scenes = [scene.statistics for scene in plan.scenes if scene.statistics is not None]

@@ -358,20 +358,20 @@ def _settle_scene(
     return SceneSettings(tuple(keys), filler, skip)
 
 
-def write_scenes(plan: FilmPlan, config: ConvertConfig, *, time_base: Fraction) -> str:
-    """Write a film's scenes as a sidecar to begin with: a row for each, whose values are the film's.
+def write_scenes(plan: FilmPlan, base: Sequence[Placement], *, time_base: Fraction) -> str:
+    """Write a film's scenes as a sidecar to begin with: a row for each, with its values.
 
     Args:
         plan: The scenes.
-        config: The film's settings.
+        base: The values of each.
         time_base: Seconds per unit of the plan's times.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("scene", "start", "end", "frames", *COLUMNS[3:]))
-    for number, scene in enumerate(plan.scenes, start=1):
+    for number, (scene, own) in enumerate(zip(plan.scenes, base, strict=True), start=1):
         start, end = (f"{float(pts * time_base):.3f}" for pts in (scene.start, scene.end))
-        values = (f"{getattr(config, name):g}" for name in VALUES)
+        values = (f"{getattr(own, name):.4g}" for name in VALUES)
         writer.writerow((number, start, end, scene.frames, *values, "", "no", "0"))
     return out.getvalue()
 
