@@ -172,13 +172,13 @@ def fill_by_spatialdreamer(
 ) -> Tensor:
     """Fill by an untrained SpatialDreamer with its template's options, of today or of commit 50ee415.
 
-    Then the condition was each frame's own view, filled by fast fill; sampling began with that under noise of
-    strength .4; known latents were not held; RefinerNet's features were read.
+    Both begin with fast fill under noise of strength .4. Then the condition was each frame's own view, filled
+    by fast fill; known latents were not held; RefinerNet's features were read: as a trained one does it.
     """
-    config = SamplerConfig(seed=seed, window=FRAMES, overlap=1, dilate=0, feather=0)
-    network = SpatialDreamer.from_svd(svd)
-    if not now:
-        network, config = replace(network, fills_holes=True), replace(config, steps=25, strength=0.4)
+    config = SamplerConfig(
+        seed=seed, steps=10 if now else 25, strength=0.4, window=FRAMES, overlap=1, dilate=0, feather=0
+    )
+    network = replace(SpatialDreamer.from_svd(svd), fills_holes=not now)
     filled = fill_fast(svd, clip, seed)
     reference = encode_reference(network, clip.left, max_side=_MAX_SIDE)
     return sample(network, reference, filled, clip.hole, replace(config, **changes))
@@ -206,6 +206,7 @@ METHODS: dict[str, Method] = {
     "fast fill": fill_fast,
     "SpatialDreamer at 50ee415": partial(fill_by_spatialdreamer, now=False),
     "SpatialDreamer": partial(fill_by_spatialdreamer, now=True),
+    "SpatialDreamer, from noise": partial(fill_by_spatialdreamer, now=True, strength=1.0),
     "columns": partial(fill_by_matrix, order="columns"),
     "rows": partial(fill_by_matrix, order="rows"),
     "matrix": fill_by_matrix,

@@ -76,6 +76,11 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         check_is_linked("depth_video", depth_video, "Load Video")
         check_is_linked("film", film, "Stereo Film Settings")
         check_values(**widgets)
+        if widgets.get("format") == "wiggle":
+            raise InputError(
+                "format must be one for videos, got wiggle, which shows the views of a photo in turn; take "
+                "Image to Stereo 3D, or choose frame_sequential"
+            )
         if filename_prefix is not None:
             check_prefix(filename_prefix)
         return True

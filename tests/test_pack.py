@@ -170,6 +170,16 @@ def test_a_template_is_in_the_form_that_comfyui_saves(workflow):
     assert {node["type"] for node in content["nodes"]} & set(NODE_IDS)
 
 
+def fits(value, options):
+    """Tell whether a widget takes a value, as far as its schema says."""
+    default = options.get("default")
+    if options.get("options"):
+        return value in options["options"]
+    if "min" in options:
+        return not isinstance(value, bool) and options["min"] <= value <= options["max"]
+    return default is None or isinstance(value, type(default))
+
+
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_template_has_a_value_for_each_widget_and_notes_that_can_be_read(workflow):
     schemas = json.loads((REPOSITORY / "tests" / "comfyui" / "node_schemas.json").read_text(encoding="utf-8"))
@@ -183,7 +193,13 @@ def test_a_template_has_a_value_for_each_widget_and_notes_that_can_be_read(workf
         widgets = {name: options for name, (kind, options) in inputs.items() if kind in WIDGETS}
         seeds = sum(options.get("control_after_generate", False) for options in widgets.values())
         assert len(node["widgets_values"]) == len(widgets) + seeds, f"{node['type']}: stale, save it anew"
-        assert {entry["name"] for entry in node["inputs"] if "widget" in entry} == set(widgets)
+        assert [entry["name"] for entry in node["inputs"] if "widget" in entry] == list(widgets)
+        values = iter(node["widgets_values"])
+        for name, options in widgets.items():
+            value = next(values)
+            assert fits(value, options), f"{node['type']}: {name} is {value}, so all after it may be shifted"
+            if options.get("control_after_generate"):
+                next(values)
         if "depth" in widgets or "estimator" in widgets:
             assert "auto" in node["widgets_values"]
             assert "builtin" not in node["widgets_values"]

@@ -62,7 +62,7 @@ def fill_matrix(
         on_step: Called after each row and column with the steps done and in all of the clip, and the clean
             estimate of the cells at work [V, F, C, h, w]; may raise to interrupt.
         on_frame: Called with the number of finished frames; may raise.
-        on_wait: Called now and then while the VAE works; may raise.
+        on_wait: Called before the UNet works on a region, and while the VAE works; may raise.
 
     Returns:
         The view without holes. Outside of them, and of dilation and feather, it equals `warped` bit for bit.
@@ -115,7 +115,7 @@ class FrameMatrixFiller:
         config: The options.
         on_step: Called after each row and column with the steps done and in all of the window at work, see
             `fill_matrix`; may raise to interrupt.
-        on_wait: Called now and then while the VAE works; may raise to interrupt.
+        on_wait: Called before the UNet works on a region, and while the VAE works; may raise to interrupt.
 
     Raises:
         InputError: If an option is out of range.

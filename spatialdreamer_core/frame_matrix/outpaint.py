@@ -54,7 +54,7 @@ class OutpaintedScene:
         config: The options, settled.
         eye: The rendered eye.
         size: Height and width of the frames.
-        on_wait: Called now and then while the VAE works; may raise to interrupt.
+        on_wait: Called before the UNet works on a region, and while the VAE works; may raise to interrupt.
         keep_views: Whether all views are returned.
     """
 
@@ -107,9 +107,8 @@ class OutpaintedScene:
                 side.end()
             return self._scene.fill(frames, first_frame=first_frame, progress=progress)
         height, width = frames.left.shape[-2:]
-        work = [
-            (self._margin + count) / width if count else 0.0 for count in needed
-        ]  # of the whole picture's
+        # Shares of a whole picture's work.
+        work = [(self._margin + count) / width if count else 0.0 for count in needed]
         *stretches, own = progress.divide([*work, 1.0])
         beside = []
         for side, count, stretch in zip(self._sides, needed, stretches, strict=True):
@@ -124,6 +123,7 @@ class OutpaintedScene:
         )
         done = first_frame + len(result.filled)
         for side in self._sides:
+            side.scene.plan = self._scene.plan
             side.bands = {frame: band for frame, band in side.bands.items() if frame >= done}
         return result
 
@@ -160,6 +160,8 @@ class OutpaintedScene:
             bands = found[..., : side.width] if side.pan == "left" else found[..., -side.width :]
             side.bands |= {first_frame + done + n: band.clone() for n, band in enumerate(bands)}
             done += len(found)
+            for scene in (self._scene, *(other.scene for other in self._sides)):
+                scene.plan = side.scene.plan  # what one has found too much is too much for all
         return torch.stack([side.bands[first_frame + n] for n in range(len(frames))])
 
 

@@ -46,8 +46,11 @@ class MatrixScene:
         config: The options, settled.
         eye: The rendered eye.
         size: Height and width of the frames.
-        on_wait: Called now and then while the VAE works; may raise to interrupt.
+        on_wait: Called before the UNet works on a region, and while the VAE works; may raise to interrupt.
         keep_views: Whether all views are returned.
+
+    Attributes:
+        plan: How much is filled at a time: less once the device's memory has run out.
     """
 
     def __init__(
@@ -72,13 +75,13 @@ class MatrixScene:
         )
         # More frames than are carried on.
         window = max(config.window or trained_frames(svd.unet), config.overlap + 1)
-        self._plan = Plan(window, config.overlap, factor=svd.codec.factor)
+        self.plan = Plan(window, config.overlap, factor=svd.codec.factor)
         self._carried: Tensor | None = None  # [V, n, 3, h, w] float16, the last finished frames
 
     @property
     def room(self) -> int:
         """How many new frames the next window takes."""
-        return self._plan.window - _count(self._carried)
+        return self.plan.window - min(_count(self._carried), self.plan.overlap)
 
     def end(self) -> None:
         """Begin a new scene."""
@@ -113,15 +116,15 @@ class MatrixScene:
 
         def run(plan: Plan) -> tuple[MatrixViews, Tensor | None]:
             begin = None if carried is None else carried[:, -plan.overlap :]
-            count = len(frames)
-            if plan is not self._plan:
-                count = next_count(count, plan.window - _count(begin), ended=True)
+            count, room = len(frames), plan.window - _count(begin)
+            if count > room:
+                count = next_count(count, room, ended=True)
             stretch = progress.part(0, count / len(frames))
             return self._fill(frames.cut(0, count), begin, first_frame, plan, stretch)
 
-        (result, self._carried), self._plan = run_within_memory(
+        (result, self._carried), self.plan = run_within_memory(
             run,
-            self._plan,
+            self.plan,
             smaller=lambda plan: self._smaller(plan, _count(carried) + len(frames), views),
             task="the frame matrix",
             explain=lambda plan: (

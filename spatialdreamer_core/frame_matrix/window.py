@@ -20,10 +20,10 @@ class Callbacks:
     """What is called while a window is filled; each may raise to interrupt."""
 
     progress: Progress  # after each row and column
-    on_wait: Callable[[], None] | None = None  # while the VAE works
+    on_wait: Callable[[], None] | None = None  # before the UNet works on a region, and while the VAE works
 
     def on_frame(self, done: int) -> None:
-        """Take a call of the VAE."""
+        """Take a call of the VAE, or one before the UNet works on a region."""
         if self.on_wait is not None:
             self.on_wait()
 

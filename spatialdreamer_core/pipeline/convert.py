@@ -32,7 +32,7 @@ from ..video.projection import check_flat, photo_projection
 from ..video.reader import VideoFrame, has_frames, read_frames, until_broken
 from ..video.stereo_metadata import stereo_metadata
 from ..video.stereo_photo import STEREO_PHOTO_SUFFIXES, packing_format
-from ..video.stereo_source import check_one_view, output_tags
+from ..video.stereo_source import check_one_view, output_tags, photo_stereo
 from ..video.writer import VIDEO_CONTAINERS, VideoWriter
 from .clock import StageClock
 from .config import ConvertConfig
@@ -128,7 +128,7 @@ def convert(
         filler = FillerConfig().load(device=device)
     check_filler(filler)
     info = None if _is_photo(input_path, output_path) else _check_film(input_path, config, info)
-    warning = check_one_view(input_path, stated=None if info is None else info.stereo)
+    warning = check_one_view(input_path, stated=photo_stereo(input_path) if info is None else info.stereo)
     if warning is not None:
         _LOGGER.warning("%s", warning)
     if config.projection == "auto":
@@ -201,11 +201,11 @@ def convert(
                 FilmSource(
                     *(input_path, info, config, device),
                     depth=choose_depth(config, depth_model, device),
-                    flow=open_flow(flow_model or config.flow, device=device),
                     clock=clock,
                 ),
                 folder,
                 writer,
+                flow=open_flow(flow_model or config.flow, device=device),
                 fillers=_fillers(filler, load_filler, device),
                 sheet=sheet,
                 identity=describe_filler(filler) if identity is None else identity,

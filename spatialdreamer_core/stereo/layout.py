@@ -105,6 +105,7 @@ class StereoLayout:
 
     @property
     def _pads(self) -> bool:
+        """Whether views get bars."""
         return self.pad != "none"
 
     def view_size(self, height: int, width: int, *, aspect: Fraction = Fraction(1)) -> tuple[int, int]:

@@ -282,7 +282,7 @@ def _quality_options(codec: str, pixel_format: str, crf: float, preset: str) -> 
         speed = {"deadline": "good", "cpu-used": _VP9_SPEEDS.get(preset, preset), "row-mt": "1"}
         return {"lossless": "1", **speed} if crf == 0 else {"crf": _stretched(crf), "b": "0", **speed}
     if codec == "prores_ks":
-        return {"profile": "hq", "vendor": "apl0"}
+        return {"profile": "4444" if pixel_format.startswith("yuv444") else "hq", "vendor": "apl0"}
     if codec == "ffv1":
         return {"level": "3", "g": "1", "slicecrc": "1"}  # each frame by itself, with sums that show damage
     return {}

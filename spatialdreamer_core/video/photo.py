@@ -8,9 +8,12 @@ turned picture or swapped channel.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
+import struct
 import warnings
+import zlib
 from collections.abc import Collection, Generator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -60,6 +63,7 @@ _LONGEST_SIDE = {  # px that the format or its library takes
     "GIF": 65535,
 }
 
+_PNG_HEAD = 33  # bytes of the signature and the first chunk
 _STRIP_PIXELS = 1 << 22  # a picture is brought to RGB in strips of about this many pixels
 _ORIENTATION = 0x0112
 _TIFF_SUBFILE, _TIFF_BITS, _TIFF_SAMPLE_FORMAT, _DNG_VERSION = 254, 258, 339, 50706
@@ -167,6 +171,7 @@ def save_photo(
     *,
     suffix: str,
     metadata: Mapping[str, str] | None = None,
+    chunks: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a photo into a temporary file, in the format of a suffix.
 
@@ -175,25 +180,34 @@ def save_photo(
         image: The photo.
         suffix: Tells the format.
         metadata: Texts by name, which PNG of 8 bits keeps.
+        chunks: Chunks of a PNG by name, for before its picture; other kinds leave them out.
 
     Raises:
         InputError: If the file cannot be written.
     """
     try:
-        _save(image, path, WRITABLE_PHOTO_SUFFIXES[suffix.lower()], metadata or {})
+        _save(image, path, WRITABLE_PHOTO_SUFFIXES[suffix.lower()], metadata or {}, chunks or {})
     except OSError as error:
         raise write_error(path, error) from error
 
 
-def _save(image: np.ndarray, path: Path, kind: str, metadata: Mapping[str, str]) -> None:
+def _save(
+    image: np.ndarray, path: Path, kind: str, metadata: Mapping[str, str], chunks: Mapping[str, bytes]
+) -> None:
     """Encode a photo into a file."""
     if image.dtype == np.uint8 or kind not in _SAVE_OPTIONS_16_BIT:
         options: dict[str, Any] = dict(_SAVE_OPTIONS[kind])
-        if kind == "PNG" and metadata:
+        if kind == "PNG":
             options["pnginfo"] = PngInfo()
             for name, text in metadata.items():
                 options["pnginfo"].add_text(name, text)
-        Image.fromarray(to_8_bit(image, None)).save(path, format=kind, **options)
+        picture = Image.fromarray(to_8_bit(image, None))
+        if kind == "PNG" and chunks:  # Pillow leaves out those that it does not know
+            buffer = io.BytesIO()
+            picture.save(buffer, format=kind, **options)
+            _write_png(path, buffer.getbuffer(), chunks)
+        else:
+            picture.save(path, format=kind, **options)
         return
     suffix, flags = _SAVE_OPTIONS_16_BIT[kind]
     image = np.require(image, requirements=["C", "W"])
@@ -202,7 +216,20 @@ def _save(image: np.ndarray, path: Path, kind: str, metadata: Mapping[str, str])
         encoded = cv2.imencode(suffix, image, flags)[1]
     finally:
         _swap_red_and_blue(image)
-    path.write_bytes(memoryview(encoded))
+    if kind == "PNG":
+        _write_png(path, memoryview(encoded), chunks)
+    else:
+        path.write_bytes(memoryview(encoded))
+
+
+def _write_png(path: Path, encoded: memoryview, chunks: Mapping[str, bytes]) -> None:
+    """Write an encoded PNG with more chunks behind its first one."""
+    with open(path, "wb") as file:
+        file.write(encoded[:_PNG_HEAD])
+        for name, content in chunks.items():
+            named = name.encode() + content
+            file.write(struct.pack(">I", len(content)) + named + struct.pack(">I", zlib.crc32(named)))
+        file.write(encoded[_PNG_HEAD:])
 
 
 def _swap_red_and_blue(image: np.ndarray) -> None:

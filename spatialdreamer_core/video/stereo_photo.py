@@ -5,6 +5,9 @@
   3D cameras, televisions and the Nintendo 3DS write and read it.
 - JPS: one JPEG file, side by side with the *right* eye's view on the left, for crossed eyes, as its readers
   expect it. An APP3 segment says so ("JPEG Stereoscopic Format Specification", VRex 2004).
+- PNG: side by side with the chunk `sTER`, which says whether the left view is the left half, where the views'
+  width is a multiple of 8 px, as the chunk's definition wants it ("Extensions to the PNG 1.2 Specification",
+  1.3.0, sTER).
 - Wiggle: a GIF or WebP that shows left and right in turn.
 """
 
@@ -37,6 +40,7 @@ WIGGLE_SUFFIXES = (".gif", ".webp")
 STEREO_PHOTO_SUFFIXES = (*WRITABLE_PHOTO_SUFFIXES, ".mpo", ".jps", ".gif")
 
 _VIEWS = {".mpo": ("full_sbs",), ".jps": ("full_sbs", "cross_eyed")}  # formats that go with what holds both
+_STER = {"cross_eyed": 0, "full_sbs": 1}  # modes of PNG's chunk
 _JPEG = {"quality": 95, "subsampling": 0}
 _WIGGLE_PERIOD = 150  # ms that each view is shown
 _DISPARITY = 0x020002  # type of an image in DC-007's table 4
@@ -139,7 +143,10 @@ def save_stereo_photo(
     """
     suffix = suffix.lower()
     if suffix not in _VIEWS and format != "wiggle":
-        save_photo(path, packed, suffix=suffix, metadata=metadata)
+        chunks = {}
+        if format in _STER and packed.shape[1] % 16 == 0:
+            chunks["sTER"] = bytes([_STER[format]])
+        save_photo(path, packed, suffix=suffix, metadata=metadata, chunks=chunks)
         return
     pictures = to_8_bit(packed, None)
     left, right = np.split(pictures, 2, axis=1)

@@ -21,6 +21,8 @@ from ..stereo import even_size
 from .hdr import side_data
 
 _TAG = "spatialdreamer_stereo"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PHOTO_HEAD = 1 << 18  # bytes of a photo that are looked at
 _LAYOUTS = {  # AVStereo3DType; 0 is one view, 8 are views that are streams of their own
     1: "side by side",
     2: "top-bottom",
@@ -118,6 +120,30 @@ def stated_stereo(container: InputContainer, stream: VideoStream, frame: av.Vide
         return None
     order = ", the right eye's first" if flags & _INVERTED else ""
     return f"frame packing says that two views lie {_LAYOUTS[kind]} in it{order}{shape}"
+
+
+def photo_stereo(path: str | Path) -> str | None:
+    """Return what a photo's metadata says of two views in its picture, or None.
+
+    Args:
+        path: The photo.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_PHOTO_HEAD)
+    except OSError:  # its reader says why
+        return None
+    if head.startswith(b"\xff\xd8") and b"_JPSJPS_" in head:
+        return "JPS header says that two views lie in it"
+    place = len(_PNG)
+    while head.startswith(_PNG) and place + 8 <= len(head):
+        length, kind = struct.unpack_from(">I4s", head, place)
+        if kind == b"sTER":
+            return "chunk sTER says that two views lie side by side in it"
+        if kind == b"IDAT":
+            return None
+        place += 12 + length
+    return None
 
 
 def _tag(tags: Mapping[str, str], name: str) -> str | None:

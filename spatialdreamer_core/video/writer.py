@@ -170,7 +170,7 @@ class VideoWriter:
         part._container_name = PART_CONTAINERS[path.suffix]
         part._copied_kinds, part._copies = {}, []
         part._metadata, part._stream_metadata = {}, {}
-        part._marker = StereoMarker(self._marker.said)  # packets keep their messages where they are joined
+        part._marker = StereoMarker(None)  # packets are marked as they are joined
         part._start = part._end = None
         return part
 
@@ -277,13 +277,14 @@ class VideoWriter:
         except av.error.FFmpegError as error:
             raise self._refused(error) from error
 
-    def copy_packet(self, packet: Packet, *, pts: int, dts: int) -> None:
+    def copy_packet(self, packet: Packet, *, pts: int, dts: int, index: int) -> None:
         """Write a packet that a part has encoded, and copy the audio up to its time.
 
         Args:
             packet: The packet, in the order of decoding.
             pts: Its time in units of `time_base`; the first packet's is the film's first.
             dts: When it is decoded, later than the packet before.
+            index: How many pictures are shown before it.
 
         Raises:
             InputError: If the disk is full, or the container does not take it.
@@ -295,7 +296,8 @@ class VideoWriter:
             self._frames, self._last_pts = self._frames + 1, max(self._last_pts, pts)
             packet.stream, packet.time_base = self._stream, self._time_base
             packet.pts, packet.dts = pts - self._origin, dts - self._origin
-            self._mux([packet])
+            self._marker.note(packet.pts, index)
+            self._mux(self._marked([packet]))
             for copied in self._copies:
                 copied.write_until(self._last_pts * self._time_base)
         except OSError as error:

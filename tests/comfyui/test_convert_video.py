@@ -56,6 +56,8 @@ def test_codec_part_flow_border_and_the_path_of_the_file(comfy_server, short, tm
     ("inputs", "said"),
     [
         ({"format": "triple"}, "format must be one of full_sbs"),
+        ({"format": "wiggle"}, "format must be one for videos, got wiggle, which shows the views of a photo"),
+        ({"format": "vr180", "pad": "16:9"}, "pad must be none with the format vr180"),
         ({"eye": "third"}, "eye must be one of right, left, both"),
         ({"depth": "guess"}, "depth must be one of builtin"),
         ({"border": "wall"}, "border must be one of none"),

@@ -70,6 +70,9 @@ def test_frames_and_sound_are_saved_under_the_players_names(comfy_server, packed
     with av.open(str(path.with_name(names["one"]["filename"]))) as container:
         assert container.streams.video[0].duration * container.streams.video[0].time_base == 2
 
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).side_data.get("STEREO3D") is not None
+
     before = path.read_bytes()
     prompt = prompt_of(packed, full=save_node(audio=["2", 1], crf=40))
     (second,) = output_videos(comfy_server.run(prompt))
@@ -77,9 +80,31 @@ def test_frames_and_sound_are_saved_under_the_players_names(comfy_server, packed
     assert path.read_bytes() == before
 
 
+def test_other_kinds_of_files_are_saved_and_shown(comfy_server, packed):
+    prompt = prompt_of(
+        packed,
+        full=save_node(container="webm", audio=["2", 1]),
+        lossless=save_node(codec="ffv1", stereo_metadata="off", audio=["2", 1]),
+    )
+    outputs = comfy_server.run(prompt)
+    nodes = ("full", "lossless")
+    saved = {node: [file["filename"] for file in outputs[node]["images"]] for node in nodes}
+    assert saved["full"][-1].endswith("_LRF_Full_SBS.webm")
+    assert saved["lossless"][-1].endswith("_LRF_Full_SBS.mkv")
+    assert len(saved["lossless"]) == 2, "a preview, since browsers do not play it"
+    folder = comfy_server.base / "output" / "saved"
+    expected = {"full": (("libdav1d", "opus"), "left_right"), "lossless": (("ffv1", "aac"), None)}
+    for node, (codecs, mode) in expected.items():
+        with av.open(str(folder / saved[node][-1])) as container:
+            assert tuple(stream.codec_context.name for stream in container.streams) == codecs
+            assert container.streams.video[0].metadata.get("stereo_mode") == mode
+
+
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
+        ({"container": "avi"}, "container must be one of auto, mp4, mkv, mov, webm, got 'avi'"),
+        ({"stereo_metadata": "sei"}, "stereo_metadata must be one of auto, no_sei, off, got 'sei'"),
         ({"fps": 0.0}, "fps must be between 0.01 and 1000 (frames per second), got 0"),
         ({"fps": float("nan")}, "fps must be between 0.01 and 1000"),
         ({"format": "sbs"}, "format must be one of full_sbs"),

@@ -117,3 +117,23 @@ def test_rgbd_and_geometry_in_the_packer(comfy_server):
     prompt["save packed"]["inputs"]["swap_eyes"] = True
     with pytest.raises(RequestRefused, match="swap_eyes must be left alone with the format rgbd"):
         comfy_server.run(prompt)
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({"format": "wiggle"}, (WIDTH, HEIGHT)),
+        ({"format": "rgbd", "pad": "16:9"}, (2 * 71, HEIGHT)),
+        ({"format": "vr180", "output_height": 50, "field_of_view": 70.0}, (100, 50)),
+    ],
+)
+def test_image_to_stereo_in_formats_of_its_own(comfy_server, settings, size):
+    kind = "gif" if settings["format"] == "wiggle" else "png"
+    prompt = prompt_of({"save": {"format": settings["format"], "file_type": kind}})
+    converted = {"image": ["left", 0], "divergence": 2.5, "convergence": 0.5, "eye": "right"}
+    prompt["save packed"] = {
+        "class_type": "SpatialDreamerImageToStereo",
+        "inputs": converted | {"depth": "builtin"} | settings,
+    }
+    with Image.open(comfy_server.run(prompt)["save path"]["text"][0]) as photo:
+        assert photo.size == size

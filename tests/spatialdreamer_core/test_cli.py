@@ -157,6 +157,40 @@ def test_a_folder_is_told_by_its_separator_even_with_a_dot(tmp_path, monkeypatch
     assert capsys.readouterr().out == f"{printed} (1 frame)\n"
 
 
+@pytest.mark.parametrize(
+    ("options", "name", "size"),
+    [
+        (("--format", "quilt", "--pad", "16:9"), "photo_qs2x1a1.78.png", (2 * 57, 32)),
+        (("--format", "wiggle"), "photo_wiggle.gif", (48, 32)),
+        (
+            ("--format", "vr180", "--field-of-view", "60", "--output-height", "80"),
+            "photo_180x180_LR.png",
+            (160, 80),
+        ),
+        (
+            ("--anaglyph", "half-color", "--format", "anaglyph", "--ipd-offset", "2"),
+            "photo_redcyan.png",
+            (48, 32),
+        ),
+        (("--swap-eyes", "--output-height", "16", "--format", "full_tb"), "photo_TBF_fulltb.png", (24, 32)),
+    ],
+)
+def test_formats_and_what_comes_before_packing(tmp_path, capsys, options, name, size):
+    Image.fromarray(np.full((32, 48, 3), 90, np.uint8)).save(tmp_path / "photo.png")
+    given = ("convert", str(tmp_path / "photo.png"), "--depth", "builtin", "--quiet", *options)
+    assert main([*given, "-o", str(tmp_path / "out") + os.sep]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'out' / name} (1 frame)\n"
+    with Image.open(tmp_path / "out" / name) as photo:
+        assert photo.size == size
+
+
+def test_a_quilt_of_a_film_is_named_by_the_shape_that_is_shown(make_video, tmp_path):
+    film = make_video("film.mkv", frames=1, size=(72, 64), aspect=2)
+    given = ("convert", str(film), "--depth", "builtin", "--quiet", "--format", "quilt")
+    assert main([*given, "-o", str(tmp_path / "out") + os.sep]) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["film_qs2x1a2.25.mp4"]
+
+
 def test_in_a_folder_the_kind_of_file_follows_codec_and_container(make_video, tmp_path, capsys):
     arguments = ["convert", str(make_video(frames=1)), "--depth", "builtin", "--quiet"]
     given = {".mkv": ["--codec", "ffv1"], ".mov": ["--container", "mov"], ".webm": ["--container", "webm"]}

@@ -19,6 +19,7 @@ from ...checks import InputError
 from ...depth import DepthFile
 from ...dvg import Placement
 from ...fill import Filler
+from ...flow import FlowEstimator
 from ...video.completeness import IncompleteInput
 from ...video.photo import save_photo
 from ...video.writer import VideoWriter
@@ -79,6 +80,7 @@ def convert_film(
     folder: FilmFolder,
     writer: VideoWriter,
     *,
+    flow: FlowEstimator,
     fillers: Mapping[str | None, Callable[[], Filler]],
     sheet: MiddleSheet,
     identity: Mapping[str, Any],
@@ -94,6 +96,7 @@ def convert_film(
         source: The film.
         folder: Its folder, which is held.
         writer: The writer of the whole film, which is not open yet.
+        flow: Estimates the flow between frames.
         fillers: Load those that a sidecar may name; None is the film's.
         sheet: Takes the frame of which the contact sheet is made.
         identity: What filler and models are, see `convert`.
@@ -111,13 +114,13 @@ def convert_film(
     manifest, is_continued = folder.begin(
         settings={**settings_of(source, writer), **identity, "sidecar": to_json(rows)},
         source=identify(source.path),
-        plan=lambda: source.plan(rule, total=total, on_progress=on_first_pass),
+        plan=lambda: source.plan(rule, flow=flow, total=total, on_progress=on_first_pass),
     )
     plan = manifest.plan
     settings = settle(
         rows,
         plan,
-        place_plan(source, plan),
+        place_plan(plan, source),
         time_base=source.info.time_base,
         fillers=[name for name in fillers if name is not None],
     )
@@ -130,7 +133,7 @@ def convert_film(
     pictures = config.layout().pictures_a_pair
     total = plan.frames * pictures
     load = cache(lambda name: fillers[name]())
-    work = SegmentWork(source, plan, settings, load, writer, sheet)
+    work = SegmentWork(source, plan, settings, flow, load, writer, sheet)
     with _telling_what_is_kept(folder, plan, finished):
         for segment in segments:
             if finished[segment.index] is not None:
@@ -152,20 +155,6 @@ def convert_film(
     return FilmResult(total, () if manifest.fault is None else (IncompleteInput(manifest.fault),))
 
 
-def place_plan(source: FilmSource, plan: FilmPlan) -> list[Placement]:
-    """Return each scene's way to disparity where a sidecar does not say otherwise."""
-    config, time_base = source.config, source.info.time_base
-    scenes = [scene.statistics for scene in plan.scenes if scene.statistics is not None]
-    if scenes:
-        say_suggestion(scenes, config, source.shaping)
-    return [
-        wanted_placement(config)
-        if scene.statistics is None
-        else choose_placement(scene.statistics, config, source.shaping, time=float(scene.start * time_base))
-        for scene in plan.scenes
-    ]
-
-
 def _report(
     plan: FilmPlan,
     segment: Segment,
@@ -182,6 +171,19 @@ def _report(
     if on_scene is not None and (number == 1 or plan.scenes[scene].first == frame):
         on_scene(scene + 1, len(plan.scenes))
     on_progress(done * pictures + number, plan.frames * pictures, shown)
+
+
+def place_plan(plan: FilmPlan, source: FilmSource) -> list[Placement]:
+    """Choose the strength and place of each of a film's scenes, where no sidecar does."""
+    config, shaping = source.config, source.config.shaping(builtin=source.depth is None)
+    scenes = [scene.statistics for scene in plan.scenes if scene.statistics is not None]
+    if not config.strength().needs_statistics:
+        return [wanted_placement(config)] * len(plan.scenes)
+    say_suggestion(scenes, config, shaping)
+    times = [float(scene.start * source.info.time_base) for scene in plan.scenes]
+    return [
+        choose_placement(scene, config, shaping, time=time) for scene, time in zip(scenes, times, strict=True)
+    ]
 
 
 def settings_of(source: FilmSource, writer: VideoWriter) -> dict[str, Any]:

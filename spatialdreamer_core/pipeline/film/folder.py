@@ -27,7 +27,7 @@ from .plan import Entry, FilmPlan, FilmScene, Segment, SegmentRule
 
 SUFFIX = ".parts"
 _MANIFEST, _LOCK = "manifest.json", "lock"
-_KIND, _VERSION = "spatialdreamer film", 1
+_KIND, _VERSION = "spatialdreamer film", 2
 _SAMPLED = 2**20  # bytes at either end of the source by which it is known
 
 
@@ -280,7 +280,7 @@ def _to_plan(content: Mapping[str, Any]) -> FilmPlan:
 def _to_scenes(content: list[dict[str, Any]]) -> Iterator[FilmScene]:
     """Make scenes of what a manifest says."""
     for scene in content:
-        box, measured, statistics = scene["box"], scene["depth_range"], scene["statistics"]
+        box, measured = scene["box"], scene["depth_range"]
         entries = [
             Entry(**{**entry, "depth_range": entry["depth_range"] and tuple(entry["depth_range"])})
             for entry in scene["entries"]
@@ -292,5 +292,5 @@ def _to_scenes(content: list[dict[str, Any]]) -> Iterator[FilmScene]:
             box=box and PictureBox(*box),
             entries=tuple(entries),
             depth_range=measured and SceneRange(**measured),
-            statistics=statistics and SceneStatistics(*statistics),
+            statistics=scene["statistics"] and SceneStatistics(*scene["statistics"]),
         )

@@ -58,7 +58,7 @@ def join_segments(
         ranks = {pts: done + rank for rank, pts in enumerate(order)}
         for packet, pts, shown in zip(_packets(path), timing.pts, order, strict=True):
             decoding.append(shown)
-            writer.copy_packet(packet, pts=pts, dts=decoding.popleft())
+            writer.copy_packet(packet, pts=pts, dts=decoding.popleft(), index=ranks[pts])
             on_frame(ranks[pts])
         done += len(order)
 

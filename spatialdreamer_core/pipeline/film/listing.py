@@ -45,8 +45,8 @@ def list_scenes(
     device, depth, flow = choose_device(config.device), None, None
     if config.strength().needs_statistics:
         depth, flow = choose_depth(config, None, device), open_flow(config.flow, device=device)
-    source = FilmSource(input_path, info, config, device, depth, flow, StageClock())
-    plan, fault = source.plan(SegmentRule(), total=info.frame_count, on_progress=on_progress)
+    source = FilmSource(input_path, info, config, device, depth, StageClock())
+    plan, fault = source.plan(SegmentRule(), flow=flow, total=info.frame_count, on_progress=on_progress)
     if fault is not None and not config.allow_incomplete:
         raise IncompleteInput(f"{fault}; list what is there with --allow-incomplete (`allow_incomplete`)")
-    return write_scenes(plan, place_plan(source, plan), time_base=info.time_base), len(plan.scenes)
+    return write_scenes(plan, place_plan(plan, source), time_base=info.time_base), len(plan.scenes)

@@ -67,7 +67,7 @@ class FilmScene:
         box: Where its picture lies in the frames; None: everywhere.
         entries: Its first frame, and the beginnings of its parts' run-ins.
         depth_range: Range of its depth, where that is measured.
-        statistics: What its strength and place are chosen by, where they are chosen.
+        statistics: What its strength and place are chosen by, where the settings ask for that.
     """
 
     frames: int
@@ -230,12 +230,6 @@ def checksum_of(frame: VideoFrame) -> int:
     return zlib.crc32(np.ascontiguousarray(whole).data)
 
 
-def with_statistics(plan: FilmPlan, statistics: Sequence[SceneStatistics]) -> FilmPlan:
-    """Return a plan with what each scene's strength and place are chosen by."""
-    scenes = (replace(scene, statistics=found) for scene, found in zip(plan.scenes, statistics, strict=True))
-    return replace(plan, scenes=tuple(scenes))
-
-
 def with_ranges(
     plan: FilmPlan, ranges: Sequence[SceneRange], starts: Sequence[Sequence[tuple[float, float]]] | None
 ) -> FilmPlan:
@@ -256,3 +250,9 @@ def with_ranges(
             )
         scenes.append(replace(scene, depth_range=measured, entries=entries))
     return replace(plan, scenes=tuple(scenes))
+
+
+def with_statistics(plan: FilmPlan, statistics: Sequence[SceneStatistics]) -> FilmPlan:
+    """Return a plan with what the strength and place of each scene are chosen by."""
+    scenes = zip(plan.scenes, statistics, strict=True)
+    return replace(plan, scenes=tuple(replace(scene, statistics=measured) for scene, measured in scenes))

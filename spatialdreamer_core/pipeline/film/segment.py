@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...fill import Filler
+from ...flow import FlowEstimator
 from ...video.color import to_8_bit
 from ...video.writer import VideoWriter
 from ..job import Job
@@ -33,6 +34,7 @@ class SegmentWork:
         source: The film.
         plan: Its scenes.
         settings: What each scene is converted with.
+        flow: Estimates the flow between frames.
         filler: Gives the filler of a name; None is the film's.
         writer: The writer of the whole film, which is not open: segments are encoded as it says.
         sheet: Takes the frame of which the contact sheet is made.
@@ -41,6 +43,7 @@ class SegmentWork:
     source: FilmSource
     plan: FilmPlan
     settings: Sequence[SceneSettings]
+    flow: FlowEstimator
     filler: Callable[[str | None], Filler]
     writer: VideoWriter
     sheet: MiddleSheet
@@ -68,7 +71,7 @@ class SegmentWork:
         with part, source.depth_of(segment, self.plan) as depth:
             filler = self.filler(scene.filler)
             aspect = source.info.sample_aspect_ratio
-            job = Job(config, source.device, depth, source.flow, filler, source.clock, aspect).placed(size)
+            job = Job(config, source.device, depth, self.flow, filler, source.clock, aspect).placed(size)
             dropped = segment.run_in * job.layout.pictures_a_pair
             sheet = _SheetOfSegment(self.sheet, segment)
             with (

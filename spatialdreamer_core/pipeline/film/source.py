@@ -17,12 +17,10 @@ from ...depth import (
     BuiltinStream,
     DepthFile,
     DepthFirstPass,
-    DepthShaping,
     DepthStream,
     FileDepth,
     MeasuredScene,
     ModelStream,
-    SceneStatistics,
     working_frame,
 )
 from ...depth.first_pass import START_FRAMES
@@ -66,7 +64,6 @@ class FilmSource:
         config: The settings of the conversion.
         device: Where the conversion runs.
         depth: Where its depth comes from.
-        flow: Estimates the flow between its frames; None: nothing is to be converted.
         clock: Adds up the time that each stage takes.
     """
 
@@ -75,7 +72,6 @@ class FilmSource:
     config: ConvertConfig
     device: torch.device
     depth: DepthSource
-    flow: FlowEstimator | None
     clock: StageClock
 
     def read(self, *, start: float | None, report: bool = False) -> Generator[VideoFrame, None, None]:
@@ -90,12 +86,18 @@ class FilmSource:
         )
 
     def plan(
-        self, rule: SegmentRule, *, total: int | None, on_progress: OnPass | None
+        self,
+        rule: SegmentRule,
+        *,
+        flow: FlowEstimator | None = None,
+        total: int | None,
+        on_progress: OnPass | None,
     ) -> tuple[FilmPlan, str | None]:
         """Find the film's scenes and measure the depth of each, where that is needed.
 
         Args:
             rule: Where long scenes are cut.
+            flow: Estimates the flow between frames; None: the scenes are only found, not placed.
             total: Number of frames, if it is known.
             on_progress: Called after each frame with the frames done and their total; may raise to interrupt.
 
@@ -122,7 +124,26 @@ class FilmSource:
             total=total,
             on_progress=on_progress,
         )
+        if flow is not None and self.config.strength().needs_statistics:
+            plan = self._with_statistics(plan, flow, on_progress)
         return plan, str(faults[0]) if faults else None
+
+    def _with_statistics(self, plan: FilmPlan, flow: FlowEstimator, on_progress: OnPass | None) -> FilmPlan:
+        """Measure what the strength and place of each scene are chosen by, if that is still to be done."""
+        if all(scene.statistics is not None for scene in plan.scenes):
+            return plan
+        whole = Segment(0, plan.scenes[0].first, plan.frames, tuple(range(len(plan.scenes))))
+        with self.depth_of(whole, plan) as depth:
+            measured = measure_estimated(
+                self.frames_from(plan.scenes),
+                estimator=depth,
+                flow=None if isinstance(self.depth, DepthFile) else flow,
+                shaping=self.config.shaping(builtin=self.depth is None),
+                total=plan.frames,
+                on_progress=on_progress,
+                clock=self.clock,
+            )
+        return with_statistics(plan, measured)
 
     def _measure(
         self,
@@ -134,9 +155,6 @@ class FilmSource:
         on_progress: OnPass | None,
     ) -> FilmPlan:
         """Let the frames pass, and measure their depth meanwhile."""
-        if self.depth is None and self._needs_statistics:
-            statistics = self._measure_estimated(frames, BuiltinStream(), total, on_progress)
-            return with_statistics(planner.finish(), statistics)
         if self.depth is None:
             with closing(prefetch(frames)) as passing:
                 for done, _ in enumerate(passing, start=1):
@@ -153,13 +171,9 @@ class FilmSource:
                 on_progress=on_progress,
                 clock=self.clock,
             )
+            given.close()
             plan = planner.finish()
-            plan = plan if given.scenes is None else with_ranges(plan, given.scenes, None)
-            with closing(given), closing(given.again()) as again:
-                if not self._needs_statistics:
-                    return plan
-                frames = self.frames_from(plan.scenes)
-                return with_statistics(plan, self._measure_estimated(frames, again, total, on_progress))
+            return plan if given.scenes is None else with_ranges(plan, given.scenes, None)
         measured = measure_film(
             frames, model=self.depth, total=total, on_progress=on_progress, clock=self.clock
         )
@@ -169,35 +183,7 @@ class FilmSource:
             for scene, found in zip(measured, plan.scenes, strict=True)
         ]
         plan = with_ranges(plan, [scene.range for scene in measured], starts)
-        return with_statistics(plan, statistics_of(measured)) if self._needs_statistics else plan
-
-    @property
-    def _needs_statistics(self) -> bool:
-        """Whether each scene's strength and place are to be chosen."""
-        return self.config.strength().needs_statistics
-
-    def _measure_estimated(
-        self,
-        frames: Iterator[VideoFrame],
-        depth: DepthStream,
-        total: int | None,
-        on_progress: OnPass | None,
-    ) -> list[SceneStatistics]:
-        """Measure what strength and place are chosen by, on depth as it is going to be converted."""
-        return measure_estimated(
-            frames,
-            estimator=depth,
-            flow=self.flow,
-            shaping=self.shaping,
-            total=total,
-            on_progress=on_progress,
-            clock=self.clock,
-        )
-
-    @property
-    def shaping(self) -> DepthShaping:
-        """How depth is shaped before the warp."""
-        return self.config.shaping(builtin=self.depth is None)
+        return with_statistics(plan, statistics_of(measured))
 
     def _start_range(self, scene: FilmScene, part: int) -> tuple[float, float]:
         """Measure what depth has on average where the run-in of a part begins."""

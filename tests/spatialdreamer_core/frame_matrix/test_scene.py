@@ -31,8 +31,15 @@ CONFIG = FrameMatrixConfig(
 )
 
 
+@pytest.fixture(scope="module")
+def light(model):
+    """Return the model with a UNet that takes no time."""
+    codec = model.svd.codec
+    return FrameMatrixModel(replace(model.svd, unet=Shrinks(model.svd.unet, codec.channels)))
+
+
 @pytest.fixture
-def short_of_memory(model):
+def short_of_memory(light):
     """Let the UNet run out of memory with longer sequences, or larger pictures, than it is told."""
     handles = []
 
@@ -44,19 +51,12 @@ def short_of_memory(model):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
         seen = []
-        handles.append(model.svd.unet.register_forward_pre_hook(check))
+        handles.append(light.svd.unet.register_forward_pre_hook(check))
         return seen
 
     yield limit
     for handle in handles:
         handle.remove()
-
-
-@pytest.fixture(scope="module")
-def light(model):
-    """Return the model with a UNet that takes no time."""
-    codec = model.svd.codec
-    return FrameMatrixModel(replace(model.svd, unet=Shrinks(model.svd.unet, codec.channels)))
 
 
 def run_film(filler, *scenes):
@@ -74,12 +74,16 @@ def run_film(filler, *scenes):
     return results, counts
 
 
-def test_a_film_goes_on_by_half_windows_where_the_device_runs_out_of_memory(model, short_of_memory, caplog):
+@pytest.mark.parametrize("outpaint", ["off", "on"])
+def test_a_film_goes_on_by_half_windows_where_the_device_runs_out_of_memory(
+    light, short_of_memory, caplog, outpaint
+):
     scenes = [make_scene(count, seed=count) for count in (12, 3)]
-    expected, _ = run_film(FrameMatrixFiller(model, replace(CONFIG, window=4)), *scenes)
+    config = replace(CONFIG, outpaint=outpaint)
+    expected, _ = run_film(FrameMatrixFiller(light, replace(config, window=4)), *scenes)
     seen = short_of_memory(frames=4)
     steps = []
-    filler = FrameMatrixFiller(model, CONFIG, on_step=lambda done, total, _: steps.append((done, total)))
+    filler = FrameMatrixFiller(light, config, on_step=lambda done, total, _: steps.append((done, total)))
     with caplog.at_level(logging.WARNING):
         results, _ = run_film(filler, *scenes)
     assert caplog.text.count("the frame matrix ran out of memory with windows of 8 frames") == 1
@@ -90,7 +94,7 @@ def test_a_film_goes_on_by_half_windows_where_the_device_runs_out_of_memory(mode
     assert all(done <= total for done, total in steps)
 
 
-def test_a_clip_is_cut_into_tiles_where_half_of_its_window_does_not_fit(model, short_of_memory):
+def test_a_clip_is_cut_into_tiles_where_half_of_its_window_does_not_fit(light, short_of_memory):
     left = torch.rand(5, 3, 64, 640, generator=torch.Generator().manual_seed(0))
     disparity = torch.zeros(5, 1, 64, 640)
     disparity[..., 20:40, 300:340] = 12.0
@@ -98,7 +102,7 @@ def test_a_clip_is_cut_into_tiles_where_half_of_its_window_does_not_fit(model, s
     seen = short_of_memory(frames=4, latents=8 * 40)
     steps = []
     result = fill_matrix(
-        model,
+        light,
         *(left, warped, hole, disparity),
         replace(CONFIG, regions="whole"),
         on_step=lambda done, total, _: steps.append((done, total)),
@@ -111,11 +115,11 @@ def test_a_clip_is_cut_into_tiles_where_half_of_its_window_does_not_fit(model, s
     assert steps[-1][0] == steps[-1][1]
 
 
-def test_a_device_that_is_too_small_for_anything_is_named_with_a_remedy(model, short_of_memory):
+def test_a_device_that_is_too_small_for_anything_is_named_with_a_remedy(light, short_of_memory):
     short_of_memory(frames=0)
     message = r"the device must have memory for 2 views, windows of 4 frames, .* lower `max_side` or `views`"
     with pytest.raises(InputError, match=message):
-        fill_matrix(model, *make_scene(8), CONFIG)
+        fill_matrix(light, *make_scene(8), CONFIG)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(model):
@@ -129,20 +133,25 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(model):
         fill_matrix(model, *make_scene(2), CONFIG)
 
 
-@pytest.mark.parametrize("outpaint", ["off", "on"])
-def test_an_interrupted_stream_goes_on_to_what_it_gives_without(light, outpaint):
-    """At inner steps of all kinds: of rows and columns, of the first frame, beyond the edges."""
+@pytest.mark.parametrize(
+    ("outpaint", "callback", "every"), [("off", "on_step", 4), ("on", "on_step", 13), ("off", "on_wait", 37)]
+)
+def test_an_interrupted_stream_goes_on_to_what_it_gives_without(light, outpaint, callback, every):
+    """At inner steps of all kinds: of rows and columns, of the first frame, beyond the edges, of the VAE."""
     frames = [RenderedFrame(*parts) for parts in zip(*make_scene(6), strict=True)]
-    config = replace(CONFIG, passes=2, window=4, overlap=1, outpaint=outpaint)
+    again = int(callback == "on_wait")
+    config = replace(
+        CONFIG, passes=2, window=4, overlap=1, outpaint=outpaint, reinjections=again, steps=1 + 2 * again
+    )
     count, stop_at = 0, None
 
-    def on_step(done, total, clean):
+    def call(*_):
         nonlocal count
         count += 1
         if count == stop_at:
             raise KeyboardInterrupt
 
-    filler = FrameMatrixFiller(light, config, on_step=on_step)
+    filler = FrameMatrixFiller(light, config, **{callback: call})
 
     def run():
         nonlocal count
@@ -158,7 +167,7 @@ def test_an_interrupted_stream_goes_on_to_what_it_gives_without(light, outpaint)
     whole = run()
     total = count
     assert total > 8
-    for stop_at in range(1, total + 1, 2 if outpaint == "off" else 7):
+    for stop_at in range(1, total + 1, every):
         assert torch.equal(run(), whole), stop_at
 
 

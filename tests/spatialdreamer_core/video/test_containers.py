@@ -14,7 +14,13 @@ from spatialdreamer_core.pipeline import ConvertConfig, convert
 from spatialdreamer_core.video import VideoWriter, encoders, probe, read_frames, to_8_bit
 from spatialdreamer_core.video.color import ColorInfo
 from spatialdreamer_core.video.containers import VIDEO_CONTAINERS, check_codec_fits, choose_suffix
-from spatialdreamer_core.video.encoders import CODEC, PRESET, choose_encoder, encoder_options
+from spatialdreamer_core.video.encoders import (
+    CODEC,
+    PRESET,
+    choose_encoder,
+    encoder_options,
+    full_colour_format,
+)
 from spatialdreamer_core.video.stereo_metadata import read_stereo_boxes, stereo_metadata
 
 HELD = {
@@ -154,6 +160,22 @@ def test_the_kind_of_file_follows_the_codec():
     )
     with pytest.raises(InputError, match="container must be one of auto, mp4, mkv, mov, webm, got 'avi'"):
         choose_suffix("avi", codec="auto")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "suffix"),
+    [("prores_ks", ".mov"), ("libvpx-vp9", ".webm"), ("ffv1", ".mkv"), ("libx264", ".mp4")],
+)
+def test_neighbouring_pixels_keep_their_own_colours_where_the_codec_can(tmp_path, encoder, suffix):
+    rows = np.zeros((64, 96, 3), np.uint8)
+    rows[::2, :, 0], rows[1::2, :, 2] = 200, 200
+    path = write(
+        tmp_path / f"film{suffix}", encoder, image=rows, crf=4, pixel_format=full_colour_format(encoder, 8)
+    )
+    info = probe(path)
+    image = to_8_bit(next(read_frames(path)).image, info.color).astype(int)
+    assert image[::2, :, 0].mean() > 180 > 20 > image[::2, :, 2].mean(), "the left eye's rows are red"
+    assert image[1::2, :, 2].mean() > 180 > 20 > image[1::2, :, 0].mean(), "the right eye's are blue"
 
 
 @pytest.mark.parametrize("encoder", ["libsvtav1", "libvpx-vp9", "ffv1", "prores_ks"])

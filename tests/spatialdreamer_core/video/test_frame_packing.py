@@ -83,6 +83,15 @@ def test_other_codecs_have_no_message(codec):
     assert not FramePacking(SIDE_BY_SIDE).belongs(codec, is_key=True)
 
 
+@pytest.mark.parametrize(("nvenc", "software"), [("h264_nvenc", "libx264"), ("hevc_nvenc", "libx265")])
+def test_nvenc_gets_the_same_message(nvenc, software):
+    packet = b"".join(map(bytes, encode(software)[:1]))
+    packing = FramePacking(SIDE_BY_SIDE)
+    assert packing.belongs(nvenc, is_key=True)
+    assert packing.mark(packet, codec=nvenc) == packing.mark(packet, codec=software) != packet
+    assert not FramePacking(SIDE_BY_SIDE).belongs("av1_nvenc", is_key=True)
+
+
 def test_it_comes_after_all_that_is_not_a_picture():
     packet = (
         b"\0\0\0\1\x09\xf0" + b"\0\0\0\1\x67abc" + b"\0\0\1\x68d" + b"\0\0\1\x65slice" + b"\0\0\1\x65more"

@@ -13,7 +13,7 @@ import torch
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.pipeline import ConvertConfig, convert
 from spatialdreamer_core.video import ColorInfo, VideoWriter, encoders, encoding, nvenc, probe, read_frames
-from spatialdreamer_core.video.encoders import choose_encoder, encoder_options
+from spatialdreamer_core.video.encoders import choose_encoder, encoder_options, full_colour_format
 from spatialdreamer_core.video.hdr import HdrMetadata
 from spatialdreamer_core.video.nvenc import nvenc_options, why_not_nvenc
 
@@ -330,3 +330,33 @@ def test_a_card_with_nvenc_writes_a_film_that_looks_right(tmp_path, bits, crf):
     assert frames[0].color == color
     error = np.abs(frames[5].image.astype(int) - image).max()
     assert error <= (3 if bits == 8 else 3 * 256)
+
+
+@pytest.mark.parametrize(
+    ("codec", "bits", "expected"),
+    [
+        ("libx264", 8, "yuv444p"),
+        ("libx265", 10, "yuv444p10le"),
+        ("prores_ks", 8, "yuv444p10le"),
+        ("libvpx-vp9", 10, "yuv444p"),
+        ("libsvtav1", 8, None),
+        ("none_such", 8, None),
+    ],
+)
+def test_each_pixel_gets_its_own_colour_where_the_encoder_takes_that(codec, bits, expected, caplog):
+    assert full_colour_format(codec, bits) == expected
+    assert ("takes colours at half resolution only" in caplog.text) == (codec == "libsvtav1")
+
+
+def test_software_in_the_place_of_nvenc_keeps_each_pixels_colour():
+    encoder = encoding.Encoder(
+        "hevc_nvenc",
+        width=128,
+        height=64,
+        color=ColorInfo(1, bits=10),
+        crf=18,
+        preset="fast",
+        pixel_format=full_colour_format("hevc_nvenc", 10) or "yuv444p16le",
+    )
+    encoder.use_software(RuntimeError("no session is left"))
+    assert (encoder.codec, encoder.pixel_format) == ("libx265", "yuv444p10le")

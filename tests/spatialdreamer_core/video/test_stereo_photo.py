@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +13,7 @@ from PIL import Image
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.pipeline import ConvertConfig, convert
 from spatialdreamer_core.video import check_one_view, read_photo
+from spatialdreamer_core.video.hdr import side_data
 from spatialdreamer_core.video.photo_kind import photo_kind
 from spatialdreamer_core.video.stereo_photo import (
     STEREO_PHOTO_SUFFIXES,
@@ -18,6 +21,7 @@ from spatialdreamer_core.video.stereo_photo import (
     packing_format,
     save_stereo_photo,
 )
+from spatialdreamer_core.video.stereo_source import photo_stereo
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -120,7 +124,42 @@ def test_a_jps_has_the_right_view_on_the_left_and_says_so(tmp_path, format):
     assert body[:8] == b"_JPSJPS_"
     length, separation, flags, layout, media = struct.unpack_from(">HBBBB", body, 8)
     assert (length, separation, flags, layout, media) == (4, 0, 0, 2, 1)
+    with av.open(str(path), format="jpeg_pipe") as container:
+        stated = side_data(next(container.decode(video=0)), "STEREO3D")
+    assert struct.unpack_from("2i", stated) == (1, 1), "FFmpeg reads side by side, the other way round"
     assert check_one_view(path, stated=None).startswith("card.jps is named like a stereo pair")
+    with pytest.raises(InputError, match=r"must have one view, got .*, whose JPS header says that two views"):
+        check_one_view(path, stated=photo_stereo(path))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("format", "mode"), [("full_sbs", 1), ("cross_eyed", 0), ("half_sbs", None)])
+def test_a_png_says_which_half_is_the_left_eyes(tmp_path, format, mode, dtype):
+    path = tmp_path / "card.png"
+    values = card().astype(dtype) * (257 if dtype == np.uint16 else 1)
+    save_stereo_photo(path, values, suffix=".png", format=format, metadata={"prompt": "{}"})
+    content, place, chunks = path.read_bytes(), 8, {}
+    while place < len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        chunks[kind] = content[place + 8 : place + 8 + length]
+        named = content[place + 4 : place + 8 + length]
+        assert struct.unpack_from(">I", content, place + 8 + length)[0] == zlib.crc32(named)
+        place += 12 + length
+    assert chunks.get(b"sTER") == (None if mode is None else bytes([mode]))
+    if mode is not None:
+        assert list(chunks).index(b"sTER") < list(chunks).index(b"IDAT")
+    assert np.array_equal(read_photo(path), values)
+    assert (b"tEXt" in chunks) == (dtype == np.uint8)
+    assert (photo_stereo(path) is not None) == (mode is not None)
+    if mode is not None:
+        with pytest.raises(InputError, match=r"got .*card.png, whose chunk sTER says that two views"):
+            convert(path, tmp_path / "twice.png", ConvertConfig(depth="builtin"))
+
+
+def test_a_png_of_other_widths_has_no_chunk_that_would_be_wrong(tmp_path):
+    save_stereo_photo(tmp_path / "a.png", card(width=36), suffix=".png", format="full_sbs")
+    assert photo_stereo(tmp_path / "a.png") is None
+    assert photo_stereo(tmp_path / "none.png") is None
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])

@@ -334,3 +334,12 @@ def test_ctrl_c_says_what_is_kept(film, tmp_path):
 
     with pytest.raises(KeyboardInterrupt, match="SIGINT; 7 of 24 frames are finished and stay"):
         convert(film, tmp_path / "out.mp4", KEPT, rule=EACH, on_progress=stop)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("libx264", ".mp4"), ("libx265", ".mkv")])
+def test_a_film_of_segments_says_how_it_is_packed(film, tmp_path, codec, suffix):
+    out = tmp_path / f"out{suffix}"
+    convert(film, out, replace(KEPT, codec=codec), rule=EACH)  # the writer compares what it was to say
+    with av.open(str(out)) as container:
+        keys = [packet for packet in container.demux(video=0) if packet.is_keyframe]
+    assert len(keys) >= len(SCENES)
