@@ -102,9 +102,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=600, help="of training")
+    parser.add_argument("--steps", type=int, default=700, help="of training")
     parser.add_argument("--videos", type=int, default=320, help="clips that are learnt from")
-    parser.add_argument("--clips", type=int, default=6, help="held-out clips")
+    parser.add_argument("--clips", type=int, default=4, help="held-out clips")
     parser.add_argument("--folder", type=Path, help="keeps what was trained, from which a later call goes on")
     return parser.parse_args(arguments)
 
@@ -271,28 +271,23 @@ def make_table(found: dict[str, list[dict[str, float]]]) -> str:
     """Lay out all figures, mean ± spread."""
     rows = []
     for name, runs in found.items():
-        row: list[object] = [name]
-        for figure in _FIGURES:
-            mean, spread = _mean_and_spread([run[figure] for run in runs])
-            row.append(f"{mean:.3f} ± {spread:.3f}")
-        rows.append(row)
+        values = [[run[figure] for run in runs] for figure in _FIGURES]
+        cells = [f"{fmean(each):.3f}" + (f" ± {stdev(each):.3f}" if len(each) > 1 else "") for each in values]
+        rows.append([name, *cells])
     return format_table(["method", *_FIGURES.values()], rows)
 
 
 def summarise(found: dict[str, list[dict[str, float]]]) -> dict[str, float]:
-    """Return mean and spread of each method's figures."""
+    """Return each method's figures: means, and spreads where there are several seeds."""
     result = {}
     for name, runs in found.items():
         key = name.replace(",", "").replace(" ", "_").replace("-", "_")
         for figure in _FIGURES:
-            mean, spread = _mean_and_spread([run[figure] for run in runs])
-            result |= {f"{key}_{figure}": mean, f"{key}_{figure}_spread": spread}
+            values = [run[figure] for run in runs]
+            result[f"{key}_{figure}"] = fmean(values)
+            if len(values) > 1:
+                result[f"{key}_{figure}_spread"] = stdev(values)
     return result
-
-
-def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean, and the standard deviation, which is 0 for a single value."""
-    return fmean(values), stdev(values) if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
         """Refuse when it is queued what cannot run: a value or a prefix, see `check_values`."""
         check_is_linked("video", video, "Load Video")
         check_is_linked("depth_video", depth_video, "Load Video")
-        check_is_linked("film", film, "Stereo Film Settings")
+        check_is_linked("film", film, "Film Settings")
         check_values(**widgets)
         if widgets.get("format") == "wiggle":
             raise InputError(

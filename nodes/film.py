@@ -1,4 +1,4 @@
-"""Stereo Film Settings: what only whole films have, settings for single scenes and parts that are kept."""
+"""Film Settings: what only whole films have, settings for single scenes and parts that are kept."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class SpatialDreamerFilmSettings(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="SpatialDreamerFilmSettings",
-            display_name="Stereo Film Settings",
+            display_name="Stereo 3D: Film Settings",
             category="SpatialDreamer",
             **found_by("film", "movie", "scene", "sidecar", "resume", "long video"),
             description="Settings for single scenes of a film, and whether its finished parts are kept, so "
@@ -112,7 +112,7 @@ def film_input() -> io.Input:
     return FilmType.Input(
         "film",
         optional=True,
-        tooltip="Stereo Film Settings': settings for single scenes, and whether finished parts are kept.",
+        tooltip="Film Settings': settings for single scenes, and whether finished parts are kept.",
     )
 
 

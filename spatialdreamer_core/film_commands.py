@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_common, add_options
+from .arguments import add_common, add_options, given_options
 from .atomic import write_error
 from .checks import InputError, one_line
 from .commands import Models, is_folder, or_automatic, read_config, run_convert
@@ -19,6 +19,7 @@ from .evaluation.views import list_files
 from .options import options_of
 from .pipeline import ConvertConfig, list_scenes
 from .pipeline.film.keyframes import KEYFRAMES
+from .pipeline.film.sidecar import VALUES
 from .process import Signals
 from .progress_bar import ProgressBar
 from .stereo import DeviceConfig
@@ -53,7 +54,8 @@ def add_film_commands(subparsers: Any) -> None:
 
 def run_scenes(options: argparse.Namespace, signals: Signals) -> int:
     """Run `spatialdreamer scenes`; returns the exit code."""
-    config = read_config(options)
+    config, given = read_config(options), given_options(options, ConvertConfig)
+    values = {name: given[name] for name in VALUES if isinstance(given.get(name), (int, float))}
     output = OutputFile(
         options.output,
         suffixes=(".csv",),
@@ -67,7 +69,7 @@ def run_scenes(options: argparse.Namespace, signals: Signals) -> int:
             signals.check()
             bar.show("finding scenes", done, total)
 
-        text, count = list_scenes(options.input, config, on_progress=on_progress)
+        text, count = list_scenes(options.input, config, values=values, on_progress=on_progress)
         try:
             output.partial.write_text(text, encoding="utf-8", newline="\n")
         except OSError as error:

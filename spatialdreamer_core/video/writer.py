@@ -474,6 +474,7 @@ class VideoWriter:
             frames=self._frames,
             sounds=sounds,
             stereo=self._marker.said,
+            tags=self._metadata,
         )
         asked.check(self._file.partial, path=self.path)
         self._file.commit()

@@ -8,7 +8,8 @@ film: the first picture is decoded, and where the container does not count its f
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import av
@@ -37,6 +38,7 @@ class Written:
         frames: How many pictures.
         sounds: How many sound streams.
         stereo: What it says about its two views, or None.
+        tags: Tags of the file. One that is lost is no reason to throw the film away: the log says so.
     """
 
     encoder: str
@@ -46,6 +48,7 @@ class Written:
     frames: int
     sounds: int = 0
     stereo: StereoMetadata | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, file: Path, *, path: Path) -> None:
         """Open the file and compare it.
@@ -66,6 +69,10 @@ class Written:
                 raise _differs(path, f"{self.sounds} sound streams", f"{len(container.streams.audio)}")
             first = self._check_pictures(container, stream, path)
             said = {key.lower(): value for key, value in stream.metadata.items()}
+            held = {_as_written(key): value for key, value in container.metadata.items()}
+        lost = [name for name, value in self.tags.items() if value and held.get(_as_written(name)) != value]
+        if lost:
+            _LOGGER.warning("%s: tags that are not in it as given: %s", path, ", ".join(lost))
         if self.stereo is not None:
             self._check_stereo(self.stereo, file, path, tags=said, first=first)
 
@@ -118,6 +125,11 @@ class Written:
         if stereo.packing is not None and stereo.packing.fits(self.encoder):
             if stereo.packing.message(self.encoder) not in first:
                 raise _differs(path, "a message of frame packing", "a stream without")
+
+
+def _as_written(name: str) -> str:
+    """Return a tag's name by which containers that change its letters are no other."""
+    return name.lower().replace(" ", "_")
 
 
 def _differs(path: Path, asked: str, came: str) -> InputError:

@@ -113,6 +113,14 @@ def test_keyframes_are_photos_of_the_film(film, tmp_path, capsys):  # noqa: F811
     assert "keyframes must be between 0.1 and 3600" in capsys.readouterr().err
 
 
+def test_keyframes_hold_both_views_where_a_film_shows_them_in_turn(film, tmp_path):  # noqa: F811
+    command = ["convert", str(film), "-o", f"{tmp_path}/", "--depth", "builtin", "--quiet"]
+    assert main([*command, "--keyframes", "10", "--format", "frame_sequential"]) == 0
+    (path,) = tmp_path.iterdir()
+    assert path.name == "clip_0-00-00.0_LRF_Full_SBS.jpg"
+    assert cv2.imread(str(path)).shape == (48, 128, 3)
+
+
 def test_a_dry_run_says_what_the_work_takes(film, tmp_path, capsys):  # noqa: F811
     command = ["convert", str(film), "-o", f"{tmp_path}/", "--depth", "builtin", "--quiet", "--dry-run"]
     assert main(command) == 0

@@ -26,7 +26,7 @@ from ...locking import FileLock
 from .plan import Entry, FilmPlan, FilmScene, Segment, SegmentRule
 
 SUFFIX = ".parts"
-_MANIFEST, _LOCK = "manifest.json", "lock"
+_MANIFEST, _LOCK, _RECORDS = "manifest.json", "lock", "segment-*.json"
 _KIND, _VERSION = "spatialdreamer film", 2
 _SAMPLED = 2**20  # bytes at either end of the source by which it is known
 
@@ -123,6 +123,8 @@ class FilmFolder:
     ) -> tuple[Manifest, bool]:
         """Continue what was begun with the same settings and the same source, or begin.
 
+        Where no segment is finished, there is nothing to lose: then other settings begin anew.
+
         Args:
             settings: Every setting that the frames depend on, as JSON has it.
             source: What `identify` says of the input.
@@ -134,14 +136,15 @@ class FilmFolder:
         Raises:
             InputError: If other settings or another source were begun with, or files cannot be used.
         """
-        settings, source = json.loads(
-            json.dumps((dict(settings), dict(source)), default=str)
-        )  # as they are read again
+        as_read = json.loads(json.dumps((dict(settings), dict(source)), default=str))
+        settings, source = as_read
         if (self.path / _MANIFEST).exists():
             manifest = self._read()
-            self._compare("the input", manifest.source, source)
-            self._compare("the settings", manifest.settings, settings)
-            return manifest, True
+            if any(self.path.glob(_RECORDS)):
+                self._compare("the input", manifest.source, source)
+                self._compare("the settings", manifest.settings, settings)
+            if (manifest.settings, manifest.source) == (settings, source):
+                return manifest, True
         self.clear()
         found, fault = plan()
         manifest = Manifest(settings, source, found, fault)

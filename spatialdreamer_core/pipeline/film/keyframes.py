@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from ...atomic import replacing, write_error
@@ -67,6 +68,8 @@ def convert_keyframes(
     """
     config = config or ConvertConfig()
     config.check()
+    if config.layout().pictures_a_pair == 2:  # a photo holds both
+        config = replace(config, format="full_sbs")
     KEYFRAMES.check(every)
     device = choose_device(config.device)
     source = choose_depth(config, depth_model, device)

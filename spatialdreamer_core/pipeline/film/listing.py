@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...flow import open_flow
@@ -21,18 +22,23 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def list_scenes(
-    input_path: Path, config: ConvertConfig | None = None, *, on_progress: OnPass | None = None
+    input_path: Path,
+    config: ConvertConfig | None = None,
+    *,
+    values: Mapping[str, float] | None = None,
+    on_progress: OnPass | None = None,
 ) -> tuple[str, int]:
     """Find a film's scenes; nothing is converted.
 
     Args:
         input_path: The film.
         config: The settings that it is going to be converted with.
+        values: What each row gets of `sidecar.VALUES`; the others are empty, which leaves them to `convert`.
         on_progress: Called after each frame with the frames done and their total if it is known; may raise to
             interrupt.
 
     Returns:
-        The text of a sidecar in CSV, with a row for each scene, and their number. Values are the settings',
+        The text of a sidecar in CSV, with a row for each scene, and their number. Values are those given,
         or those that were chosen for the scene where the settings ask for that.
 
     Raises:
@@ -49,4 +55,7 @@ def list_scenes(
     plan, fault = source.plan(SegmentRule(), flow=flow, total=info.frame_count, on_progress=on_progress)
     if fault is not None and not config.allow_incomplete:
         raise IncompleteInput(f"{fault}; list what is there with --allow-incomplete (`allow_incomplete`)")
-    return write_scenes(plan, place_plan(plan, source), time_base=info.time_base), len(plan.scenes)
+    rows: list[Mapping[str, float]] = [values or {}] * len(plan.scenes)
+    if config.strength().needs_statistics:
+        rows = [placement._asdict() for placement in place_plan(plan, source)]
+    return write_scenes(plan, rows, time_base=info.time_base), len(plan.scenes)

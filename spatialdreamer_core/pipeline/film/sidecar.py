@@ -358,21 +358,21 @@ def _settle_scene(
     return SceneSettings(tuple(keys), filler, skip)
 
 
-def write_scenes(plan: FilmPlan, base: Sequence[Placement], *, time_base: Fraction) -> str:
-    """Write a film's scenes as a sidecar to begin with: a row for each, with its values.
+def write_scenes(plan: FilmPlan, values: Sequence[Mapping[str, float]], *, time_base: Fraction) -> str:
+    """Write a film's scenes as a sidecar to begin with: a row for each.
 
     Args:
         plan: The scenes.
-        base: The values of each.
+        values: What each scene's row gets of `VALUES`; the others are empty, which leaves them to `convert`.
         time_base: Seconds per unit of the plan's times.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("scene", "start", "end", "frames", *COLUMNS[3:]))
-    for number, (scene, own) in enumerate(zip(plan.scenes, base, strict=True), start=1):
+    for number, (scene, own) in enumerate(zip(plan.scenes, values, strict=True), start=1):
         start, end = (f"{float(pts * time_base):.3f}" for pts in (scene.start, scene.end))
-        values = (f"{getattr(own, name):.4g}" for name in VALUES)
-        writer.writerow((number, start, end, scene.frames, *values, "", "no", "0"))
+        cells = (f"{own[name]:g}" if name in own else "" for name in VALUES)
+        writer.writerow((number, start, end, scene.frames, *cells, "", "no", "0"))
     return out.getvalue()
 
 

@@ -63,6 +63,19 @@ def test_what_it_does_not_say_of_its_views_is_told(make_video, suffix, container
         replace(HELD, container=container, stereo=message_alone).check(path, path=path)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_a_lost_tag_is_told(tmp_path, caplog, suffix):
+    clock = {"frame_rate": Fraction(25), "time_base": Fraction(1, 25)}
+    tags = {"title": "A title", "my own tag": "{}", "Prompt": "x" * 5000, "empty": ""}
+    path = tmp_path / f"out{suffix}"
+    with VideoWriter(path, width=96, height=64, metadata=tags, **clock) as film:
+        film.write(np.zeros((64, 96, 3), np.uint8), 0)
+    assert caplog.messages == []
+    held = replace(HELD, frames=1, sounds=0, container=suffix[1:], tags={**tags, "title": "B", "gone": "1"})
+    held.check(path, path=path)
+    assert caplog.messages == [f"{path}: tags that are not in it as given: title, gone"]
+
+
 def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch):
     """As if the encoder had made another size of it."""
 

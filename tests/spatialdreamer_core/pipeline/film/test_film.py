@@ -232,6 +232,16 @@ def test_changed_settings_are_refused_by_name(film, tmp_path):
         convert(film, out, other, rule=EACH, force=True, on_progress=kill_at(1))
 
 
+def test_where_nothing_is_finished_other_settings_begin_anew(film, whole, tmp_path):
+    out, sidecar = tmp_path / "out.mp4", tmp_path / "scenes.csv"
+    sidecar.write_text("scene,divergence\n9,1\n")
+    with pytest.raises(InputError, match="scene must be 1 to 3"):
+        convert(film, out, replace(KEPT, sidecar=sidecar), rule=EACH)
+    sidecar.write_text("scene,divergence\n2,2.5\n")
+    convert(film, out, replace(KEPT, sidecar=sidecar), rule=EACH)
+    assert shown(out) == whole
+
+
 def test_a_changed_source_is_refused(film, tmp_path):
     out = tmp_path / "out.mp4"
     with pytest.raises(Killed):
