@@ -128,7 +128,6 @@ def _build_parser() -> argparse.ArgumentParser:
     from . import commands
     from .arguments import add_common, add_fillers, add_options
     from .dataset_commands import add_dataset_commands
-    from .depth import AUTO
     from .evaluation import EvaluateConfig
     from .film_commands import SOME_FAILED, add_film_commands, add_preview_options, run_conversions
     from .m2svid_commands import add_m2svid_commands
@@ -186,13 +185,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "NPZ, NPY, EXR, 16-bit PNG.",
     )
     del options["auto_convergence"]  # `--convergence auto` asks for it
-    options["convergence"] = replace(
-        options["convergence"],
-        also=(AUTO,),
-        metavar=f"DEPTH|{AUTO}",
-        help=f"{options['convergence'].help} {AUTO}: the subject of each scene lies there: what is near, "
-        "sharp and in the middle of the picture.",
-    )
+    options["convergence"] = commands.or_automatic(options["convergence"])
     options["allow_incomplete"] = replace(
         options["allow_incomplete"],
         help=f"{options['allow_incomplete'].help} Without it the exit code is {INCOMPLETE}.",

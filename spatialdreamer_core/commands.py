@@ -35,7 +35,7 @@ from .depth import (
 from .evaluation import EvaluateConfig, check_report, evaluate, find_pairs, format_table, write_report
 from .fill import Filler
 from .flow import FLOW_MODEL_KIND, list_flow_methods, prepare_flow
-from .options import options_of
+from .options import Option, options_of
 from .pipeline import FILLERS, ConvertConfig, FillerConfig, check_conversion, choose_device, convert
 from .process import Signals
 from .progress_bar import ProgressBar
@@ -56,13 +56,7 @@ def run_convert(options: argparse.Namespace, signals: Signals, models: Models | 
         signals: The signals.
         models: Those that many files share; None: there is one file.
     """
-    given = given_options(options, ConvertConfig)
-    if names_file(given.get("depth", ConvertConfig.depth)):
-        given["depth_file"] = given.pop("depth")
-    if given.get("convergence") == AUTO:
-        del given["convergence"]
-        given["auto_convergence"] = True
-    config = ConvertConfig(**with_suggestions(given | given_options(options, DeviceConfig)))
+    config = read_config(options)
     output = Path(options.output)
     if is_folder(options.output):
         aspect = _view_shape(options.input, config) if config.format == "quilt" else None
@@ -150,6 +144,28 @@ def _view_shape(path: Path, config: ConvertConfig) -> float:
         return float(config.layout().view_shape(*read_photo(path).shape[:2]))
     info = probe(path)
     return float(config.layout().view_shape(info.height, info.width, aspect=info.sample_aspect_ratio))
+
+
+def or_automatic(convergence: Option) -> Option:
+    """Return the option as the command has it: `auto` is an option of its own elsewhere."""
+    return replace(
+        convergence,
+        also=(AUTO,),
+        metavar=f"DEPTH|{AUTO}",
+        help=f"{convergence.help} {AUTO}: the subject of each scene lies there, which is what is near, sharp "
+        "and in the middle of the picture.",
+    )
+
+
+def read_config(options: argparse.Namespace) -> ConvertConfig:
+    """Make a conversion's settings of arguments."""
+    given = given_options(options, ConvertConfig)
+    if names_file(given.get("depth", ConvertConfig.depth)):
+        given["depth_file"] = given.pop("depth")
+    if given.get("convergence") == AUTO:
+        del given["convergence"]
+        given["auto_convergence"] = True
+    return ConvertConfig(**with_suggestions(given | given_options(options, DeviceConfig)))
 
 
 def _find_advice(config: ConvertConfig) -> str | None:

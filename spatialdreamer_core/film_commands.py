@@ -13,7 +13,7 @@ from typing import Any
 from .arguments import add_common, add_options, given_options
 from .atomic import write_error
 from .checks import InputError, one_line
-from .commands import Models, is_folder, run_convert
+from .commands import Models, is_folder, or_automatic, read_config, run_convert
 from .depth import names_file
 from .evaluation.views import list_files
 from .options import options_of
@@ -22,13 +22,14 @@ from .pipeline.film.keyframes import KEYFRAMES
 from .pipeline.film.sidecar import VALUES
 from .process import Signals
 from .progress_bar import ProgressBar
+from .stereo import DeviceConfig
 from .video.output import OutputFile
 
 SOME_FAILED = 4  # exit code of a conversion of many files, some of which failed
 _LIST = ".txt"
 _FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _OPTIONS = (
-    *("divergence", "convergence", "foreground_scale"),
+    *("divergence", "convergence", "foreground_scale", "comfort", "max_crossed", "max_uncrossed", "depth"),
     *("start", "end", "black_bars", "deinterlace", "allow_incomplete", "device"),
 )
 
@@ -39,20 +40,21 @@ def add_film_commands(subparsers: Any) -> None:
         "scenes",
         help="list a film's scenes as a sidecar for convert",
         description="Find the scenes of a film, and write a CSV file with a row for each, in which settings "
-        "can be changed for convert --sidecar. Give the options that convert gets.",
+        "can be changed for convert --sidecar. Give the options that convert gets; with --convergence auto "
+        "or --comfort the values are those that were chosen for each scene.",
     )
     scenes.add_argument("input", type=Path, metavar="IN", help="Video file.")
     scenes.add_argument("-o", "--output", type=Path, metavar="FILE", required=True, help="The CSV file.")
     scenes.add_argument("--overwrite", action="store_true", help="Replace a file that exists.")
     options = options_of(ConvertConfig)
-    add_options(scenes, (options[name] for name in _OPTIONS))
+    options["convergence"] = or_automatic(options["convergence"])
+    add_options(scenes, [*(options[name] for name in _OPTIONS), *options_of(DeviceConfig).values()])
     add_common(scenes, run_scenes)
 
 
 def run_scenes(options: argparse.Namespace, signals: Signals) -> int:
     """Run `spatialdreamer scenes`; returns the exit code."""
-    given = given_options(options, ConvertConfig)
-    config = ConvertConfig(**given)
+    config, given = read_config(options), given_options(options, ConvertConfig)
     values = {name: given[name] for name in VALUES if isinstance(given.get(name), (int, float))}
     output = OutputFile(
         options.output,

@@ -10,7 +10,7 @@ import pytest
 
 from spatialdreamer_core.cli import main
 
-from .pipeline.film.test_film import SCENES, film, parts  # noqa: F401
+from .pipeline.film.test_film import SCENES, film, parts, shown  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,24 @@ def test_scenes_are_listed_for_convert(film, tmp_path, capsys):  # noqa: F811
     assert all(line.split(",")[4] == "3" for line in lines[1:])
     assert main(command) == 2
     assert "sidecar must be a new file" in capsys.readouterr().err
+
+
+def test_scenes_are_listed_with_the_values_that_are_chosen_for_them(film, tmp_path, capsys):  # noqa: F811
+    """What convert would choose by itself, to be changed by hand; with it the film is the same."""
+    sidecar, common = tmp_path / "scenes.csv", ["--depth", "builtin", "--quiet", "--convergence"]
+    assert main(["scenes", str(film), "-o", str(sidecar), *common, "auto", "--device-profile", "quest"]) == 0
+    rows = [line.split(",") for line in sidecar.read_text().splitlines()[1:]]
+    assert len({row[5] for row in rows}) == len(SCENES), "each has its own convergence"
+    assert "scene from 0.00 s: divergence" in capsys.readouterr().err
+    assert float(rows[0][4]) <= 1.5
+    for name, more in (("out", ["--sidecar", str(sidecar)]), ("auto", ["--convergence", "auto"])):
+        command = ["convert", str(film), "-o", str(tmp_path / f"{name}.mp4"), "--depth", "builtin", "--quiet"]
+        assert main([*command, "--device-profile", "quest", "--crf", "0", *more]) == 0
+    out, auto = (
+        np.array([np.frombuffer(picture, np.uint8) for _, picture in shown(tmp_path / f"{name}.mp4")[0]])
+        for name in ("out", "auto")
+    )
+    assert np.abs(out.astype(int) - auto).mean() < 0.1, "values are written with four digits"
 
 
 def test_a_sidecar_names_fillers_that_have_options_of_their_own(film, tmp_path, capsys):  # noqa: F811

@@ -6,11 +6,14 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from ...flow import open_flow
 from ...video.completeness import IncompleteInput
 from ...video.probe import probe
 from ..clock import StageClock
 from ..config import ConvertConfig
+from ..depth_source import choose_depth
 from ..device import choose_device
+from .convert import place_plan
 from .plan import SegmentRule
 from .sidecar import write_scenes
 from .source import FilmSource, OnPass
@@ -35,7 +38,8 @@ def list_scenes(
             interrupt.
 
     Returns:
-        The text of a sidecar in CSV, with a row for each scene, and their number.
+        The text of a sidecar in CSV, with a row for each scene, and their number. Values are those given,
+        or those that were chosen for the scene where the settings ask for that.
 
     Raises:
         InputError: If the film cannot be used.
@@ -44,8 +48,14 @@ def list_scenes(
     config = config or ConvertConfig()
     config.check()
     info = probe(input_path)
-    source = FilmSource(input_path, info, config, choose_device(config.device), None, StageClock())
-    plan, fault = source.plan(SegmentRule(), total=info.frame_count, on_progress=on_progress)
+    device, depth, flow = choose_device(config.device), None, None
+    if config.strength().needs_statistics:
+        depth, flow = choose_depth(config, None, device), open_flow(config.flow, device=device)
+    source = FilmSource(input_path, info, config, device, depth, StageClock())
+    plan, fault = source.plan(SegmentRule(), flow=flow, total=info.frame_count, on_progress=on_progress)
     if fault is not None and not config.allow_incomplete:
         raise IncompleteInput(f"{fault}; list what is there with --allow-incomplete (`allow_incomplete`)")
-    return write_scenes(plan, time_base=info.time_base, values=values), len(plan.scenes)
+    rows: list[Mapping[str, float]] = [values or {}] * len(plan.scenes)
+    if config.strength().needs_statistics:
+        rows = [placement._asdict() for placement in place_plan(plan, source)]
+    return write_scenes(plan, rows, time_base=info.time_base), len(plan.scenes)

@@ -358,20 +358,20 @@ def _settle_scene(
     return SceneSettings(tuple(keys), filler, skip)
 
 
-def write_scenes(plan: FilmPlan, *, time_base: Fraction, values: Mapping[str, float] | None = None) -> str:
+def write_scenes(plan: FilmPlan, values: Sequence[Mapping[str, float]], *, time_base: Fraction) -> str:
     """Write a film's scenes as a sidecar to begin with: a row for each.
 
     Args:
         plan: The scenes.
-        values: What each row gets of `VALUES`; the others are empty, which leaves them to `convert`.
+        values: What each scene's row gets of `VALUES`; the others are empty, which leaves them to `convert`.
         time_base: Seconds per unit of the plan's times.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("scene", "start", "end", "frames", *COLUMNS[3:]))
-    for number, scene in enumerate(plan.scenes, start=1):
+    for number, (scene, own) in enumerate(zip(plan.scenes, values, strict=True), start=1):
         start, end = (f"{float(pts * time_base):.3f}" for pts in (scene.start, scene.end))
-        cells = (f"{values[name]:g}" if values and name in values else "" for name in VALUES)
+        cells = (f"{own[name]:g}" if name in own else "" for name in VALUES)
         writer.writerow((number, start, end, scene.frames, *cells, "", "no", "0"))
     return out.getvalue()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import atan, degrees
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,13 @@ def test_what_is_given_stays():
 def test_an_unknown_device_is_refused():
     with pytest.raises(InputError, match=r"device_profile must be one of none, quest, .*got 'imax'"):
         suggest_settings("imax")
+
+
+def test_the_page_says_what_devices_get():
+    page = Path(__file__).parents[3].joinpath("docs", "comfort.md").read_text(encoding="utf-8")
+    for device, viewing in VIEWINGS.items():
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{device}` ")]
+        settings = suggest_settings(device)
+        said = [settings[name] for name in ("divergence", "max_crossed", "max_uncrossed")]
+        assert [float(cell.split(" %")[0]) for cell in row.split("|")[3:6]] == said
+        assert viewing.uncrossed <= viewing.crossed

@@ -104,7 +104,7 @@ def test_what_is_refused_names_line_and_value(text, message):
 
 
 def test_a_written_sidecar_changes_nothing_until_it_is_edited():
-    text = write_scenes(PLAN, time_base=Fraction(1, 25))
+    text = write_scenes(PLAN, [{}] * 3, time_base=Fraction(1, 25))
     assert text.splitlines()[:2] == [
         "scene,start,end,frames,divergence,convergence,foreground_scale,filler,skip,ease",
         "1,0.000,4.000,100,,,,,no,0",
