@@ -18,6 +18,7 @@ from .color import ColorInfo
 from .containers import MP4_FAMILY
 from .encoders import MIN_HEVC_WIDTH, choose_encoder, choose_pixel_format, encoder_options, full_colour_format
 from .nvenc import is_nvenc
+from .priority import usual_priority
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -139,7 +140,8 @@ class Encoder:
             if self.codec.startswith(("libx265", "hevc_")) and container.format.name in MP4_FAMILY:
                 context.codec_tag = "hvc1"  # Apple's players refuse FFmpeg's default, hev1
             self._color.tag(context)
-            context.open()
+            with usual_priority():
+                context.open()
         except (ValueError, av.error.FFmpegError) as error:
             if is_out_of_memory(error):
                 raise out_of_memory_error(error) from error
