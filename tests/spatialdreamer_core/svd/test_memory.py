@@ -76,6 +76,7 @@ def test_a_step_within_a_run_holds_no_more_than_the_estimate(tiny_svd, live_tens
     from spatialdreamer_core.spatialdreamer import SamplerConfig, SpatialDreamer, encode_reference, sample
 
     network = SpatialDreamer.from_svd(tiny_svd.make_model(), with_til=True)
+    network.fills_holes = True  # as a trained one, which reads RefinerNet's features
     left, hole = torch.rand(3, 3, 64, 128), torch.zeros(3, 1, 64, 128)
     hole[..., 40:60] = 1
     reference = encode_reference(network, left)
