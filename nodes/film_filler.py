@@ -128,11 +128,7 @@ class SpatialDreamerM2SVidFiller(io.ComfyNode):
                 M2SVidType.Input("model", tooltip="M2SVid Loader's."),
                 *refiner_inputs(),
             ],
-            outputs=[
-                FillerType.Output(
-                    "filler", display_name="filler", tooltip="For Video to Stereo 3D and Image to Stereo 3D."
-                ),
-            ],
+            outputs=[_filler_output()],
         )
 
     @classmethod
@@ -171,11 +167,7 @@ class SpatialDreamerFrameMatrixFiller(io.ComfyNode):
                 matrix_model_input(),
                 *matrix_inputs(),
             ],
-            outputs=[
-                FillerType.Output(
-                    "filler", display_name="filler", tooltip="For Video to Stereo 3D and Image to Stereo 3D."
-                ),
-            ],
+            outputs=[_filler_output()],
         )
 
     @classmethod
@@ -197,3 +189,10 @@ class SpatialDreamerFrameMatrixFiller(io.ComfyNode):
             on_wait=throw_exception_if_processing_interrupted,
         )
         return io.NodeOutput(PlacedFiller(filler, placed))
+
+
+def _filler_output() -> io.Output:
+    """Describe the filler that films and photos take."""
+    return FillerType.Output(
+        "filler", display_name="filler", tooltip="For Video to Stereo 3D and Image to Stereo 3D."
+    )

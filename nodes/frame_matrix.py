@@ -10,23 +10,18 @@ from torch import Tensor
 
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.frame_matrix.config import FrameMatrixConfig
-from ..spatialdreamer_core.options import options_of
 from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .placed_model import PlacedModel, PlacedSpatialDreamer
 from .presentation import found_by, show_text
 from .progress import matrix_progress
-from .sampler_inputs import EYE
+from .sampler_inputs import EYE, view_inputs
 from .sockets import Disparity, DisparityType, ModelType
-from .widgets import Widget, check_each, check_settings, make_settings, widget
+from .widgets import Widget, check_each, check_settings, make_settings, settings_inputs, widget
 
 
 def matrix_inputs() -> list[Widget]:
-    """Describe the widgets of `FrameMatrixConfig`; those that most users leave alone are optional."""
-    looks = {"seed": {"control_after_generate": True}}
-    return [
-        widget(option, optional=option.advanced, look=looks.get(name))
-        for name, option in options_of(FrameMatrixConfig).items()
-    ]
+    """Describe the widgets of `FrameMatrixConfig`."""
+    return settings_inputs(FrameMatrixConfig, looks={"seed": {"control_after_generate": True}})
 
 
 def matrix_model_input() -> io.Input:
@@ -64,9 +59,7 @@ class SpatialDreamerFrameMatrixSampler(io.ComfyNode):
             "views between the eyes are denoised over time and over views in turn. It takes minutes.",
             inputs=[
                 matrix_model_input(),
-                io.Image.Input("left", tooltip="The source view from which the warp was made, all frames."),
-                io.Image.Input("warped", tooltip="The warped view of DVG Forward Warp, not filled before."),
-                io.Mask.Input("hole", tooltip="Hole mask: 1 = to be filled. Refined or not."),
+                *view_inputs(),
                 DisparityType.Input(
                     "disparity",
                     optional=True,

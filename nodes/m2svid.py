@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.m2svid.config import SHIFT, RefinerConfig
-from ..spatialdreamer_core.options import options_of
 from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .m2svid_models import (
     AUTO,
@@ -25,19 +24,16 @@ from .m2svid_models import (
 from .placed_model import PlacedM2SVid
 from .presentation import ADVANCED, found_by, show_text
 from .progress import view_progress
-from .sampler_inputs import EYE
+from .sampler_inputs import EYE, view_inputs
 from .sockets import Disparity, DisparityType, M2SVidType
 from .spatialdreamer_models import PRECISIONS
-from .widgets import Widget, check_each, check_settings, make_settings, widget
+from .widgets import Widget, check_each, check_settings, make_settings, settings_inputs, widget
 
 
 def refiner_inputs() -> list[Widget]:
-    """Describe the widgets of `RefinerConfig`; those that most users leave alone are optional."""
-    looks = {"seed": {"control_after_generate": False}}  # else the page draws another one after each run
-    return [
-        widget(option, optional=option.advanced, look=looks.get(name))
-        for name, option in options_of(RefinerConfig).items()
-    ]
+    """Describe the widgets of `RefinerConfig`."""
+    # Otherwise the page draws another seed after each run.
+    return settings_inputs(RefinerConfig, looks={"seed": {"control_after_generate": False}})
 
 
 class SpatialDreamerM2SVidLoader(io.ComfyNode):
@@ -124,9 +120,7 @@ class SpatialDreamerM2SVidRefiner(io.ComfyNode):
             "damaged, or, with `keep_known`, leaves all else as it is.",
             inputs=[
                 M2SVidType.Input("model", tooltip="M2SVid Loader's."),
-                io.Image.Input("left", tooltip="The source view from which the warp was made, all frames."),
-                io.Image.Input("warped", tooltip="The warped view of DVG Forward Warp, not filled before."),
-                io.Mask.Input("hole", tooltip="Hole mask: 1 = to be filled. Refined or not."),
+                *view_inputs(),
                 DisparityType.Input(
                     "disparity",
                     optional=True,

@@ -27,6 +27,20 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
+def view_inputs() -> list[io.Input]:
+    """Describe the sockets for what a filler that takes whole clips is given."""
+    return [
+        io.Image.Input("left", tooltip="The source view from which the warp was made, all frames."),
+        io.Image.Input("warped", tooltip="The warped view of DVG Forward Warp, not filled before."),
+        hole_input(),
+    ]
+
+
+def hole_input() -> io.Input:
+    """Describe the socket for the hole mask."""
+    return io.Mask.Input("hole", tooltip="Hole mask: 1 = to be filled. Refined or not.")
+
+
 def sampler_inputs(settings: type[SamplerConfig] = SamplerConfig) -> list[Widget]:
     """Describe the widgets but for the last ones; those that most users leave alone are optional."""
     return [

@@ -18,7 +18,7 @@ from .layout import frames_to_image, image_to_frames, mask_to_frames
 from .placed_model import PlacedReference, PlacedSpatialDreamer
 from .presentation import ADVANCED, found_by, show_text
 from .progress import frame_progress, step_progress
-from .sampler_inputs import last_sampler_inputs, max_side_input, sampler_inputs
+from .sampler_inputs import hole_input, last_sampler_inputs, max_side_input, sampler_inputs
 from .sockets import ModelType, ReferenceType
 from .spatialdreamer_models import (
     OWN_UNET,
@@ -199,7 +199,7 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
                     tooltip="The warped view of DVG Forward Warp. Without trained weights: the filled view "
                     "of Fast Fill, which the model continues.",
                 ),
-                io.Mask.Input("hole", tooltip="Hole mask: 1 = to be filled. Refined or not."),
+                hole_input(),
                 *sampler_inputs(),
                 *last_sampler_inputs(),
             ],

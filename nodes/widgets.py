@@ -50,6 +50,20 @@ def widget(
     return _NUMBERS[option.kind](option.name, min=low, max=option.high, step=option.step, **arguments)
 
 
+def settings_inputs(settings: type, *, looks: Mapping[str, Mapping[str, Any]] | None = None) -> list[Widget]:
+    """Describe the widgets of settings; those that most users leave alone are optional.
+
+    Args:
+        settings: A dataclass of options.
+        looks: `look` of single ones, by the option's name, see `widget`.
+    """
+    looks = looks or {}
+    return [
+        widget(option, optional=option.advanced, look=looks.get(name))
+        for name, option in options_of(settings).items()
+    ]
+
+
 def make_settings(settings: type[Settings], widgets: Mapping[str, Any]) -> Settings:
     """Make settings from widgets' values; widgets that are not options of theirs are ignored."""
     given = {}

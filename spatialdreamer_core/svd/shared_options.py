@@ -20,13 +20,8 @@ GUIDANCE_MIN = Option(
     help="Guidance scale of a window's first frame; linear between first and last. 1 at both ends: none. Any "
     "other value doubles the time.",
 )
-GUIDANCE_MAX = Option(
-    default=1.0,
-    low=0.0,
-    high=10.0,
-    step=0.1,
-    advanced=True,
-    metavar="SCALE",
+GUIDANCE_MAX = replace(
+    GUIDANCE_MIN,
     help="Guidance scale of a window's last frame; SVD is often run with 3.",
 )
 FPS = Option(

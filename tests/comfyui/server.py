@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
+import psutil
 import websocket
 from comfy_cli.workflow_to_api import convert_ui_to_api
 from pathspec import GitIgnoreSpec
@@ -222,6 +224,14 @@ class ComfyServer:
         assert entry["status"]["status_str"] == "success", entry["status"]
         return entry
 
+    def watch_memory(self, prompt_id: str) -> list[int]:
+        """Return the server's memory in MiB, every .2 s until a prompt is done."""
+        memory = []
+        while not self.get(f"/history/{prompt_id}"):
+            memory.append(psutil.Process(self.process.pid).memory_info().rss >> 20)
+            time.sleep(0.2)
+        return memory
+
     def run(self, prompt: dict, timeout: float = 120) -> dict:
         return self.wait(self.queue(prompt), timeout)
 
@@ -276,6 +286,14 @@ def import_failure(log: str, folder_name: str) -> str:
     if not failed:
         return "" if re.search(rf"seconds: .*custom_nodes/{folder_name}$", log, re.MULTILINE) else log[-4000:]
     return before[before.rindex("Traceback") :] + failed + after.splitlines()[0]
+
+
+def check_memory_stays(memory: list[int]) -> None:
+    """Check that the last third of a run takes what the first one does, to 2 % of the medians."""
+    third = len(memory) // 3
+    first, last = (statistics.median(part) for part in (memory[:third], memory[-third:]))
+    print(f"median memory of the film's first and last third, MiB: {first:.0f} and {last:.0f}")
+    assert last < 1.02 * first
 
 
 def texts_on(told: list[tuple[str, dict | bytes]], node: str) -> list[str]:

@@ -7,12 +7,18 @@ import shutil
 import time
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
 from .clips import read_video, write_clip
-from .server import REPOSITORY, ExecutionInterrupted, RequestRefused, output_videos, texts_on
+from .server import (
+    REPOSITORY,
+    ExecutionInterrupted,
+    RequestRefused,
+    check_memory_stays,
+    output_videos,
+    texts_on,
+)
 from .test_film_filler import write_film
 from .test_interrupt_and_errors import convert_prompt
 from .test_spatialdreamer import failure, fetch_pictures
@@ -241,18 +247,12 @@ def test_a_film_and_pictures_are_filled(comfy_server, m2svid_checkpoint, tmp_pat
 @pytest.mark.slow
 def test_a_film_of_any_length_takes_the_memory_of_a_window(comfy_server, m2svid_checkpoint, tmp_path):
     """One frame's views kept as floats would add 3 % from the first third of the long film to its last."""
-    process, memory = psutil.Process(comfy_server.process.pid), []
+    memory = []
     for length in (20, 300):  # the first run brings what stays in memory
         parts = ((0, length * 2 // 5), (1, length * 2 // 5), (2, length // 5))
         film = write_film(tmp_path / f"m2svid{length}.mkv", *parts)
         prompt_id = comfy_server.queue(film_prompt(comfy_server.upload(film), seed=length))
-        memory = []
-        while not comfy_server.get(f"/history/{prompt_id}"):
-            memory.append(process.memory_info().rss >> 20)
-            time.sleep(0.2)
+        memory = comfy_server.watch_memory(prompt_id)
         (video,) = output_videos(comfy_server.wait(prompt_id))
         assert len(read_video(comfy_server.fetch(video, tmp_path))[0]) == length
-    third = len(memory) // 3
-    first, last = np.median(memory[:third]), np.median(memory[-third:])
-    print(f"median memory of the film's first and last third, MiB: {first:.0f} and {last:.0f}")
-    assert last < 1.02 * first
+    check_memory_stays(memory)
