@@ -108,6 +108,19 @@ class Frontend:
             "() => app.graph.nodes.filter(n => !LiteGraph.registered_node_types[n.type]).map(n => n.type)"
         )
 
+    def offered_download(self) -> str:
+        """Wait until the page offers a missing model for download and return the address."""
+        details = self.page.get_by_role("button", name="View details")  # of newer pages
+        download = self.page.get_by_role("button", name="Download").first
+        details.or_(download).wait_for(timeout=15_000)
+        if not details.is_visible():
+            return download.get_attribute("title")
+        details.click()
+        download.wait_for(timeout=15_000)
+        self.page.evaluate("() => navigator.clipboard.writeText = async text => { window.copied = text }")
+        self.page.get_by_role("button", name="Copy URL").first.click()
+        return self.page.wait_for_function("() => window.copied", timeout=5_000).json_value()
+
     def set_widget(self, node_type: str, widget: str, value) -> None:
         """Set a widget on every node of a type."""
         self.page.evaluate(
