@@ -136,6 +136,7 @@ def test_the_package_for_the_registry_is_whole_and_lean():
     assert not [
         file for file in files if file.startswith(("tests/", "scripts/", "benchmarks/", ".ci/", "docs/"))
     ]
+    assert not [file for file in files if file.startswith(("node_modules/", "package", "tsconfig"))]
     assert sum((REPOSITORY / file).stat().st_size for file in files) < 5e6
 
 

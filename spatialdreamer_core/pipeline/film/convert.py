@@ -20,6 +20,7 @@ from ...depth import DepthFile
 from ...dvg import Placement
 from ...fill import Filler
 from ...flow import FlowEstimator
+from ...memory import trim_heap
 from ...video.completeness import IncompleteInput
 from ...video.photo import save_photo
 from ...video.writer import VideoWriter
@@ -146,6 +147,7 @@ def convert_film(
             first_pts = work.convert(segment, folder.segment_path(segment, suffix), on_frame=on_frame)
             finished[segment.index] = folder.record(segment, suffix, first_pts=first_pts)
             done += segment.frames
+            trim_heap()
             _keep_sheet(sheet, folder)
         with writer:
             join_segments(
