@@ -20,10 +20,12 @@ from ...depth import DepthFile
 from ...dvg import Placement
 from ...fill import Filler
 from ...flow import FlowEstimator
+from ...memory import trim_heap
 from ...video.completeness import IncompleteInput
 from ...video.photo import save_photo
 from ...video.writer import VideoWriter
 from ..config import ConvertConfig
+from ..parallax import DepthWatch
 from ..placement import choose_placement, say_suggestion, wanted_placement
 from ..preview import MiddleSheet
 from .folder import FilmFolder, SegmentRecord, identify
@@ -89,6 +91,7 @@ def convert_film(
     on_progress: OnProgress,
     on_first_pass: OnPass | None,
     on_scene: Callable[[int, int], None] | None,
+    watch: DepthWatch | None = None,
 ) -> FilmResult:
     """Convert a film, or go on with one.
 
@@ -105,6 +108,7 @@ def convert_film(
         on_progress: As of `convert`.
         on_first_pass: As of `convert`.
         on_scene: As of `convert`.
+        watch: Looks at frames with their depth.
 
     Raises:
         InputError: If it was begun otherwise, or something cannot be read or written.
@@ -133,7 +137,7 @@ def convert_film(
     pictures = config.layout().pictures_a_pair
     total = plan.frames * pictures
     load = cache(lambda name: fillers[name]())
-    work = SegmentWork(source, plan, settings, flow, load, writer, sheet)
+    work = SegmentWork(source, plan, settings, flow, load, writer, sheet, watch)
     with _telling_what_is_kept(folder, plan, finished):
         for segment in segments:
             if finished[segment.index] is not None:
@@ -143,6 +147,7 @@ def convert_film(
             first_pts = work.convert(segment, folder.segment_path(segment, suffix), on_frame=on_frame)
             finished[segment.index] = folder.record(segment, suffix, first_pts=first_pts)
             done += segment.frames
+            trim_heap()
             _keep_sheet(sheet, folder)
         with writer:
             join_segments(
