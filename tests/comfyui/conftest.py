@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -106,23 +107,29 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def browser_profile(browser):
-    """One profile for all pages of ComfyUI: with its caches a page takes a quarter of the time to load."""
+def profile(browser):
+    """What the pages of ComfyUI share: with the browser's caches one loads in a quarter of the time."""
     profile = browser.new_context(viewport={"width": 1600, "height": 1000})
     yield profile
     profile.close()
 
 
-@pytest.fixture
-def frontend(browser_profile, comfy_server):
-    """ComfyUI's page, loaded; fails the test if the pack's scripts logged an error."""
+@contextmanager
+def open_frontend(profile, comfy_server):
+    """Load ComfyUI's page."""
     from .frontend import Frontend
 
-    page = browser_profile.new_page()
-    # Else the page would open what an earlier test has left.
+    page = profile.new_page()
+    # Else the page would open what an earlier one has left.
     stored = {"origin": comfy_server.url, "storageTypes": "local_storage,indexeddb"}
-    browser_profile.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
-    frontend = Frontend(page, comfy_server.url)
-    yield frontend
+    profile.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
+    yield Frontend(page, comfy_server.url)
     page.close()
+
+
+@pytest.fixture
+def frontend(profile, comfy_server):
+    """ComfyUI's page, loaded; fails the test if the pack's scripts logged an error."""
+    with open_frontend(profile, comfy_server) as frontend:
+        yield frontend
     assert frontend.errors == []

@@ -60,6 +60,7 @@ NODE_IDS = (
 )
 _PREVIEW, _JPEG, _TEXT = 1, 1, 3  # how the server marks pictures and texts on the websocket
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
+BLUEPRINTS = sorted((REPOSITORY / "subgraphs").glob("*.json"))
 
 
 class RequestRefused(Exception):
