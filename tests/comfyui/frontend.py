@@ -202,7 +202,9 @@ class Frontend:
               const shown = LiteGraph.vueNodesMode
                 ? [...document.querySelectorAll('[data-node-id]')].filter(e => e.dataset.nodeId == node.id)
                     .flatMap(e => [...e.querySelectorAll('img, video')])
-                : [...(node.imgs ?? []), ...(node.videoContainer?.querySelectorAll('video') ?? [])]
+                : [...(node.imgs ?? []), ...(node.videoContainer?.querySelectorAll('video') ?? []),
+                   ...(node.widgets?.find(w => w.name === 'spatialdreamer_viewer')
+                     ?.element.querySelectorAll('img, video') ?? [])]
               return !shown.some(e => e.src.includes('/view?') && (e.naturalWidth || e.videoWidth))
             }).map(node => node.type)"""
         )
@@ -214,7 +216,9 @@ class Frontend:
               const node = app.graph.nodes.find(n => n.type === type)
               const drawn = [...document.querySelectorAll('[data-node-id]')]
                 .filter(e => e.dataset.nodeId == node.id).flatMap(e => [...e.querySelectorAll('img')])
-              return [...drawn, ...(node.imgs ?? [])].some(image => image.src.startsWith('blob:'))
+              const viewed = node.widgets.find(w => w.name === 'spatialdreamer_viewer')
+                ?.element.querySelectorAll('img') ?? []
+              return [...drawn, ...(node.imgs ?? []), ...viewed].some(image => image.src.startsWith('blob:'))
             }""",
             node_type,
         )
