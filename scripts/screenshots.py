@@ -1,8 +1,8 @@
 """Draw docs/images: the README's pictures, and ComfyUI's page with each template after a run.
 
 `PYTHONPATH=.:tests/comfyui/server_site .venv/bin/python scripts/screenshots.py [NAME ...]` in the .venv of
-scripts/test.sh draws all, or those named. Everything is made of the bundled clip; what needs weights runs with
-tiny random ones, so what these fill is noise.
+scripts/test.sh draws all, or those named. Everything is made of the bundled clip; what needs weights runs
+with tiny random ones, so what these fill is noise.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def save(image: Image.Image, name: str) -> None:
     """Save a picture as JPEG, as good as its size allows."""
     file = IMAGES / f"{name}.jpg"
     for quality in range(90, 30, -5):
-        image.convert("RGB").save(file, quality=quality, optimize=True)
+        image.convert("RGB").save(file, quality=quality, optimize=True, subsampling=0)
         if file.stat().st_size <= LARGEST:
             return
     raise ValueError(f"{file} must have at most {LARGEST} bytes, got {file.stat().st_size}; draw it smaller")
