@@ -11,14 +11,18 @@ from .config import ConvertConfig
 from .convert import check_conversion, convert
 from .device import choose_device
 from .fillers import FILLERS, FillerConfig, FillerEntry
+from .film.cluster import Cluster, ClusterConfig, Spread
 from .film.listing import list_scenes
 from .frames import StereoPair, convert_frames
 
 __all__ = [
     "FILLERS",
+    "Cluster",
+    "ClusterConfig",
     "ConvertConfig",
     "FillerConfig",
     "FillerEntry",
+    "Spread",
     "StageClock",
     "StereoPair",
     "check_conversion",
