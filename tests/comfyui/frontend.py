@@ -35,9 +35,17 @@ class Frontend:
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self._note(f"{error}\n{error.stack}"))
         page.goto(url, wait_until="domcontentloaded")
-        page.wait_for_function(
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        self.page.wait_for_function(
             "() => window.app?.graph && window.LiteGraph?.registered_node_types.LoadVideo", timeout=60_000
         )
+
+    def reload(self) -> None:
+        """Load the page anew, as a person who comes back to it."""
+        self.page.reload(wait_until="domcontentloaded")
+        self._wait_until_ready()
 
     def _on_console(self, message) -> None:
         if message.type == "error":

@@ -4,17 +4,9 @@
  * eye's view and on the screen alike.
  */
 
-/** @typedef {import("./modes.js").Mode} Mode */
+import { anaglyphSource } from "../shared/anaglyph.mjs"
 
-/**
- * Red, green and blue of the anaglyph from the left view's R, G, B and the right view's: `DUBOIS_RED_CYAN` of
- * `spatialdreamer_core/stereo/anaglyph.py`, where its source is told.
- */
-export const DUBOIS_RED_CYAN = [
-  [0.437, 0.449, 0.164, -0.011, -0.032, -0.007],
-  [-0.062, -0.062, -0.024, 0.377, 0.761, 0.009],
-  [-0.048, -0.05, -0.017, -0.026, -0.093, 1.234],
-]
+/** @typedef {import("./modes.js").Mode} Mode */
 
 /** @type {Record<Mode, number>} */
 export const MODE_NUMBERS = {
@@ -36,15 +28,6 @@ void main() {
   gl_Position = vec4(2.0 * corner - 1.0, 0.0, 1.0);
 }`
 
-/**
- * Write a matrix of the anaglyph for the columns of one eye.
- * @param {number} first
- */
-function matrix(first) {
-  const columns = [0, 1, 2].map((column) => DUBOIS_RED_CYAN.map((row) => row[first + column].toFixed(6)))
-  return `mat3(${columns.flat().join(", ")})`
-}
-
 export const FRAGMENT_SHADER = `#version 300 es
 precision highp float;
 precision highp int;
@@ -58,6 +41,8 @@ uniform int mode;
 uniform bool second;             // wiggle: whether it is the right eye's turn
 in vec2 place;
 out vec4 color;
+
+${anaglyphSource()}
 
 vec3 look(vec4 eye, vec2 position) {
   // Not beyond the middle of the view's last texels, or the other eye's would be mixed in.
@@ -81,7 +66,7 @@ void main() {
     vec3 left = look(leftEye, position), other = look(rightEye, position);
     value = mode == ${MODE_NUMBERS.difference}
       ? abs(left - other)
-      : clamp(${matrix(0)} * left + ${matrix(3)} * other, 0.0, 1.0);
+      : anaglyph(left, other);
   } else {
     value = look(right ? rightEye : leftEye, position);
   }
