@@ -61,9 +61,10 @@ def write_film(path: Path, *, frames: int, width: int = 96, height: int = 32) ->
 
 
 @pytest.fixture(scope="module")
-def page(browser, comfy_server):
+def page(profile, comfy_server):
     """One page for all tests of the viewer."""
-    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page = profile.new_page()
+    page.set_viewport_size({"width": 1200, "height": 800})
     page.add_init_script(WATCH)
     frontend = Frontend(page, comfy_server.url)
     yield frontend
