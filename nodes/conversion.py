@@ -35,7 +35,7 @@ def filler_input() -> io.Input:
     return FillerType.Input(
         "filler",
         optional=True,
-        tooltip="What fills the holes: M2SVid Filler's, Frame Matrix Filler's or SpatialDreamer Filler's. "
+        tooltip="What fills the holes: M2SVid Filler, Frame Matrix Filler or SpatialDreamer Filler. "
         "Without it Fast Fill does, which needs no model.",
     )
 

@@ -112,7 +112,7 @@ def film_input() -> io.Input:
     return FilmType.Input(
         "film",
         optional=True,
-        tooltip="Film Settings': settings for single scenes, and whether finished parts are kept.",
+        tooltip="From Film Settings: settings for single scenes, and whether finished parts are kept.",
     )
 
 

@@ -72,7 +72,7 @@ class SpatialDreamerFiller(io.ComfyNode):
             description="Lets Video to Stereo 3D fill the holes of whole films by video diffusion: window by "
             "window inside each scene, each continuing the finished frames of the one before.",
             inputs=[
-                ModelType.Input("model", tooltip="SpatialDreamer Model Loader's."),
+                ModelType.Input("model", tooltip="From SpatialDreamer Model Loader."),
                 *sampler_inputs(FilmSamplerConfig),
                 io.Boolean.Input(
                     "fill_first",
@@ -125,7 +125,7 @@ class SpatialDreamerM2SVidFiller(io.ComfyNode):
             description="Lets Video to Stereo 3D and Image to Stereo 3D fill holes by M2SVid, in whole films "
             "window by window inside each scene.",
             inputs=[
-                M2SVidType.Input("model", tooltip="M2SVid Loader's."),
+                M2SVidType.Input("model", tooltip="From M2SVid Loader."),
                 *refiner_inputs(),
             ],
             outputs=[_filler_output()],

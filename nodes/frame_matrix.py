@@ -28,7 +28,7 @@ def matrix_model_input() -> io.Input:
     """Describe the socket for the model."""
     return ModelType.Input(
         "model",
-        tooltip="SpatialDreamer Model Loader's, with nothing but a Stable Video Diffusion: `weights` none "
+        tooltip="From SpatialDreamer Model Loader, with nothing but a Stable Video Diffusion: `weights` none "
         "(untrained), `unet` from checkpoint.",
     )
 

@@ -119,7 +119,7 @@ class SpatialDreamerM2SVidRefiner(io.ComfyNode):
             description="Fills the holes of a warped view by M2SVid in one step, and repairs what warping "
             "damaged, or, with `keep_known`, leaves all else as it is.",
             inputs=[
-                M2SVidType.Input("model", tooltip="M2SVid Loader's."),
+                M2SVidType.Input("model", tooltip="From M2SVid Loader."),
                 *view_inputs(),
                 DisparityType.Input(
                     "disparity",

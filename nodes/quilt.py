@@ -21,8 +21,8 @@ def grid_input() -> io.Input:
     return QuiltType.Input(
         "grid",
         optional=True,
-        tooltip="With the format quilt: Quilt Packer's, so that the file's name tells how the views lie. "
-        "Without it, two beside each other.",
+        tooltip="With the format quilt: the grid from Quilt Packer, so that the file's name tells how the "
+        "views lie. Without it, two beside each other.",
     )
 
 

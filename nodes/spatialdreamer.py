@@ -145,7 +145,7 @@ class SpatialDreamerRefinerNetEncode(io.ComfyNode):
             description="Encodes the left view, from which RefinerNet makes the features that the sampler "
             "copies textures from. It does so window by window, when the sampler asks for them.",
             inputs=[
-                ModelType.Input("model", tooltip="SpatialDreamer Model Loader's."),
+                ModelType.Input("model", tooltip="From SpatialDreamer Model Loader."),
                 io.Image.Input("left", tooltip="The source view from which the warp was made, all frames."),
                 max_side_input(),
             ],
@@ -192,8 +192,8 @@ class SpatialDreamerTILSVDSampler(io.ComfyNode):
             "steered by the stereo deviation strength. Known pixels of `image` stay what the warp made; "
             "`whole_view` is the diffused picture everywhere.",
             inputs=[
-                ModelType.Input("model", tooltip="SpatialDreamer Model Loader's."),
-                ReferenceType.Input("reference", tooltip="RefinerNet Encode's, of the same frames."),
+                ModelType.Input("model", tooltip="From SpatialDreamer Model Loader."),
+                ReferenceType.Input("reference", tooltip="From RefinerNet Encode, of the same frames."),
                 io.Image.Input(
                     "warped",
                     tooltip="The warped view of DVG Forward Warp. Without trained weights: the filled view "

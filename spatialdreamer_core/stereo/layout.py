@@ -46,7 +46,7 @@ class StereoLayout:
         "black",
         choices=("black", "edge"),
         advanced=True,
-        help="What ipd_offset brings in at the sides: black, or the picture's last column repeated.",
+        help="What ipd_offset brings in at the sides. edge: the picture's last column repeated.",
     )
     pad: str = option(
         "none",

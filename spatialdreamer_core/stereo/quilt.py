@@ -17,9 +17,9 @@ _MOST = 32
 class QuiltGrid:
     """How views lie in a quilt."""
 
-    columns: int = option(2, 1, _MOST, "views", help="Views beside each other.")
+    columns: int = option(2, 1, _MOST, "views", help="Views side by side.")
     rows: int = option(
-        2, 1, _MOST, "views", help="Views above each other; `columns` x `rows` is the number of views."
+        2, 1, _MOST, "views", help="Views one above the other; `columns` x `rows` is the number of views."
     )
 
     def check(self) -> None:

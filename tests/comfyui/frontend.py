@@ -35,9 +35,17 @@ class Frontend:
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self._note(f"{error}\n{error.stack}"))
         page.goto(url, wait_until="domcontentloaded")
-        page.wait_for_function(
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        self.page.wait_for_function(
             "() => window.app?.graph && window.LiteGraph?.registered_node_types.LoadVideo", timeout=60_000
         )
+
+    def reload(self) -> None:
+        """Load the page anew, as a person who comes back to it."""
+        self.page.reload(wait_until="domcontentloaded")
+        self._wait_until_ready()
 
     def _on_console(self, message) -> None:
         if message.type == "error":
@@ -112,6 +120,21 @@ class Frontend:
         return self.page.evaluate(
             "() => app.graph.nodes.filter(n => !LiteGraph.registered_node_types[n.type]).map(n => n.type)"
         )
+
+    def offered_download(self) -> str:
+        """Wait until the page offers a missing model for download and return the address."""
+        details = self.page.get_by_role("button", name="View details")  # of newer pages
+        download = self.page.get_by_role("button", name="Download").first
+        details.or_(download).wait_for(timeout=15_000)
+        if not details.is_visible():
+            return download.get_attribute("title")
+        details.click()
+        download.wait_for(timeout=15_000)
+        self.page.evaluate(
+            "() => { navigator.clipboard.writeText = async text => { window.copied = text }; window.copied = '' }"
+        )
+        self.page.get_by_role("button", name="Copy URL").first.click()
+        return self.page.wait_for_function("() => window.copied", timeout=5_000).json_value()
 
     def set_widget(self, node_type: str, widget: str, value) -> None:
         """Set a widget on every node of a type."""

@@ -89,9 +89,8 @@ function heightOf(node, text) {
  * @param {string} html
  */
 function decode(html) {
-  const decoder = document.createElement("textarea") // never on the page: nothing in it runs
-  decoder.innerHTML = html
-  return decoder.value
+  const page = new DOMParser().parseFromString(`<textarea>${html}`, "text/html") // nothing in it runs
+  return page.querySelector("textarea")?.value ?? ""
 }
 
 /**

@@ -4,7 +4,7 @@
  * eye's view and on the screen alike.
  */
 
-import { DUBOIS_RED_CYAN } from "../shared/anaglyph.mjs"
+import { anaglyphSource } from "../shared/anaglyph.mjs"
 
 /** @typedef {import("./modes.js").Mode} Mode */
 
@@ -28,15 +28,6 @@ void main() {
   gl_Position = vec4(2.0 * corner - 1.0, 0.0, 1.0);
 }`
 
-/**
- * Write a matrix of the anaglyph for the columns of one eye.
- * @param {number} first
- */
-function matrix(first) {
-  const columns = [0, 1, 2].map((column) => DUBOIS_RED_CYAN.map((row) => row[first + column].toFixed(6)))
-  return `mat3(${columns.flat().join(", ")})`
-}
-
 export const FRAGMENT_SHADER = `#version 300 es
 precision highp float;
 precision highp int;
@@ -50,6 +41,8 @@ uniform int mode;
 uniform bool second;             // wiggle: whether it is the right eye's turn
 in vec2 place;
 out vec4 color;
+
+${anaglyphSource()}
 
 vec3 look(vec4 eye, vec2 position) {
   // Not beyond the middle of the view's last texels, or the other eye's would be mixed in.
@@ -73,7 +66,7 @@ void main() {
     vec3 left = look(leftEye, position), other = look(rightEye, position);
     value = mode == ${MODE_NUMBERS.difference}
       ? abs(left - other)
-      : clamp(${matrix(0)} * left + ${matrix(3)} * other, 0.0, 1.0);
+      : anaglyph(left, other);
   } else {
     value = look(right ? rightEye : leftEye, position);
   }

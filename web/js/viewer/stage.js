@@ -124,11 +124,12 @@ export class Stage {
       this.onChange()
       next()
     }
+    const tells = "requestVideoFrameCallback" in HTMLVideoElement.prototype // Firefox does since 132
     const next = () => {
-      if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(follow)
+      if (tells) video.requestVideoFrameCallback(follow)
       else if (!video.paused) requestAnimationFrame(follow)
     }
-    if (video.requestVideoFrameCallback) next()
+    if (tells) next()
     else video.addEventListener("play", next)
   }
 
@@ -181,9 +182,12 @@ export class Stage {
    */
   choose({ mode = this.mode, swap = false, period = this.period }) {
     this.layout = { ...this.layout, swap }
-    this.mode = modeFor(mode, this.layout)
-    this.period = period
-    this.wiggle()
+    const chosen = modeFor(mode, this.layout)
+    if (chosen !== this.mode || period !== this.period) {
+      this.mode = chosen
+      this.period = period
+      this.wiggle()
+    }
     this.invalidate()
   }
 

@@ -306,8 +306,7 @@ export class StereoViewer {
    */
   async offerVR(layout) {
     this.controls.vr.hidden = true
-    const xr = /** @type {any} */ (navigator).xr
-    if (!eyesOf(layout) || !(await xr?.isSessionSupported("immersive-vr").catch(() => false))) return
+    if (!eyesOf(layout) || !navigator.xr) return
     this.vr ??= import("../vr/session.mjs")
     this.controls.vr.hidden = !(await (await this.vr).isVRSupported())
   }
@@ -317,7 +316,9 @@ export class StereoViewer {
     const eyes = eyesOf(layout)
     if (!this.vr || !media || !eyes) return
     const { enterVR } = await this.vr
-    await enterVR({ source: media, layout, eyes, onEnd: () => this.refresh() })
+    await enterVR({ source: media, layout, eyes, onEnd: () => this.refresh() }).catch((error) => {
+      this.controls.note.textContent = error.message
+    })
   }
 }
 
