@@ -132,7 +132,7 @@ def _build_parser() -> argparse.ArgumentParser:
     from .film_commands import SOME_FAILED, add_film_commands, add_preview_options, run_conversions
     from .m2svid_commands import add_m2svid_commands
     from .options import options_of
-    from .pipeline import FILLERS, ConvertConfig, FillerConfig
+    from .pipeline import FILLERS, ClusterConfig, ConvertConfig, FillerConfig
     from .spatial_command import add_spatial_command
     from .stereo import DeviceConfig
     from .train_commands import add_train_commands
@@ -191,7 +191,7 @@ def _build_parser() -> argparse.ArgumentParser:
         help=f"{options['allow_incomplete'].help} Without it the exit code is {INCOMPLETE}.",
     )
     add_options(convert, options.values())
-    add_options(convert, options_of(DeviceConfig).values())
+    add_options(convert, [*options_of(DeviceConfig).values(), *options_of(ClusterConfig).values()])
     add_fillers(
         convert,
         FILLERS,

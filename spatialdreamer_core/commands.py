@@ -36,7 +36,16 @@ from .evaluation import EvaluateConfig, check_report, evaluate, find_pairs, form
 from .fill import Filler
 from .flow import FLOW_MODEL_KIND, list_flow_methods, prepare_flow
 from .options import Option, options_of
-from .pipeline import FILLERS, ConvertConfig, FillerConfig, check_conversion, choose_device, convert
+from .pipeline import (
+    FILLERS,
+    Cluster,
+    ConvertConfig,
+    FillerConfig,
+    Spread,
+    check_conversion,
+    choose_device,
+    convert,
+)
 from .process import Signals
 from .progress_bar import ProgressBar
 from .stereo import DeviceConfig, with_suggestions
@@ -48,13 +57,19 @@ from .video.stereo_photo import STEREO_PHOTO_SUFFIXES
 from .weights import model_folders
 
 
-def run_convert(options: argparse.Namespace, signals: Signals, models: Models | None = None) -> int:
+def run_convert(
+    options: argparse.Namespace,
+    signals: Signals,
+    models: Models | None = None,
+    cluster: Cluster | None = None,
+) -> int:
     """Run `spatialdreamer convert` for one file, `options.input`; returns the exit code.
 
     Args:
         options: The parsed arguments.
         signals: The signals.
         models: Those that many files share; None: there is one file.
+        cluster: What converts the parts of films; None: this process.
     """
     config = read_config(options)
     output = Path(options.output)
@@ -89,11 +104,18 @@ def run_convert(options: argparse.Namespace, signals: Signals, models: Models | 
     first_pass = "measuring depth range" if advice is None else "finding scenes"
 
     device = choose_device(config.device)
+    if config.format == "rgbd":  # which shows no filled view
+        filling = FillerConfig()
     filler, depth_model = (models or Models()).load(
-        lambda: filling.load(device=device, download=options.download, on_wait=signals.check),
+        lambda: (
+            None
+            if cluster is not None
+            else filling.load(device=device, download=options.download, on_wait=signals.check)
+        ),
         lambda: None if models is None or config.depth_file else open_estimator(config.depth, device=device),
     )
     if options.keyframes is not None or options.dry_run:
+        assert filler is not None, "a cluster has been refused"
         look = show_keyframes if options.keyframes is not None else show_estimate
         return look(options, config, output, signals, filler=filler, depth_model=depth_model)
     saved = output
@@ -131,6 +153,7 @@ def run_convert(options: argparse.Namespace, signals: Signals, models: Models | 
             force=options.force,
             identity={"filler": filling.filler, **filler_options},
             load_filler=load_filler,
+            spread=None if cluster is None else Spread(cluster, _fillers_of(filling, filler_options)),
         )
     print(f"{saved} ({frames} frame{'s' if frames != 1 else ''})")
     if advice is not None and not options.quiet:
@@ -181,12 +204,12 @@ class Models:
     """What the files of one command share: models, loaded when they are needed first, and names."""
 
     def __init__(self) -> None:
-        self._loaded: tuple[Filler, DepthModel | None] | None = None
+        self._loaded: tuple[Filler | None, DepthModel | None] | None = None
         self._outputs: set[Path] = set()
 
     def load(
-        self, filler: Callable[[], Filler], depth: Callable[[], DepthModel | None]
-    ) -> tuple[Filler, DepthModel | None]:
+        self, filler: Callable[[], Filler | None], depth: Callable[[], DepthModel | None]
+    ) -> tuple[Filler | None, DepthModel | None]:
         """Load both, unless that has been done."""
         if self._loaded is None:
             self._loaded = filler(), depth()
@@ -209,6 +232,11 @@ def _filling(filler: str, options: Mapping[str, Any]) -> FillerConfig:
     """Choose a filler, with those of the given options that it takes."""
     taken = options_of(FILLERS[filler].settings)
     return FillerConfig(filler, **{name: value for name, value in options.items() if name in taken})
+
+
+def _fillers_of(filling: FillerConfig, options: Mapping[str, Any]) -> dict[str | None, FillerConfig]:
+    """Describe the film's filler, and those that a sidecar may name, to workers that load them."""
+    return {None: filling, **{name: _filling(name, options) for name in FILLERS}}
 
 
 def is_folder(output: str) -> bool:

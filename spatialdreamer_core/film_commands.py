@@ -17,7 +17,7 @@ from .commands import Models, is_folder, or_automatic, read_config, run_convert
 from .depth import names_file
 from .evaluation.views import list_files
 from .options import options_of
-from .pipeline import ConvertConfig, list_scenes
+from .pipeline import Cluster, ClusterConfig, ConvertConfig, list_scenes
 from .pipeline.film.keyframes import KEYFRAMES
 from .pipeline.film.sidecar import VALUES
 from .process import Signals
@@ -128,9 +128,21 @@ def add_preview_options(convert: argparse.ArgumentParser) -> None:
 
 def run_conversions(options: argparse.Namespace, signals: Signals) -> int:
     """Run `spatialdreamer convert`; returns the exit code."""
+    address = ClusterConfig(**given_options(options, ClusterConfig)).ray
+    if address is None:
+        return _convert_all(options, signals, None)
+    for name, given in (("keyframes", options.keyframes is not None), ("dry-run", options.dry_run)):
+        if given:
+            raise InputError(f"{name} must go without ray, got it with {address}; leave one of both out")
+    with Cluster(address) as cluster:
+        return _convert_all(options, signals, cluster)
+
+
+def _convert_all(options: argparse.Namespace, signals: Signals, cluster: Cluster | None) -> int:
+    """Convert one file or many; returns the exit code."""
     if len(options.inputs) == 1 and not _holds_many(options.inputs[0]):
         options.input = options.inputs[0]
-        return run_convert(options, signals)
+        return run_convert(options, signals, cluster=cluster)
     if not is_folder(options.output):
         raise InputError(
             f"output must be a folder for many files, got {options.output}; name one, with a slash at its end"
@@ -150,7 +162,7 @@ def run_conversions(options: argparse.Namespace, signals: Signals) -> int:
         one = copy.copy(options)
         one.input = file
         try:
-            run_convert(one, signals, models)
+            run_convert(one, signals, models, cluster)
         except Exception as error:
             if getattr(error.__cause__, "errno", None) in _FULL_DISK:
                 raise

@@ -11,6 +11,7 @@ from .config import ConvertConfig
 from .convert import check_conversion, convert
 from .device import choose_device
 from .fillers import FILLERS, FillerConfig, FillerEntry
+from .film.cluster import Cluster, ClusterConfig, Spread
 from .film.listing import list_scenes
 from .frames import StereoPair, convert_frames
 from .one_frame import sample_film, sample_picture
@@ -18,10 +19,13 @@ from .parallax import DepthSample
 
 __all__ = [
     "FILLERS",
+    "Cluster",
+    "ClusterConfig",
     "ConvertConfig",
     "DepthSample",
     "FillerConfig",
     "FillerEntry",
+    "Spread",
     "StageClock",
     "StereoPair",
     "check_conversion",

@@ -39,6 +39,7 @@ from .config import ConvertConfig
 from .depth_source import choose_depth, open_depth
 from .device import choose_device
 from .fillers import FILLERS, FillerConfig
+from .film.cluster import Spread
 from .film.convert import convert_film, describe_filler, is_kept
 from .film.folder import FilmFolder
 from .film.plan import SegmentRule
@@ -78,6 +79,7 @@ def convert(
     on_scene: Callable[[int, int], None] | None = None,
     rule: SegmentRule | None = None,
     on_depth: Callable[[DepthSample], None] | None = None,
+    spread: Spread | None = None,
 ) -> int:
     """Convert a monocular video or photo to a stereoscopic one.
 
@@ -112,6 +114,8 @@ def convert(
         rule: How long the parts are that are kept of a film.
         on_depth: Called once, by another thread, with the first frame of a film that shows something and its
             depth, as soon as that is known: enough to preview the warp.
+        spread: The cluster that converts a film's parts; it loads its fillers and models itself. None: this
+            process.
 
     Returns:
         The number of frames written.
@@ -128,10 +132,14 @@ def convert(
     clock = clock or StageClock()
     on_progress = on_progress or (lambda done, total, packed: None)
     device = choose_device(config.device)
-    if filler is None or config.format == "rgbd":  # which shows no filled view
+    is_photo_asked = _is_photo(input_path, output_path)
+    if config.format == "rgbd":  # which shows no filled view
         filler = FillerConfig().load(device=device)
+    elif spread is not None and is_photo_asked:  # which is no work for a cluster
+        filler = spread.fillers[None].load(device=device)
+    filler = FillerConfig().load(device=device) if filler is None else filler
     check_filler(filler)
-    info = None if _is_photo(input_path, output_path) else _check_film(input_path, config, info)
+    info = None if is_photo_asked else _check_film(input_path, config, info)
     warning = check_one_view(input_path, stated=photo_stereo(input_path) if info is None else info.stereo)
     if warning is not None:
         _LOGGER.warning("%s", warning)
@@ -197,8 +205,19 @@ def convert(
         overwrite=overwrite,
         inputs=inputs,
     )
-    if is_kept(config, seconds=seconds, frames=total, filler=filler):
+    if spread is not None and config.resume == "off":
+        raise InputError(
+            "resume must be auto or on for a cluster, which converts parts, got off; leave it out"
+        )
+    if spread is not None or is_kept(config, seconds=seconds, frames=total, filler=filler):
         check_output_path(output_path, suffixes=VIDEO_CONTAINERS, inputs=inputs, overwrite=overwrite)
+        known_by = describe_filler(filler) if identity is None else identity
+        if spread is not None:
+            known_by = {
+                **spread.describe(),
+                **(identity or {}),
+                "device": spread.cluster.device(config.device),
+            }
         with sheet, FilmFolder(output_path) as folder:
             if force:
                 folder.clear()
@@ -211,15 +230,16 @@ def convert(
                 folder,
                 writer,
                 flow=open_flow(flow_model or config.flow, device=device),
-                fillers=_fillers(filler, load_filler, device),
+                fillers=_fillers(filler, load_filler, config, device),
                 sheet=sheet,
-                identity=describe_filler(filler) if identity is None else identity,
+                identity=known_by,
                 rule=rule or SegmentRule(),
                 total=total,
                 on_progress=on_progress,
                 on_first_pass=on_first_pass,
                 on_scene=on_scene,
                 watch=watch,
+                spread=spread,
             )
             folder.clear()
         return _finish(result.frames, writer.path, config, result.faults, on_saved)
@@ -269,9 +289,11 @@ def convert(
 
 
 def _fillers(
-    filler: Filler, load: Callable[[str], Filler] | None, device: torch.device
+    filler: Filler, load: Callable[[str], Filler] | None, config: ConvertConfig, device: torch.device
 ) -> dict[str | None, Callable[[], Filler]]:
     """Tell how to load the filler of each name; None is the film's."""
+    if config.format == "rgbd":
+        return dict.fromkeys((None, *FILLERS), lambda: filler)
     load = load or (lambda name: FillerConfig(name).load(device=device))
     return {None: lambda: filler, **{name: partial(load, name) for name in FILLERS}}
 

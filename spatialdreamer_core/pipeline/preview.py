@@ -46,6 +46,9 @@ class MiddleSheet:
         inputs: Files and folders that are read meanwhile, and the file that is written.
         overwrite: Whether an existing file may be replaced.
 
+    Attributes:
+        index: As given.
+
     Raises:
         InputError: If the file cannot be written.
     """
@@ -63,7 +66,7 @@ class MiddleSheet:
             self._file = OutputFile(
                 path, suffixes=WRITABLE_PHOTO_SUFFIXES, inputs=inputs, overwrite=overwrite, name="preview"
             )
-        self._index = index
+        self.index = index
         self._latest: tuple[Callable[[], Iterable[np.ndarray]], Rendered] | None = None
         self._sheet: np.ndarray | None = None  # [H', W', 3] uint8
 
@@ -94,10 +97,10 @@ class MiddleSheet:
             views: Gives what the left and the right eye see, with black bars, [H, W, 3] uint8 or uint16 each.
             rendered: What the views were made from.
         """
-        if self._file is None or index > self._index:
+        if self._file is None or index > self.index:
             return
         self._latest = views, rendered
-        if index == self._index:
+        if index == self.index:
             self._draw()
 
     @property

@@ -159,6 +159,12 @@ class VideoWriter:
         self._copies: list[StreamCopy] = []
         self._joins = False  # whether packets are written that parts have encoded
 
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_converters"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state, _converters=threading.local())
+
     def part(self, path: Path) -> VideoWriter:
         """Make a writer of some of this file's frames, encoded alike, whose packets `copy_packet` takes.
 

@@ -131,7 +131,10 @@ class Frontend:
         details.click()
         download.wait_for(timeout=15_000)
         self.page.evaluate(
-            "() => { navigator.clipboard.writeText = async text => { window.copied = text }; window.copied = '' }"
+            """() => {
+              navigator.clipboard.writeText = async text => { window.copied = text }
+              window.copied = ''
+            }"""
         )
         self.page.get_by_role("button", name="Copy URL").first.click()
         return self.page.wait_for_function("() => window.copied", timeout=5_000).json_value()

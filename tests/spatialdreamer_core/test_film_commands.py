@@ -10,7 +10,7 @@ import pytest
 
 from spatialdreamer_core.cli import main
 
-from .pipeline.film.test_film import SCENES, film, parts, shown  # noqa: F401
+from .pipeline.film.small_film import SCENES, film, parts, shown  # noqa: F401
 
 
 @pytest.fixture(scope="module")

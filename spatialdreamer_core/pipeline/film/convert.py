@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache, partial
@@ -28,12 +28,14 @@ from ..config import ConvertConfig
 from ..parallax import DepthWatch
 from ..placement import choose_placement, say_suggestion, wanted_placement
 from ..preview import MiddleSheet
+from .cluster import Spread
 from .folder import FilmFolder, SegmentRecord, identify
 from .join import join_segments
 from .plan import FilmPlan, Segment, SegmentRule, cut_segments
 from .segment import SegmentWork
 from .sidecar import read_sidecar, settle, to_json
 from .source import FilmSource, OnPass
+from .spread import hand_out, make_task
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ def convert_film(
     on_first_pass: OnPass | None,
     on_scene: Callable[[int, int], None] | None,
     watch: DepthWatch | None = None,
+    spread: Spread | None = None,
 ) -> FilmResult:
     """Convert a film, or go on with one.
 
@@ -109,6 +112,7 @@ def convert_film(
         on_first_pass: As of `convert`.
         on_scene: As of `convert`.
         watch: Looks at frames with their depth.
+        spread: As of `convert`.
 
     Raises:
         InputError: If it was begun otherwise, or something cannot be read or written.
@@ -134,19 +138,26 @@ def convert_film(
     done = sum(record.frames for record in finished.values() if record is not None)
     if is_continued:
         _LOGGER.info("%s: going on after %d of %d frames", source.path, done, plan.frames)
-    pictures = config.layout().pictures_a_pair
-    total = plan.frames * pictures
-    load = cache(lambda name: fillers[name]())
-    work = SegmentWork(source, plan, settings, flow, load, writer, sheet, watch)
+    total = plan.frames * config.layout().pictures_a_pair
+    report = _Report(plan, done, config.layout().pictures_a_pair, on_progress, on_scene)
+    waiting = [segment for segment in segments if finished[segment.index] is None]
     with _telling_what_is_kept(folder, plan, finished):
-        for segment in segments:
-            if finished[segment.index] is not None:
-                continue
-
-            on_frame = partial(_report, plan, segment, done, pictures, on_progress, on_scene)
-            first_pts = work.convert(segment, folder.segment_path(segment, suffix), on_frame=on_frame)
+        if spread is None:
+            load = cache(lambda name: fillers[name]())
+            work = SegmentWork(source, plan, settings, flow, load, writer, sheet, watch)
+            made = _convert_here(work, waiting, folder, suffix, report)
+        else:
+            made = hand_out(
+                spread.cluster,
+                make_task(spread, source, plan, settings, writer, sheet),
+                waiting,
+                lambda segment: folder.segment_path(segment, suffix),
+                sheet=sheet,
+                on_pictures=report.note,
+            )
+        for segment, first_pts in made:
             finished[segment.index] = folder.record(segment, suffix, first_pts=first_pts)
-            done += segment.frames
+            report.finish(segment)
             trim_heap()
             _keep_sheet(sheet, folder)
         with writer:
@@ -160,22 +171,55 @@ def convert_film(
     return FilmResult(total, () if manifest.fault is None else (IncompleteInput(manifest.fault),))
 
 
-def _report(
-    plan: FilmPlan,
-    segment: Segment,
-    done: int,
-    pictures: int,
-    on_progress: OnProgress,
-    on_scene: Callable[[int, int], None] | None,
-    number: int,
-    shown: np.ndarray | None,
-) -> None:
-    """Tell of a picture of a segment, before which `done` frames of others were finished."""
-    frame = segment.first + (number - 1) // pictures
-    scene = plan.scene_at(frame)
-    if on_scene is not None and (number == 1 or plan.scenes[scene].first == frame):
-        on_scene(scene + 1, len(plan.scenes))
-    on_progress(done * pictures + number, plan.frames * pictures, shown)
+def _convert_here(
+    work: SegmentWork, segments: Sequence[Segment], folder: FilmFolder, suffix: str, report: _Report
+) -> Iterator[tuple[Segment, int]]:
+    """Convert segments in this process, one after another; yields each with the time of its first frame."""
+    for segment in segments:
+        on_frame = partial(report.note, segment)
+        yield segment, work.convert(segment, folder.segment_path(segment, suffix), on_frame=on_frame)
+
+
+class _Report:
+    """Tells how far a film is, whose segments may be converted several at a time.
+
+    Args:
+        plan: The film.
+        done: Frames that were finished before.
+        pictures: How many each frame becomes.
+        on_progress: As of `convert`.
+        on_scene: As of `convert`.
+    """
+
+    def __init__(
+        self,
+        plan: FilmPlan,
+        done: int,
+        pictures: int,
+        on_progress: OnProgress,
+        on_scene: Callable[[int, int], None] | None,
+    ) -> None:
+        self._plan, self._pictures = plan, pictures
+        self._on_progress, self._on_scene = on_progress, on_scene
+        self._finished = done * pictures
+        self._begun: dict[int, int] = {}  # pictures of each segment at work
+        self._scene: int | None = None
+
+    def note(self, segment: Segment, number: int, shown: np.ndarray | None = None) -> None:
+        """Tell of a segment's picture, counted from 1."""
+        self._begun[segment.index] = number
+        scene = self._plan.scene_at(segment.first + max(0, number - 1) // self._pictures)
+        if self._on_scene is not None and scene != self._scene:
+            self._on_scene(scene + 1, len(self._plan.scenes))
+        self._scene = scene
+        self._on_progress(
+            self._finished + sum(self._begun.values()), self._plan.frames * self._pictures, shown
+        )
+
+    def finish(self, segment: Segment) -> None:
+        """Note that a segment's file is whole."""
+        self._begun.pop(segment.index, None)
+        self._finished += segment.frames * self._pictures
 
 
 def place_plan(plan: FilmPlan, source: FilmSource) -> list[Placement]:

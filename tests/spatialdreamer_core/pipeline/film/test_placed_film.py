@@ -10,7 +10,7 @@ import pytest
 
 from spatialdreamer_core.pipeline import convert
 
-from .test_film import EACH, KEPT, SCENES, Killed, RedIsNear, film, kill_at, shown  # noqa: F401
+from .small_film import EACH, KEPT, SCENES, Killed, RedIsNear, kill_at, shown
 
 AUTO = replace(KEPT, auto_convergence=True, divergence=6.0)
 LIMITED = replace(KEPT, comfort=True, max_crossed=0.4, max_uncrossed=0.8, divergence=6.0)
@@ -22,7 +22,7 @@ def lines(caplog):
 
 @pytest.mark.parametrize("config", [AUTO, LIMITED], ids=["auto", "limited"])
 @pytest.mark.parametrize("depth", ["builtin", "model", "file"])
-def test_segments_are_placed_as_the_film_in_one_go(film, tmp_path, caplog, config, depth):  # noqa: F811
+def test_segments_are_placed_as_the_film_in_one_go(film, tmp_path, caplog, config, depth):
     caplog.set_level(logging.INFO, logger="spatialdreamer_core")
     model = RedIsNear() if depth == "model" else None
     if depth == "file":
@@ -38,7 +38,7 @@ def test_segments_are_placed_as_the_film_in_one_go(film, tmp_path, caplog, confi
     assert shown(tmp_path / "out.mp4")[0] == shown(tmp_path / "once.mp4")[0]
 
 
-def test_a_run_that_goes_on_knows_what_was_measured(film, tmp_path, caplog):  # noqa: F811
+def test_a_run_that_goes_on_knows_what_was_measured(film, tmp_path, caplog):
     out, passes = tmp_path / "out.mp4", []
     with pytest.raises(Killed):
         convert(film, out, AUTO, rule=EACH, on_progress=kill_at(9))
@@ -48,7 +48,7 @@ def test_a_run_that_goes_on_knows_what_was_measured(film, tmp_path, caplog):  # 
     assert shown(out) == shown(tmp_path / "whole.mp4")
 
 
-def test_a_sidecar_has_the_last_word(film, tmp_path, caplog):  # noqa: F811
+def test_a_sidecar_has_the_last_word(film, tmp_path, caplog):
     """Its scene is converted as by hand, the others stay automatic."""
     sidecar = tmp_path / "scenes.csv"
     sidecar.write_text("scene,convergence\n2,0.1\n")

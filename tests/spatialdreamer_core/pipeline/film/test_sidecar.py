@@ -15,7 +15,7 @@ from spatialdreamer_core.pipeline import ConvertConfig, convert
 from spatialdreamer_core.pipeline.film.plan import Entry, FilmPlan, FilmScene, cut_segments
 from spatialdreamer_core.pipeline.film.sidecar import parse_sidecar, settle, write_scenes
 
-from .test_film import EACH, KEPT, SCENES, film, shown  # noqa: F401
+from .small_film import EACH, KEPT, SCENES, shown
 
 BASE = Placement(2.5, 0.5, 0.0)
 PLAN = FilmPlan(
@@ -112,7 +112,7 @@ def test_a_written_sidecar_changes_nothing_until_it_is_edited():
     assert [scene.placement(scene.keys[0].time) for scene in settled(text)] == [BASE] * 3
 
 
-def test_one_scene_changed_leaves_the_others_bit_for_bit(film, tmp_path):  # noqa: F811
+def test_one_scene_changed_leaves_the_others_bit_for_bit(film, tmp_path):
     sidecar = tmp_path / "sidecar.csv"
     films = {}
     for name, row in (("plain", "2,2.5,"), ("strong", "2,6,"), ("flat", "2,,yes")):
