@@ -30,12 +30,14 @@ from .depth_models import depth_download_input, depth_fingerprint, depth_stabili
 from .film import FilmSettings, film_input, graph_digest
 from .flow_models import flow_fingerprint, prepare_flow_model
 from .output_name import check_prefix
+from .parallax import ParallaxPreview, asked_frame, film_title, preview_film
 from .presentation import found_by, show_text
 from .progress import FilmProgress, first_pass_progress
 from .saved_video import GRAPH, name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of, shaping_inputs
 from .strength import device_input
 from .video_file import open_video_file
+from .viewer import Packing
 from .widgets import widget
 
 _NOT_OFFERED = ("audio", "black_bars", "deinterlace", "depth_file", "device", "preset", "resume", "sidecar")
@@ -119,6 +121,9 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
             if is_temporary or config.resume == "off":  # no later run could go on with it
                 digest = None
                 config = config if config.sidecar else replace(config, resume="off")
+            asked = asked_frame(cls)
+            if asked is not None:
+                return preview_film(asked, source, config, widgets, download=download)
             info = source.info or probe(source.path)
             warning = check_one_view(source.path, stated=info.stereo)
             if warning is not None:
@@ -138,6 +143,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 prepared = prepare_model(config.depth, download=download, node_id=cls.hidden.unique_id)
             flow = prepare_flow_model(config.flow, download=download)
             progress = FilmProgress(cls.hidden.unique_id)
+            preview = ParallaxPreview(cls.hidden.unique_id, widgets)
             convert(
                 source.path,
                 path,
@@ -153,9 +159,12 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 on_saved=saved.append,
                 identity={GRAPH: digest},
                 load_filler=load_named_filler,
+                on_depth=lambda sample: preview.show(sample, title=film_title(sample)),
             )
         advice = None if prepared is None else prepared.text
-        return saved_output(cls, saved[0], subfolder, warning=warning, advice=advice)
+        packing = Packing(config.format, config.swap_eyes)
+        output = saved_output(cls, saved[0], subfolder, packing, warning=warning, advice=advice)
+        return preview.add_to(output)
 
 
 def load_named_filler(name: str) -> Filler:

@@ -22,11 +22,14 @@ from ..spatialdreamer_core.dvg import (
 )
 from ..spatialdreamer_core.dvg.eyes import Eye
 from ..spatialdreamer_core.flow import Flow
+from ..spatialdreamer_core.flow.pictures import to_bytes
 from ..spatialdreamer_core.options import option_of
 from ..spatialdreamer_core.pipeline import ConvertConfig
+from ..spatialdreamer_core.pipeline.parallax import make_sample
 from ..spatialdreamer_core.stereo import COMFORT_LIMIT, measure_comfort
 from .conversion import check_is_linked
 from .layout import frames_to_image, frames_to_mask, image_to_depth, image_to_frames, mask_to_frames
+from .parallax import CURVES, ParallaxPreview, batch_title
 from .presentation import ADVANCED, found_by, show_text
 from .progress import frame_progress
 from .shaping import check_values, shape_given_depth, shaping_inputs
@@ -130,9 +133,20 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
                 "`divergence` or move `convergence`"
             )
         show_text(cls.hidden.unique_id, comfort.describe(), *placed.said, warnings=warnings)
+        preview = ParallaxPreview(
+            cls.hidden.unique_id,
+            {**widgets, "eye": eye, "border_width": border_width, "invert_depth": invert_depth},
+        )
+        one = slice(len(frames) // 2, len(frames) // 2 + 1)
+        edges = {name: value for name, value in widgets.items() if name not in CURVES}
+        plane = shape_given_depth(inverse_depth[one], frames[one], edges)[0, 0].float().cpu().numpy()
+        sample = make_sample(to_bytes(frames[one][0]), plane, time=one.start)
+        preview.show(sample, title=batch_title(one.start, len(frames)))
         warped, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
-        return io.NodeOutput(
-            frames_to_image(warped), frames_to_mask(hole), Disparity(disparity, eye, shift=placed.shift)
+        return preview.add_to(
+            io.NodeOutput(
+                frames_to_image(warped), frames_to_mask(hole), Disparity(disparity, eye, shift=placed.shift)
+            )
         )
 
 

@@ -16,10 +16,12 @@ from .conversion import check_is_linked, filler_input, flow_method_input, layout
 from .depth_models import depth_download_input, depth_fingerprint, depth_stability_input, prepare_model
 from .flow_models import flow_fingerprint, prepare_flow_model
 from .layout import frames_to_image, image_to_depth, image_to_frames
+from .parallax import ParallaxPreview, asked_frame, batch_title, preview_picture
 from .presentation import found_by
 from .progress import frame_progress
 from .shaping import check_values, settings_of, shaping_inputs
 from .strength import strength_inputs
+from .viewer import Packing, shown_frames, stereo_output
 
 
 class SpatialDreamerImageToStereo(io.ComfyNode):
@@ -55,7 +57,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
             outputs=[
                 io.Image.Output("stereo", display_name="stereo", tooltip="The stereo pictures."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
 
     @classmethod
@@ -87,6 +89,9 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
         config.check()
         frames = image_to_frames("image", image)
         depth = None if depth_map is None else image_to_depth(depth_map, like=frames, name="depth_map")
+        asked = asked_frame(cls)
+        if asked is not None:
+            return preview_picture(asked, frames, config, widgets, depth=depth, download=download)
         depth_model = flow_model = None
         if len(frames) > 1 and (kept := prepare_flow_model(config.flow, download=download)) is not None:
             flow_model = kept.model
@@ -94,6 +99,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
             depth_model = prepare_model(config.depth, download=download, node_id=cls.hidden.unique_id).model
             if depth_model is None:
                 config = replace(config, depth=BUILTIN)
+        preview = ParallaxPreview(cls.hidden.unique_id, widgets)
         measured, converted = frame_progress(len(frames)), frame_progress(len(frames))
         pairs = convert_frames(
             frames,
@@ -103,6 +109,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
             depth_model=depth_model,
             flow_model=flow_model,
             on_first_pass=lambda done, total: measured(done),
+            on_depth=lambda sample: preview.show(sample, title=batch_title(int(sample.time), len(frames))),
         )
         layout = config.layout()
         count = layout.pictures_a_pair
@@ -112,4 +119,5 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
                 views = (frames[index], pair.depth.expand(3, -1, -1)) if layout.format == "rgbd" else pair[:2]
                 stereo[count * index : count * (index + 1)] = layout.pack(*(view[None] for view in views))
                 converted(index + 1)
-        return io.NodeOutput(frames_to_image(stereo))
+        shown = shown_frames(stereo, Packing(layout.format, layout.swap_eyes))
+        return preview.add_to(io.NodeOutput(frames_to_image(stereo), ui=stereo_output(shown)))

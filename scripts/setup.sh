@@ -68,6 +68,19 @@ download_comfyui() {
   rm -rf "$staging"
 }
 
+# Another version of ComfyUI's page than the one that came with it, for `COMFYUI_FRONTEND=1.58.1 bash scripts/test.sh`.
+download_frontend() {
+  local folder=.cache/comfyui-frontend-$1
+  [ -d "$folder" ] && return
+  say "Downloading version $1 of ComfyUI's page"
+  rm -rf "$folder.partial"
+  "$VENV_PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps -d "$folder.partial" \
+    "comfyui-frontend-package==$1"
+  "$VENV_PYTHON" -m zipfile -e "$folder.partial"/*.whl "$folder.partial"
+  rm "$folder.partial"/*.whl
+  mv "$folder.partial" "$folder"
+}
+
 # The tools that check the JavaScript under web/, in node_modules; stamped as .venv is. Returns 1 where Node.js is missing.
 setup_web() {
   if ! command -v npm >/dev/null && can_apt; then

@@ -6,6 +6,7 @@ show the demo clip, converted without weights.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from spatialdreamer_core.depth import estimate_depth
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
-from spatialdreamer_core.fill import fast_fill
+from spatialdreamer_core.fill import fast_fill, render_pair
 from spatialdreamer_core.flow import estimate_flow
 from spatialdreamer_core.frame_matrix.views import render_view, view_shares
 from spatialdreamer_core.stereo import pack
@@ -27,17 +28,24 @@ FIRST, COUNT = 60, 16  # frames of the clip
 BACKGROUND, WORDS, HOLES = (23, 23, 26), (240, 240, 240), (255, 0, 200)
 
 
+@dataclass(frozen=True)
+class Stages:
+    """A part of the clip on its way to stereo, each stage [F, C, H, W]."""
+
+    frames: Tensor
+    depth: Tensor
+    disparity: Tensor
+    holes: Tensor  # the warped view, its holes in a colour of their own
+    right: Tensor
+
+
 def main() -> None:
     """Convert a part of the clip and draw the pictures."""
-    frames = read_frames(ROOT / "assets" / "bigbuckbunny.mp4")
-    flow = estimate_flow(frames)
-    depth = estimate_depth(frames, flow=flow)
-    disparity = depth_to_disparity(depth, divergence=4, convergence=0.5)
-    warped, hole = forward_warp(frames, disparity, eye="right")
-    right = fast_fill(warped, hole, left=frames, disparity=disparity, flow=flow)
-    holes = torch.where(hole > 0, torch.tensor(HOLES).view(1, 3, 1, 1) / 255, warped)
+    stages = convert_clip(SIZE[0], SIZE[1], divergence=4)
+    frames, depth, disparity, right = stages.frames, stages.depth, stages.disparity, stages.right
     video, anaglyph = picture(frames), picture(pack(frames, right, format="anaglyph"))
-    holes, packed = picture(holes), picture(pack(frames, right, format="full_sbs"))
+    depth_picture = picture(depth.expand(-1, 3, -1, -1))
+    holes, packed = picture(stages.holes), picture(pack(frames, right, format="full_sbs"))
     draw(
         "quick_stereo",
         "Video to stereo 3D, one node",
@@ -48,10 +56,36 @@ def main() -> None:
         "dvg_stages",
         "Every stage as a node",
         {
-            "depth": picture(depth.expand(-1, 3, -1, -1)),
+            "depth": depth_picture,
             "warp and its holes": holes,
             "filled": picture(right),
             "side by side": packed,
+        },
+    )
+    eyes = picture(torch.cat([view[..., 130:330] for view in (frames, right)], dim=-1))
+    draw(
+        "photo",
+        "Photo to stereo 3D, one node",
+        {"your photo": video, "left and right eye": eyes},
+        foot="MPO, JPS, anaglyph, wiggle GIF",
+    )
+    cut = picture(torch.cat([frames[..., :320], pack(frames, right, format="anaglyph")[..., 320:]], dim=-1))
+    squeezed = picture(pack(frames[..., 40:448], right[..., 40:448], format="half_sbs"))
+    draw(
+        "film",
+        "A whole film, of any length",
+        {"2D | red-cyan 3D": cut, "half side by side": squeezed},
+        foot="settings for scenes; goes on after a break",
+    )
+    pair = render_pair(frames, depth, side="right", divergence=4, convergence=0.5)
+    draw(
+        "training_pair",
+        "A training pair of any clip",
+        {
+            "target: your clip": video,
+            "reference: the other eye": picture(pair.reference),
+            "warped: rendered back": picture(pair.warped),
+            "hole: what to paint": picture(pair.hole.expand(-1, 3, -1, -1)),
         },
     )
     draw(
@@ -79,11 +113,23 @@ def main() -> None:
     )
 
 
-def read_frames(path: Path) -> Tensor:
-    """Return a part of a clip at half size, [F, 3, H, W] in [0, 1]."""
+def convert_clip(width: int, height: int, *, divergence: float) -> Stages:
+    """Convert a part of the bundled clip at a size in px, with a strength in % of the width."""
+    frames = read_frames(ROOT / "assets" / "bigbuckbunny.mp4", width, height)
+    flow = estimate_flow(frames)
+    depth = estimate_depth(frames, flow=flow)
+    disparity = depth_to_disparity(depth, divergence=divergence, convergence=0.5)
+    warped, hole = forward_warp(frames, disparity, eye="right")
+    right = fast_fill(warped, hole, left=frames, disparity=disparity, flow=flow)
+    holes = torch.where(hole > 0, torch.tensor(HOLES).view(1, 3, 1, 1) / 255, warped)
+    return Stages(frames, depth, disparity, holes, right)
+
+
+def read_frames(path: Path, width: int, height: int) -> Tensor:
+    """Return a part of a clip at a size in px, [F, 3, H, W] in [0, 1]."""
     with av.open(str(path)) as container:
         frames = [
-            frame.to_ndarray(format="rgb24", width=640, height=360)
+            frame.to_ndarray(format="rgb24", width=width, height=height)
             for index, frame in enumerate(container.decode(video=0))
             if FIRST <= index < FIRST + COUNT
         ]
@@ -101,20 +147,26 @@ def draw(name: str, title: str, tiles: dict[str, Image.Image], *, foot: str = ""
     sheet = Image.new("RGB", SIZE, BACKGROUND)
     pen = ImageDraw.Draw(sheet)
     pen.text((SIZE[0] / 2, TITLE / 2), title, WORDS, ImageFont.load_default(34), anchor="mm")
-    rows = (len(tiles) + 1) // 2
     bottom = SIZE[1] - (FOOT if foot else MARGIN)
-    width = (SIZE[0] - 3 * MARGIN) // 2
-    height = (bottom - TITLE - (rows - 1) * MARGIN) // rows
+    draw_tiles(sheet, tiles, (MARGIN, TITLE, SIZE[0] - MARGIN, bottom))
+    if foot:
+        pen.text((SIZE[0] / 2, SIZE[1] - FOOT / 2), foot, WORDS, ImageFont.load_default(24), anchor="mm")
+    sheet.save(ROOT / "workflows" / f"{name}.jpg", quality=85)
+
+
+def draw_tiles(sheet: Image.Image, tiles: dict[str, Image.Image], box: tuple[int, int, int, int]) -> None:
+    """Draw pictures into a box of a sheet (left, top, right, bottom in px), two a row, each with its name."""
+    rows = (len(tiles) + 1) // 2
+    width = (box[2] - box[0] - MARGIN) // 2
+    height = (box[3] - box[1] - (rows - 1) * MARGIN) // rows
+    pen = ImageDraw.Draw(sheet)
     for index, (words, image) in enumerate(tiles.items()):
-        left = MARGIN + index % 2 * (width + MARGIN)
-        top = TITLE + index // 2 * (height + MARGIN)
+        left = box[0] + index % 2 * (width + MARGIN)
+        top = box[1] + index // 2 * (height + MARGIN)
         make = ImageOps.pad if image.width > 3 * image.height else ImageOps.fit  # whole, or cut to fill
         sheet.paste(make(image, (width, height)), (left, top))
         pen.rectangle((left, top + height - 30, left + width - 1, top + height - 1), (0, 0, 0))
         pen.text((left + 8, top + height - 15), words, WORDS, ImageFont.load_default(22), anchor="lm")
-    if foot:
-        pen.text((SIZE[0] / 2, SIZE[1] - FOOT / 2), foot, WORDS, ImageFont.load_default(24), anchor="mm")
-    sheet.save(ROOT / "workflows" / f"{name}.jpg", quality=85)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # All checks, on a person's machine and in CI alike: linters, types, the registry's rules, the scripts of ComfyUI's page,
 # then pytest, which also drives a real ComfyUI and a real browser. Arguments go to pytest: `bash scripts/test.sh --slow -k flow`.
+# With another version of ComfyUI's page, which tests marked `browser` open: `COMFYUI_FRONTEND=1.58.1 bash scripts/test.sh -m browser`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/setup.sh
@@ -14,6 +15,8 @@ if ! command -v chromium >/dev/null; then
     say "Chromium is missing, so the browser tests are skipped; to run them: sudo apt-get install chromium"
   fi
 fi
+
+[ -z "${COMFYUI_FRONTEND:-}" ] || download_frontend "$COMFYUI_FRONTEND"
 
 say "ruff, mypy, comfy node validate"
 .venv/bin/ruff check .

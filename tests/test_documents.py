@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 
 import spatialdreamer_core as sd
 from spatialdreamer_core.cli import main
+from spatialdreamer_core.pipeline import FILLERS
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "spatialdreamer_core"
@@ -70,6 +72,7 @@ def test_the_commands_options_exist(capsys):
         main(["convert", "--help"])
     known = set(re.findall(r"--[a-z][\w-]*", capsys.readouterr().out))
     text = read(ROOT / "README.md").partition("## Command")[2].partition("## Library")[0]
+    text += read(ROOT / "docs" / "command.md")
     used = {
         option for code in re.findall(r"`([^`]+)`", text) for option in re.findall(r"--[a-z][\w-]*", code)
     }
@@ -105,6 +108,25 @@ def test_the_example_of_measuring_runs():
     }
     exec(code, names)  # noqa: S102 (it is our own)
     assert {"psnr_visible", "temporal_error"} <= set(names["figures"])
+
+
+def test_the_readme_quotes_its_figures_from_the_measured_file():
+    page = read(ROOT / "README.md")
+    metrics = json.loads(read(ROOT / "benchmarks" / "results" / "demo.json"))["metrics"]
+    rows = [row for row in page.partition("| filler |")[2].splitlines() if row.startswith("| **")]
+    measured, *others = rows
+    gigabytes = max(metrics["peak_memory_mib"], metrics["peak_memory_4_loops_mib"]) / 1024
+    assert f"| {gigabytes:.1f} GB of RAM |" in measured
+    assert f"| {25 / metrics['frames_per_second']:.1f} on a CPU of 2 threads |" in measured
+    assert len(others) == len(FILLERS) - 1
+    assert all(row.endswith("| not measured | not measured |") for row in others)
+
+
+def test_every_node_has_its_line():
+    schemas = json.loads(read(ROOT / "tests" / "comfyui" / "node_schemas.json"))
+    lines = re.findall(r"^\| (.+?) \|", read(ROOT / "docs" / "nodes.md"), flags=re.MULTILINE)
+    names = {schema["display_name"].removeprefix("Stereo 3D: ") for schema in schemas.values()}
+    assert set(lines) == names | {"node"}
 
 
 def library_example() -> str:

@@ -46,6 +46,7 @@ from .film.sidecar import read_sidecar
 from .film.source import FilmSource
 from .job import Job
 from .packed import packed_frames
+from .parallax import DepthSample, DepthWatch
 from .photo import convert_photo
 from .preview import MiddleSheet
 
@@ -76,6 +77,7 @@ def convert(
     load_filler: Callable[[str], Filler] | None = None,
     on_scene: Callable[[int, int], None] | None = None,
     rule: SegmentRule | None = None,
+    on_depth: Callable[[DepthSample], None] | None = None,
 ) -> int:
     """Convert a monocular video or photo to a stereoscopic one.
 
@@ -108,6 +110,8 @@ def convert(
         on_scene: Called as a scene begins with its number from 1 and the number of scenes, where finished
             parts are kept, for only there the scenes are known.
         rule: How long the parts are that are kept of a film.
+        on_depth: Called once, by another thread, with the first frame of a film that shows something and its
+            depth, as soon as that is known: enough to preview the warp.
 
     Returns:
         The number of frames written.
@@ -171,6 +175,7 @@ def convert(
     seconds = None if total is None else total / float(info.frame_rate)
     done = 0
     faults: list[IncompleteInput] = []
+    watch = None if on_depth is None else DepthWatch(on_depth)
     writer = VideoWriter(
         output_path,
         width=width,
@@ -214,6 +219,7 @@ def convert(
                 on_progress=on_progress,
                 on_first_pass=on_first_pass,
                 on_scene=on_scene,
+                watch=watch,
             )
             folder.clear()
         return _finish(result.frames, writer.path, config, result.faults, on_saved)
@@ -235,6 +241,7 @@ def convert(
                 *(config, device, depth.stream, flow, filler, clock),
                 aspect=info.sample_aspect_ratio,
                 scenes=depth.scenes,
+                watch=watch,
             )
             job = job.placed((info.height, info.width))
             with (

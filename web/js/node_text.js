@@ -52,7 +52,25 @@ function showText(node) {
 }
 
 /**
- * Return the height of a node's text in pixels; the page breaks its lines at any letter.
+ * Count the lines that a paragraph takes, broken between words, and inside a word that is longer than a line.
+ * @param {string} paragraph
+ * @param {number} width px
+ * @param {CanvasRenderingContext2D} ruler
+ */
+function linesOf(paragraph, width, ruler) {
+  let [lines, used] = [1, 0]
+  for (const word of paragraph.split(/(?<=[\s-])/)) {
+    const length = ruler.measureText(word.trimEnd()).width
+    if (used + length > width && used > 0) [lines, used] = [lines + 1, 0]
+    const more = Math.ceil(length / width) - 1
+    if (more > 0) [lines, used] = [lines + more, -more * width]
+    used += ruler.measureText(word).width
+  }
+  return lines
+}
+
+/**
+ * Return the height of a node's text in pixels.
  * @param {any} node
  * @param {string} text
  */
@@ -62,7 +80,7 @@ function heightOf(node, text) {
   ruler.font = FONT
   const width = Math.max(1, node.size[0] - MARGINS)
   let lines = 0
-  for (const line of text.split("\n")) lines += Math.max(1, Math.ceil(ruler.measureText(line).width / width))
+  for (const paragraph of text.split("\n")) lines += linesOf(paragraph, width, ruler)
   return LINE_HEIGHT * lines + 6
 }
 
@@ -71,9 +89,8 @@ function heightOf(node, text) {
  * @param {string} html
  */
 function decode(html) {
-  const decoder = document.createElement("textarea") // never on the page: nothing in it runs
-  decoder.innerHTML = html
-  return decoder.value
+  const page = new DOMParser().parseFromString(`<textarea>${html}`, "text/html") // nothing in it runs
+  return page.querySelector("textarea")?.value ?? ""
 }
 
 /**

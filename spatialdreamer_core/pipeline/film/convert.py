@@ -25,6 +25,7 @@ from ...video.completeness import IncompleteInput
 from ...video.photo import save_photo
 from ...video.writer import VideoWriter
 from ..config import ConvertConfig
+from ..parallax import DepthWatch
 from ..placement import choose_placement, say_suggestion, wanted_placement
 from ..preview import MiddleSheet
 from .folder import FilmFolder, SegmentRecord, identify
@@ -90,6 +91,7 @@ def convert_film(
     on_progress: OnProgress,
     on_first_pass: OnPass | None,
     on_scene: Callable[[int, int], None] | None,
+    watch: DepthWatch | None = None,
 ) -> FilmResult:
     """Convert a film, or go on with one.
 
@@ -106,6 +108,7 @@ def convert_film(
         on_progress: As of `convert`.
         on_first_pass: As of `convert`.
         on_scene: As of `convert`.
+        watch: Looks at frames with their depth.
 
     Raises:
         InputError: If it was begun otherwise, or something cannot be read or written.
@@ -134,7 +137,7 @@ def convert_film(
     pictures = config.layout().pictures_a_pair
     total = plan.frames * pictures
     load = cache(lambda name: fillers[name]())
-    work = SegmentWork(source, plan, settings, flow, load, writer, sheet)
+    work = SegmentWork(source, plan, settings, flow, load, writer, sheet, watch)
     with _telling_what_is_kept(folder, plan, finished):
         for segment in segments:
             if finished[segment.index] is not None:

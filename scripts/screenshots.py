@@ -1,0 +1,139 @@
+"""Draw docs/images: the README's pictures, and ComfyUI's page with each template after a run.
+
+`PYTHONPATH=.:tests/comfyui/server_site .venv/bin/python scripts/screenshots.py [NAME ...]` in the .venv of
+scripts/test.sh draws all, or those named. Everything is made of the bundled clip; what needs weights runs
+with tiny random ones, so what these fill is noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+from template_pictures import BACKGROUND, MARGIN, ROOT, convert_clip, draw_tiles, picture
+
+from spatialdreamer_core.stereo import pack
+from tests.comfyui.frontend import CHROMIUM_ARGUMENTS, Frontend
+from tests.comfyui.server import WORKFLOWS, ComfyServer
+from tests.spatialdreamer_core import tiny_m2svid, tiny_svd
+
+IMAGES = ROOT / "docs" / "images"
+LARGEST = 200_000  # bytes of a picture
+PAGE = {"width": 1600, "height": 1000}  # px
+SHORTER = {  # widgets that make a template quicker, where networks run on a CPU
+    "m2svid": {
+        "ImageFromBatch": {"length": 4},
+        "SpatialDreamerM2SVidRefiner": {"max_side": 256, "keep_known": True},
+    },
+    "frame_matrix": {
+        "ImageFromBatch": {"length": 4},
+        "SpatialDreamerFrameMatrixSampler": {"max_side": 256, "steps": 2},
+    },
+    "spatialdreamer": {
+        "ImageFromBatch": {"length": 4},
+        "SpatialDreamerRefinerNetEncode": {"max_side": 256},
+        "SpatialDreamerTILSVDSampler": {"steps": 5},
+    },
+}
+QUIET = {  # settings of the page: nothing but the graph is in the picture
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasInfo": False,
+    "Comfy.Graph.CanvasMenu": False,
+    "Comfy.VueNodes.Enabled": True,
+}
+
+
+def main() -> None:
+    """Draw the pictures that are asked for."""
+    readme = {"what_it_does": draw_what_it_does, "anaglyph": draw_anaglyph}
+    page = {f"comfyui_{path.stem}": partial(run_template, path=path) for path in WORKFLOWS}
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join([*readme, *page]))
+    names = parser.parse_args().names or [*readme, *page]
+    if unknown := set(names) - set(readme) - set(page):
+        parser.error(f"NAME must be one of {', '.join([*readme, *page])}, got {', '.join(sorted(unknown))}")
+    for name in names:
+        if name in readme:
+            save(readme[name](), name)
+    if shots := {name: page[name] for name in names if name in page}:
+        photograph(shots)
+
+
+def save(image: Image.Image, name: str) -> None:
+    """Save a picture as JPEG, as good as its size allows."""
+    file = IMAGES / f"{name}.jpg"
+    for quality in range(90, 30, -5):
+        image.convert("RGB").save(file, quality=quality, optimize=True, subsampling=0)
+        if file.stat().st_size <= LARGEST:
+            return
+    raise ValueError(f"{file} must have at most {LARGEST} bytes, got {file.stat().st_size}; draw it smaller")
+
+
+def draw_what_it_does() -> Image.Image:
+    """Draw a frame on its way to the other eye."""
+    stages = convert_clip(960, 540, divergence=2.5)
+    tiles = {
+        "your video: the left eye": picture(stages.frames),
+        "its depth": picture(stages.depth.expand(-1, 3, -1, -1)),
+        "what the right eye would see, and its holes": picture(stages.holes),
+        "the right eye, holes filled": picture(stages.right),
+    }
+    sheet = Image.new("RGB", (1280, 720), BACKGROUND)
+    draw_tiles(sheet, tiles, (MARGIN, MARGIN, sheet.width - MARGIN, sheet.height - MARGIN))
+    return sheet
+
+
+def draw_anaglyph() -> Image.Image:
+    """Draw a frame for red-cyan glasses."""
+    stages = convert_clip(960, 540, divergence=2.5)
+    return picture(pack(stages.frames, stages.right, format="anaglyph"))
+
+
+def photograph(shots: dict[str, Callable[[Frontend], Image.Image]]) -> None:
+    """Open ComfyUI's page on a server of its own and take the pictures of it."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, ComfyServer(Path(folder)) as server:
+        tiny_svd.save_checkpoint(model_file(server, "checkpoints/svd_xt.safetensors"))
+        tiny_m2svid.save_official(tiny_m2svid.make_model(), model_file(server, "m2svid/m2svid_weights.pt"))
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=CHROMIUM_ARGUMENTS
+            )
+            frontend = Frontend(browser.new_page(viewport=PAGE), server.url)
+            for setting, value in QUIET.items():
+                frontend.set_setting(setting, value)
+            for name, take in shots.items():
+                print(name, flush=True)
+                save(take(frontend), name)
+
+
+def model_file(server: ComfyServer, name: str) -> Path:
+    """Return the path of a file of weights in a server's folder, which is made."""
+    file = server.base / "models" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+def run_template(frontend: Frontend, path: Path) -> Image.Image:
+    """Run a template and return the picture of its whole graph."""
+    frontend.clear()
+    frontend.open_workflow(path)
+    for node_type, values in SHORTER.get(path.stem, {}).items():
+        for widget, value in values.items():
+            frontend.set_widget(node_type, widget, value)
+    if error := frontend.queue(timeout=1200):
+        raise RuntimeError(f"{path.name} must run, got: {error}")
+    frontend.wait_for_results(60)
+    return frontend.picture_of_the_graph()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+// @ts-check
+/**
+ * The live preview on a node: a frame of its last run, warped anew whenever a widget changes. Nothing is queued for that.
+ * Values are compared before each picture of the screen while the preview is seen, since no event tells of all the ways in
+ * which a widget changes: by hand, by an undo, by a script, by a value of another node.
+ */
+
+import { layOutBar } from "./comfort_bar.mjs"
+import * as geometry from "./geometry.mjs"
+import { TINT, makeElements, modeOf, showsHoles } from "./panel_elements.mjs"
+import { acquireRenderer, currentRenderer, releaseRenderer } from "./renderer.mjs"
+
+/** @typedef {import("./widget_values.mjs").Reading} Reading */
+/** @typedef {import("./renderer.mjs").Eye} Eye */
+/** @typedef {{filename: string, subfolder: string, type: string}} File */
+
+/**
+ * What a node sends for its preview, see `nodes/parallax.py`.
+ * @typedef {object} Message
+ * @property {string} node
+ * @property {string} title
+ * @property {string} note
+ * @property {number} width px
+ * @property {number} height px
+ * @property {File} picture
+ * @property {File} depth
+ * @property {geometry.Depths} depths
+ * @property {Record<string, any>} values
+ * @property {Record<string, any>} fixed
+ * @property {geometry.Rules} rules
+ */
+
+/**
+ * What the panel needs of the page.
+ * @typedef {object} Page
+ * @property {(message: Message) => Reading} read the widgets' values
+ * @property {(file: File) => string} urlOf
+ * @property {import("./panel_elements.mjs").Choices} kept what the user has chosen on this node
+ * @property {() => void} onResize called when the panel's height changes
+ */
+
+const WIGGLE_TIME = 220 // ms that each eye is seen
+
+/** A node's panel. */
+export class ParallaxPanel {
+  /** @param {Page} page */
+  constructor(page) {
+    this.page = page
+    /** @type {Message | null} */
+    this.message = null
+    /** @type {ImageBitmap[] | null} */
+    this.pictures = null
+    /** @type {import("./renderer.mjs").Frame | null} */
+    this.frame = null
+    /** @type {import("./renderer.mjs").Renderer | null} */
+    this.renderer = null // the one that holds the frame
+    this.holdsRenderer = false
+    this.request = 0
+    this.drawn = "" // what is on the canvas
+    this.warped = ""
+    /** @type {geometry.Placement | null} */
+    this.placement = null
+    const elements = makeElements(page.kept)
+    this.root = elements.root
+    this.view = elements.view
+    this.canvas = elements.canvas
+    this.words = elements.words
+    this.bar = elements.bar
+    this.sight = new IntersectionObserver((entries) => this.see(entries[entries.length - 1].isIntersecting))
+    this.sight.observe(this.canvas)
+    this.size = new ResizeObserver(() => page.onResize())
+    this.size.observe(this.root)
+  }
+
+  /**
+   * Show a frame.
+   * @param {Message} message
+   */
+  async show(message) {
+    if (this.isDisposed || message.depth.filename === this.message?.depth.filename) return
+    this.message = message
+    this.root.style.display = "flex"
+    const pictures = await Promise.all([message.picture, message.depth].map((file) => this.load(file))).catch(() => null)
+    if (this.isDisposed || message !== this.message) return pictures?.forEach((picture) => picture.close())
+    this.forgetFrame()
+    if (!pictures) return this.say("the preview's files are gone; run the node again")
+    this.pictures = pictures
+    if (!this.holdsRenderer) {
+      try {
+        acquireRenderer()
+      } catch (error) {
+        return this.say(`no live preview: ${/** @type {Error} */ (error).message}`)
+      }
+      this.holdsRenderer = true
+    }
+    this.view.style.display = "flex"
+    this.update()
+  }
+
+  /**
+   * Say why there is no preview.
+   * @param {string} text
+   */
+  say(text) {
+    this.view.style.display = "none"
+    this.words.textContent = text
+  }
+
+  /** @param {File} file */
+  async load(file) {
+    const response = await fetch(this.page.urlOf(file))
+    if (!response.ok) throw new Error(`${response.status}`)
+    return createImageBitmap(await response.blob(), { colorSpaceConversion: "none", premultiplyAlpha: "none" })
+  }
+
+  /**
+   * Follow the widgets while the preview is seen.
+   * @param {boolean} isSeen
+   */
+  see(isSeen) {
+    cancelAnimationFrame(this.request)
+    this.request = 0
+    if (!isSeen || this.isDisposed) return
+    const follow = () => {
+      this.request = requestAnimationFrame(follow)
+      this.update()
+    }
+    follow()
+  }
+
+  /** Draw anew what has changed. */
+  update() {
+    const { message, pictures } = this
+    if (!message || !pictures || !this.holdsRenderer) return
+    let renderer
+    try {
+      renderer = currentRenderer()
+    } catch (error) {
+      this.message = null
+      return this.say(`no live preview any more: ${/** @type {Error} */ (error).message}`)
+    }
+    if (renderer !== this.renderer) {
+      this.renderer = renderer
+      this.frame = renderer.open(pictures[0], pictures[1], message.width, message.height)
+      this.warped = this.drawn = ""
+    }
+    const frame = /** @type {import("./renderer.mjs").Frame} */ (this.frame)
+    const reading = this.page.read(message)
+    const state = JSON.stringify(reading)
+    if (state !== this.warped) {
+      this.warped = state
+      this.drawn = ""
+      if (!this.warp(renderer, frame, message, reading)) return
+    }
+    if (!this.placement) return
+    const turn = Math.floor(performance.now() / WIGGLE_TIME) % 2 ? "left" : "right"
+    const chosen = modeOf(this.page.kept)
+    const mode = chosen === "wiggle" ? turn : chosen
+    const holes = showsHoles(this.page.kept) ? "tint" : "fill"
+    if (this.drawn === mode + holes) return
+    this.drawn = mode + holes
+    const shown = renderer.present(frame, mode, holes, TINT)
+    if (this.canvas.width !== shown.width) this.canvas.width = shown.width
+    if (this.canvas.height !== shown.height) this.canvas.height = shown.height
+    this.canvas.getContext("2d")?.drawImage(shown, 0, 0)
+  }
+
+  /**
+   * Warp the frame by settings, and say what is to be known; returns whether they can be shown.
+   * @param {import("./renderer.mjs").Renderer} renderer
+   * @param {import("./renderer.mjs").Frame} frame
+   * @param {Message} message
+   * @param {Reading} reading
+   */
+  warp(renderer, frame, message, reading) {
+    const { rules, depths } = message
+    const settings = geometry.suitDevice(reading.settings, rules)
+    const fault = geometry.fault(settings, rules)
+    if (fault) {
+      this.placement = null
+      this.words.textContent = `${fault}; the picture is of the values before`
+      return false
+    }
+    const placement = (this.placement = geometry.choosePlacement(settings, depths, rules))
+    const table = geometry.disparityTable(settings, placement, frame.width, rules)
+    const border = geometry.borderWidth(settings, frame.width)
+    const eyes = /** @type {Eye[]} */ (settings.eye === "both" ? ["left", "right"] : [settings.eye])
+    const reach = geometry.reachOf(table, depths, border)
+    renderer.warp(frame, { table, reach, border, eyes })
+    const comfort = geometry.comfortOf(settings, placement, depths, rules)
+    this.bar.show(layOutBar(comfort, geometry.limitsOf(settings, rules)))
+    this.words.textContent = describe(message, reading, settings, placement).join("\n")
+    this.canvas.setAttribute("aria-label", `live preview, ${this.bar.text.textContent}`)
+    return true
+  }
+
+  /** Free the frame that was shown before. */
+  forgetFrame() {
+    for (const picture of this.pictures ?? []) picture.close()
+    if (this.frame && this.renderer && !this.renderer.isLost) this.renderer.close(this.frame)
+    this.pictures = this.frame = this.renderer = this.placement = null
+  }
+
+  /** Whether the node is gone. */
+  isDisposed = false
+
+  /** Free everything. */
+  dispose() {
+    if (this.isDisposed) return
+    this.isDisposed = true
+    this.see(false)
+    this.sight.disconnect()
+    this.size.disconnect()
+    this.forgetFrame()
+    if (this.holdsRenderer) releaseRenderer()
+    this.canvas.width = this.canvas.height = 0
+    this.root.remove()
+  }
+}
+
+/**
+ * Say which frame is seen, and in what it may differ from a run.
+ * @param {Message} message
+ * @param {Reading} reading
+ * @param {geometry.Settings} settings
+ * @param {geometry.Placement} placement
+ * @returns {string[]}
+ */
+function describe(message, reading, settings, placement) {
+  const lines = []
+  const { divergence, convergence } = reading.settings
+  if (Math.abs(placement.divergence - divergence) > 0.005 || Math.abs(placement.convergence - convergence) > 0.005) {
+    const [strength, place] = [placement.divergence, placement.convergence].map((value) => value.toFixed(2))
+    lines.push(`this frame gets divergence ${strength} %, convergence ${place}`)
+  }
+  lines.push(...[message.title, message.note].filter(Boolean))
+  if (reading.unknown.length) {
+    const values = reading.unknown.map((name) => `${name} (${/** @type {any} */ (settings)[name]})`)
+    lines.push(`not known here, as another node gives it: ${values.join(", ")}; the value of the last run is shown`)
+  }
+  if (reading.waiting.length) lines.push(`seen after the next run: ${reading.waiting.join(", ")}`)
+  if (settings.border === "floating_window") lines.push("the floating window is not shown")
+  return lines
+}

@@ -1,0 +1,140 @@
+// @ts-check
+/** The elements of the live preview, in the page's colours. */
+
+import { ComfortBar } from "./comfort_bar.mjs"
+
+/** @typedef {"right" | "left" | "anaglyph" | "wiggle" | "sbs"} View */
+/** @typedef {{mode?: View, holes?: boolean}} Choices */
+
+/** @type {[View, string, string][]} */
+const VIEWS = [
+  ["right", "Right", "The right eye's view"],
+  ["left", "Left", "The left eye's view"],
+  ["anaglyph", "Anaglyph", "Both views for red-cyan glasses"],
+  ["wiggle", "Wiggle", "Both views in turn, which shows depth without glasses"],
+  ["sbs", "Side by side", "Both views, the left eye's on the left"],
+]
+/** The colour of holes, in [0, 1]. @type {[number, number, number]} */
+export const TINT = [1, 0, 1]
+
+/**
+ * Return how the frame is to be seen.
+ * @param {Choices} kept
+ * @returns {View}
+ */
+export function modeOf(kept) {
+  return VIEWS.find(([view]) => view === kept.mode)?.[0] ?? "right"
+}
+
+/**
+ * Return whether holes are tinted.
+ * @param {Choices} kept
+ */
+export function showsHoles(kept) {
+  return kept.holes ?? true
+}
+
+/**
+ * Make the elements.
+ * @param {Choices} kept what the user has chosen before, and chooses by them
+ */
+export function makeElements(kept) {
+  const root = column()
+  Object.assign(root.style, { display: "none", font: "12px sans-serif", color: "var(--input-text)" })
+  const view = column()
+  const canvas = document.createElement("canvas")
+  canvas.setAttribute("role", "img")
+  Object.assign(canvas.style, { width: "100%", height: "auto", display: "block", borderRadius: "4px" })
+  const bar = new ComfortBar()
+  const words = document.createElement("div")
+  Object.assign(words.style, { whiteSpace: "pre-line", overflowWrap: "anywhere", opacity: "0.8" })
+  const controls = document.createElement("div")
+  Object.assign(controls.style, { display: "flex", flexWrap: "wrap", gap: "4px", alignItems: "center" })
+  controls.append(makeViews(kept), makeHoles(kept))
+  view.append(controls, canvas, bar.root)
+  root.append(view, words)
+  return { root, view, canvas, bar, words }
+}
+
+/**
+ * Make the buttons of the views.
+ * @param {Choices} kept
+ */
+function makeViews(kept) {
+  const group = document.createElement("div")
+  Object.assign(group.style, { display: "flex", flexWrap: "wrap", gap: "4px" })
+  group.setAttribute("role", "group")
+  group.setAttribute("aria-label", "View of the live preview")
+  const mark = () => {
+    VIEWS.forEach(([view], index) => {
+      const button = /** @type {HTMLElement} */ (group.children[index])
+      const chosen = view === modeOf(kept)
+      button.setAttribute("aria-pressed", String(chosen))
+      button.style.borderColor = chosen ? "var(--input-text)" : "var(--border-color)"
+    })
+  }
+  for (const [view, label, title] of VIEWS) {
+    const button = makeButton(label, title)
+    button.addEventListener("click", () => {
+      kept.mode = view
+      mark()
+    })
+    group.append(button)
+  }
+  mark()
+  return group
+}
+
+/**
+ * Make the box that tints holes.
+ * @param {Choices} kept
+ */
+function makeHoles(kept) {
+  const label = document.createElement("label")
+  Object.assign(label.style, { display: "flex", gap: "4px", alignItems: "center", marginLeft: "auto" })
+  label.title = "Tints what a filler will have to make up; off, the background beside it is stretched over it"
+  const box = document.createElement("input")
+  box.type = "checkbox"
+  box.checked = showsHoles(kept)
+  box.addEventListener("change", () => {
+    kept.holes = box.checked
+  })
+  const swatch = document.createElement("span")
+  Object.assign(swatch.style, { width: "10px", height: "10px", background: `rgb(${TINT.map((x) => 255 * x)})`, borderRadius: "2px" })
+  label.append(box, swatch, "holes")
+  return label
+}
+
+/**
+ * Make a button.
+ * @param {string} label
+ * @param {string} title
+ * @returns {HTMLButtonElement}
+ */
+export function makeButton(label, title) {
+  const button = document.createElement("button")
+  button.type = "button"
+  button.textContent = label
+  button.title = title
+  colour(button)
+  button.style.cursor = "pointer"
+  return button
+}
+
+/**
+ * Give a control the page's colours.
+ * @param {HTMLElement} control
+ */
+export function colour(control) {
+  Object.assign(control.style, {
+    ...{ padding: "2px 6px", font: "inherit", borderRadius: "4px" },
+    ...{ color: "var(--input-text)", background: "var(--comfy-input-bg)", border: "1px solid var(--border-color)" },
+  })
+}
+
+/** Make a column of elements. */
+function column() {
+  const element = document.createElement("div")
+  Object.assign(element.style, { display: "flex", flexDirection: "column", gap: "4px" })
+  return element
+}
