@@ -1,7 +1,7 @@
 """Draw the pictures of the nodes' help pages: `python scripts/help_pictures.py [NODE ...]`.
 
-Each shows what the node takes and gives on the demo clip, converted without weights, and above it the nodes that it is
-mostly wired to. Views that only a downloaded model could make are not shown: of its nodes, what the model is given.
+Each shows what the node takes and gives on the demo clip, converted without weights, and above it the nodes
+that it is mostly wired to. Of nodes whose model must be downloaded it shows what the model is given.
 """
 
 from __future__ import annotations
