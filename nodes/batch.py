@@ -17,7 +17,7 @@ from ..spatialdreamer_core.evaluation.views import list_files
 from ..spatialdreamer_core.fill import Filler
 from ..spatialdreamer_core.pipeline import convert
 from ..spatialdreamer_core.pipeline.film.folder import identify
-from ..spatialdreamer_core.video import output_path_for
+from ..spatialdreamer_core.video import is_photo, output_path_for
 from .convert import film_inputs, load_named_filler, telling_of_full_memory
 from .depth_models import depth_fingerprint, prepare_model
 from .film import FilmSettings, graph_digest
@@ -27,6 +27,7 @@ from .presentation import found_by, show_text
 from .progress import FilmProgress, first_pass_progress
 from .saved_video import GRAPH, workflow_tags
 from .shaping import check_values, settings_of
+from .viewer import Packing, shown_photo, shown_video, stereo_output
 
 _OF_ONE_VIDEO = ("video", "depth_video", "depth_kind", "start", "end", "filename_prefix")
 _RECORDS = ".spatialdreamer_batch.json"  # by what each file of the output folder was made
@@ -149,8 +150,19 @@ class SpatialDreamerBatchConvert(io.ComfyNode):
                 records.add(path.name, made_of)
                 paths.append(path)
         text = f"{len(paths)} of {len(files)} files are in {output_folder}"
+        packing = Packing(config.format, config.swap_eyes)
         shows = show_text(cls.hidden.unique_id, text, *failures, prepared.text)
-        return io.NodeOutput("\n".join(map(str, paths)), ui=shows)
+        viewed = stereo_output(*(_shown(path, packing) for path in paths))
+        return io.NodeOutput("\n".join(map(str, paths)), ui={**shows, **viewed})
+
+
+def _shown(path: Path, packing: Packing) -> dict[str, Any] | None:
+    """Describe a finished file for the viewer."""
+    outputs = Path(folder_paths.get_output_directory()).resolve()
+    subfolder = path.parent.relative_to(outputs).as_posix().removeprefix(".")
+    if is_photo(path):
+        return shown_photo(path, subfolder, packing)
+    return shown_video(path, subfolder, packing)
 
 
 class _Records:

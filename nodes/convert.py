@@ -36,6 +36,7 @@ from .saved_video import GRAPH, name_file, saved_output, saved_outputs, workflow
 from .shaping import check_values, settings_of, shaping_inputs
 from .strength import device_input
 from .video_file import open_video_file
+from .viewer import Packing
 from .widgets import widget
 
 _NOT_OFFERED = ("audio", "black_bars", "deinterlace", "depth_file", "device", "preset", "resume", "sidecar")
@@ -155,7 +156,8 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 load_filler=load_named_filler,
             )
         advice = None if prepared is None else prepared.text
-        return saved_output(cls, saved[0], subfolder, warning=warning, advice=advice)
+        packing = Packing(config.format, config.swap_eyes)
+        return saved_output(cls, saved[0], subfolder, packing, warning=warning, advice=advice)
 
 
 def load_named_filler(name: str) -> Filler:

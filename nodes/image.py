@@ -20,6 +20,7 @@ from .presentation import found_by
 from .progress import frame_progress
 from .shaping import check_values, settings_of, shaping_inputs
 from .strength import strength_inputs
+from .viewer import Packing, shown_frames, stereo_output
 
 
 class SpatialDreamerImageToStereo(io.ComfyNode):
@@ -112,4 +113,5 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
                 views = (frames[index], pair.depth.expand(3, -1, -1)) if layout.format == "rgbd" else pair[:2]
                 stereo[count * index : count * (index + 1)] = layout.pack(*(view[None] for view in views))
                 converted(index + 1)
-        return io.NodeOutput(frames_to_image(stereo))
+        shown = shown_frames(stereo, Packing(layout.format, layout.swap_eyes))
+        return io.NodeOutput(frames_to_image(stereo), ui=stereo_output(shown))

@@ -19,6 +19,7 @@ from .progress import frame_progress
 from .quilt import check_grid, grid_input
 from .saved_video import name_file, saved_output, saved_outputs, workflow_tags
 from .shaping import check_values, settings_of
+from .viewer import Packing
 from .widgets import check_each, widget
 
 
@@ -125,4 +126,4 @@ class SpatialDreamerSaveStereoVideo(io.ComfyNode):
             stereo=config.stereo_metadata,
             on_frame=frame_progress(len(frames)),
         )
-        return saved_output(cls, saved, subfolder)
+        return saved_output(cls, saved, subfolder, Packing(config.format))

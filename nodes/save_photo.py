@@ -24,6 +24,7 @@ from .presentation import found_by, show_text
 from .quilt import check_grid, grid_input
 from .saved_video import name_file, workflow_tags
 from .shaping import check_values, settings_of
+from .viewer import Packing, shown_photo, stereo_output
 from .widgets import check_each, widget
 
 _NOT_SHOWN = ("mpo", "jps", "tif")  # kinds that browsers do not know
@@ -95,7 +96,8 @@ class SpatialDreamerSaveStereoPhoto(io.ComfyNode):
         check_grid(grid, format)
         check_packed(height, width, format=format, frames=len(frames), grid=grid)
         saved: list[Path] = []
-        shown: list[ui.SavedResult] = []
+        files: list[ui.SavedResult] = []
+        shown: list[dict[str, Any] | None] = []
         for picture in _pictures(frames, format):
             throw_exception_if_processing_interrupted()
             path, subfolder = name_file(
@@ -108,13 +110,14 @@ class SpatialDreamerSaveStereoPhoto(io.ComfyNode):
                 suffix=f".{file_type}",
             )
             saved.append(write_stereo_photo(path, picture, format=format, metadata=workflow_tags(cls)))
-            shown.append(ui.SavedResult(saved[-1].name, subfolder, io.FolderType.output))
+            files.append(ui.SavedResult(saved[-1].name, subfolder, io.FolderType.output))
+            shown.append(_shown(saved[-1], subfolder, format, picture))
         text = f"saved as {os.path.join(subfolder, saved[0].name)}"
         if len(saved) > 1:
             text += f" to {saved[-1].name}"
-        display = show_text(cls.hidden.unique_id, text)
+        display = show_text(cls.hidden.unique_id, text) | stereo_output(*shown)
         if file_type not in _NOT_SHOWN:
-            display = ui.SavedImages(shown, is_animated=format == "wiggle").as_dict() | display
+            display = ui.SavedImages(files, is_animated=format == "wiggle").as_dict() | display
         return io.NodeOutput("\n".join(map(str, saved)), ui=display)
 
 
@@ -126,6 +129,13 @@ def _check_pair(format: str, file_type: str) -> None:
             f"format must be {packing} for {file_type} files, got {format}; pack the views so, and the file "
             "has them in its own order"
         )
+
+
+def _shown(path: Path, subfolder: str, format: str, picture: np.ndarray) -> dict[str, Any] | None:
+    """Describe a photo for the viewer, by both views in one picture where the file has them apart."""
+    if format == "wiggle" or path.suffix in (".mpo", ".jps"):
+        return shown_photo(path, subfolder, Packing("full_sbs"), picture=picture)
+    return shown_photo(path, subfolder, Packing(format))
 
 
 def _pictures(frames: Tensor, format: str) -> Iterator[np.ndarray]:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import glob
 import json
-import logging
 import os
-import secrets
 from datetime import datetime
 from pathlib import Path
 
 import folder_paths
 from comfy.cli_args import args
-from comfy.model_management import InterruptProcessingException, throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io, ui
 
-from ..spatialdreamer_core.checks import one_line
 from ..spatialdreamer_core.pipeline.film.folder import SUFFIX as PARTS_SUFFIX
 from ..spatialdreamer_core.pipeline.film.folder import is_begun_with
 from ..spatialdreamer_core.stereo import QuiltGrid
-from ..spatialdreamer_core.video import PREVIEW_SECONDS, format_suffix, plays_in_browsers, write_preview
+from ..spatialdreamer_core.video import format_suffix
 from .output_name import check_prefix, fill_in_dates
 from .presentation import show_text
+from .viewer import Packing, shown_video, stereo_output
 
-_LOGGER = logging.getLogger(__name__)
 GRAPH = "graph"  # the name under which a film's manifest has the digest of its graph
 
 
@@ -91,46 +87,30 @@ def saved_output(
     node: type[io.ComfyNode],
     path: Path,
     subfolder: str,
+    packing: Packing,
     *,
     warning: str | None = None,
     advice: str | None = None,
 ) -> io.NodeOutput:
-    """Hand on a saved video and its path; show it on the node, or a preview that browsers play, and its name.
+    """Hand on a saved video and its path; show it on the node, or a copy that browsers play, and its name.
 
     Args:
         node: The node's class, whose schema has `io.Hidden.unique_id`.
         path: The video.
         subfolder: Its folder inside the output folder.
+        packing: How its frames hold two views.
         warning: What is written above the name.
         advice: What is written below it.
     """
-    shown = [ui.SavedResult(path.name, subfolder, io.FolderType.output)]
+    shown = shown_video(path, subfolder, packing)
+    files = [ui.SavedResult(path.name, subfolder, io.FolderType.output)]
     text = f"saved as {os.path.join(subfolder, path.name)}"
-    preview = _write_preview(path)
-    if preview is not None:
-        shown.insert(0, ui.SavedResult(preview.name, "", io.FolderType.temp))
-        text += (
-            f"\nshown here: a small copy, {PREVIEW_SECONDS:g} s at most, as not every browser plays the file"
-        )
-    shows = ui.PreviewVideo(shown).as_dict() | show_text(
-        node.hidden.unique_id, *filter(None, (warning, text, advice))
-    )
-    return io.NodeOutput(InputImpl.VideoFromFile(str(path)), str(path), ui=shows)
-
-
-def _write_preview(path: Path) -> Path | None:
-    """Write a copy that browsers play of a video that they do not; None if it is not needed or fails."""
-    preview = Path(folder_paths.get_temp_directory(), f"stereo_preview_{secrets.token_hex(4)}.mp4")
-    try:
-        if plays_in_browsers(path):
-            return None
-        write_preview(path, preview, on_frame=throw_exception_if_processing_interrupted)
-    except InterruptProcessingException:
-        raise
-    except Exception as error:  # the work itself is done and saved
-        _LOGGER.warning("no preview of %s: %s", path, one_line(error))
-        return None
-    return preview
+    if shown is not None and shown["note"]:
+        files.insert(0, ui.SavedResult(shown["file"]["filename"], "", io.FolderType.temp))
+        text += f"\nshown here: {shown['note']}, as not every browser plays the file"
+    output = ui.PreviewVideo(files).as_dict() | stereo_output(shown)
+    output |= show_text(node.hidden.unique_id, *filter(None, (warning, text, advice)))
+    return io.NodeOutput(InputImpl.VideoFromFile(str(path)), str(path), ui=output)
 
 
 def saved_outputs() -> list[io.Video.Output | io.String.Output]:

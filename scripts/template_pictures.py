@@ -16,7 +16,7 @@ from torch import Tensor
 
 from spatialdreamer_core.depth import estimate_depth
 from spatialdreamer_core.dvg import depth_to_disparity, forward_warp
-from spatialdreamer_core.fill import fast_fill
+from spatialdreamer_core.fill import fast_fill, render_pair
 from spatialdreamer_core.flow import estimate_flow
 from spatialdreamer_core.frame_matrix.views import render_view, view_shares
 from spatialdreamer_core.stereo import pack
@@ -37,6 +37,7 @@ def main() -> None:
     right = fast_fill(warped, hole, left=frames, disparity=disparity, flow=flow)
     holes = torch.where(hole > 0, torch.tensor(HOLES).view(1, 3, 1, 1) / 255, warped)
     video, anaglyph = picture(frames), picture(pack(frames, right, format="anaglyph"))
+    depth_picture = picture(depth.expand(-1, 3, -1, -1))
     holes, packed = picture(holes), picture(pack(frames, right, format="full_sbs"))
     draw(
         "quick_stereo",
@@ -48,10 +49,36 @@ def main() -> None:
         "dvg_stages",
         "Every stage as a node",
         {
-            "depth": picture(depth.expand(-1, 3, -1, -1)),
+            "depth": depth_picture,
             "warp and its holes": holes,
             "filled": picture(right),
             "side by side": packed,
+        },
+    )
+    eyes = picture(torch.cat([view[..., 130:330] for view in (frames, right)], dim=-1))
+    draw(
+        "photo",
+        "Photo to stereo 3D, one node",
+        {"your photo": video, "left and right eye": eyes},
+        foot="MPO, JPS, anaglyph, wiggle GIF",
+    )
+    cut = picture(torch.cat([frames[..., :320], pack(frames, right, format="anaglyph")[..., 320:]], dim=-1))
+    squeezed = picture(pack(frames[..., 40:448], right[..., 40:448], format="half_sbs"))
+    draw(
+        "film",
+        "A whole film, of any length",
+        {"2D | red-cyan 3D": cut, "half side by side": squeezed},
+        foot="settings for scenes; goes on after a break",
+    )
+    pair = render_pair(frames, depth, side="right", divergence=4, convergence=0.5)
+    draw(
+        "training_pair",
+        "A training pair of any clip",
+        {
+            "target: your clip": video,
+            "reference: the other eye": picture(pair.reference),
+            "warped: rendered back": picture(pair.warped),
+            "hole: what to paint": picture(pair.hole.expand(-1, 3, -1, -1)),
         },
     )
     draw(

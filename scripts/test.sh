@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# All checks, on a person's machine and in CI alike: linters, types, the registry's rules, then pytest, which also
-# drives a real ComfyUI and a real browser. Arguments go to pytest: `bash scripts/test.sh --slow -k flow`.
+# All checks, on a person's machine and in CI alike: linters, types, the registry's rules, the scripts of ComfyUI's page,
+# then pytest, which also drives a real ComfyUI and a real browser. Arguments go to pytest: `bash scripts/test.sh --slow -k flow`.
+# With another version of ComfyUI's page, which tests marked `browser` open: `COMFYUI_FRONTEND=1.58.1 bash scripts/test.sh -m browser`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/setup.sh
@@ -15,6 +16,8 @@ if ! command -v chromium >/dev/null; then
   fi
 fi
 
+[ -z "${COMFYUI_FRONTEND:-}" ] || download_frontend "$COMFYUI_FRONTEND"
+
 say "ruff, mypy, comfy node validate"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
@@ -23,6 +26,12 @@ bash scripts/types.sh
 verdict=$(DO_NOT_TRACK=1 COMFY_NO_TELEMETRY=1 .venv/bin/comfy --skip-prompt node validate </dev/null 2>&1)
 echo "$verdict"
 grep -q "All validation checks passed" <<<"$verdict" || fail "comfy node validate found the above"
+
+if setup_web; then
+  say "tsc, vitest"
+  npm run --silent types
+  npm test --silent
+fi
 
 say "pytest"
 # The folder declares the operators that PyPI's torchvision lacks beside a CPU build of torch. Two workers, each of one

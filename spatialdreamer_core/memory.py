@@ -6,6 +6,7 @@ Whatever can be done in smaller portions goes through `run_within_memory`, what 
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
@@ -154,6 +155,17 @@ def release_cached_memory() -> None:
         torch.mps.empty_cache()
     if hasattr(torch, "xpu") and torch.xpu.is_available():
         torch.xpu.empty_cache()
+
+
+def trim_heap() -> None:
+    """Return main memory that is free within the process to the system, where the C library is glibc.
+
+    glibc has a heap for each of several threads and keeps what is freed there. Where short-lived threads do
+    the same work again and again, as a film's segments do, each heap grows to what the largest needed.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def require_memory(needed: int, *, what: str, remedy: str, device: torch.device | None = None) -> None:

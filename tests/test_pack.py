@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import tomllib
 
-from .comfyui.server import NODE_IDS, REPOSITORY, WORKFLOWS, packaged_files
+from .comfyui.server import BLUEPRINTS, NODE_IDS, REPOSITORY, WORKFLOWS, packaged_files
 
 COMFYUI_HAS = (
     "torch torchvision torchaudio numpy pillow safetensors transformers av scipy tqdm psutil aiohttp"
@@ -131,11 +131,12 @@ def test_the_package_for_the_registry_is_whole_and_lean():
         assert needed in files
     for node_id in NODE_IDS:
         assert f"web/docs/{node_id}.md" in files, "left out of the package, or not written"
-    for workflow in WORKFLOWS:
-        assert f"workflows/{workflow.name}" in files
+    for workflow in (*WORKFLOWS, *BLUEPRINTS):
+        assert f"{workflow.parent.name}/{workflow.name}" in files
     assert not [
         file for file in files if file.startswith(("tests/", "scripts/", "benchmarks/", ".ci/", "docs/"))
     ]
+    assert not [file for file in files if file.startswith(("node_modules/", "package", "tsconfig"))]
     assert sum((REPOSITORY / file).stat().st_size for file in files) < 5e6
 
 
@@ -151,14 +152,26 @@ def test_each_node_has_a_help_page_and_no_page_lacks_its_node():
 
 
 def test_the_templates_are_there():
-    assert {path.stem for path in WORKFLOWS} >= {"quick_stereo", "dvg_stages", "m2svid", "spatialdreamer"}
+    jobs = "quick_stereo photo film dvg_stages m2svid spatialdreamer frame_matrix training_pair"
+    assert {path.stem for path in WORKFLOWS} == set(jobs.split())
+    assert {path.stem for path in BLUEPRINTS} == {"2D to 3D video"}
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_template_is_in_the_form_that_comfyui_saves(workflow):
+def nodes_of(workflow: Path) -> list[dict]:
+    """List the nodes of a workflow, or those in a subgraph blueprint."""
     content = json.loads(workflow.read_text(encoding="utf-8"))
     assert content["version"] == 0.4
-    for node in content["nodes"]:
+    subgraphs = content.get("definitions", {}).get("subgraphs", [])
+    return [node for graph in subgraphs or [content] for node in graph["nodes"]]
+
+
+each_workflow = pytest.mark.parametrize("workflow", [*WORKFLOWS, *BLUEPRINTS], ids=lambda path: path.stem)
+
+
+@each_workflow
+def test_a_template_is_in_the_form_that_comfyui_saves(workflow):
+    nodes = nodes_of(workflow)
+    for node in nodes:
         if node["type"] in {"MarkdownNote", "Note"}:
             continue
         properties = node["properties"]
@@ -167,7 +180,57 @@ def test_a_template_is_in_the_form_that_comfyui_saves(workflow):
             "type"
         ]
         assert properties["ver"], node["type"]
-    assert {node["type"] for node in content["nodes"]} & set(NODE_IDS)
+    assert {node["type"] for node in nodes} & set(NODE_IDS)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_template_says_what_to_do_and_which_weights_it_needs(workflow):
+    nodes = nodes_of(workflow)
+    (note,) = (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote")
+    assert "Load Demo Clip" in note, "and what takes its place"
+    for node in nodes:
+        runs = node["mode"] == 0
+        if runs and node["type"] in {"SpatialDreamerModelLoader", "SpatialDreamerM2SVidLoader"}:
+            (model,) = node["properties"]["models"]
+            assert model["name"] == node["widgets_values"][0]
+            assert model["name"] in note
+            assert f"*models/{model['directory']}*" in note
+
+
+@pytest.mark.parametrize("blueprint", BLUEPRINTS, ids=lambda path: path.stem)
+def test_a_blueprint_is_one_node_that_shows_some_of_the_widgets_within(blueprint):
+    content = json.loads(blueprint.read_text(encoding="utf-8"))
+    (node,), (subgraph,) = content["nodes"], content["definitions"]["subgraphs"]
+    assert node["type"] == subgraph["id"]
+    assert node["title"] == subgraph["name"] == blueprint.stem
+    for side in ("inputs", "outputs"):
+        slots = [(slot["name"], slot["type"]) for slot in subgraph[side]]
+        assert [(slot["name"], slot["type"]) for slot in node[side]] == slots
+    inner = {node["id"]: node for node in subgraph["nodes"]}
+    links = {link["id"]: link for link in subgraph["links"]}
+    for slot in subgraph["inputs"]:
+        (link,) = (links[number] for number in slot["linkIds"])
+        target = inner[link["target_id"]]["inputs"][link["target_slot"]]
+        assert (target["name"], target["link"]) == (slot["name"], link["id"])
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_the_links_of_a_template_hold_at_both_ends(workflow):
+    content = json.loads(workflow.read_text(encoding="utf-8"))
+    nodes = {node["id"]: node for node in content["nodes"]}
+    ends = set()
+    for number, source, out, target, into, kind in content["links"]:
+        assert number in nodes[source]["outputs"][out]["links"]
+        assert nodes[target]["inputs"][into]["link"] == number
+        assert kind in (nodes[source]["outputs"][out]["type"], "*")
+        ends |= {("out", source, number), ("in", target, number)}
+    for node in nodes.values():
+        assert {("in", node["id"], entry["link"]) for entry in node["inputs"] if entry["link"]} <= ends
+        assert {("out", node["id"], n) for slot in node["outputs"] for n in slot["links"] or []} <= ends
+
+
+CHOSEN = {"checkpoint", "weights", "unet", "fps", "filename_prefix"}  # all other values are the defaults
+CHOSEN_IN = {"spatialdreamer": {"steps", "strength", "dilate"}}  # for a model without trained weights
 
 
 def fits(value, options):
@@ -180,10 +243,10 @@ def fits(value, options):
     return default is None or isinstance(value, type(default))
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+@each_workflow
 def test_a_template_has_a_value_for_each_widget_and_notes_that_can_be_read(workflow):
     schemas = json.loads((REPOSITORY / "tests" / "comfyui" / "node_schemas.json").read_text(encoding="utf-8"))
-    for node in json.loads(workflow.read_text(encoding="utf-8"))["nodes"]:
+    for node in nodes_of(workflow):
         if node["type"] == "MarkdownNote":
             assert "`" not in node["widgets_values"][0], "code is unreadable in Nodes 2.0"
         if node["type"] not in NODE_IDS:
@@ -198,6 +261,8 @@ def test_a_template_has_a_value_for_each_widget_and_notes_that_can_be_read(workf
         for name, options in widgets.items():
             value = next(values)
             assert fits(value, options), f"{node['type']}: {name} is {value}, so all after it may be shifted"
+            if name not in CHOSEN | CHOSEN_IN.get(workflow.stem, set()):
+                assert value == options["default"], f"{node['type']}: {name}"
             if options.get("control_after_generate"):
                 next(values)
         if "depth" in widgets or "estimator" in widgets:

@@ -31,9 +31,9 @@ from .edges import dilate_foreground, snap_edges
 from .edges_on_device import dilate_on_device, snap_on_device
 
 EDGE_WIDTH = 3  # px; best for blurred depth and harmless to exact one in `benchmarks.edges`
-_LEAST_RANGE = 0.01  # of near - far
-_GROWTH = ((12.0, 0.343), (12.0, 0.515), (12.0, 0.687))  # (k, b) of levels 1 to 3
-_SHRINKAGE = ((7.8788, -0.002102), (6.2626, -0.0003), (3.4343, -0.0001))  # (k, b) of levels -1 to -3
+LEAST_RANGE = 0.01  # of near - far
+GROWTH = ((12.0, 0.343), (12.0, 0.515), (12.0, 0.687))  # (k, b) of levels 1 to 3
+SHRINKAGE = ((7.8788, -0.002102), (6.2626, -0.0003), (3.4343, -0.0001))  # (k, b) of levels -1 to -3
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ class DepthShaping:
             InputError: For the first one that breaks its rule.
         """
         check_options(self)
-        if self.near - self.far < _LEAST_RANGE:
+        if self.near - self.far < LEAST_RANGE:
             raise OptionConflict(
-                f"depth_near must be at least {_LEAST_RANGE:g} above depth_far ({self.far:g}), "
+                f"depth_near must be at least {LEAST_RANGE:g} above depth_far ({self.far:g}), "
                 f"got {self.near:g}; 1 and 0 keep the whole range",
                 "depth_near",
                 "depth_far",
@@ -188,7 +188,7 @@ def _bend(depth: Tensor, level: float) -> Tensor:
     """Apply the curve of one whole level, -3 to 3."""
     if level == 0:
         return depth
-    steepness, bias = (_GROWTH if level > 0 else _SHRINKAGE)[int(abs(level)) - 1]
+    steepness, bias = (GROWTH if level > 0 else SHRINKAGE)[int(abs(level)) - 1]
     values, ends = (steepness * (x - bias) for x in (depth, torch.tensor([0.0, 1.0], dtype=torch.float64)))
     values, ends = (F.softplus(x) if level > 0 else x.expm1().log() for x in (values, ends))
     low, high = ends.tolist()

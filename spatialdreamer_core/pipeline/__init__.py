@@ -3,7 +3,7 @@
 The only place that knows all stages. `config` holds the settings; `convert` goes from file to file, `frames`
 from tensors to tensors, and both run `chain`, the stages of `analysis` and `stages` side by side. `job` is
 what a conversion works with, `transfer` the way to a GPU and back, `flight` the frames there. `first_pass`
-looks at a film before a depth model's second pass.
+looks at a film before a depth model's second pass, `one_frame` at one frame for a live preview (`parallax`).
 """
 
 from .clock import StageClock
@@ -14,12 +14,15 @@ from .fillers import FILLERS, FillerConfig, FillerEntry
 from .film.cluster import Cluster, ClusterConfig, Spread
 from .film.listing import list_scenes
 from .frames import StereoPair, convert_frames
+from .one_frame import sample_film, sample_picture
+from .parallax import DepthSample
 
 __all__ = [
     "FILLERS",
     "Cluster",
     "ClusterConfig",
     "ConvertConfig",
+    "DepthSample",
     "FillerConfig",
     "FillerEntry",
     "Spread",
@@ -30,4 +33,6 @@ __all__ = [
     "convert",
     "convert_frames",
     "list_scenes",
+    "sample_film",
+    "sample_picture",
 ]

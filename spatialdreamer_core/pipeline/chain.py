@@ -67,6 +67,8 @@ def stereo_frames(
     estimated = threads.prefetch(
         estimate(analysed, estimator=job.depth, clock=clock, threads=threads, flight=flight)
     )
+    if job.watch is not None:
+        estimated = job.watch.watch(estimated, shaping=job.shaping, guided=config.guided_upsampling)
     # 4. Disparity in pixels of the picture, by each scene's strength and place.
     estimated = place_scenes(estimated, config=config, shaping=job.shaping, scenes=job.scenes, clock=clock)
     placed = threads.prefetch(

@@ -47,6 +47,7 @@ from .film.sidecar import read_sidecar
 from .film.source import FilmSource
 from .job import Job
 from .packed import packed_frames
+from .parallax import DepthSample, DepthWatch
 from .photo import convert_photo
 from .preview import MiddleSheet
 
@@ -78,6 +79,7 @@ def convert(
     on_scene: Callable[[int, int], None] | None = None,
     rule: SegmentRule | None = None,
     spread: Spread | None = None,
+    on_depth: Callable[[DepthSample], None] | None = None,
 ) -> int:
     """Convert a monocular video or photo to a stereoscopic one.
 
@@ -112,6 +114,8 @@ def convert(
         rule: How long the parts are that are kept of a film.
         spread: The cluster that converts a film's parts; it loads its fillers and models itself. None: this
             process.
+        on_depth: Called once, by another thread, with the first frame of a film that shows something and its
+            depth, as soon as that is known: enough to preview the warp. Not with `spread`.
 
     Returns:
         The number of frames written.
@@ -179,6 +183,7 @@ def convert(
     seconds = None if total is None else total / float(info.frame_rate)
     done = 0
     faults: list[IncompleteInput] = []
+    watch = None if on_depth is None else DepthWatch(on_depth)
     writer = VideoWriter(
         output_path,
         width=width,
@@ -234,6 +239,7 @@ def convert(
                 on_first_pass=on_first_pass,
                 on_scene=on_scene,
                 spread=spread,
+                watch=watch,
             )
             folder.clear()
         return _finish(result.frames, writer.path, config, result.faults, on_saved)
@@ -255,6 +261,7 @@ def convert(
                 *(config, device, depth.stream, flow, filler, clock),
                 aspect=info.sample_aspect_ratio,
                 scenes=depth.scenes,
+                watch=watch,
             )
             job = job.placed((info.height, info.width))
             with (
@@ -266,7 +273,7 @@ def convert(
                         sheet=sheet,
                         writer=writer,
                         image_every=_PREVIEW_EVERY,
-                        duration=max(1, round(1 / info.frame_rate / info.time_base)),
+                        duration=max(1, round(1 / info.frame_rate / info.time_base)) if total == 1 else None,
                     )
                 ) as packed,
             ):

@@ -27,6 +27,7 @@ from .fillers import FillerConfig
 from .first_pass import OneReadStream, measure_film
 from .given_maps import GivenMaps
 from .job import Job
+from .parallax import DepthSample, DepthWatch
 from .pictures import cut_pictures
 from .placement import measure_estimated
 from .prefetch import StageThreads
@@ -54,6 +55,7 @@ def convert_frames(
     flow_model: FlowModel | None = None,
     on_first_pass: Callable[[int, int | None], None] | None = None,
     clock: StageClock | None = None,
+    on_depth: Callable[[DepthSample], None] | None = None,
 ) -> Generator[StereoPair, None, None]:
     """Convert frames to stereo pairs, as `convert` converts a film, in memory that does not grow with them.
 
@@ -74,6 +76,7 @@ def convert_frames(
         on_first_pass: Called after each frame of the first pass with the frames done and their total if it
             is known; may raise to interrupt.
         clock: Adds up the time that each stage takes.
+        on_depth: As of `convert`.
 
     Yields:
         A pair for each frame; the source's eye is the frame itself, bit for bit. Packing is `pack`'s. Closing
@@ -118,6 +121,7 @@ def convert_frames(
         flow_model=flow_model,
         on_first_pass=on_first_pass,
         clock=clock or StageClock(),
+        watch=None if on_depth is None else DepthWatch(on_depth),
     )
 
 
@@ -132,6 +136,7 @@ def _convert(
     flow_model: FlowModel | None,
     on_first_pass: Callable[[int, int | None], None] | None,
     clock: StageClock,
+    watch: DepthWatch | None,
 ) -> Generator[StereoPair, None, None]:
     """Do the work of `convert_frames`, with what it has checked and opened."""
     # 1. The first frame tells the size of all, the second one whether anything moves.
@@ -171,7 +176,8 @@ def _convert(
         placing = statistics_of(scenes)
     # 3. The chain that films go through.
     with half_of_the_cores(), StageThreads() as threads:
-        job = Job(config, device, estimator, flow, filler, clock, scenes=placing).placed(size)
+        job = Job(config, device, estimator, flow, filler, clock, scenes=placing, watch=watch)
+        job = job.placed(size)
         stereo = stereo_frames(_read(again, size), job, threads=threads)
         yield from threads.prefetch(_to_pairs(stereo, job), ahead=1)
 

@@ -18,6 +18,7 @@ from .clock import StageClock
 from .config import ConvertConfig
 from .device import choose_place
 from .flight import Flight
+from .parallax import DepthWatch
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Job:
         aspect: Width over height of the source's pixels.
         scenes: What a first pass has found out about each scene, for placing it; None: there was none.
         is_narrow: Whether one frame at a time is on its way on the device, see `Flight`.
+        watch: Looks at frames with their depth; None: nothing does.
     """
 
     config: ConvertConfig
@@ -45,6 +47,7 @@ class Job:
     aspect: Fraction = Fraction(1)
     scenes: Sequence[SceneStatistics] | None = None
     is_narrow: bool = False
+    watch: DepthWatch | None = None
 
     def placed(self, size: tuple[int, int]) -> Job:
         """Return the same with views of a (height, width) rendered where they fit, see `choose_place`."""

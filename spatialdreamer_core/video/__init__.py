@@ -9,7 +9,15 @@ from .naming import FORMAT_SUFFIXES, format_suffix, output_path_for
 from .output import OutputFile, check_output_path
 from .photo import read_photo, write_photo
 from .photo_kind import PHOTO_SUFFIXES, is_photo
-from .playable import PREVIEW_SECONDS, plays_in_browsers, write_preview
+from .playable import (
+    PREVIEW_SECONDS,
+    PREVIEW_WIDTH,
+    plays_in_browsers,
+    shows_in_browsers,
+    write_picture_preview,
+    write_pictures_preview,
+    write_preview,
+)
 from .probe import VideoInfo, probe
 from .reader import VideoFrame, read_frames
 from .sound import Sound
@@ -23,6 +31,7 @@ __all__ = [
     "PHOTO_SUFFIXES",
     "PHOTO_TYPE",
     "PREVIEW_SECONDS",
+    "PREVIEW_WIDTH",
     "VIDEO_CONTAINERS",
     "ColorInfo",
     "IncompleteInput",
@@ -44,10 +53,13 @@ __all__ = [
     "probe",
     "read_frames",
     "read_photo",
+    "shows_in_browsers",
     "to_8_bit",
     "write_clip",
     "write_error",
     "write_photo",
+    "write_picture_preview",
+    "write_pictures_preview",
     "write_preview",
     "write_stereo_photo",
 ]

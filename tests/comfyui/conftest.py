@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -105,13 +106,19 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def frontend(browser, comfy_server):
-    """ComfyUI's page, loaded; fails the test if the pack's scripts logged an error."""
+@contextmanager
+def open_frontend(browser, comfy_server):
+    """Load ComfyUI's page."""
     from .frontend import Frontend
 
     page = browser.new_page(viewport={"width": 1600, "height": 1000})
-    frontend = Frontend(page, comfy_server.url)
-    yield frontend
+    yield Frontend(page, comfy_server.url)
     page.close()
+
+
+@pytest.fixture
+def frontend(browser, comfy_server):
+    """ComfyUI's page, loaded; fails the test if the pack's scripts logged an error."""
+    with open_frontend(browser, comfy_server) as frontend:
+        yield frontend
     assert frontend.errors == []

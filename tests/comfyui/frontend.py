@@ -51,6 +51,11 @@ class Frontend:
         """Load a workflow file into the canvas, as a drop of the file does."""
         self.page.evaluate("workflow => app.loadGraphData(workflow)", json.loads(path.read_text()))
 
+    def clear(self) -> None:
+        """Leave an empty canvas, and no dialog over it."""
+        self.page.keyboard.press("Escape")
+        self.page.evaluate("() => app.graph.clear()")
+
     def use_clip(self, file: str) -> None:
         """Put Load Video with an uploaded file in the place of Load Demo Clip, as the templates say."""
         self.page.evaluate(
@@ -157,6 +162,36 @@ class Frontend:
             node_type,
         )
 
+    def add_from_search(self, words: str, name: str) -> str:
+        """Choose a node or blueprint in the search box, as a person does; return its type."""
+        before = self.page.evaluate("() => app.graph.nodes.length")
+        self.page.evaluate("() => app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
+        self.page.get_by_role("combobox").first.wait_for(timeout=10_000)
+        self.page.keyboard.type(words)
+        self.page.get_by_role("option", name=name).click(timeout=10_000)
+        self.page.wait_for_function("before => app.graph.nodes.length > before", arg=before, timeout=10_000)
+        return self.page.evaluate("() => app.graph.nodes.at(-1).type")
+
+    def give_clip(self, node_type: str, file: str) -> None:
+        """Add Load Video with an uploaded file left of a node, connected to its first input."""
+        self.page.evaluate(
+            """type => {
+              const node = app.graph.nodes.find(n => n.type === type)
+              const loader = LiteGraph.createNode('LoadVideo')
+              loader.pos = [node.pos[0] - 500, node.pos[1]]
+              app.graph.add(loader)
+              loader.connect(0, node, 0)
+            }""",
+            node_type,
+        )
+        self.set_widget("LoadVideo", "file", file)
+
+    def widgets(self, node_type: str) -> list[str]:
+        """List the names of the widgets of a node."""
+        return self.page.evaluate(
+            "type => app.graph.nodes.find(n => n.type === type).widgets.map(w => w.name)", node_type
+        )
+
     def nodes_without_result(self) -> list[str]:
         """List the output nodes that show no picture or playable video of their result.
 
@@ -167,7 +202,9 @@ class Frontend:
               const shown = LiteGraph.vueNodesMode
                 ? [...document.querySelectorAll('[data-node-id]')].filter(e => e.dataset.nodeId == node.id)
                     .flatMap(e => [...e.querySelectorAll('img, video')])
-                : [...(node.imgs ?? []), ...(node.videoContainer?.querySelectorAll('video') ?? [])]
+                : [...(node.imgs ?? []), ...(node.videoContainer?.querySelectorAll('video') ?? []),
+                   ...(node.widgets?.find(w => w.name === 'spatialdreamer_viewer')
+                     ?.element.querySelectorAll('img, video') ?? [])]
               return !shown.some(e => e.src.includes('/view?') && (e.naturalWidth || e.videoWidth))
             }).map(node => node.type)"""
         )
@@ -179,7 +216,9 @@ class Frontend:
               const node = app.graph.nodes.find(n => n.type === type)
               const drawn = [...document.querySelectorAll('[data-node-id]')]
                 .filter(e => e.dataset.nodeId == node.id).flatMap(e => [...e.querySelectorAll('img')])
-              return [...drawn, ...(node.imgs ?? [])].some(image => image.src.startsWith('blob:'))
+              const viewed = node.widgets.find(w => w.name === 'spatialdreamer_viewer')
+                ?.element.querySelectorAll('img') ?? []
+              return [...drawn, ...(node.imgs ?? []), ...viewed].some(image => image.src.startsWith('blob:'))
             }""",
             node_type,
         )

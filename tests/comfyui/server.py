@@ -26,6 +26,8 @@ from pathspec import GitIgnoreSpec
 
 REPOSITORY = Path(__file__).parents[2]
 COMFYUI = Path(os.environ.get("COMFYUI_DIR", REPOSITORY / ".cache" / "comfyui-0.3.75"))
+# Another version of ComfyUI's page than its own, such as "1.58.1"; scripts/test.sh downloads it.
+PAGE_VERSION = os.environ.get("COMFYUI_FRONTEND")
 PACK = "ComfyUI-SpatialDreamer"  # dashes and capitals, as in a clone; the registry's name is tried elsewhere
 NODE_IDS = (
     "SpatialDreamerBatchConvert",
@@ -58,6 +60,7 @@ NODE_IDS = (
 )
 _PREVIEW, _JPEG, _TEXT = 1, 1, 3  # how the server marks pictures and texts on the websocket
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
+BLUEPRINTS = sorted((REPOSITORY / "subgraphs").glob("*.json"))
 
 
 class RequestRefused(Exception):
@@ -103,6 +106,9 @@ def start_command(base: Path, *arguments: str) -> dict:
     command = [sys.executable, str(COMFYUI / "main.py"), "--cpu", "--base-directory", str(base)]
     command += ["--database-url", "sqlite:///:memory:", "--disable-api-nodes", "--disable-auto-launch"]
     command += ["--preview-method", "latent2rgb"]
+    if PAGE_VERSION:
+        package = REPOSITORY / ".cache" / f"comfyui-frontend-{PAGE_VERSION}" / "comfyui_frontend_package"
+        command += ["--front-end-root", str(package / "static")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "server_site")}
     environment |= {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
     return {"args": [*command, *arguments], "env": environment, "cwd": base}

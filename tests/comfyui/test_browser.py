@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 
 from .clips import write_clip
+from .conftest import open_frontend
 from .frontend import Frontend
 from .server import NODE_IDS, REPOSITORY, WORKFLOWS
 
@@ -26,14 +27,27 @@ QUICKER = {
         ("SpatialDreamerDVGForwardWarp", "convergence", 0.4),  # else m2svid's warp came from the cache
     ),
     "m2svid": (("ImageFromBatch", "length", 2), ("SpatialDreamerM2SVidRefiner", "max_side", 128)),
+    "training_pair": (("ImageFromBatch", "length", 3),),
 }
+SHOWN_BY_THE_BLUEPRINT = (
+    "format device_profile divergence convergence auto_convergence comfort depth filename_prefix"
+).split()
+LIKE_OTHERS = {"photo", "film", "training_pair"}  # of these nodes alone, so one renderer suffices in haste
 
 
-def test_a_missing_checkpoint_is_offered_for_download(frontend):
-    frontend.open_workflow(SPATIALDREAMER)
-    button = frontend.page.get_by_role("button", name="Download")
-    button.wait_for(timeout=15_000)
-    assert "huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt/" in button.get_attribute("title")
+@pytest.fixture(scope="module")
+def loaded_page(browser, comfy_server):
+    with open_frontend(browser, comfy_server) as frontend:
+        yield frontend
+
+
+@pytest.fixture
+def frontend(loaded_page):
+    """The page as the tests before have left it, emptied: a new one takes seconds to load."""
+    loaded_page.clear()
+    yield loaded_page
+    errors, loaded_page.errors = loaded_page.errors, []
+    assert errors == []
 
 
 @pytest.fixture(params=["litegraph", "vue"])
@@ -44,7 +58,47 @@ def renderer(frontend, request):
     frontend.set_renderer("litegraph")
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def in_haste(one_suffices: bool) -> list:
+    """Return the cases of `renderer`, where one suffices the other one as a slow test."""
+    slow = [pytest.mark.slow] if one_suffices else []
+    return [pytest.param("vue"), pytest.param("litegraph", marks=slow)]
+
+
+def test_a_missing_checkpoint_is_offered_for_download(frontend):
+    frontend.open_workflow(SPATIALDREAMER)
+    button = frontend.page.get_by_role("button", name="Download")
+    button.wait_for(timeout=15_000)
+    assert "huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt/" in button.get_attribute("title")
+
+
+def test_missing_weights_that_the_page_does_not_fetch_are_named_with_their_address(frontend):
+    frontend.open_workflow(REPOSITORY / "workflows" / "m2svid.json")
+    frontend.page.get_by_text("m2svid / m2svid_weights.pt").wait_for(timeout=15_000)
+    frontend.page.get_by_role("button", name="Copy URL").wait_for(timeout=5_000)
+
+
+@pytest.mark.parametrize("renderer", in_haste(True), indirect=True)
+def test_the_blueprint_is_found_added_and_run(frontend, renderer, comfy_server, uploaded_clip):
+    blueprint = frontend.add_from_search("2d to 3d", "2D to 3D video")
+    frontend.give_clip(blueprint, uploaded_clip)
+    assert frontend.missing_nodes() == []
+    assert frontend.widgets(blueprint) == SHOWN_BY_THE_BLUEPRINT
+    frontend.set_widget(blueprint, "format", "half_sbs")
+    frontend.set_widget(blueprint, "filename_prefix", f"blueprint/{renderer}")
+    assert frontend.queue() is None
+    assert frontend.overlapping_nodes() == []
+    assert (comfy_server.base / "output" / "blueprint" / f"{renderer}_00001_LR.mp4").is_file()
+
+
+@pytest.mark.parametrize(
+    ("workflow", "renderer"),
+    [
+        pytest.param(path, *case.values, marks=case.marks, id=f"{path.stem}-{case.values[0]}")
+        for path in WORKFLOWS
+        for case in in_haste(path.stem in LIKE_OTHERS)
+    ],
+    indirect=["renderer"],
+)
 def test_open_a_template_run_it_and_see_the_result(
     svd_checkpoint, m2svid_checkpoint, frontend, renderer, uploaded_clip, workflow
 ):

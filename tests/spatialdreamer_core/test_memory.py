@@ -1,3 +1,5 @@
+import ctypes
+import os
 import subprocess
 import sys
 import weakref
@@ -17,6 +19,7 @@ from spatialdreamer_core.memory import (
     run_once_more,
     run_within_memory,
     telling_of_memory,
+    trim_heap,
 )
 
 
@@ -102,6 +105,22 @@ def test_what_the_work_held_is_freed_before_it_runs_again():
 
     shorten(run, 4)
     assert len(held) == 3
+
+
+def test_trimming_returns_what_is_free_below_what_is_not():
+    if os.name != "posix" or not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("another C library than glibc")
+
+    process = psutil.Process()
+    blocks = [
+        np.ones(2**15, np.uint8) for _ in range(2**11)
+    ]  # 64 MiB of blocks that are not mapped by themselves
+    last = blocks[-1]
+    full = process.memory_info().rss
+    blocks.clear()
+    trim_heap()
+    assert process.memory_info().rss < full - 2**25
+    assert last.all()
 
 
 def test_nothing_else_retries_by_itself():

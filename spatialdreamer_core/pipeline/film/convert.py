@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -20,10 +20,12 @@ from ...depth import DepthFile
 from ...dvg import Placement
 from ...fill import Filler
 from ...flow import FlowEstimator
+from ...memory import trim_heap
 from ...video.completeness import IncompleteInput
 from ...video.photo import save_photo
 from ...video.writer import VideoWriter
 from ..config import ConvertConfig
+from ..parallax import DepthWatch
 from ..placement import choose_placement, say_suggestion, wanted_placement
 from ..preview import MiddleSheet
 from .cluster import Spread
@@ -92,6 +94,7 @@ def convert_film(
     on_first_pass: OnPass | None,
     on_scene: Callable[[int, int], None] | None,
     spread: Spread | None = None,
+    watch: DepthWatch | None = None,
 ) -> FilmResult:
     """Convert a film, or go on with one.
 
@@ -109,6 +112,7 @@ def convert_film(
         on_first_pass: As of `convert`.
         on_scene: As of `convert`.
         spread: As of `convert`.
+        watch: Looks at frames with their depth.
 
     Raises:
         InputError: If it was begun otherwise, or something cannot be read or written.
@@ -140,7 +144,7 @@ def convert_film(
     with _telling_what_is_kept(folder, plan, finished):
         if spread is None:
             load = cache(lambda name: fillers[name]())
-            work = SegmentWork(source, plan, settings, flow, load, writer, sheet)
+            work = SegmentWork(source, plan, settings, flow, load, writer, sheet, watch)
             made = _convert_here(work, waiting, folder, suffix, report)
         else:
             made = hand_out(
@@ -151,10 +155,12 @@ def convert_film(
                 sheet=sheet,
                 on_pictures=report.note,
             )
-        for segment, first_pts in made:
-            finished[segment.index] = folder.record(segment, suffix, first_pts=first_pts)
-            report.finish(segment)
-            _keep_sheet(sheet, folder)
+        with closing(made):
+            for segment, first_pts in made:
+                finished[segment.index] = folder.record(segment, suffix, first_pts=first_pts)
+                report.finish(segment)
+                trim_heap()
+                _keep_sheet(sheet, folder)
         with writer:
             join_segments(
                 [folder.segment_path(segment, suffix) for segment in segments],
@@ -168,7 +174,7 @@ def convert_film(
 
 def _convert_here(
     work: SegmentWork, segments: Sequence[Segment], folder: FilmFolder, suffix: str, report: _Report
-) -> Iterator[tuple[Segment, int]]:
+) -> Generator[tuple[Segment, int], None, None]:
     """Convert segments in this process, one after another; yields each with the time of its first frame."""
     for segment in segments:
         on_frame = partial(report.note, segment)

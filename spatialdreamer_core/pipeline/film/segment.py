@@ -15,6 +15,7 @@ from ...video.color import to_8_bit
 from ...video.writer import VideoWriter
 from ..job import Job
 from ..packed import packed_frames
+from ..parallax import DepthWatch
 from ..preview import MiddleSheet, ViewTaker
 from ..stages import Rendered
 from .plan import FilmPlan, Segment
@@ -38,6 +39,7 @@ class SegmentWork:
         filler: Gives the filler of a name; None is the film's.
         writer: The writer of the whole film, which is not open: segments are encoded as it says.
         sheet: Takes the frame of which the contact sheet is made.
+        watch: Looks at frames with their depth; None: nothing does.
     """
 
     source: FilmSource
@@ -47,6 +49,7 @@ class SegmentWork:
     filler: Callable[[str | None], Filler]
     writer: VideoWriter
     sheet: MiddleSheet
+    watch: DepthWatch | None = None
 
     def convert(self, segment: Segment, path: Path, *, on_frame: OnFrame) -> int:
         """Convert a segment.
@@ -71,7 +74,8 @@ class SegmentWork:
         with part, source.depth_of(segment, self.plan) as depth:
             filler = self.filler(scene.filler)
             aspect = source.info.sample_aspect_ratio
-            job = Job(config, source.device, depth, self.flow, filler, source.clock, aspect).placed(size)
+            job = Job(config, source.device, depth, self.flow, filler, source.clock, aspect, watch=self.watch)
+            job = job.placed(size)
             dropped = segment.run_in * job.layout.pictures_a_pair
             sheet = _SheetOfSegment(self.sheet, segment)
             with (

@@ -1,4 +1,4 @@
-"""What browsers play, and previews of what they do not."""
+"""What browsers show, and previews of what they do not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import av
 import numpy as np
 import pytest
 
-from spatialdreamer_core.video import VideoWriter, plays_in_browsers, write_preview
+from spatialdreamer_core.video import (
+    VideoWriter,
+    plays_in_browsers,
+    read_photo,
+    shows_in_browsers,
+    write_picture_preview,
+    write_pictures_preview,
+    write_preview,
+)
 
 
 def film(
@@ -110,3 +118,39 @@ def test_a_preview_ends_after_half_a_minute_and_an_interruption_leaves_nothing(t
     with pytest.raises(KeyboardInterrupt):
         write_preview(source, tmp_path / "none.mp4", on_frame=interrupt)
     assert {path.name for path in tmp_path.iterdir()} == {"film.mp4", "preview.mp4"}
+
+
+def test_a_wide_preview_keeps_an_even_height_for_views_above_each_other(tmp_path):
+    source = film(tmp_path / "film.mp4", codec="libx264", size=(320, 196), frames=2, sound=False)
+    write_preview(source, tmp_path / "preview.mp4", on_frame=lambda: None, max_width=162)
+    with av.open(str(tmp_path / "preview.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == (162, 100)
+
+
+def test_a_preview_of_pictures_takes_them_one_by_one(tmp_path):
+    done, taken = [], []
+
+    def pictures():
+        for level in (40, 120, 200):
+            taken.append(len(done))
+            yield np.full((48, 128, 3), level, np.uint8)
+
+    path = tmp_path / "preview.mp4"
+    write_pictures_preview(pictures(), path, frame_rate=24, on_frame=lambda: done.append(1), max_width=64)
+    assert taken == [0, 1, 2]
+    assert plays_in_browsers(path)
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert [frame.shape for frame in frames] == [(24, 64, 3)] * 3
+    assert [float(frame.mean()) for frame in frames] == pytest.approx([40, 120, 200], abs=3)
+
+
+def test_a_preview_of_a_photo_is_one_that_browsers_show(tmp_path):
+    path = tmp_path / "preview.webp"
+    write_picture_preview(np.full((128, 8192, 3), 120 * 257, np.uint16), path)
+    assert shows_in_browsers(path)
+    assert not any(shows_in_browsers(f"photo{suffix}") for suffix in (".tif", ".mpo", ".jps", ".heic"))
+    photo = read_photo(path)
+    assert photo.shape == (64, 4096, 3)
+    assert float(photo.mean()) == pytest.approx(120, abs=2)

@@ -1,0 +1,190 @@
+// @ts-check
+/**
+ * Puts a viewer on the nodes that give a stereo result: it shows live pictures while the node runs, then the result, in
+ * place of what ComfyUI's page would show of either. What a viewer is set to is kept in the node's properties. The name of
+ * a saved file takes dates and values of widgets, as the names of ComfyUI's own nodes do.
+ */
+
+import { app } from "../../../../scripts/app.js"
+import { api } from "../../../../scripts/api.js"
+import { applyTextReplacements } from "../../../../scripts/utils.js"
+import { findNode } from "../node_text.js"
+import { StereoViewer } from "./viewer.js"
+
+const NODES = [
+  "SpatialDreamerBatchConvert",
+  "SpatialDreamerConvertVideo",
+  "SpatialDreamerImageToStereo",
+  "SpatialDreamerSBSPacker",
+  "SpatialDreamerSaveStereoPhoto",
+  "SpatialDreamerSaveStereoVideo",
+]
+const WIDGET = "spatialdreamer_viewer"
+const PROPERTY = "spatialdreamer_viewer"
+const CONTROLS = 80 // px, of the viewer's height
+const MARGINS = 20 // px, around a widget of the canvas together
+const SMALLEST = 90 // px, height of the picture
+const TALLEST = 0.75 // width over height of its place; taller pictures have black at their sides
+
+/** @type {WeakMap<object, StereoViewer>} */
+const viewers = new WeakMap()
+/** @type {Set<StereoViewer>} */
+const live = new Set()
+
+/**
+ * What a node says of a file in the `stereo` of its output, see `nodes/viewer.py`.
+ * @typedef {object} Entry
+ * @property {{filename: string, subfolder: string, type: string}} file
+ * @property {string} name
+ * @property {string} note
+ * @property {"video" | "image"} kind
+ * @property {string} format
+ * @property {boolean} swap
+ * @property {number} aspect
+ * @property {number} rate
+ */
+
+/**
+ * Return what a node has said of its result, and keep the page from showing it too, for which `images` are there.
+ * @param {any} output
+ * @returns {Entry[] | null}
+ */
+function takeResult(output) {
+  if (!Array.isArray(output?.stereo)) return null
+  delete output.images
+  delete output.animated
+  return output.stereo
+}
+
+/**
+ * Let a node's viewer show its result.
+ * @param {any} node
+ * @param {Entry[] | null} entries
+ */
+function show(node, entries) {
+  const viewer = viewers.get(node)
+  if (!viewer || !entries) return
+  live.delete(viewer)
+  viewer.show(
+    entries.map(({ file, name, note, kind, format, swap, aspect, rate }) => ({
+      url: api.apiURL(`/view?${new URLSearchParams({ ...file, t: String(Date.now()) })}`),
+      ...{ name, note, kind, rate },
+      layout: { format, swap, aspect },
+    })),
+  )
+  grow(node)
+}
+
+/**
+ * Make a node as high as what it shows needs it.
+ * @param {any} node
+ */
+function grow(node) {
+  const [width, height] = node.size
+  node.setSize?.([width, Math.max(height, node.computeSize()[1])])
+  node.setDirtyCanvas?.(true, true)
+}
+
+/**
+ * Return the page's store of results and live pictures, from which Nodes 2.0 draws.
+ * @returns {any}
+ */
+function pageStore() {
+  const page = /** @type {any} */ (document.getElementById("vue-app"))
+  return page?.__vue_app__?.config?.globalProperties?.$pinia?._s?.get("nodeOutput")
+}
+
+/**
+ * Keep the page from showing a live picture that the viewer shows; tell whether that could be done.
+ * @param {any} node
+ */
+function takeLivePicture(node) {
+  const store = pageStore()
+  if (store?.removeNodeOutputsForNode) store.removeNodeOutputsForNode(node)
+  else if (store?.removeNodeOutputs) store.removeNodeOutputs(node.id)
+  else return false
+  return true
+}
+
+/** Show results in place of live pictures, as a run has ended. */
+function endLivePictures() {
+  for (const viewer of live) viewer.endLive()
+  live.clear()
+}
+
+/**
+ * Put a viewer on a node.
+ * @param {any} node
+ */
+function addViewer(node) {
+  const viewer = new StereoViewer({
+    read: () => node.properties?.[PROPERTY] ?? {},
+    write: (settings) => {
+      if (Object.keys(settings).length) node.properties[PROPERTY] = settings
+      else delete node.properties[PROPERTY]
+    },
+    passWheel: (event) => {
+      if (!(/** @type {any} */ (window).LiteGraph.vueNodesMode)) app.canvas.processMouseWheel(event)
+    },
+  })
+  viewers.set(node, viewer)
+  const smallest = () => {
+    if (!viewer.isShowing) return 0
+    const picture = (node.size[0] - MARGINS) / Math.max(TALLEST, viewer.aspect)
+    return MARGINS + CONTROLS + Math.max(SMALLEST, Math.round(picture))
+  }
+  const largest = () => (viewer.isShowing ? undefined : 0)
+  const options = { serialize: false, hideOnZoom: false, getMinHeight: smallest, getMaxHeight: largest }
+  node.addDOMWidget(WIDGET, "stereo_viewer", viewer.root, options).serialize = false
+  const { onExecuted, onRemoved } = node
+  node.onExecuted = function (/** @type {any[]} */ ...results) {
+    show(this, takeResult(results[0]))
+    return onExecuted?.apply(this, results)
+  }
+  node.onRemoved = function (/** @type {any[]} */ ...given) {
+    live.delete(viewer)
+    viewer.close()
+    return onRemoved?.apply(this, given)
+  }
+}
+
+const style = document.createElement("link")
+style.rel = "stylesheet"
+style.href = new URL("./viewer.css", import.meta.url).href
+document.head.append(style)
+
+// Before the page takes the result into its stores.
+api.addEventListener("executed", (/** @type {any} */ { detail }) => takeResult(detail.output), { capture: true })
+
+app.registerExtension({
+  name: "SpatialDreamer.Viewer",
+  setup() {
+    api.addEventListener("b_preview_with_metadata", (/** @type {any} */ { detail }) => {
+      const node = findNode(detail.displayNodeId)
+      const viewer = viewers.get(node)
+      if (!viewer || !takeLivePicture(node)) return
+      live.add(viewer)
+      viewer.showLive(detail.blob)
+      grow(node)
+    })
+    for (const end of ["execution_success", "execution_error", "execution_interrupted"])
+      api.addEventListener(/** @type {any} */ (end), endLivePictures)
+  },
+  nodeCreated(/** @type {any} */ node) {
+    if (!NODES.includes(node.comfyClass)) return
+    const prefix = node.widgets?.find((/** @type {any} */ widget) => widget.name === "filename_prefix")
+    if (prefix) prefix.serializeValue = () => applyTextReplacements(app, prefix.value)
+    addViewer(node)
+  },
+  onNodeOutputsUpdated(/** @type {Record<string, any>} */ outputs) {
+    // A workflow's tab is opened again, or one is loaded together with its results.
+    for (const node of /** @type {any} */ (app.canvas?.graph)?.nodes ?? []) {
+      if (!viewers.has(node)) continue
+      for (const [key, output] of Object.entries(outputs)) {
+        if (key !== String(node.id) && !key.endsWith(`:${node.id}`)) continue
+        takeResult(pageStore()?.nodeOutputs?.[key])
+        show(node, takeResult(output))
+      }
+    }
+  },
+})

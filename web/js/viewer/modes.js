@@ -1,0 +1,57 @@
+// @ts-check
+/** The ways in which the viewer shows two views, and the shape that each gives the picture. */
+
+import { eyesOf } from "./layouts.js"
+
+/** @typedef {import("./layouts.js").Layout} Layout */
+/** @typedef {"sbs" | "left" | "right" | "anaglyph" | "interlaced" | "wiggle" | "difference" | "whole"} Mode */
+
+/**
+ * In the order of their keys, 1 to 8.
+ * @type {ReadonlyArray<{name: Mode, label: string, hint: string}>}
+ */
+export const MODES = [
+  { name: "sbs", label: "Side by side", hint: "left beside right, at full width" },
+  { name: "left", label: "Left eye", hint: "what the left eye sees" },
+  { name: "right", label: "Right eye", hint: "what the right eye sees" },
+  { name: "anaglyph", label: "Anaglyph", hint: "for red-cyan glasses" },
+  { name: "interlaced", label: "Interlaced rows", hint: "for passive 3D monitors, in full screen" },
+  { name: "wiggle", label: "Wiggle", hint: "both views in turn, seen without glasses" },
+  { name: "difference", label: "Difference", hint: "how far the views differ at each pixel" },
+  { name: "whole", label: "As it is", hint: "the file's own picture" },
+]
+
+/** @type {Mode} */
+export const FIRST_MODE = "sbs"
+
+/**
+ * List the modes in which a layout can be shown.
+ * @param {Layout} layout
+ * @returns {Mode[]}
+ */
+export function modesOf(layout) {
+  return eyesOf(layout) ? MODES.map((mode) => mode.name) : ["whole"]
+}
+
+/**
+ * Return the mode that is wanted where the layout allows it, else the one that it does.
+ * @param {unknown} wanted
+ * @param {Layout} layout
+ * @returns {Mode}
+ */
+export function modeFor(wanted, layout) {
+  const modes = modesOf(layout)
+  return modes.find((mode) => mode === wanted) ?? modes[0]
+}
+
+/**
+ * Return width over height of what a mode shows.
+ * @param {Layout} layout
+ * @param {Mode} mode
+ */
+export function shownAspect(layout, mode) {
+  const eyes = eyesOf(layout)
+  if (mode === "sbs" && eyes) return 2 * layout.aspect
+  if (mode === "whole" && eyes) return (layout.aspect * eyes.left.height) / eyes.left.width
+  return layout.aspect
+}
