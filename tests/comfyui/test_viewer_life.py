@@ -12,6 +12,14 @@ from .frontend import Frontend
 
 pytestmark = pytest.mark.browser
 SAVE = "SpatialDreamerSaveStereoVideo"
+ADD = """([type, at]) => {
+  const node = LiteGraph.createNode(type)
+  node.pos = [100 + at, 40]
+  app.graph.add(node)
+  app.canvas.ds.scale = 1
+  app.canvas.ds.offset = [0, 60]
+  return String(node.id)
+}"""
 # A result as a node tells of it, without a run; the page takes it as from the server.
 SHOW = """([id, file, settings]) => {
   const layout = {format: 'full_sbs', swap: false, aspect: 1.5}
@@ -89,17 +97,7 @@ def put(server, path: Path, name: str) -> dict[str, str]:
 
 def add_viewer(page: Frontend, file: dict[str, str], *, at: int = 0, **settings) -> str:
     """Add a node that shows a file, and wait until it does; return its id."""
-    node = page.page.evaluate(
-        """([type, at]) => {
-          const node = LiteGraph.createNode(type)
-          node.pos = [100 + at, 40]
-          app.graph.add(node)
-          app.canvas.ds.scale = 1
-          app.canvas.ds.offset = [0, 60]
-          return String(node.id)
-        }""",
-        [SAVE, at],
-    )
+    node = page.page.evaluate(ADD, [SAVE, at])
     page.page.evaluate(SHOW, [node, file, settings])
     page.page.wait_for_function(f"id => {viewed('id')}.querySelector('video')?.readyState >= 2", arg=node)
     return node
@@ -241,33 +239,36 @@ def test_a_browser_without_webgl_shows_the_file_itself(browser, comfy_server, fi
 @pytest.mark.slow
 @pytest.mark.parametrize("renderer", ["litegraph", "vue"])
 def test_a_hundred_viewers_that_come_and_go_leave_nothing(page, film, renderer):
+    """Nodes 2.0 of ComfyUI 0.3.75 keeps .8 MB of every deleted node, of any pack; a viewer adds nothing."""
     page.set_renderer(renderer)
+    page.clear()
     devtools = page.page.context.new_cdp_session(page.page)
     devtools.send("Performance.enable")
 
-    def measure() -> dict[str, float]:
+    def measure() -> np.ndarray:
         for _ in range(3):
             devtools.send("HeapProfiler.collectGarbage")
             page.page.wait_for_timeout(300)
-        metrics = devtools.send("Performance.getMetrics")["metrics"]
-        wanted = ("JSHeapUsedSize", "Nodes", "JSEventListeners")
-        return {metric["name"]: metric["value"] for metric in metrics if metric["name"] in wanted}
+        metrics = {item["name"]: item["value"] for item in devtools.send("Performance.getMetrics")["metrics"]}
+        return np.array([metrics[name] for name in ("JSHeapUsedSize", "Nodes", "JSEventListeners")])
 
-    def come_and_go(times: int) -> None:
+    def growth(times: int, *, shows: bool) -> np.ndarray:
+        before = measure()
         for _ in range(times):
-            node = add_viewer(page, film)
+            if shows:
+                node = add_viewer(page, film)
+            else:
+                node = page.page.evaluate(ADD, [SAVE, 0])
+                page.page.wait_for_timeout(100)
             page.page.evaluate("id => app.graph.remove(app.graph.getNodeById(id))", node)
+        return measure() - before
 
-    page.clear()
-    come_and_go(20)
-    before = measure()
-    come_and_go(100)
-    after = measure()
-    print(renderer, before, after)
+    growth(20, shows=True)  # the page's caches fill
+    bare = growth(20, shows=False) * 5 if renderer == "vue" else np.zeros(3)
+    grown = growth(100, shows=True) - bare
+    print(renderer, "bytes, elements and listeners that 100 viewers left:", grown, "without them:", bare)
     assert page.page.evaluate("heldByViewers()") == {"contexts": 0, "timers": 0}
-    assert after["JSHeapUsedSize"] < before["JSHeapUsedSize"] + 2e6
-    assert after["Nodes"] < before["Nodes"] + 100
-    assert after["JSEventListeners"] < before["JSEventListeners"] + 100
+    assert (grown < [3e6, 300, 300]).all()
     page.set_renderer("litegraph")
 
 
@@ -276,13 +277,12 @@ def test_a_film_of_ten_thousand_frames_is_streamed(page, comfy_server, tmp_path)
     path, noise = tmp_path / "long.mp4", np.random.default_rng(0)
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream(
-            "libx264", rate=24, options={"qp": "8", "g": "12", "preset": "ultrafast"}
+            "libx264", rate=24, options={"qp": "24", "g": "12", "preset": "ultrafast"}
         )
         stream.width, stream.height, stream.pix_fmt = 192, 96, "yuv420p"
-        images = [av.VideoFrame.from_ndarray(noise.integers(0, 256, (144, 192), np.uint8)) for _ in range(16)]
+        planes = [noise.integers(0, 256, (144, 192), np.uint8) for _ in range(16)]
         for index in range(10_000):
-            image = images[index % 16].reformat(format="yuv420p")
-            container.mux(stream.encode(image))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(planes[index % 16], format="yuv420p")))
         container.mux(stream.encode())
     size = path.stat().st_size
     page.clear()
@@ -297,3 +297,6 @@ def test_a_film_of_ten_thousand_frames_is_streamed(page, comfy_server, tmp_path)
     assert state(page, node)["frame"] == 9_999
     print(f"{sum(received):,} of {size:,} bytes were received")
     assert sum(received) < size / 3
+    page.clear()
+    for file in (path, comfy_server.base / "output" / "long.mp4"):
+        file.unlink()
