@@ -80,12 +80,15 @@ def test_the_blueprint_is_found_added_and_run(frontend, renderer, comfy_server, 
     blueprint = frontend.add_from_search("2d to 3d", "2D to 3D video")
     frontend.give_clip(blueprint, uploaded_clip)
     assert frontend.missing_nodes() == []
-    assert frontend.widgets(blueprint) == SHOWN_BY_THE_BLUEPRINT
+    *settings, viewer = frontend.widgets(blueprint)
+    assert settings == SHOWN_BY_THE_BLUEPRINT
+    assert viewer.endswith("spatialdreamer_viewer"), "the result is seen without a look into the subgraph"
     frontend.set_widget(blueprint, "format", "half_sbs")
     frontend.set_widget(blueprint, "filename_prefix", f"blueprint/{renderer}")
     assert frontend.queue() is None
     assert frontend.overlapping_nodes() == []
     assert (comfy_server.base / "output" / "blueprint" / f"{renderer}_00001_LR.mp4").is_file()
+    frontend.page.locator(f"video[src*='{renderer}_00001_LR.mp4']").wait_for(state="attached", timeout=15_000)
 
 
 @pytest.mark.parametrize(
