@@ -121,19 +121,20 @@ class Frontend:
             "() => app.graph.nodes.filter(n => !LiteGraph.registered_node_types[n.type]).map(n => n.type)"
         )
 
-    def offered_download(self) -> str:
-        """Wait until the page offers a missing model for download and return the address."""
-        details = self.page.get_by_role("button", name="View details")  # of newer pages
-        download = self.page.get_by_role("button", name="Download").first
-        details.or_(download).wait_for(timeout=15_000)
-        if not details.is_visible():
-            return download.get_attribute("title")
-        details.click()
-        download.wait_for(timeout=15_000)
+    def list_missing_models(self) -> None:
+        """Wait until the page tells of missing models; newer pages list them on demand."""
+        details = self.page.get_by_role("button", name="View details")
+        details.or_(self.page.get_by_role("button", name="Copy URL")).first.wait_for(timeout=15_000)
+        if details.is_visible():
+            details.click()
+        self.page.get_by_role("button", name="Copy URL").first.wait_for(timeout=15_000)
+
+    def copied_url(self) -> str:
+        """Press the first button that copies the address of a missing model, and return the address."""
         self.page.evaluate(
             """() => {
-              navigator.clipboard.writeText = async text => { window.copied = text }
               window.copied = ''
+              navigator.clipboard.writeText = async text => { window.copied = text }
             }"""
         )
         self.page.get_by_role("button", name="Copy URL").first.click()

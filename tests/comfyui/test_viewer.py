@@ -54,11 +54,11 @@ def largest_error(first: np.ndarray, second: np.ndarray) -> int:
 
 
 @pytest.fixture(scope="module")
-def page(browser, comfy_server):
+def page(profile, comfy_server):
     """One page for all tests of the viewer."""
     from .conftest import open_frontend
 
-    with open_frontend(browser, comfy_server) as frontend:
+    with open_frontend(profile, comfy_server) as frontend:
         yield frontend
         assert frontend.errors == []
 

@@ -185,6 +185,7 @@ export class Controls {
     this.files.hidden = state.files < 2
     this.name.textContent = (state.files < 2 ? "" : `${state.file + 1} of ${state.files}: `) + state.name
     this.note.textContent = state.note
+    this.about.hidden = state.files < 2 && !state.note // the node says the file's name itself
     this.film.hidden = !film || film.duration * film.rate < 1.5
     for (const element of [this.speed, this.loop, this.mute]) element.hidden = this.film.hidden
     if (!film) return
