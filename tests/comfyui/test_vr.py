@@ -108,8 +108,15 @@ def plug_in(page) -> None:
     """Give the page's browser a headset."""
     if not IWER.is_file():
         missing("no iwer in node_modules; run: npm ci --ignore-scripts")
-    page.add_script_tag(path=IWER)
-    page.add_script_tag(content=HEADSET)
+    for script in (IWER.read_text(), HEADSET):
+        page.evaluate(
+            """text => {
+              const script = document.createElement('script')
+              script.textContent = text
+              document.head.append(script)
+            }""",
+            script,
+        )
 
 
 @pytest.fixture
