@@ -214,10 +214,11 @@ class Frontend:
         self.set_widget("LoadVideo", "file", file)
 
     def widgets(self, node_type: str) -> list[str]:
-        """List the names of the widgets of a node."""
-        return self.page.evaluate(
+        """List the names of the widgets of a node; those of the page itself begin with two dollars."""
+        names = self.page.evaluate(
             "type => app.graph.nodes.find(n => n.type === type).widgets.map(w => w.name)", node_type
         )
+        return [name for name in names if not name.startswith("$$")]
 
     def nodes_without_result(self) -> list[str]:
         """List the output nodes that show no picture or playable video of their result.
