@@ -24,7 +24,6 @@ const PROPERTY = "spatialdreamer_viewer"
 const CONTROLS = 80 // px, of the viewer's height
 const MARGINS = 20 // px, around a widget of the canvas together
 const SMALLEST = 90 // px, height of the picture
-const TALLEST = 0.75 // width over height of its place; taller pictures have black at their sides
 
 /** @type {WeakMap<object, StereoViewer>} */
 const viewers = new WeakMap()
@@ -130,7 +129,7 @@ function addViewer(node) {
   viewers.set(node, viewer)
   const smallest = () => {
     if (!viewer.isShowing) return 0
-    const picture = (node.size[0] - MARGINS) / Math.max(TALLEST, viewer.aspect)
+    const picture = (node.size[0] - MARGINS) / viewer.aspect
     return MARGINS + CONTROLS + Math.max(SMALLEST, Math.round(picture))
   }
   const largest = () => (viewer.isShowing ? undefined : 0)
