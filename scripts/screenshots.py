@@ -8,6 +8,7 @@ with tiny random ones, so what these fill is noise.
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -46,6 +47,28 @@ QUIET = {  # settings of the page: nothing but the graph is in the picture
     "Comfy.Graph.CanvasMenu": False,
     "Comfy.VueNodes.Enabled": True,
 }
+
+_SET = """async settings => {
+  for (const [name, value] of Object.entries(settings)) await app.extensionManager.setting.set(name, value)
+  await app.extensionManager.command.execute('Workspace.ToggleFocusMode')
+}"""
+# Moves the nodes of a type, or all with their groups, into the middle of the canvas, as large as it takes;
+# returns their box in px of the page.
+_FIT = """type => {
+  const margin = 24, canvas = app.canvas.canvas.getBoundingClientRect(), ds = app.canvas.ds
+  app.canvas.deselectAll()
+  const boxes = app.graph.nodes.filter(n => !type || n.type === type).map(node => [...node.getBounding()])
+  if (!type) boxes.push(...app.graph.groups.map(group => [...group._bounding]))
+  const left = Math.min(...boxes.map(box => box[0])), right = Math.max(...boxes.map(box => box[0] + box[2]))
+  const top = Math.min(...boxes.map(box => box[1])), bottom = Math.max(...boxes.map(box => box[1] + box[3]))
+  const scales = [(canvas.width - 2 * margin) / (right - left), (canvas.height - 2 * margin) / (bottom - top)]
+  ds.scale = Math.min(...scales, 1.2)
+  ds.offset[0] = margin / ds.scale - left
+  ds.offset[1] = margin / ds.scale - top
+  app.canvas.setDirty(true, true)
+  return [canvas.left, canvas.top, canvas.left + (right - left) * ds.scale + 2 * margin,
+          canvas.top + (bottom - top) * ds.scale + 2 * margin]
+}"""
 
 
 def main() -> None:
@@ -108,8 +131,7 @@ def photograph(shots: dict[str, Callable[[Frontend], Image.Image]]) -> None:
                 executable_path=shutil.which("chromium"), args=CHROMIUM_ARGUMENTS
             )
             frontend = Frontend(browser.new_page(viewport=PAGE), server.url)
-            for setting, value in QUIET.items():
-                frontend.set_setting(setting, value)
+            frontend.page.evaluate(_SET, QUIET)
             for name, take in shots.items():
                 print(name, flush=True)
                 save(take(frontend), name)
@@ -132,7 +154,17 @@ def run_template(frontend: Frontend, path: Path) -> Image.Image:
     if error := frontend.queue(timeout=1200):
         raise RuntimeError(f"{path.name} must run, got: {error}")
     frontend.wait_for_results(60)
-    return frontend.picture_of_the_graph()
+    return picture_of(frontend)
+
+
+def picture_of(frontend: Frontend, node_type: str | None = None) -> Image.Image:
+    """Return the picture of the nodes of a type, or of the whole graph."""
+    page = frontend.page
+    page.mouse.move(PAGE["width"] - 2, PAGE["height"] - 2)  # onto nothing
+    left, top, right, bottom = page.evaluate(_FIT, node_type)
+    page.wait_for_timeout(1500)  # until all is drawn in its new place
+    clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    return Image.open(io.BytesIO(page.screenshot(clip=clip)))
 
 
 if __name__ == "__main__":

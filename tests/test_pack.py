@@ -147,8 +147,8 @@ def test_each_node_has_a_help_page_and_no_page_lacks_its_node():
         text = (REPOSITORY / "web" / "docs" / f"{node_id}.md").read_text(encoding="utf-8")
         assert text.startswith("# "), node_id
         assert len(text) > 200, node_id
-        inputs = text.partition("## Inputs")[2]
-        assert inputs.strip().startswith("| Name | Meaning |"), f"{node_id}: read in a narrow panel"
+        inputs = text.partition("## Inputs\n\n")[2].partition("\n\n")[0]
+        assert "|" not in inputs, f"{node_id}: a table is cut off in the narrow panel"
 
 
 def test_the_templates_are_there():

@@ -123,7 +123,7 @@ def open_frontend(profile, comfy_server, *, script: str = ""):
     page.add_init_script(script)
     # Else the page would open what an earlier one has left.
     stored = {"origin": comfy_server.url, "storageTypes": "local_storage,indexeddb"}
-    profile.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
+    page.context.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
     yield Frontend(page, comfy_server.url)
     page.close()
 

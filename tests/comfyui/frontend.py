@@ -121,19 +121,20 @@ class Frontend:
             "() => app.graph.nodes.filter(n => !LiteGraph.registered_node_types[n.type]).map(n => n.type)"
         )
 
-    def offered_download(self) -> str:
-        """Wait until the page offers a missing model for download and return the address."""
-        details = self.page.get_by_role("button", name="View details")  # of newer pages
-        download = self.page.get_by_role("button", name="Download").first
-        details.or_(download).wait_for(timeout=15_000)
-        if not details.is_visible():
-            return download.get_attribute("title")
-        details.click()
-        download.wait_for(timeout=15_000)
+    def list_missing_models(self) -> None:
+        """Wait until the page tells of missing models; newer pages list them on demand."""
+        details = self.page.get_by_role("button", name="View details")
+        details.or_(self.page.get_by_role("button", name="Copy URL")).first.wait_for(timeout=15_000)
+        if details.is_visible():
+            details.click()
+        self.page.get_by_role("button", name="Copy URL").first.wait_for(timeout=15_000)
+
+    def copied_url(self) -> str:
+        """Press the first button that copies the address of a missing model, and return the address."""
         self.page.evaluate(
             """() => {
-              navigator.clipboard.writeText = async text => { window.copied = text }
               window.copied = ''
+              navigator.clipboard.writeText = async text => { window.copied = text }
             }"""
         )
         self.page.get_by_role("button", name="Copy URL").first.click()
@@ -213,10 +214,11 @@ class Frontend:
         self.set_widget("LoadVideo", "file", file)
 
     def widgets(self, node_type: str) -> list[str]:
-        """List the names of the widgets of a node."""
-        return self.page.evaluate(
+        """List the names of the widgets of a node; those of the page itself begin with two dollars."""
+        names = self.page.evaluate(
             "type => app.graph.nodes.find(n => n.type === type).widgets.map(w => w.name)", node_type
         )
+        return [name for name in names if not name.startswith("$$")]
 
     def nodes_without_result(self) -> list[str]:
         """List the output nodes that show no picture or playable video of their result.

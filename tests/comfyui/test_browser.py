@@ -9,7 +9,7 @@ import pytest
 from .clips import write_clip
 from .conftest import open_frontend
 from .frontend import Frontend
-from .server import NODE_IDS, REPOSITORY, WORKFLOWS
+from .server import NODE_IDS, PAGE_VERSION, REPOSITORY, WORKFLOWS
 
 pytestmark = pytest.mark.browser
 QUICK = REPOSITORY / "workflows" / "quick_stereo.json"
@@ -66,13 +66,16 @@ def in_haste(one_suffices: bool) -> list:
 
 def test_a_missing_checkpoint_is_offered_for_download(frontend):
     frontend.open_workflow(SPATIALDREAMER)
-    assert "huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt/" in frontend.offered_download()
+    frontend.list_missing_models()
+    frontend.page.get_by_role("button", name="Download").first.wait_for(timeout=5_000)
+    assert "huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt/" in frontend.copied_url()
 
 
 def test_missing_weights_that_the_page_does_not_fetch_are_named_with_their_address(frontend):
     frontend.open_workflow(REPOSITORY / "workflows" / "m2svid.json")
-    frontend.page.get_by_text("m2svid / m2svid_weights.pt").wait_for(timeout=15_000)
-    frontend.page.get_by_role("button", name="Copy URL").wait_for(timeout=5_000)
+    frontend.list_missing_models()
+    listed = frontend.page.get_by_text("m2svid / m2svid_weights.pt")
+    assert listed.or_(frontend.page.get_by_role("button", name="m2svid_weights.pt")).is_visible()
 
 
 @pytest.mark.parametrize("renderer", in_haste(True), indirect=True)
@@ -80,12 +83,17 @@ def test_the_blueprint_is_found_added_and_run(frontend, renderer, comfy_server, 
     blueprint = frontend.add_from_search("2d to 3d", "2D to 3D video")
     frontend.give_clip(blueprint, uploaded_clip)
     assert frontend.missing_nodes() == []
-    assert frontend.widgets(blueprint) == SHOWN_BY_THE_BLUEPRINT
+    shown = frontend.widgets(blueprint)
+    assert shown[: len(SHOWN_BY_THE_BLUEPRINT)] == SHOWN_BY_THE_BLUEPRINT
     frontend.set_widget(blueprint, "format", "half_sbs")
     frontend.set_widget(blueprint, "filename_prefix", f"blueprint/{renderer}")
     assert frontend.queue() is None
     assert frontend.overlapping_nodes() == []
     assert (comfy_server.base / "output" / "blueprint" / f"{renderer}_00001_LR.mp4").is_file()
+    if not PAGE_VERSION:  # newer pages show no such widget of a node in a subgraph: open it there
+        assert shown[-1].endswith("spatialdreamer_viewer")
+        result = frontend.page.locator(f"video[src*='{renderer}_00001_LR.mp4']")
+        result.wait_for(state="attached", timeout=15_000)
 
 
 @pytest.mark.parametrize(

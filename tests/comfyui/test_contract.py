@@ -1,12 +1,13 @@
-"""The nodes' schemas as saved workflows rely on them, and the tables of the help pages, which follow them.
+"""The nodes' schemas as saved workflows rely on them, and the inputs in the help pages, which follow them.
 
 After a deliberate change: `bash scripts/test.sh tests/comfyui/test_contract.py --update-contract`. It also
-gives a new input its row in the help page, whose meaning may then be written out.
+gives a new input its line in the help page, whose meaning may then be written out.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ FILE_CHOICES = [  # what lies in ComfyUI's folders
     ("SpatialDreamerModelLoader", "optional", "unet"),
     ("SpatialDreamerModelLoader", "optional", "refiner"),
 ]
-HEAD = ["Name", "Meaning", "Type", "Default", "Range"]  # of a help page's inputs
+LINE = re.compile(
+    r"- \*\*(?P<name>\w+)\*\* \((?P<facts>.*?)\): (?P<meaning>.*)"
+)  # of an input in a help page
 PAGES = REPOSITORY / "web" / "docs"
 PROSE = {"tooltip", "description", "output_tooltips", "python_module"}  # free to change
 
@@ -65,62 +68,59 @@ def test_the_schemas_are_those_of_the_contract(comfy_server, request):
     )
 
 
-def cells_of(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip().strip("|").split("|")]
-
-
-def line_of(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |")
-
-
-def split_page(text: str) -> tuple[str, list[list[str]], str]:
-    """Split a page into what stands before the rows of its inputs, the rows, and what stands after them."""
+def split_page(text: str) -> tuple[str, list[str], str]:
+    """Split a page into what stands before the lines of its inputs, the lines, and what stands after them."""
     before, _, rest = text.partition("## Inputs\n\n")
-    table, _, after = rest.partition("\n\n")
-    rows = [(cells_of(line) + [""] * len(HEAD))[: len(HEAD)] for line in table.splitlines()[2:]]
-    return before, rows, after
+    lines, _, after = rest.partition("\n\n")
+    return before, lines.splitlines(), after
 
 
-def said_of(kind: str, about: dict, section: str) -> list[str]:
-    """Return a widget's type and default as they are to stand in the table."""
-    default = about["default"]
+def facts_of(kind: str, about: dict, section: str, option: Option | None, written: str) -> str:
+    """Return what is to stand in brackets behind an input's name.
+
+    Args:
+        kind: Its type.
+        about: Its attributes.
+        section: Whether it is required or optional.
+        option: What it is made of, if it is.
+        written: What stands there now; its end is kept where nothing but a person can know it.
+    """
+    facts = {"COMBO": "choice"}.get(kind, kind) + (", optional" if section == "optional" else "")
+    default = about.get("default")
     if isinstance(default, bool):
-        shown = str(default).lower()
-    else:
-        shown = f"{default:g}" if isinstance(default, (int, float)) else default
-    name = {"COMBO": "choice"}.get(kind, kind)
-    return [name + (", optional" if section == "optional" else ""), shown]
+        facts += f", default {str(default).lower()}"
+    elif default not in (None, ""):
+        facts += f", default {default:g}" if isinstance(default, int | float) else f", default {default}"
+    if option and (limits := range_of(option)):
+        return f"{facts}, {limits}"
+    return written if written.startswith(facts) else facts
 
 
 def range_of(option: Option) -> str:
-    """Return what an option may be as it is to stand in the table."""
+    """Return what an option may be as it is to stand in brackets."""
     values = [option.range] if option.range else []
     if option.choices and not callable(option.choices):
-        values.append(", ".join(option.list_choices()))
+        values.append(f"one of {', '.join(option.list_choices())}")
     if option.nullable and option.none_as is not None:
         values.append(f"{option.none_as:g}: {option.none_means}")
     return "; ".join(values)
 
 
 @pytest.mark.parametrize("node", NODE_IDS)
-def test_each_input_has_its_row_and_options_say_what_they_are(node, request):
+def test_each_input_has_its_line_and_options_say_what_they_are(node, request):
     page = PAGES / f"{node}.md"
-    before, rows, after = split_page(page.read_text(encoding="utf-8"))
+    before, lines, after = split_page(page.read_text(encoding="utf-8"))
     sections = json.loads(CONTRACT.read_text(encoding="utf-8"))[node]["input"]
-    known = {cells[0]: cells for cells in rows}
+    known = {line["name"]: line for line in map(LINE.fullmatch, lines) if line}
     expected = []
     for section in ("required", "optional"):
         for name, (kind, about) in sections.get(section, {}).items():
             option = WIDGETS.get(node, {}).get(name)
-            cells = known.get(name, [name, option.help if option else "", "", "", ""])
-            if "default" in about:  # not a socket, nor a choice of files
-                cells[2:4] = said_of(kind, about, section)
-                cells[4] = range_of(option) if option else cells[4]
-            expected.append(cells)
-    if request.config.getoption("--update-contract") and expected:
-        table = [line_of(HEAD), "|---|---|---|---|---|", *map(line_of, expected)]
-        page.write_text(f"{before}## Inputs\n\n" + "\n".join(table) + f"\n\n{after}", encoding="utf-8")
-        rows = expected
-    if not expected:  # the page says that there are none
-        expected = rows
-    assert rows == expected, "rerun with --update-contract, then read the difference"
+            written = known.get(name) or {"facts": "", "meaning": option.help if option else ""}
+            facts = facts_of(kind, about, section, option, written["facts"])
+            expected.append(f"- **{name}** ({facts}): {written['meaning']}")
+    expected = expected or ["None."]
+    if request.config.getoption("--update-contract"):
+        page.write_text(f"{before}## Inputs\n\n" + "\n".join(expected) + f"\n\n{after}", encoding="utf-8")
+        lines = expected
+    assert lines == expected, "rerun with --update-contract, then read the difference"

@@ -82,19 +82,12 @@ export class ParallaxPanel {
     this.root.style.display = "flex"
     const pictures = await Promise.all([message.picture, message.depth].map((file) => this.load(file))).catch(() => null)
     if (this.isDisposed || message !== this.message) return pictures?.forEach((picture) => picture.close())
-    this.forgetFrame()
+    this.forget()
     if (!pictures) return this.say("the preview's files are gone; run the node again")
     this.pictures = pictures
-    if (!this.holdsRenderer) {
-      try {
-        acquireRenderer()
-      } catch (error) {
-        return this.say(`no live preview: ${/** @type {Error} */ (error).message}`)
-      }
-      this.holdsRenderer = true
-    }
+    this.resize(message.width * (modeOf(this.page.kept) === "sbs" ? 2 : 1), message.height)
     this.view.style.display = "flex"
-    this.update()
+    if (this.request) this.update()
   }
 
   /**
@@ -114,13 +107,14 @@ export class ParallaxPanel {
   }
 
   /**
-   * Follow the widgets while the preview is seen.
+   * Follow the widgets while the preview is seen; else nothing of it is on the GPU. So nothing stays there either of a node
+   * inside a subgraph that goes: it is not told.
    * @param {boolean} isSeen
    */
   see(isSeen) {
     cancelAnimationFrame(this.request)
     this.request = 0
-    if (!isSeen || this.isDisposed) return
+    if (!isSeen || this.isDisposed) return this.letGo()
     const follow = () => {
       this.request = requestAnimationFrame(follow)
       this.update()
@@ -128,21 +122,45 @@ export class ParallaxPanel {
     follow()
   }
 
+  /**
+   * Bring the frame to the GPU if it is not there; the browser may take it away at any time.
+   * @param {Message} message
+   * @param {ImageBitmap[]} pictures
+   * @returns {import("./renderer.mjs").Renderer}
+   * @throws {Error} if the browser has no WebGL2
+   */
+  hold({ width, height }, [picture, depth]) {
+    if (!this.holdsRenderer) {
+      acquireRenderer()
+      this.holdsRenderer = true
+    }
+    const renderer = currentRenderer()
+    if (renderer !== this.renderer) {
+      this.renderer = renderer
+      this.frame = renderer.open(picture, depth, width, height)
+      this.warped = this.drawn = ""
+    }
+    return renderer
+  }
+
+  /** Free what is on the GPU. */
+  letGo() {
+    if (this.frame && this.renderer && !this.renderer.isLost) this.renderer.close(this.frame)
+    this.frame = this.renderer = this.placement = null
+    if (this.holdsRenderer) releaseRenderer()
+    this.holdsRenderer = false
+  }
+
   /** Draw anew what has changed. */
   update() {
     const { message, pictures } = this
-    if (!message || !pictures || !this.holdsRenderer) return
+    if (!message || !pictures) return
     let renderer
     try {
-      renderer = currentRenderer()
+      renderer = this.hold(message, pictures)
     } catch (error) {
-      this.message = null
-      return this.say(`no live preview any more: ${/** @type {Error} */ (error).message}`)
-    }
-    if (renderer !== this.renderer) {
-      this.renderer = renderer
-      this.frame = renderer.open(pictures[0], pictures[1], message.width, message.height)
-      this.warped = this.drawn = ""
+      this.forget()
+      return this.say(`no live preview: ${/** @type {Error} */ (error).message}`)
     }
     const frame = /** @type {import("./renderer.mjs").Frame} */ (this.frame)
     const reading = this.page.read(message)
@@ -160,9 +178,18 @@ export class ParallaxPanel {
     if (this.drawn === mode + holes) return
     this.drawn = mode + holes
     const shown = renderer.present(frame, mode, holes, TINT)
-    if (this.canvas.width !== shown.width) this.canvas.width = shown.width
-    if (this.canvas.height !== shown.height) this.canvas.height = shown.height
+    this.resize(shown.width, shown.height)
     this.canvas.getContext("2d")?.drawImage(shown, 0, 0)
+  }
+
+  /**
+   * Give the canvas a size, which the node follows whether it is seen or not.
+   * @param {number} width
+   * @param {number} height
+   */
+  resize(width, height) {
+    if (this.canvas.width !== width) this.canvas.width = width
+    if (this.canvas.height !== height) this.canvas.height = height
   }
 
   /**
@@ -195,10 +222,10 @@ export class ParallaxPanel {
   }
 
   /** Free the frame that was shown before. */
-  forgetFrame() {
+  forget() {
+    this.letGo()
     for (const picture of this.pictures ?? []) picture.close()
-    if (this.frame && this.renderer && !this.renderer.isLost) this.renderer.close(this.frame)
-    this.pictures = this.frame = this.renderer = this.placement = null
+    this.pictures = null
   }
 
   /** Whether the node is gone. */
@@ -211,8 +238,7 @@ export class ParallaxPanel {
     this.see(false)
     this.sight.disconnect()
     this.size.disconnect()
-    this.forgetFrame()
-    if (this.holdsRenderer) releaseRenderer()
+    this.forget()
     this.canvas.width = this.canvas.height = 0
     this.root.remove()
   }

@@ -4,7 +4,7 @@
 import { ComfortBar } from "./comfort_bar.mjs"
 
 /** @typedef {"right" | "left" | "anaglyph" | "wiggle" | "sbs"} View */
-/** @typedef {{mode?: View, holes?: boolean}} Choices */
+/** @typedef {{mode?: View, holes?: boolean, closed?: boolean}} Choices */
 
 /** @type {[View, string, string][]} */
 const VIEWS = [
@@ -52,8 +52,31 @@ export function makeElements(kept) {
   Object.assign(controls.style, { display: "flex", flexWrap: "wrap", gap: "4px", alignItems: "center" })
   controls.append(makeViews(kept), makeHoles(kept))
   view.append(controls, canvas, bar.root)
-  root.append(view, words)
+  const body = column()
+  body.append(view, words)
+  root.append(makeHeader(kept, body), body)
   return { root, view, canvas, bar, words }
+}
+
+/**
+ * Make the line that opens and closes the preview.
+ * @param {Choices} kept
+ * @param {HTMLElement} body
+ */
+function makeHeader(kept, body) {
+  const header = makeButton("", "Shows or hides the frame that follows the sliders")
+  Object.assign(header.style, { border: "none", background: "none", textAlign: "left", padding: "2px 0" })
+  const show = () => {
+    header.textContent = `${kept.closed ? "▸" : "▾"} Live preview`
+    header.setAttribute("aria-expanded", String(!kept.closed))
+    body.style.display = kept.closed ? "none" : "flex"
+  }
+  header.addEventListener("click", () => {
+    kept.closed = !kept.closed
+    show()
+  })
+  show()
+  return header
 }
 
 /**
