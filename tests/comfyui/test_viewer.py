@@ -203,6 +203,17 @@ def test_what_cannot_be_split_is_shown_as_it_is(page, card_files):
 
 
 @_SLOW
+def test_a_tab_that_is_opened_again_shows_its_result(page, card_files):
+    show_card(page, card_files, format="full_tb")
+    page.page.evaluate("() => app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+    page.page.wait_for_function("() => !app.graph.nodes.length")
+    page.page.get_by_text("Unsaved Workflow", exact=True).first.click()
+    page.page.wait_for_function("() => app.graph.nodes.length")
+    page.wait_for_results()
+    assert largest_error(picture_of(page, "left"), to_bytes(card()[0])) <= 1
+
+
+@_SLOW
 @pytest.mark.parametrize("renderer", ["litegraph", "vue"])
 def test_every_mode_shows_frames_of_the_demo_clip_as_python_makes_them(page, comfy_server, renderer):
     """Browsers and FFmpeg make colours of half resolution into pixels a little differently, hence 36 dB."""
