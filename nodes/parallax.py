@@ -191,7 +191,7 @@ def preview_picture(
     preview = ParallaxPreview(asked.node_id, widgets)
     note = OWN_RANGE if model is not None and len(frames) > 1 else ""
     preview.show(sample, title=batch_title(index, len(frames)), note=note)
-    return preview.add_to(io.NodeOutput(None))
+    return preview.add_to(io.NodeOutput(None, None))
 
 
 def film_title(sample: DepthSample) -> str:

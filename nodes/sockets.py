@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..spatialdreamer_core.dvg.eyes import Eye
 
+ClipStateType = io.Custom("SPATIALDREAMER_CLIP_STATE")  # a `clip_state.ClipState`
 DisparityType = io.Custom("SPATIALDREAMER_DISPARITY")
 FlowType = io.Custom("SPATIALDREAMER_FLOW")  # a `spatialdreamer_core.flow.Flow`
 FillerType = io.Custom("SPATIALDREAMER_FILLER")  # a `spatialdreamer_core.fill.Filler`

@@ -6,6 +6,7 @@ what a conversion works with, `transfer` the way to a GPU and back, `flight` the
 looks at a film before a depth model's second pass, `one_frame` at one frame for a live preview (`parallax`).
 """
 
+from .clip_parts import ClipConversion
 from .clock import StageClock
 from .config import ConvertConfig
 from .convert import check_conversion, convert
@@ -19,6 +20,7 @@ from .parallax import DepthSample
 
 __all__ = [
     "FILLERS",
+    "ClipConversion",
     "Cluster",
     "ClusterConfig",
     "ConvertConfig",

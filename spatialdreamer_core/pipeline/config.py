@@ -197,7 +197,7 @@ class ConvertConfig:
                 "resume must be auto or on with a sidecar, got off; leave it out", "resume", "sidecar"
             )
         self.layout().check()
-        self.strength().check()
+        self._strength().check(offset=self.ipd_offset)
         if self.end is not None and self.end <= (self.start or 0.0):
             raise OptionConflict(
                 f"end must be later than start ({self.start or 0.0:g} s), got {self.end:g} s", "end", "start"
@@ -225,7 +225,11 @@ class ConvertConfig:
         return StereoLayout(**{name: getattr(self, name) for name in _LAYOUT})
 
     def strength(self) -> StrengthConfig:
-        """Return what is done about each scene's strength and place."""
+        """Return what is done about each scene's strength and place, for `ipd_offset` comes after it."""
+        return self._strength().shifted(self.ipd_offset)
+
+    def _strength(self) -> StrengthConfig:
+        """Return what is done about each scene's strength and place, as it was asked for."""
         return StrengthConfig(**{field: getattr(self, field) for field in _STRENGTH})
 
     def encoder(

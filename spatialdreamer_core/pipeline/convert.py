@@ -78,8 +78,8 @@ def convert(
     load_filler: Callable[[str], Filler] | None = None,
     on_scene: Callable[[int, int], None] | None = None,
     rule: SegmentRule | None = None,
-    on_depth: Callable[[DepthSample], None] | None = None,
     spread: Spread | None = None,
+    on_depth: Callable[[DepthSample], None] | None = None,
 ) -> int:
     """Convert a monocular video or photo to a stereoscopic one.
 
@@ -112,10 +112,10 @@ def convert(
         on_scene: Called as a scene begins with its number from 1 and the number of scenes, where finished
             parts are kept, for only there the scenes are known.
         rule: How long the parts are that are kept of a film.
-        on_depth: Called once, by another thread, with the first frame of a film that shows something and its
-            depth, as soon as that is known: enough to preview the warp.
         spread: The cluster that converts a film's parts; it loads its fillers and models itself. None: this
             process.
+        on_depth: Called once, by another thread, with the first frame of a film that shows something and its
+            depth, as soon as that is known: enough to preview the warp. Not with `spread`.
 
     Returns:
         The number of frames written.
@@ -238,8 +238,8 @@ def convert(
                 on_progress=on_progress,
                 on_first_pass=on_first_pass,
                 on_scene=on_scene,
-                watch=watch,
                 spread=spread,
+                watch=watch,
             )
             folder.clear()
         return _finish(result.frames, writer.path, config, result.faults, on_saved)
@@ -273,7 +273,7 @@ def convert(
                         sheet=sheet,
                         writer=writer,
                         image_every=_PREVIEW_EVERY,
-                        duration=max(1, round(1 / info.frame_rate / info.time_base)),
+                        duration=max(1, round(1 / info.frame_rate / info.time_base)) if total == 1 else None,
                     )
                 ) as packed,
             ):

@@ -37,9 +37,11 @@ class Flight:
     Args:
         device: The device, for messages.
         narrow: Whether one frame at a time is on its way from the beginning.
+        first: The number of the first frame in the film, from 0, for messages.
     """
 
-    def __init__(self, device: torch.device | None = None, *, narrow: bool = False) -> None:
+    def __init__(self, device: torch.device | None = None, *, narrow: bool = False, first: int = 0) -> None:
+        self._first = first
         self._device = device or torch.device("cpu")
         self._narrow = narrow
         self._entered = self._left = 0
@@ -85,7 +87,7 @@ class Flight:
         """Run a stage's work on a frame; once more, with more room, if the device's memory runs out.
 
         Args:
-            index: The frame's number in the film, from 0.
+            index: The frame's number, from 0.
             step: The work; it must leave nothing half done when memory runs out.
             *arguments: Its arguments.
             **options: Its named arguments.
@@ -104,9 +106,9 @@ class Flight:
             if not _is_full_device(error):
                 raise
             raise InputError(
-                f"a frame must fit into the memory of {self._device}, but frame {index + 1} does not, alone "
-                f"({one_line(error)}); close what else uses the GPU, choose device cpu, or make the video "
-                "smaller first"
+                f"a frame must fit into the memory of {self._device}, but frame {self._number(index)} does "
+                f"not, alone ({one_line(error)}); close what else uses the GPU, choose device cpu, or make "
+                "the video smaller first"
             ) from error
 
     @contextmanager
@@ -125,9 +127,13 @@ class Flight:
             if not _is_failed_device(cause) or is_out_of_memory(cause):
                 raise
             raise InputError(
-                f"the device must work to the end, but {self._device} failed at frame {index + 1} "
+                f"the device must work to the end, but {self._device} failed at frame {self._number(index)} "
                 f"({one_line(cause)}); restart the program, update the driver, or choose device cpu"
             ) from error
+
+    def _number(self, index: int) -> int:
+        """Return a frame's number in the film, from 1."""
+        return self._first + index + 1
 
     def _make_room(self, index: int) -> None:
         """Wait until the frames before one have left."""
@@ -136,7 +142,7 @@ class Flight:
                 _LOGGER.warning(
                     "%s ran out of memory at frame %d: from now on one frame at a time is on its way",
                     self._device,
-                    index + 1,
+                    self._number(index),
                 )
             self._narrow = True
             while self._left < min(index, self._entered) and not self._is_closed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from contextlib import nullcontext
 from fractions import Fraction
 from itertools import chain, islice
 from typing import NamedTuple
@@ -30,7 +31,7 @@ from .job import Job
 from .parallax import DepthSample, DepthWatch
 from .pictures import cut_pictures
 from .placement import measure_estimated
-from .prefetch import StageThreads
+from .prefetch import NoThreads, StageThreads
 from .transfer import Arrival, Transfer, delayed, open_transfer
 
 _OF_FILES = ("depth_file", "start", "end")  # settings that frames in memory have no use for
@@ -56,6 +57,7 @@ def convert_frames(
     on_first_pass: Callable[[int, int | None], None] | None = None,
     clock: StageClock | None = None,
     on_depth: Callable[[DepthSample], None] | None = None,
+    overlap: bool = True,
 ) -> Generator[StereoPair, None, None]:
     """Convert frames to stereo pairs, as `convert` converts a film, in memory that does not grow with them.
 
@@ -66,7 +68,7 @@ def convert_frames(
 
     Args:
         frames: The frames, in order, of one size, each a tensor of its own. They are read in another thread,
-            some frames ahead.
+            some frames ahead, if stages overlap.
         config: The settings; those of files, such as the codec, do not matter.
         filler: What fills the holes; None is fast fill, which needs no weights.
         depth: Inverse depth of each frame, 1 = near, of any size of the same shape, instead of an
@@ -77,6 +79,8 @@ def convert_frames(
             is known; may raise to interrupt.
         clock: Adds up the time that each stage takes.
         on_depth: As of `convert`.
+        overlap: Whether the stages run side by side, in threads. Without, a frame is read only when the pairs
+            before it, as far as they do not wait for it, have been taken.
 
     Yields:
         A pair for each frame; the source's eye is the frame itself, bit for bit. Packing is `pack`'s. Closing
@@ -122,6 +126,7 @@ def convert_frames(
         on_first_pass=on_first_pass,
         clock=clock or StageClock(),
         watch=None if on_depth is None else DepthWatch(on_depth),
+        overlap=overlap,
     )
 
 
@@ -137,6 +142,7 @@ def _convert(
     on_first_pass: Callable[[int, int | None], None] | None,
     clock: StageClock,
     watch: DepthWatch | None,
+    overlap: bool,
 ) -> Generator[StereoPair, None, None]:
     """Do the work of `convert_frames`, with what it has checked and opened."""
     # 1. The first frame tells the size of all, the second one whether anything moves.
@@ -175,7 +181,8 @@ def _convert(
         estimator = ModelStream(depth_model, scenes, strength=config.depth_stability)
         placing = statistics_of(scenes)
     # 3. The chain that films go through.
-    with half_of_the_cores(), StageThreads() as threads:
+    cores = half_of_the_cores() if overlap else nullcontext()
+    with cores, StageThreads() if overlap else NoThreads() as threads:
         job = Job(config, device, estimator, flow, filler, clock, scenes=placing, watch=watch)
         job = job.placed(size)
         stereo = stereo_frames(_read(again, size), job, threads=threads)

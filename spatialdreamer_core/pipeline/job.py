@@ -35,6 +35,7 @@ class Job:
         aspect: Width over height of the source's pixels.
         scenes: What a first pass has found out about each scene, for placing it; None: there was none.
         is_narrow: Whether one frame at a time is on its way on the device, see `Flight`.
+        first_frame: The number of its first frame in the film, for messages.
         watch: Looks at frames with their depth; None: nothing does.
     """
 
@@ -47,6 +48,7 @@ class Job:
     aspect: Fraction = Fraction(1)
     scenes: Sequence[SceneStatistics] | None = None
     is_narrow: bool = False
+    first_frame: int = 0
     watch: DepthWatch | None = None
 
     def placed(self, size: tuple[int, int]) -> Job:
@@ -57,7 +59,7 @@ class Job:
     @cached_property
     def flight(self) -> Flight:
         """The frames on the device, counted by all stages together."""
-        return Flight(self.device, narrow=self.is_narrow)
+        return Flight(self.device, narrow=self.is_narrow, first=self.first_frame)
 
     @cached_property
     def layout(self) -> StereoLayout:

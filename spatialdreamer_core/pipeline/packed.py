@@ -41,8 +41,7 @@ def packed_frames(
     sheet: ViewTaker,
     writer: VideoWriter | None = None,
     image_every: int = 1,
-    duration: int = 1,
-    last_step: int | None = None,
+    duration: int | None = None,
     flat: bool = False,
 ) -> Generator[Packed, None, None]:
     """Convert a film's frames; yields each one packed, or the two pictures of each.
@@ -53,8 +52,8 @@ def packed_frames(
         sheet: Takes the frame of which the contact sheet is made.
         writer: What the frames are prepared for, so that it has but to encode them; None: they stay RGB.
         image_every: Of how many frames one is wanted as RGB, too.
-        duration: How long the last frame lasts, in units of the film's time base; for two pictures a pair.
-        last_step: How long it lasts where another film goes on after it; None: as the one before.
+        duration: How long the last frame lasts, in units of the film's time base, for two pictures a pair;
+            None: as the one before.
         flat: Whether both eyes see the source, without any work on it.
     """
     with half_of_the_cores(), StageThreads() as threads:
@@ -65,7 +64,7 @@ def packed_frames(
         else:
             packed = _pack_all(stereo, job, sheet, writer, image_every)
         if job.layout.pictures_a_pair == 2:
-            packed = _in_turn(packed, duration, last_step)
+            packed = _in_turn(packed, duration)
         yield from threads.prefetch(packed)
 
 
@@ -101,17 +100,18 @@ def _pack_images(
     return [picture.numpy() for picture in packed]
 
 
-def _in_turn(frames: Iterator[Packed], duration: int, last_step: int | None) -> Iterator[Packed]:
+def _in_turn(frames: Iterator[Packed], duration: int | None) -> Iterator[Packed]:
     """Give each pair's two pictures their times: the second one's is halfway to the next pair."""
     second: Packed | None = None
+    step = 1
     for first in frames:
         if second is not None:
             yield second._replace(pts=second.pts + first.pts)
-            duration = first.pts - second.pts
+            step = first.pts - second.pts
         second = next(frames)
         yield first._replace(pts=2 * first.pts)
     if second is not None:
-        yield second._replace(pts=2 * second.pts + (last_step or duration))
+        yield second._replace(pts=2 * second.pts + (step if duration is None else duration))
 
 
 def _join_rgba(

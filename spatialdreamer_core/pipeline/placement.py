@@ -40,7 +40,8 @@ def choose_placement(
     wanted = wanted_placement(config)
     warped = shaped(scene, shaping)
     placement = config.strength().choose(warped, wanted)
-    _LOGGER.info("scene from %.2f s: %s", time, describe_placement(warped, wanted, placement))
+    said = describe_placement(warped, wanted, placement, offset=config.ipd_offset)
+    _LOGGER.info("scene from %.2f s: %s", time, said)
     return placement
 
 

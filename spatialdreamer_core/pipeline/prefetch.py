@@ -169,6 +169,24 @@ class StageThreads:
         return created
 
 
+class NoThreads(StageThreads):
+    """Runs each iterator where its items are taken, and no further than it is asked for."""
+
+    def prefetch(self, items: Iterator[Item], *, ahead: int = 2) -> Iterator[Item]:
+        """Return the items as they are."""
+        return items
+
+    def prefetch_some(self, items: Iterator[Item], *, ahead: int, most: int) -> Iterator[list[Item]]:
+        """Return the items one by one."""
+        return ([item] for item in items)
+
+    def map(
+        self, function: Callable[[Item], Result], items: Iterator[Item], *, workers: int
+    ) -> Iterator[Result]:
+        """Apply a function to the items."""
+        return map(function, items)
+
+
 def prefetch(items: Iterator[Item], *, ahead: int = 2) -> Generator[Item, None, None]:
     """Yield the items of an iterator that runs in a background thread.
 

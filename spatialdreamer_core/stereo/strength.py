@@ -7,6 +7,9 @@ convergence c in their units, and limits C and U in % of the width, in front of 
     automatic convergence    c = s, which puts the subject on the screen
     comfort                  D · (high - c) <= C  and  D · (c - low) <= U
 
+Where the views are shifted against each other afterwards (`ipd_offset`), by o % of the width nearer, the
+limits are C - o and U + o.
+
 What goes beyond the limits is brought back without automatic convergence by moving the scene, and by less
 strength only where all of it does not fit between them; with it by less strength alone, as the subject is to
 stay on the screen.
@@ -74,14 +77,24 @@ class StrengthConfig:
         help="With comfort: disparity behind the screen, which all but 1 % of a scene's pixels keep to.",
     )
 
-    def check(self) -> None:
+    def check(self, *, offset: float = 0.0) -> None:
         """Check every setting.
+
+        Args:
+            offset: See `shifted`.
 
         Raises:
             InputError: For the first one that breaks its rule.
         """
         check_options(self)
-        limits = (self.max_crossed, self.max_uncrossed)
+        if self.comfort and not -self.max_uncrossed <= offset <= self.max_crossed:
+            raise OptionConflict(
+                "ipd_offset must leave the screen within the limits of comfort, "
+                f"{-self.max_uncrossed:g} to {self.max_crossed:g} % of the width, got {offset:g}; bring it "
+                "nearer to 0, or raise max_crossed or max_uncrossed",
+                *("comfort", "ipd_offset", "max_crossed", "max_uncrossed"),
+            )
+        limits = (self.max_crossed - offset, self.max_uncrossed + offset)
         if self.comfort and sum(limits) < _LEAST_ROOM:
             raise OptionConflict(
                 f"max_crossed and max_uncrossed must leave room for depth, {_LEAST_ROOM:g} % of the width or "
@@ -92,9 +105,18 @@ class StrengthConfig:
             raise OptionConflict(
                 f"max_crossed and max_uncrossed must be {_LEAST_ROOM:g} % of the width or more with "
                 "automatic convergence, which has depth on both sides of the screen, got "
-                f"{self.max_crossed:g} and {self.max_uncrossed:g}; raise them, or give a convergence",
+                f"{self.max_crossed:g} and {self.max_uncrossed:g}{_beside(offset)}; raise them, or give a "
+                "convergence",
                 *("auto_convergence", "comfort", "max_crossed", "max_uncrossed"),
             )
+
+    def shifted(self, offset: float) -> StrengthConfig:
+        """Return the same for views that are shifted against each other after the warp.
+
+        Args:
+            offset: By how much that brings all of a scene nearer, in % of the width.
+        """
+        return replace(self, max_crossed=self.max_crossed - offset, max_uncrossed=self.max_uncrossed + offset)
 
     @property
     def needs_statistics(self) -> bool:
@@ -145,19 +167,29 @@ def _fit(divergence: float, depth: float, *, room: float) -> float:
     return divergence if divergence * depth <= room else room / depth
 
 
-def describe_placement(scene: SceneStatistics, wanted: Placement, placement: Placement) -> str:
+def _beside(offset: float) -> str:
+    """Say what else takes room."""
+    return f" with an ipd_offset of {offset:g}" if offset else ""
+
+
+def describe_placement(
+    scene: SceneStatistics, wanted: Placement, placement: Placement, *, offset: float = 0.0
+) -> str:
     """Say in one line what a scene gets, and what was changed for it.
 
     Args:
         scene: Its statistics, of depth as it is warped.
         wanted: What was asked for.
         placement: What it gets.
+        offset: See `StrengthConfig.shifted`.
     """
     said = [f"divergence {placement.divergence:.2f} %", f"convergence {placement.convergence:.2f}"]
     for index, (asked, given) in enumerate(zip(wanted[:2], placement[:2], strict=True)):
         if abs(asked - given) > _SEEN:
             said[index] += f" (was {asked:g})"
-    return f"{', '.join(said)}; subject at depth {scene.subject:.2f}; {reach_of(scene, placement).describe()}"
+    reach = reach_of(scene, placement)
+    shown = Comfort(reach.p1 + offset, reach.p99 + offset)
+    return f"{', '.join(said)}; subject at depth {scene.subject:.2f}; {shown.describe()}"
 
 
 def shaped(scene: SceneStatistics, shaping: DepthShaping) -> SceneStatistics:

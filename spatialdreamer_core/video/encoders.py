@@ -274,7 +274,8 @@ def _quality_options(codec: str, pixel_format: str, crf: float, preset: str) -> 
     if codec == "libx264":
         return {"crf": f"{crf:g}", "preset": preset}
     if codec == "libx265":
-        return {"crf": f"{crf:g}", "preset": preset, "x265-params": "log-level=error"}
+        # Its note about itself names the number of threads, by which parts of other machines would differ.
+        return {"crf": f"{crf:g}", "preset": preset, "x265-params": "log-level=error:info=0"}
     if codec == "libsvtav1":
         lossless = {"svtav1-params": "lossless=1"} if crf == 0 else {}
         return {"crf": _stretched(crf), "preset": _AV1_PRESETS.get(preset, preset), **lossless}

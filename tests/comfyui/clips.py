@@ -11,8 +11,18 @@ import numpy as np
 RATE = 44100
 
 
-def write_clip(path: Path, frames: int = 30, width: int = 320, height: int = 180, fps: int = 24) -> Path:
-    """Write an H.264 clip with AAC sound: a textured square moves over a textured background."""
+def write_clip(
+    path: Path,
+    frames: int = 30,
+    width: int = 320,
+    height: int = 180,
+    fps: int = 24,
+    cut: int | None = None,
+) -> Path:
+    """Write an H.264 clip with AAC sound: a textured square moves over a textured background.
+
+    From the frame `cut` on, if it is given, another scene is seen: the negative.
+    """
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (height // 12 + 1, width // 12 + 1, 3), dtype=np.uint8)
     background = coarse.repeat(12, 0).repeat(12, 1)[:height, :width]
@@ -28,6 +38,8 @@ def write_clip(path: Path, frames: int = 30, width: int = 320, height: int = 180
             image = background.copy()
             left = (width // 8 + 3 * index) % (width - size)
             image[height // 3 : height // 3 + size, left : left + size] = square
+            if cut is not None and index >= cut:
+                image = 255 - image
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(video.encode())
         time = np.arange(RATE * frames // fps) / RATE

@@ -115,11 +115,12 @@ def profile(browser):
 
 
 @contextmanager
-def open_frontend(profile, comfy_server):
-    """Load ComfyUI's page."""
+def open_frontend(profile, comfy_server, *, script: str = ""):
+    """Load ComfyUI's page; a script is run in it before all others."""
     from .frontend import Frontend
 
     page = profile.new_page()
+    page.add_init_script(script)
     # Else the page would open what an earlier one has left.
     stored = {"origin": comfy_server.url, "storageTypes": "local_storage,indexeddb"}
     page.context.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)

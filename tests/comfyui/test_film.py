@@ -97,6 +97,48 @@ def test_a_batch_goes_on_where_it_was_interrupted(comfy_server, tmp_path):
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
+def test_the_film_at_which_a_batch_was_interrupted_goes_on_after_what_is_finished(comfy_server):
+    folder, small = comfy_server.base / "input" / "long_films", {"width": 64, "height": 48}
+    folder.mkdir(parents=True)
+    write_clip(folder / "a.mp4", frames=6, **small)
+    (folder / "b.mp4").write_bytes(b"This is no video.")
+    write_clip(folder / "c.mp4", frames=500, cut=250, **small)
+    prompt = batch_prompt("long_films", output_folder="long_batch", film=["3", 0], crf=0)
+    prompt["3"] = {"class_type": "SpatialDreamerFilmSettings", "inputs": {"sidecar": "", "resume": "on"}}
+    results = comfy_server.base / "output" / "long_batch"
+    first, second = results / "a_LR.mp4", results / "c_LR.mp4"
+    parts = results / "c_LR.mp4.parts"
+    prompt_id = comfy_server.queue(prompt)
+    end = time.monotonic() + 300
+    while not (parts / "segment-00000.json").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    comfy_server.interrupt()
+    with pytest.raises(ExecutionInterrupted):
+        comfy_server.wait(prompt_id)
+    assert not second.exists()
+    assert sorted(path.name for path in parts.iterdir()) == [
+        *("manifest.json", "segment-00000.json", "segment-00000.nut")
+    ]
+    finished = first.stat().st_mtime_ns
+    before = len(comfy_server.log())
+    (text,) = comfy_server.run(prompt, 400)["1"]["text"]
+    said, failure, _ = text.split("\n", 2)
+    assert said == "2 of 3 files are in long_batch"
+    assert failure.startswith("b.mp4: input must ")
+    assert first.stat().st_mtime_ns == finished
+    assert "c.mp4: going on after 250 of 500 frames" in comfy_server.log()[before:]
+    assert not parts.exists()
+    resumed, _ = read_video(second)
+    shutil.copyfile(folder / "c.mp4", folder / "d.mp4")  # the same film without an interruption
+    comfy_server.run(prompt, 400)
+    whole, _ = read_video(results / "d_LR.mp4")
+    assert len(whole) == 500
+    assert np.array_equal(resumed, whole)
+    shutil.rmtree(folder)
+
+
 @pytest.mark.parametrize("folder", ["", "..", "nowhere"])
 def test_a_batch_needs_a_subfolder_of_the_input_folder(comfy_server, folder):
     with pytest.raises(RequestRefused, match="folder must be a subfolder of ComfyUI's input folder"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from .clips import psnr
+from .clips import psnr, write_clip
 from .server import ExecutionFailed, RequestRefused
 
 WIDTH, HEIGHT = 160, 96
@@ -84,3 +84,66 @@ def test_what_it_cannot_do_is_said(comfy_server, photo):
     }
     with pytest.raises(ExecutionFailed, match="`depth_map` must have the aspect ratio of `image`"):
         comfy_server.run(prompt)
+
+
+def clip_prompt(file, parts, **changes) -> dict:
+    """Convert a clip's frames in parts of so many frames, each after the one before."""
+    prompt = {
+        "1": {"class_type": "LoadVideo", "inputs": {"file": file}},
+        "2": {"class_type": "GetVideoComponents", "inputs": {"video": ["1", 0]}},
+    }
+    settings = {"format": "full_sbs", "divergence": 5.0, "convergence": 0.0, "eye": "right"}
+    settings |= {"depth": "builtin", **changes}
+    for number, start in enumerate(np.cumsum([0, *parts[:-1]]).tolist()):
+        frames, converted = str(10 * number + 10), str(10 * number + 11)
+        cut = {"image": ["2", 0], "batch_index": start, "length": parts[number]}
+        prompt[frames] = {"class_type": "ImageFromBatch", "inputs": cut}
+        state = {"state": [str(10 * number + 1), 1]} if number else {}
+        inputs = settings | state | {"image": [frames, 0], "more_follows": number + 1 < len(parts)}
+        prompt[converted] = {"class_type": "SpatialDreamerImageToStereo", "inputs": inputs}
+        prompt[f"{converted}5"] = {"class_type": "PreviewImage", "inputs": {"images": [converted, 0]}}
+    return prompt
+
+
+def shown_pictures(server, prompt, folder):
+    outputs = server.run(prompt)
+    files = [file for node in sorted(outputs) if node.endswith("5") for file in outputs[node]["images"]]
+    return [np.asarray(Image.open(server.fetch(file, folder)).convert("RGB")) for file in files]
+
+
+def test_a_clip_in_parts_is_the_clip_at_once(comfy_server, tmp_path):
+    clip = comfy_server.upload(write_clip(tmp_path / "parts.mp4", frames=14, width=96, height=64, cut=9))
+    whole = shown_pictures(comfy_server, clip_prompt(clip, [14]), tmp_path)
+    for _ in range(2):  # the second time nothing comes from ComfyUI's cache
+        parts = shown_pictures(comfy_server, clip_prompt(clip, [6, 8]), tmp_path)
+        assert len(parts) == len(whole) == 14
+        assert all(np.array_equal(part, picture) for part, picture in zip(parts, whole, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("node", "changes", "message"),
+    [
+        (
+            "21",
+            {"divergence": 3.0},
+            "all parts of a clip must have the same settings, got divergence 3.0 inst",
+        ),
+        (
+            "11",
+            {"more_follows": False},
+            "state must come from a part that another one follows, got a clip.s end; turn more_follows on",
+        ),
+    ],
+)
+def test_a_part_that_does_not_fit_is_told(comfy_server, tmp_path, node, changes, message):
+    clip = comfy_server.upload(write_clip(tmp_path / "parts.mp4", frames=14, width=96, height=64))
+    prompt = clip_prompt(clip, [6, 8])
+    prompt[node]["inputs"] |= changes
+    with pytest.raises(ExecutionFailed, match=message):
+        comfy_server.run(prompt)
+
+
+def test_a_part_of_too_few_frames_is_told(comfy_server, tmp_path):
+    clip = comfy_server.upload(write_clip(tmp_path / "parts.mp4", frames=14, width=96, height=64))
+    with pytest.raises(ExecutionFailed, match="image must have more frames where more_follows is on, got 2"):
+        comfy_server.run(clip_prompt(clip, [2, 12]))

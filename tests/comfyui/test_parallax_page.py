@@ -155,6 +155,7 @@ def test_the_picture_follows_the_sliders_without_a_prompt(page, renderer, comfy_
     assert len(page.prompts) == 1, "no slider queues anything"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_seen_is_said(page, photo):  # noqa: F811
     build_warp(page, photo, divergence=5.0)
     assert page.queue() is None
@@ -198,6 +199,7 @@ def test_a_button_previews_a_frame_alone(page, uploaded_clip):
     assert request["partial_execution_targets"] == ["spatialdreamer_preview_shown"]
 
 
+@pytest.mark.slow
 def test_a_preview_inside_a_subgraph_gets_its_frame(page, photo):  # noqa: F811
     build_warp(page, photo, divergence=5.5)
     page.page.evaluate(
@@ -223,6 +225,7 @@ def test_a_preview_inside_a_subgraph_gets_its_frame(page, photo):  # noqa: F811
     page.page.evaluate("() => app.canvas.setGraph(app.rootGraph ?? app.graph)")
 
 
+@pytest.mark.slow
 def test_a_node_that_goes_leaves_no_context(page, photo):  # noqa: F811
     build_warp(page, photo, divergence=4.5)
     assert page.queue() is None
@@ -233,6 +236,7 @@ def test_a_node_that_goes_leaves_no_context(page, photo):  # noqa: F811
     page.page.wait_for_function(f"before => ({LIVE_CONTEXTS})() === before - 1", arg=before, timeout=5_000)
 
 
+@pytest.mark.slow
 def test_without_webgl_the_preview_is_absent(page, photo):  # noqa: F811
     page.page.evaluate("() => { window.withoutWebGL = true }")
     build_warp(page, photo, divergence=3.5)

@@ -149,7 +149,7 @@ def psnr(first: np.ndarray, second: np.ndarray) -> float:
     ("scene", "settings"),
     [
         (card, {"divergence": 4.0, "convergence": 0.4}),
-        (card, {"divergence": 20.0, "convergence": 0.0}),
+        pytest.param(card, {"divergence": 20.0, "convergence": 0.0}, marks=pytest.mark.slow),
         (demo_frame, {"divergence": 2.5, "convergence": 0.5}),
     ],
     ids=["card", "strong", "demo"],

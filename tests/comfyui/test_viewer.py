@@ -11,8 +11,10 @@ from torch.nn import functional as F
 from spatialdreamer_core.stereo import anaglyph, pack
 
 from .clips import psnr
+from .conftest import open_frontend
 
 pytestmark = pytest.mark.browser
+_SLOW = pytest.mark.slow
 WIDTH, HEIGHT = 96, 64
 PACKER, PHOTO = "SpatialDreamerSBSPacker", "SpatialDreamerSaveStereoPhoto"
 MODES = ("sbs", "left", "right", "anaglyph", "interlaced", "difference", "whole")
@@ -56,8 +58,6 @@ def largest_error(first: np.ndarray, second: np.ndarray) -> int:
 @pytest.fixture(scope="module")
 def page(profile, comfy_server):
     """One page for all tests of the viewer."""
-    from .conftest import open_frontend
-
     with open_frontend(profile, comfy_server) as frontend:
         yield frontend
         assert frontend.errors == []
@@ -148,7 +148,7 @@ def size_of(mode: str) -> tuple[int, int]:
     return (2 * WIDTH if mode in ("sbs", "whole") else WIDTH), HEIGHT
 
 
-@pytest.mark.parametrize("renderer", ["litegraph", "vue"])
+@pytest.mark.parametrize("renderer", [pytest.param("litegraph", marks=_SLOW), "vue"])
 def test_every_mode_shows_the_test_card_as_python_makes_it(page, card_files, renderer):
     page.set_renderer(renderer)
     show_card(page, card_files, format="full_sbs")
@@ -170,11 +170,9 @@ def test_every_mode_shows_the_test_card_as_python_makes_it(page, card_files, ren
 @pytest.mark.parametrize(
     "settings",
     [
-        {"format": "half_sbs"},
-        {"format": "full_tb"},
         {"format": "half_tb"},
-        {"format": "cross_eyed"},
-        {"format": "cross_eyed", "swap_eyes": True},
+        *(pytest.param({"format": format}, marks=_SLOW) for format in ("half_sbs", "full_tb", "cross_eyed")),
+        pytest.param({"format": "cross_eyed", "swap_eyes": True}, marks=_SLOW),
     ],
 )
 def test_each_eye_is_found_in_every_packing(page, card_files, settings):
@@ -192,6 +190,7 @@ def test_each_eye_is_found_in_every_packing(page, card_files, settings):
         assert psnr(picture_of(page, "left", node=PACKER), to_bytes(right)) > 28
 
 
+@_SLOW
 def test_what_cannot_be_split_is_shown_as_it_is(page, card_files):
     show_card(page, card_files, format="anaglyph")
     select = page.page.locator("select.spatialdreamer-viewer-mode")

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from .conftest import open_frontend
 from .frontend import Frontend
 
 pytestmark = pytest.mark.browser
@@ -54,6 +55,12 @@ WATCH = """
     timers: timers.size,
   })"""
 
+NO_WEBGL = """
+  const original = HTMLCanvasElement.prototype.getContext
+  HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+    return /webgl|webgpu/.test(kind) ? null : original.call(this, kind, ...rest)
+  }"""
+
 
 def write_film(path: Path, *, frames: int, width: int = 96, height: int = 32) -> Path:
     """Write H.264 whose frames are grey as their number says, the right half lighter by 40."""
@@ -71,13 +78,9 @@ def write_film(path: Path, *, frames: int, width: int = 96, height: int = 32) ->
 @pytest.fixture(scope="module")
 def page(profile, comfy_server):
     """One page for all tests of the viewer."""
-    page = profile.new_page()
-    page.set_viewport_size({"width": 1200, "height": 800})
-    page.add_init_script(WATCH)
-    frontend = Frontend(page, comfy_server.url)
-    yield frontend
-    page.close()
-    assert frontend.errors == []
+    with open_frontend(profile, comfy_server, script=WATCH) as frontend:
+        yield frontend
+        assert frontend.errors == []
 
 
 @pytest.fixture(scope="module")
@@ -213,27 +216,20 @@ def test_a_node_that_is_deleted_while_its_film_plays_frees_all(page, film):
     assert page.page.evaluate("() => document.querySelectorAll('.spatialdreamer-viewer').length") == 0
 
 
-def test_a_browser_without_webgl_shows_the_file_itself(browser, comfy_server, film):
-    page = browser.new_page(viewport={"width": 1200, "height": 800})
-    page.add_init_script(
-        """const original = HTMLCanvasElement.prototype.getContext
-        HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
-          return /webgl|webgpu/.test(kind) ? null : original.call(this, kind, ...rest)
-        }"""
-    )
-    frontend = Frontend(page, comfy_server.url)
-    frontend.clear()
-    node = add_viewer(frontend, film)
-    page.wait_for_timeout(300)
-    assert not page.locator("select.spatialdreamer-viewer-mode").is_visible()
-    box = page.locator("video.spatialdreamer-viewer-media").bounding_box()
-    assert box["width"] > 200
-    page.evaluate(f"id => {viewed('id')}.focus()", node)
-    press(frontend, "ArrowRight")
-    now = state(frontend, node)
-    assert (now["frame"], now["message"]) == (1, "")
-    page.close()
-    assert frontend.errors == []
+@pytest.mark.slow
+def test_a_browser_without_webgl_shows_the_file_itself(profile, comfy_server, film):
+    with open_frontend(profile, comfy_server, script=NO_WEBGL) as frontend:
+        frontend.clear()
+        node = add_viewer(frontend, film)
+        frontend.page.wait_for_timeout(300)
+        assert not frontend.page.locator("select.spatialdreamer-viewer-mode").is_visible()
+        box = frontend.page.locator("video.spatialdreamer-viewer-media").bounding_box()
+        assert box["width"] > 200
+        frontend.page.evaluate(f"id => {viewed('id')}.focus()", node)
+        press(frontend, "ArrowRight")
+        now = state(frontend, node)
+        assert (now["frame"], now["message"]) == (1, "")
+        assert frontend.errors == []
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Enter VR on an emulated headset (iwer): what each eye sees is what follows from its pose and projection.
 
-The page is a bare one over the repository's files: it needs neither ComfyUI nor the viewer.
+Most of it is tested in a bare page over the repository's files, which needs neither ComfyUI nor the viewer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from .clips import psnr
-from .conftest import missing
+from .conftest import missing, open_frontend
 from .server import REPOSITORY
 
 pytestmark = pytest.mark.browser
@@ -51,6 +51,9 @@ HEADSET = """
   window.enter = async (source, layout, eyes) => {
     const {enterVR} = await import('/web/js/vr/session.mjs')
     await enterVR({source, layout, eyes, onEnd: () => ends++})
+    await begun()
+  }
+  window.begun = async () => {
     window.space = await session.requestReferenceSpace('local') // whose origin is the head's place of now
     await frames(3)
   }
@@ -101,13 +104,18 @@ def is_complaint(message) -> bool:
     return message.type in ("error", "warning") and "GL Driver Message" not in message.text
 
 
-@pytest.fixture
-def headset(page):
-    """The page in a browser that has a headset."""
+def plug_in(page) -> None:
+    """Give the page's browser a headset."""
     if not IWER.is_file():
         missing("no iwer in node_modules; run: npm ci --ignore-scripts")
     page.add_script_tag(path=IWER)
     page.add_script_tag(content=HEADSET)
+
+
+@pytest.fixture
+def headset(page):
+    """The page in a browser that has a headset."""
+    plug_in(page)
     return page
 
 
@@ -316,3 +324,47 @@ def test_a_session_that_cannot_be_drawn_is_ended(headset, complaints):
     headset.evaluate("() => navigator.xr.requestSession('immersive-vr').then(again => again.end())")
     assert complaints == ["THREE.WebGLRenderer: THREE.WebGLRenderer: Error creating WebGL context."]
     complaints.clear()
+
+
+@pytest.mark.parametrize("renderer", ["vue", pytest.param("litegraph", marks=pytest.mark.slow)])
+def test_the_viewer_on_a_node_enters_vr(profile, comfy_server, renderer):
+    views = draw_views()
+    folder = comfy_server.base / "output"
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(pack(views, BESIDE)).save(folder / "vr_card.png")
+    with open_frontend(profile, comfy_server) as frontend:
+        page = frontend.page
+        frontend.set_renderer(renderer)
+        plug_in(page)
+        frontend.clear()
+        page.evaluate(
+            """() => {
+              const node = LiteGraph.createNode('SpatialDreamerSaveStereoPhoto')
+              node.pos = [100, 100]
+              node.size = [600, 300]
+              app.graph.add(node)
+              const file = {filename: 'vr_card.png', subfolder: '', type: 'output'}
+              const layout = {format: 'full_sbs', swap: false, aspect: 1.5}
+              const entry = {file, name: file.filename, note: '', kind: 'image', rate: 24, ...layout}
+              const detail = {node: String(node.id), output: {stereo: [entry]}, prompt_id: 'none'}
+              window.comfyAPI.api.api.dispatchEvent(new CustomEvent('executed', {detail}))
+            }"""
+        )
+        button = page.get_by_role("button", name="Enter VR")
+        button.wait_for(timeout=15_000)
+        for swap in (False, True):
+            button.click()
+            page.wait_for_function("() => window.session")
+            page.evaluate("() => begun()")
+            pictures = seen(page)
+            for view in page.evaluate("() => views()"):
+                eye = view["eye"]
+                picture = pictures[eye]
+                own = views[{"left": "right", "right": "left"}[eye] if swap else eye]
+                wanted = expected_on_screen(own, view, picture.shape[:2])
+                assert psnr(picture[:850], wanted[:850]) > 35  # below there may be a message of the page
+            page.evaluate("() => press('squeeze')")
+            page.evaluate("() => { window.session = null }")
+            page.get_by_role("button", name="Exchange the eyes").click()
+        frontend.set_renderer("litegraph")
+        assert frontend.errors == []

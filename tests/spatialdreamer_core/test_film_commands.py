@@ -121,6 +121,26 @@ def test_keyframes_hold_both_views_where_a_film_shows_them_in_turn(film, tmp_pat
     assert cv2.imread(str(path)).shape == (48, 128, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("clip_vr180.mp4", r"flat picture.*\(vr180\)"), ("clip_LRF_Full_SBS.mp4", "named like a stereo pair")],
+)
+def test_keyframes_ask_what_a_conversion_asks(film, tmp_path, capsys, name, message):  # noqa: F811
+    clip = tmp_path / name
+    clip.write_bytes(film.read_bytes())
+    command = ["convert", str(clip), "-o", f"{tmp_path}/", "--depth", "builtin", "--keyframes", "10"]
+    main([*command, "--quiet"])
+    assert re.search(message, capsys.readouterr().err)
+    assert main([*command, "--quiet", "--projection", "flat"]) == 0
+
+
+def test_no_filler_is_loaded_for_a_format_that_shows_no_filled_view(film, tmp_path):  # noqa: F811
+    command = ["convert", str(film), "-o", str(tmp_path / "out.mp4"), "--depth", "builtin", "--quiet"]
+    asked = ["--filler", "m2svid", "--checkpoint", "missing.pt"]
+    assert main([*command, *asked, "--format", "rgbd"]) == 0
+    assert main([*command, *asked, "--overwrite"]) == 2
+
+
 def test_a_dry_run_says_what_the_work_takes(film, tmp_path, capsys):  # noqa: F811
     command = ["convert", str(film), "-o", f"{tmp_path}/", "--depth", "builtin", "--quiet", "--dry-run"]
     assert main(command) == 0

@@ -66,23 +66,24 @@ def test_depth_is_shaped_alike():
         assert np.abs(shape_depth(depth, shaping).flatten().numpy() - values).max() < 2e-5, shape
 
 
-@pytest.mark.parametrize("eye", ["right", "left", "both"])
-def test_disparity_has_the_same_pixels(eye):
-    grid = [(0.0, 0.5), (2.5, 0.5), (4.0, 0.0), (20.0, 1.0)]
+def test_disparity_has_the_same_pixels():
+    grid = list(
+        itertools.product(((0.0, 0.5), (2.5, 0.5), (4.0, 0.0), (20.0, 1.0)), ("right", "left", "both"))
+    )
     got = in_node(
         """const run = ({all, rules, width}) => all.map(s => {
           const table = g.disparityTable(s, s, width, rules)
           return [0, 1, 13107, 40000, 65535].map(value => table[value])
         })""",
         {
-            "all": [settings_with(divergence=d, convergence=c, eye=eye) for d, c in grid],
+            "all": [settings_with(divergence=d, convergence=c, eye=eye) for (d, c), eye in grid],
             "rules": parallax_rules(),
             "width": WIDTH,
         },
     )
     depth = torch.zeros(1, 1, 1, WIDTH)
     depth[..., :5] = torch.tensor([0, 1, 13107, 40000, 65535]) / 65535
-    for values, (divergence, convergence) in zip(got, grid, strict=True):
+    for values, ((divergence, convergence), eye) in zip(got, grid, strict=True):
         share = divergence / (2 if eye == "both" else 1)
         pixels = depth_to_disparity(depth, divergence=share, convergence=convergence)
         assert np.abs(pixels[0, 0, 0, :5].numpy() - values).max() < 1e-4
@@ -122,18 +123,20 @@ def test_strength_and_place_are_chosen_alike():
             assert values == pytest.approx(chosen[:2], abs=1e-9), settings
 
 
-@pytest.mark.parametrize("device", ["none", "quest", "tv", "phone", "cinema", "screen", "paper"])
-@pytest.mark.parametrize("given", [{}, {"divergence": 4.0}, {"convergence": 0.2, "max_crossed": 1.5}])
-def test_a_device_suits_the_same_settings(device, given):
-    settings = settings_with(device_profile=device, **given)
+def test_devices_suit_the_same_settings():
+    wanted = [
+        {"device_profile": device, **given}
+        for device in parallax_rules()["devices"]
+        for given in ({}, {"divergence": 4.0}, {"convergence": 0.2, "max_crossed": 1.5})
+    ]
     got = in_node(
-        "const run = ({settings, rules}) => g.suitDevice(settings, rules)",
-        {"settings": settings, "rules": parallax_rules()},
+        "const run = ({all, rules}) => all.map(settings => g.suitDevice(settings, rules))",
+        {"all": [settings_with(**given) for given in wanted], "rules": parallax_rules()},
     )
-    expected = {**parallax_rules()["defaults"], **with_suggestions({"device_profile": device, **given})}
-    assert {name: got[name] for name in PARALLAX_SETTINGS} == {
-        name: expected[name] for name in PARALLAX_SETTINGS
-    }
+    for suited, given in zip(got, wanted, strict=True):
+        expected = {**parallax_rules()["defaults"], **with_suggestions(given)}
+        for name in PARALLAX_SETTINGS:
+            assert suited[name] == expected[name], (given, name)
 
 
 def test_the_bar_shows_the_comfort_that_the_node_tells():

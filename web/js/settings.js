@@ -61,8 +61,9 @@ function offers(widget, value) {
 
 app.registerExtension({
   name: "SpatialDreamer.Settings",
-  settings: SETTINGS.map(({ id, widget, setting }) => ({
+  settings: SETTINGS.map(({ id, widget, setting }, index) => ({
     id,
+    sortOrder: SETTINGS.length - index, // the dialog shows the highest first
     category: [PREFIX, "New nodes", id.split(".")[2]],
     defaultValue: OWN[widget],
     ...setting,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -93,8 +93,8 @@ def convert_film(
     on_progress: OnProgress,
     on_first_pass: OnPass | None,
     on_scene: Callable[[int, int], None] | None,
-    watch: DepthWatch | None = None,
     spread: Spread | None = None,
+    watch: DepthWatch | None = None,
 ) -> FilmResult:
     """Convert a film, or go on with one.
 
@@ -111,8 +111,8 @@ def convert_film(
         on_progress: As of `convert`.
         on_first_pass: As of `convert`.
         on_scene: As of `convert`.
-        watch: Looks at frames with their depth.
         spread: As of `convert`.
+        watch: Looks at frames with their depth.
 
     Raises:
         InputError: If it was begun otherwise, or something cannot be read or written.
@@ -155,11 +155,12 @@ def convert_film(
                 sheet=sheet,
                 on_pictures=report.note,
             )
-        for segment, first_pts in made:
-            finished[segment.index] = folder.record(segment, suffix, first_pts=first_pts)
-            report.finish(segment)
-            trim_heap()
-            _keep_sheet(sheet, folder)
+        with closing(made):
+            for segment, first_pts in made:
+                finished[segment.index] = folder.record(segment, suffix, first_pts=first_pts)
+                report.finish(segment)
+                trim_heap()
+                _keep_sheet(sheet, folder)
         with writer:
             join_segments(
                 [folder.segment_path(segment, suffix) for segment in segments],
@@ -173,7 +174,7 @@ def convert_film(
 
 def _convert_here(
     work: SegmentWork, segments: Sequence[Segment], folder: FilmFolder, suffix: str, report: _Report
-) -> Iterator[tuple[Segment, int]]:
+) -> Generator[tuple[Segment, int], None, None]:
     """Convert segments in this process, one after another; yields each with the time of its first frame."""
     for segment in segments:
         on_frame = partial(report.note, segment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -16,7 +17,9 @@ from ...video.color import to_8_bit
 from ...video.naming import output_path_for
 from ...video.photo import save_photo
 from ...video.probe import probe
+from ...video.projection import check_flat
 from ...video.reader import VideoFrame, read_frames
+from ...video.stereo_source import check_one_view
 from ..clock import StageClock
 from ..config import ConvertConfig
 from ..depth_source import choose_depth
@@ -26,6 +29,8 @@ from ..job import Job
 from ..packed import packed_frames
 from ..pictures import cut_pictures
 from ..preview import MiddleSheet
+
+_LOGGER = logging.getLogger(__name__)
 
 KEYFRAMES = Option(
     default=0.0,
@@ -64,7 +69,7 @@ def convert_keyframes(
         The photos, in order.
 
     Raises:
-        InputError: If a setting or the film cannot be used, or a photo not be written.
+        InputError: If a setting or the film cannot be used, as of `convert`, or a photo not be written.
     """
     config = config or ConvertConfig()
     config.check()
@@ -79,6 +84,11 @@ def convert_keyframes(
         )
     filler = FillerConfig().load(device=device) if filler is None else filler
     info = probe(input_path)
+    warning = check_one_view(input_path, stated=info.stereo)
+    if warning is not None:
+        _LOGGER.warning("%s", warning)
+    if config.projection == "auto":
+        check_flat(input_path, stated=info.projection)
     end = min(
         config.end if config.end is not None else float("inf"),
         info.duration if info.duration is not None else float("inf"),

@@ -74,8 +74,11 @@ class SegmentWork:
         with part, source.depth_of(segment, self.plan) as depth:
             filler = self.filler(scene.filler)
             aspect = source.info.sample_aspect_ratio
-            job = Job(config, source.device, depth, self.flow, filler, source.clock, aspect, watch=self.watch)
-            job = job.placed(size)
+            job = Job(
+                *(config, source.device, depth, self.flow, filler, source.clock, aspect),
+                first_frame=segment.first - segment.run_in,
+                watch=self.watch,
+            ).placed(size)
             dropped = segment.run_in * job.layout.pictures_a_pair
             sheet = _SheetOfSegment(self.sheet, segment)
             with (
@@ -87,7 +90,7 @@ class SegmentWork:
                         sheet=sheet,
                         writer=part,
                         image_every=PREVIEW_EVERY,
-                        last_step=self.plan.scenes[segment.scenes[-1]].step,
+                        duration=self.plan.scenes[segment.scenes[-1]].step,
                         flat=scene.skip,
                     )
                 ) as pictures,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +82,7 @@ def hand_out(
     *,
     sheet: MiddleSheet,
     on_pictures: OnPictures,
-) -> Iterator[tuple[Segment, int]]:
+) -> Generator[tuple[Segment, int], None, None]:
     """Convert segments, each to its file, on all workers at once.
 
     Args:

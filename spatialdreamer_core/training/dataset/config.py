@@ -132,6 +132,7 @@ class DatasetConfig:
         help="auto: black bars are cut off. off: all of the frame is taken as picture."
     )
     deinterlace: str = _CONVERSION["deinterlace"].as_field()
+    projection: str = _CONVERSION["projection"].as_field()
     device: str = _CONVERSION["device"].as_field(help="Where models run: auto, cpu, cuda or cuda:N.")
     workers: int = option(
         0,

@@ -22,6 +22,7 @@ from ...depth import working_frame
 from ...pipeline import StageClock
 from ...pipeline.pictures import SceneDetector, cut_pictures
 from ...video import IncompleteInput, VideoFrame, check_one_view, probe, read_frames
+from ...video.projection import check_flat
 from ...video.reader import until_broken
 from .config import DatasetConfig
 
@@ -119,12 +120,14 @@ def find_scenes(path: Path, config: DatasetConfig, *, on_frame: Callable[[], Non
         on_frame: Called after each frame; may raise to interrupt.
 
     Raises:
-        InputError: If it is no video, or holds two views already.
+        InputError: If it is no video, holds two views already, or is a panorama or fisheye picture.
     """
     info = probe(path)
     warning = check_one_view(path, stated=info.stereo)
     if warning is not None:
         raise InputError(warning)
+    if config.projection == "auto":
+        check_flat(path, stated=info.projection)
     name = name_video(path)
     scenes: list[Scene] = []
     faults: list[IncompleteInput] = []

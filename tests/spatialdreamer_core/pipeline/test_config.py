@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -80,3 +81,11 @@ def test_a_tiny_film_of_10_bits_is_written(make_video, tmp_path):
     path = make_video("clip.mkv", codec="ffv1", pixel_format="yuv420p10le", size=(8, 8), frames=3)
     out = tmp_path / "out.mp4"
     assert convert(path, out) == 3
+
+
+def test_the_comfort_limits_count_the_shift_of_the_views():
+    config = ConvertConfig(comfort=True, max_crossed=3.0, max_uncrossed=2.0, ipd_offset=1.0)
+    config.check()
+    assert (config.strength().max_crossed, config.strength().max_uncrossed) == (2.0, 3.0)
+    with pytest.raises(InputError, match="ipd_offset must leave the screen within the limits of comfort"):
+        replace(config, ipd_offset=4.0).check()

@@ -128,6 +128,11 @@ def test_a_lost_device_names_the_frame(kind, text):
         list(sd.convert_frames(clip_of(), BUILTIN, filler=filler))
 
 
+def test_a_part_of_a_film_counts_from_the_films_beginning():
+    with pytest.raises(InputError, match=r"cpu failed at frame 1325 "), Flight(first=1320).naming(4):
+        raise RuntimeError(ASSERT)
+
+
 @pytest.mark.parametrize("stage", ["flow", "depth", "disparity", "warp", "fill", "pack"])
 def test_a_device_lost_at_any_stage_leaves_no_file(make_video, tmp_path, monkeypatch, stage):
     clip = make_video(frames=5, size=(64, 48))

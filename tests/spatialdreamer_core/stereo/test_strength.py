@@ -11,7 +11,13 @@ from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import DepthShaping, SceneStatistics, measure_statistics, shape_depth
 from spatialdreamer_core.dvg import Placement, depth_to_disparity
 from spatialdreamer_core.metrics import CLIPS, SUBJECTS, make_clip
-from spatialdreamer_core.stereo import StrengthConfig, measure_comfort, reach_of, shaped
+from spatialdreamer_core.stereo import (
+    StrengthConfig,
+    describe_placement,
+    measure_comfort,
+    reach_of,
+    shaped,
+)
 
 SCENE = SceneStatistics(subject=0.6, low=0.1, high=0.9)
 WANTED = Placement(2.5, 0.5, 0.0)
@@ -71,6 +77,44 @@ def test_limits_hold_whatever_the_scene():
         assert -1e-9 <= placement.convergence <= 1 + 1e-9
         if config.auto_convergence:
             assert placement.convergence == subject
+
+
+def test_limits_hold_with_views_shifted_afterwards():
+    drawn = random.Random(0)
+    for _ in range(300):
+        low, subject, high = sorted(drawn.random() for _ in range(3))
+        config = StrengthConfig(drawn.random() < 0.5, comfort=True, max_crossed=2.0, max_uncrossed=3.0)
+        offset = drawn.uniform(-2.9, 1.9)
+        config.check(offset=offset)
+        placement = config.shifted(offset).choose(
+            SceneStatistics(subject, low, high), Placement(drawn.uniform(0.1, 20), drawn.random(), 0.0)
+        )
+        reach = reach_of(SceneStatistics(subject, low, high), placement)
+        assert reach.p99 + offset <= 2 + 1e-9
+        assert reach.p1 + offset >= -3 - 1e-9
+
+
+def test_what_is_said_of_a_scene_counts_the_shift():
+    assert "nearest: 2.0 % in front" in describe_placement(SCENE, WANTED, WANTED, offset=1.0)
+    assert "nearest: 1.0 % in front" in describe_placement(SCENE, WANTED, WANTED)
+
+
+@pytest.mark.parametrize(
+    ("offset", "auto", "message"),
+    [
+        (
+            3.5,
+            False,
+            r"ipd_offset must leave .* -3 to 3 % .* got 3\.5; bring it nearer to 0",
+        ),
+        (-3.5, True, r"got -3\.5"),
+        (3.0, True, r"automatic convergence.* got 3 and 3 with an ipd_offset of 3; raise them"),
+    ],
+)
+def test_a_shift_beyond_the_limits_is_refused(offset, auto, message):
+    with pytest.raises(InputError, match=message):
+        StrengthConfig(auto_convergence=auto, comfort=True).check(offset=offset)
+    StrengthConfig(auto_convergence=auto).check(offset=offset)
 
 
 @pytest.mark.parametrize("auto", [False, True])

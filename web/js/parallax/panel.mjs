@@ -85,6 +85,7 @@ export class ParallaxPanel {
     this.forget()
     if (!pictures) return this.say("the preview's files are gone; run the node again")
     this.pictures = pictures
+    this.resize(message.width * (modeOf(this.page.kept) === "sbs" ? 2 : 1), message.height)
     this.view.style.display = "flex"
     if (this.request) this.update()
   }
@@ -177,9 +178,18 @@ export class ParallaxPanel {
     if (this.drawn === mode + holes) return
     this.drawn = mode + holes
     const shown = renderer.present(frame, mode, holes, TINT)
-    if (this.canvas.width !== shown.width) this.canvas.width = shown.width
-    if (this.canvas.height !== shown.height) this.canvas.height = shown.height
+    this.resize(shown.width, shown.height)
     this.canvas.getContext("2d")?.drawImage(shown, 0, 0)
+  }
+
+  /**
+   * Give the canvas a size, which the node follows whether it is seen or not.
+   * @param {number} width
+   * @param {number} height
+   */
+  resize(width, height) {
+    if (this.canvas.width !== width) this.canvas.width = width
+    if (this.canvas.height !== height) this.canvas.height = height
   }
 
   /**

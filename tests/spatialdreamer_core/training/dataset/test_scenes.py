@@ -58,6 +58,14 @@ def test_a_stereo_film_is_refused(tmp_path, films, config):
         find_scenes(film, config)
 
 
+def test_a_panorama_is_refused(tmp_path, films, config):
+    scenes_of, write_film = films
+    film = write_film(tmp_path / "film_360x180.mp4", scenes_of(4))
+    with pytest.raises(InputError, match="must be a flat picture"):
+        find_scenes(film, config)
+    assert find_scenes(film, dataclasses.replace(config, projection="flat")).scenes
+
+
 @pytest.mark.parametrize(
     ("frames", "stride", "most", "expected"),
     [
