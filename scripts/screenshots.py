@@ -207,7 +207,11 @@ def picture_of_widget(frontend: Frontend, node_type: str, widget: str) -> Image.
     box = element.bounding_box()
     page.evaluate(_MOVE, [MARGIN - box["x"], MARGIN - box["y"]])
     page.wait_for_timeout(1500)
-    return Image.open(io.BytesIO(page.screenshot(clip=element.bounding_box())))
+    box = element.bounding_box()
+    box["height"] = element.evaluate("e => Math.max(e.scrollHeight, e.offsetHeight)") * (
+        box["width"] / element.evaluate("e => e.offsetWidth")
+    )
+    return Image.open(io.BytesIO(page.screenshot(clip=box)))
 
 
 def picture_of(frontend: Frontend, node_type: str | None = None) -> Image.Image:
