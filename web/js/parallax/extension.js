@@ -51,15 +51,21 @@ function show(node, message) {
   preview.show(message)
 }
 
+/** @type {WeakMap<object, number>} */
+const heights = new WeakMap() // that were given to nodes here
+
 /**
- * Make a node as high as its widgets need it.
+ * Make a node as high as its widgets need it; less high again if its height is none that a user has chosen.
  * @param {any} node
  */
-function grow(node) {
+function fitHeight(node) {
   if (!node.graph) return
   const [width, height] = node.size
   const needed = node.computeSize()[1]
-  if (needed > height) node.setSize([width, needed])
+  if (needed > height || (needed < height && heights.get(node) === height)) {
+    node.setSize([width, needed])
+    heights.set(node, node.size[1])
+  }
   node.setDirtyCanvas?.(true, true)
 }
 
@@ -104,7 +110,7 @@ function addPreview(node) {
       kept: keptIn(node),
       read: ({ rules, values, fixed }) => readSettings(app, node, rules, values, fixed),
       urlOf: (file) => api.apiURL(`/view?${new URLSearchParams(/** @type {any} */ (file))}`),
-      onResize: () => grow(node),
+      onResize: () => fitHeight(node),
     })
     if (isGone) made.dispose()
     else inner.append(made.root)
