@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..spatialdreamer_core.checks import InputError
 from ..spatialdreamer_core.pipeline import ClipConversion, ConvertConfig
+from .presentation import ADVANCED
 from .sockets import ClipStateType
 
 
@@ -59,8 +60,8 @@ def state_input() -> io.Input:
     return ClipStateType.Input(
         "state",
         optional=True,
-        tooltip="For a clip in parts, as loops give it: `state` of the same node for the part before. The "
-        "frames are those of the whole clip, but that a depth model's range is that of each scene's first "
+        tooltip="For a clip in parts, as loops give it: `state` of this node for the part before. The "
+        "result is that of the whole clip; only a depth model takes each scene's range from its first 8 "
         "frames.",
     )
 
@@ -71,14 +72,16 @@ def more_follows_input() -> io.Input:
         "more_follows",
         default=False,
         optional=True,
-        advanced=True,
-        tooltip="Turn on for all parts of a clip but the last one, whose node `state` goes to. Frames that "
-        "wait for later ones come with the next part.",
+        tooltip="Turn on for all parts of a clip but the last one. Frames that wait for later ones come with "
+        "the next part, whose node `state` goes to.",
+        **ADVANCED,
     )
 
 
 def state_output() -> io.Output:
     """Describe the socket that gives the state."""
     return ClipStateType.Output(
-        "state", display_name="state", tooltip="For the same node with the next part; needs more_follows."
+        "next_state",
+        display_name="state",
+        tooltip="For the same node with the next part; needs more_follows.",
     )
