@@ -43,6 +43,14 @@ def test_a_film_whose_parts_are_kept_gives_one_frame(film, tmp_path):
     assert [sample.time for sample in samples] == [pytest.approx(2 / 25)]
 
 
+def test_a_preview_that_fails_leaves_the_film_whole(film, tmp_path, caplog):
+    def fail(sample):
+        raise OSError("No space left on device")
+
+    assert convert(film, tmp_path / "out.mp4", ConvertConfig(), on_depth=fail) == 6
+    assert "the live preview is left out: No space left on device" in caplog.text
+
+
 def test_the_curves_of_depth_are_left_to_the_page_and_its_edges_are_not():
     frames = torch.rand(1, 3, 60, 80, generator=torch.Generator().manual_seed(0))
     depth = torch.linspace(0, 1, 80).expand(1, 1, 60, 80).contiguous()
