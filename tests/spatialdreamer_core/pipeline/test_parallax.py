@@ -69,6 +69,19 @@ def test_one_frame_of_a_film_has_the_depth_of_that_frame_alone(film):
     assert np.abs(sample.depth - estimate_depth(picture)[0, 0].numpy()).max() < 1e-4
 
 
+def test_one_frame_of_a_film_has_its_own_frame_of_a_depth_video(film, make_video):
+    def map_of(index):  # a near square that moves
+        plane = np.full((96, 160, 3), 40, np.uint8)
+        plane[20:60, 10 * index : 10 * index + 30] = 200
+        return av.VideoFrame.from_ndarray(plane)
+
+    depth = make_video("depth.mp4", frames=6, size=(160, 96), picture=map_of)
+    sample = sample_film(film, ConvertConfig(start=0.12, depth_file=depth, edge_width=0))
+    near = np.argwhere(sample.depth[40] > 0.5)[:, 0]
+    assert (near.min(), near.max()) == pytest.approx((30, 59), abs=1)
+    assert sample.depth[40, [10, 45]] == pytest.approx([0, 1], abs=0.05), "by the range of this frame"
+
+
 def test_a_moment_behind_the_film_is_refused(film):
     with pytest.raises(InputError, match="at least one frame that can be decoded, got none from 9 s"):
         sample_film(film, ConvertConfig(start=9.0))

@@ -93,6 +93,10 @@ function addPreview(node) {
   const inner = document.createElement("div")
   Object.assign(inner.style, { display: "flex", flexDirection: "column", gap: "4px" })
   root.append(inner)
+  root.addEventListener("wheel", (event) => {
+    // The canvas zooms wherever the pointer is; Nodes 2.0 sees to it itself.
+    if (!(/** @type {any} */ (window).LiteGraph.vueNodesMode)) app.canvas.processMouseWheel(event)
+  })
   let height = 0 // the last one that was seen: what is not drawn has none
   const measure = () => (height = inner.offsetHeight || height)
   const options = { serialize: false, hideOnZoom: false, getMinHeight: measure, getMaxHeight: measure }
