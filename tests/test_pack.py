@@ -291,14 +291,12 @@ def documents() -> list[Path]:
 def test_the_links_of_a_document_lead_somewhere(document):
     text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
     targets = re.findall(r"\]\(([^)\s]+)[^)]*\)", text) + re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
-    help_pages = (
-        REPOSITORY / "web" / "docs"
-    )  # from where ComfyUI's page reads their pictures, whatever the language
-    folder = help_pages if document.is_relative_to(help_pages) else document.parent
     for target in targets:
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
+        pages = REPOSITORY / "web" / "docs"  # from which ComfyUI's page reads those of all languages
+        folder = pages if pages in document.parents else document.parent
         file = folder / path if path else document
         assert file.exists(), target
         if anchor and file.suffix == ".md":
