@@ -6,6 +6,7 @@ that it is mostly wired to. Of nodes whose model must be downloaded it shows wha
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -59,15 +60,6 @@ CHAINS = {
     "SpatialDreamerM2SVidFiller": ("M2SVid Loader", "M2SVid Filler", "Video to Stereo 3D"),
     "SpatialDreamerFrameMatrixSampler": ("Model Loader", "Frame Matrix Sampler", "SBS Packer"),
     "SpatialDreamerFrameMatrixFiller": ("Model Loader", "Frame Matrix Filler", "Video to Stereo 3D"),
-}
-NAMES = {  # of the box that stands for the node, where it is not the first or the second one
-    "SpatialDreamerConvertVideo": 1,
-    "SpatialDreamerModelLoader": 0,
-    "SpatialDreamerM2SVidLoader": 0,
-    "SpatialDreamerFilmSettings": 0,
-    "SpatialDreamerLoadDemoClip": 0,
-    "SpatialDreamerLoadDepth": 0,
-    "SpatialDreamerBatchConvert": 0,
 }
 
 
@@ -221,7 +213,7 @@ def draw(node: str, tiles: dict[str, Image.Image]) -> Image.Image:
     height = max(height, width * 9 // 16) if columns > 1 else height
     sheet = Image.new("RGB", (WIDTH, CHAIN + rows * (height + WORDS + MARGIN)), GROUND)
     pen = ImageDraw.Draw(sheet)
-    draw_chain(pen, CHAINS[node], NAMES.get(node, 1))
+    draw_chain(pen, CHAINS[node], title_of(node))
     for index, (words, image) in enumerate(tiles.items()):
         x = MARGIN + index % columns * (width + MARGIN)
         y = CHAIN + index // columns * (height + WORDS + MARGIN)
@@ -230,14 +222,20 @@ def draw(node: str, tiles: dict[str, Image.Image]) -> Image.Image:
     return sheet
 
 
-def draw_chain(pen: ImageDraw.ImageDraw, names: tuple[str, ...], here: int) -> None:
-    """Draw boxes with names, joined by arrows; one of them in another colour."""
+def title_of(node: str) -> str:
+    """Return a node's name as ComfyUI shows it."""
+    texts = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text(encoding="utf-8"))
+    return texts[node]["display_name"]
+
+
+def draw_chain(pen: ImageDraw.ImageDraw, names: tuple[str, ...], title: str) -> None:
+    """Draw boxes with names, joined by arrows; in another colour that of the node with this title."""
     font, gap = ImageFont.load_default(18), 34
     widths = [round(font.getlength(name)) + 28 for name in names]
     x = (WIDTH - sum(widths) - gap * (len(names) - 1)) / 2
     for index, (name, width) in enumerate(zip(names, widths, strict=True)):
         top, bottom = MARGIN + 4, CHAIN - MARGIN - 4
-        colour = HERE if index == here else BOX
+        colour = HERE if name in title else BOX
         pen.rounded_rectangle((x, top, x + width, bottom), 8, colour)
         pen.text((x + width / 2, CHAIN / 2), name, TEXT, font, anchor="mm")
         if index:

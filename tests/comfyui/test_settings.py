@@ -69,8 +69,12 @@ def test_the_settings_are_as_the_options_and_the_texts(frontend):
             assert [limits[key] for key in ("min", "max", "step")] == [option.low, option.high, option.step]
 
 
-@pytest.mark.parametrize("renderer", ["litegraph", "vue"])
-def test_new_nodes_begin_with_the_settings_and_opened_ones_keep_theirs(frontend, chosen, renderer):
+def test_new_nodes_begin_with_the_settings_and_opened_ones_keep_theirs(frontend, chosen):
+    for renderer in ("litegraph", "vue"):  # in one page, which takes seconds to load
+        check_new_and_opened_nodes(frontend, chosen, renderer)
+
+
+def check_new_and_opened_nodes(frontend, chosen: dict, renderer: str) -> None:
     page, options = frontend.page, options_of(ConvertConfig)
     frontend.set_renderer(renderer)
     try:
