@@ -52,13 +52,12 @@ _SET = """async settings => {
   for (const [name, value] of Object.entries(settings)) await app.extensionManager.setting.set(name, value)
   await app.extensionManager.command.execute('Workspace.ToggleFocusMode')
 }"""
-# Moves the nodes of a type, or all with their groups, into the middle of the canvas, as large as it takes;
-# returns their box in px of the page.
-_FIT = """type => {
+# Moves all nodes and groups into sight, as large as the canvas takes; returns their box in px of the page.
+_FIT = """() => {
   const margin = 24, canvas = app.canvas.canvas.getBoundingClientRect(), ds = app.canvas.ds
   app.canvas.deselectAll()
-  const boxes = app.graph.nodes.filter(n => !type || n.type === type).map(node => [...node.getBounding()])
-  if (!type) boxes.push(...app.graph.groups.map(group => [...group._bounding]))
+  const boxes = app.graph.nodes.map(node => [...node.getBounding()])
+  boxes.push(...app.graph.groups.map(group => [...group._bounding]))
   const left = Math.min(...boxes.map(box => box[0])), right = Math.max(...boxes.map(box => box[0] + box[2]))
   const top = Math.min(...boxes.map(box => box[1])), bottom = Math.max(...boxes.map(box => box[1] + box[3]))
   const scales = [(canvas.width - 2 * margin) / (right - left), (canvas.height - 2 * margin) / (bottom - top)]
@@ -192,7 +191,17 @@ def run_template(frontend: Frontend, path: Path) -> Image.Image:
     if error := frontend.queue(timeout=1200):
         raise RuntimeError(f"{path.name} must run, got: {error}")
     frontend.wait_for_results(60)
-    return picture_of(frontend)
+    return picture_of_the_graph(frontend)
+
+
+def picture_of_the_graph(frontend: Frontend) -> Image.Image:
+    """Return the picture of all nodes and groups."""
+    page = frontend.page
+    page.mouse.move(PAGE["width"] - 2, PAGE["height"] - 2)  # onto nothing
+    left, top, right, bottom = page.evaluate(_FIT)
+    page.wait_for_timeout(1500)  # until all is drawn in its new place
+    clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    return Image.open(io.BytesIO(page.screenshot(clip=clip)))
 
 
 def show_live_preview(frontend: Frontend) -> Image.Image:
@@ -238,16 +247,6 @@ def picture_of_widget(frontend: Frontend, node_type: str, widget: str) -> Image.
         box["width"] / element.evaluate("e => e.offsetWidth")
     )
     return Image.open(io.BytesIO(page.screenshot(clip=box)))
-
-
-def picture_of(frontend: Frontend, node_type: str | None = None) -> Image.Image:
-    """Return the picture of the nodes of a type, or of the whole graph."""
-    page = frontend.page
-    page.mouse.move(PAGE["width"] - 2, PAGE["height"] - 2)  # onto nothing
-    left, top, right, bottom = page.evaluate(_FIT, node_type)
-    page.wait_for_timeout(1500)  # until all is drawn in its new place
-    clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
-    return Image.open(io.BytesIO(page.screenshot(clip=clip)))
 
 
 if __name__ == "__main__":
