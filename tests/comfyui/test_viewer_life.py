@@ -201,6 +201,19 @@ def test_a_film_of_one_frame_has_no_slider_and_two_viewers_are_two(page, film, c
     assert page.page.evaluate("heldByViewers()") == {"contexts": 1, "timers": 0}
 
 
+def test_an_undo_leaves_the_result_and_another_workflow_has_none(page, film):
+    page.clear()
+    node = add_viewer(page, film)
+    load = "clean => app.loadGraphData(app.graph.serialize(), clean, false)"
+    page.page.evaluate(load, False)  # as an undo does
+    page.page.wait_for_function(f"id => {viewed('id')}.querySelector('video')?.readyState >= 2", arg=node)
+    assert page.page.evaluate("heldByViewers()") == {"contexts": 1, "timers": 0}
+    page.page.evaluate(load, True)
+    page.page.wait_for_timeout(300)
+    assert page.page.evaluate(f"id => {viewed('id')}.hidden", node)
+    assert page.page.evaluate("heldByViewers()") == {"contexts": 0, "timers": 0}
+
+
 def test_a_node_that_is_deleted_while_its_film_plays_frees_all(page, film):
     page.clear()
     node = add_viewer(page, film)

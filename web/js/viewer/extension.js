@@ -8,7 +8,7 @@
 import { app } from "../../../../scripts/app.js"
 import { api } from "../../../../scripts/api.js"
 import { applyTextReplacements } from "../../../../scripts/utils.js"
-import { findNode } from "../node_text.js"
+import { nodeAt } from "../shared/graph.mjs"
 import { StereoViewer } from "./viewer.js"
 
 const NODES = [
@@ -24,7 +24,6 @@ const PROPERTY = "spatialdreamer_viewer"
 const CONTROLS = 80 // px, of the viewer's height
 const MARGINS = 20 // px, around a widget of the canvas together
 const SMALLEST = 90 // px, height of the picture
-const TALLEST = 0.75 // width over height of its place; taller pictures have black at their sides
 
 /** @type {WeakMap<object, StereoViewer>} */
 const viewers = new WeakMap()
@@ -73,6 +72,18 @@ function show(node, entries) {
     })),
   )
   grow(node)
+}
+
+/**
+ * Let a node's viewer show a result that the page has kept.
+ * @param {any} node
+ * @param {Record<string, any> | undefined} outputs
+ */
+function showKept(node, outputs) {
+  if (!viewers.has(node)) return
+  const key = node.graph?.isRootGraph === false ? `${node.graph.id}:${node.id}` : String(node.id)
+  takeResult(pageStore()?.nodeOutputs?.[key])
+  show(node, takeResult(outputs?.[key]))
 }
 
 /**
@@ -130,7 +141,7 @@ function addViewer(node) {
   viewers.set(node, viewer)
   const smallest = () => {
     if (!viewer.isShowing) return 0
-    const picture = (node.size[0] - MARGINS) / Math.max(TALLEST, viewer.aspect)
+    const picture = (node.size[0] - MARGINS) / viewer.aspect
     return MARGINS + CONTROLS + Math.max(SMALLEST, Math.round(picture))
   }
   const largest = () => (viewer.isShowing ? undefined : 0)
@@ -160,8 +171,8 @@ app.registerExtension({
   name: "SpatialDreamer.Viewer",
   setup() {
     api.addEventListener("b_preview_with_metadata", (/** @type {any} */ { detail }) => {
-      const node = findNode(detail.displayNodeId)
-      const viewer = viewers.get(node)
+      const node = nodeAt(app, detail.displayNodeId)
+      const viewer = node && viewers.get(node)
       if (!viewer || !takeLivePicture(node)) return
       live.add(viewer)
       viewer.showLive(detail.blob)
@@ -176,15 +187,11 @@ app.registerExtension({
     if (prefix) prefix.serializeValue = () => applyTextReplacements(app, prefix.value)
     addViewer(node)
   },
+  loadedGraphNode(/** @type {any} */ node) {
+    showKept(node, app.nodeOutputs) // an undo makes all nodes anew
+  },
   onNodeOutputsUpdated(/** @type {Record<string, any>} */ outputs) {
     // A workflow's tab is opened again, or one is loaded together with its results.
-    for (const node of /** @type {any} */ (app.canvas?.graph)?.nodes ?? []) {
-      if (!viewers.has(node)) continue
-      for (const [key, output] of Object.entries(outputs)) {
-        if (key !== String(node.id) && !key.endsWith(`:${node.id}`)) continue
-        takeResult(pageStore()?.nodeOutputs?.[key])
-        show(node, takeResult(output))
-      }
-    }
+    for (const node of /** @type {any} */ (app.canvas?.graph)?.nodes ?? []) showKept(node, outputs)
   },
 })

@@ -43,6 +43,7 @@ export const DEFAULTS = Object.freeze({
   loop: true,
   muted: false,
 })
+const TALLEST = 0.75 // width over height of the picture's place; taller pictures have black at their sides
 const H264 = 'video/mp4; codecs="avc1.640028"'
 
 export class StereoViewer {
@@ -93,7 +94,7 @@ export class StereoViewer {
 
   /** Width over height of the picture's place: that of one view, whatever the mode. */
   get aspect() {
-    return this.results[this.index]?.layout.aspect ?? 16 / 9
+    return Math.max(TALLEST, this.results[this.index]?.layout.aspect ?? 16 / 9)
   }
 
   /**
@@ -142,7 +143,7 @@ export class StereoViewer {
     const { url, name, kind, layout } = this.results[index]
     this.stage.open({ url, kind, layout, explain: () => whyNot(url, name, kind) })
     this.controls.root.hidden = false
-    this.root.style.setProperty("--view-aspect", String(layout.aspect))
+    this.root.style.setProperty("--view-aspect", String(this.aspect))
     this.apply()
     this.offerVR(layout)
   }
