@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Generator, Iterator
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from torch import Tensor
@@ -22,7 +22,7 @@ from ..fill import Filler
 from ..flow import FlowModel
 from .config import ConvertConfig
 from .frames import StereoPair, convert_frames
-from .prefetch import Closed
+from .prefetch import POLL_SECONDS, Closed
 
 
 class _Part(NamedTuple):
@@ -118,7 +118,7 @@ class ClipConversion:
             self._start()
         self._is_over = True  # until all of the part is there
         self._to_chain.put(_Part(frames, depth, not more_follows))
-        while not isinstance(item := self._from_chain.get(), _End):
+        while not isinstance(item := self._next(), _End):
             yield item
         if item.error is not None:
             raise item.error
@@ -129,6 +129,14 @@ class ClipConversion:
         """End the conversion, whose frames that still wait are lost."""
         self._is_over = True
         self._to_chain.put(None)
+
+    def _next(self) -> StereoPair | _End:
+        """Wait for what the chain says, in a way that can be interrupted on Windows."""
+        while True:
+            try:
+                return self._from_chain.get(timeout=POLL_SECONDS)
+            except Empty:
+                continue
 
     def _start(self) -> None:
         """Start the chain."""
