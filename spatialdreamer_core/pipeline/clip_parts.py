@@ -113,10 +113,10 @@ class ClipConversion:
                 "`depth` must be given for all parts of a clip or for none, got "
                 f"{'some' if depth is not None else 'none'} in part {self.parts + 1}; do as in the first part"
             )
+        self._is_over = True  # until all of the part is there
         if self._has_depth is None:
             self._has_depth = depth is not None
             self._start()
-        self._is_over = True  # until all of the part is there
         self._to_chain.put(_Part(frames, depth, not more_follows))
         while not isinstance(item := self._next(), _End):
             yield item
@@ -140,7 +140,7 @@ class ClipConversion:
 
     def _start(self) -> None:
         """Start the chain."""
-        feed = _Feed(self._to_chain, self._from_chain, has_depth=bool(self._has_depth))
+        feed = _Feed(self._to_chain, self._from_chain)
         pairs = convert_frames(
             feed.frames(),
             self.config,
@@ -156,10 +156,9 @@ class ClipConversion:
 class _Feed:
     """A clip's frames and maps as iterators that wait where a part ends."""
 
-    def __init__(self, parts: _Parts, results: _Results, *, has_depth: bool) -> None:
+    def __init__(self, parts: _Parts, results: _Results) -> None:
         self._parts, self._results = parts, results
         self._maps: deque[Tensor] = deque()  # of frames that were read
-        self._has_depth = has_depth
 
     def frames(self) -> Iterator[Tensor]:
         """Read the frames, and tell where another part is needed."""
