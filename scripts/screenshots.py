@@ -52,13 +52,12 @@ _SET = """async settings => {
   for (const [name, value] of Object.entries(settings)) await app.extensionManager.setting.set(name, value)
   await app.extensionManager.command.execute('Workspace.ToggleFocusMode')
 }"""
-# Moves the nodes of a type, or all with their groups, into the middle of the canvas, as large as it takes;
-# returns their box in px of the page.
-_FIT = """type => {
+# Moves all nodes and groups into sight, as large as the canvas takes; returns their box in px of the page.
+_FIT = """() => {
   const margin = 24, canvas = app.canvas.canvas.getBoundingClientRect(), ds = app.canvas.ds
   app.canvas.deselectAll()
-  const boxes = app.graph.nodes.filter(n => !type || n.type === type).map(node => [...node.getBounding()])
-  if (!type) boxes.push(...app.graph.groups.map(group => [...group._bounding]))
+  const boxes = app.graph.nodes.map(node => [...node.getBounding()])
+  boxes.push(...app.graph.groups.map(group => [...group._bounding]))
   const left = Math.min(...boxes.map(box => box[0])), right = Math.max(...boxes.map(box => box[0] + box[2]))
   const top = Math.min(...boxes.map(box => box[1])), bottom = Math.max(...boxes.map(box => box[1] + box[3]))
   const scales = [(canvas.width - 2 * margin) / (right - left), (canvas.height - 2 * margin) / (bottom - top)]
@@ -83,6 +82,26 @@ _MOVE = """([x, y]) => {
   const ds = app.canvas.ds
   ds.offset = [ds.offset[0] + x / ds.scale, ds.offset[1] + y / ds.scale]
   app.canvas.setDirty(true, true)
+}"""
+
+
+_GRAPH = """() => {
+  const add = (type, x, values) => {
+    const node = LiteGraph.createNode(type)
+    node.pos = [x, 0]
+    app.graph.add(node)
+    for (const [name, value] of Object.entries(values)) node.widgets.find(w => w.name === name).value = value
+    return node
+  }
+  const nodes = [
+    add('SpatialDreamerLoadDemoClip', -1600, {}),
+    add('GetVideoComponents', -1200, {}),
+    add('ImageFromBatch', -800, {length: 8}),
+    add('SpatialDreamerImageToStereo', -400, {depth: 'builtin'}),
+    add('SpatialDreamerSaveStereoVideo', 100, {fps: 24}),
+  ]
+  nodes.slice(1).forEach((node, index) => nodes[index].connect(0, node, 0))
+  nodes.at(-1).setSize([520, nodes.at(-1).size[1]])
 }"""
 
 
@@ -172,7 +191,17 @@ def run_template(frontend: Frontend, path: Path) -> Image.Image:
     if error := frontend.queue(timeout=1200):
         raise RuntimeError(f"{path.name} must run, got: {error}")
     frontend.wait_for_results(60)
-    return picture_of(frontend)
+    return picture_of_the_graph(frontend)
+
+
+def picture_of_the_graph(frontend: Frontend) -> Image.Image:
+    """Return the picture of all nodes and groups."""
+    page = frontend.page
+    page.mouse.move(PAGE["width"] - 2, PAGE["height"] - 2)  # onto nothing
+    left, top, right, bottom = page.evaluate(_FIT)
+    page.wait_for_timeout(1500)  # until all is drawn in its new place
+    clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    return Image.open(io.BytesIO(page.screenshot(clip=clip)))
 
 
 def show_live_preview(frontend: Frontend) -> Image.Image:
@@ -183,18 +212,24 @@ def show_live_preview(frontend: Frontend) -> Image.Image:
 
 
 def show_viewer(frontend: Frontend) -> Image.Image:
-    """Run the template for photos and return the viewer of its result in four of its modes."""
-    run_template(frontend, ROOT / "workflows" / "photo.json")
-    modes = frontend.page.locator("select.spatialdreamer-viewer-mode").last
-    tiles = {}
-    for mode in ("Side by side", "Anaglyph", "Right eye", "Difference"):
-        modes.select_option(label=mode)
-        tiles[mode] = picture_of_widget(frontend, "SpatialDreamerSaveStereoPhoto", "spatialdreamer_viewer")
-    width, height = tiles["Anaglyph"].size
+    """Run a small graph and return four modes of the viewer on its last node."""
+    frontend.clear()
+    frontend.page.evaluate(_GRAPH)
+    if error := frontend.queue(timeout=600):
+        raise RuntimeError(f"the viewer's graph must run, got: {error}")
+    frontend.wait_for_results(60)
+    frontend.page.evaluate(_FIT, "SpatialDreamerSaveStereoVideo")
+    viewer = frontend.page.locator(".spatialdreamer-viewer:visible").last
+    shots = []
+    for mode in ("anaglyph", "sbs", "interlaced", "difference"):
+        viewer.locator("select.spatialdreamer-viewer-mode").select_option(mode)
+        frontend.page.wait_for_timeout(500)
+        shots.append(Image.open(io.BytesIO(viewer.screenshot())))
+    width, height = shots[0].size
     sheet = Image.new("RGB", (2 * width + 3 * MARGIN, 2 * height + 3 * MARGIN), BACKGROUND)
-    for index, tile in enumerate(tiles.values()):
-        place = (MARGIN + index % 2 * (width + MARGIN), MARGIN + index // 2 * (height + MARGIN))
-        sheet.paste(tile, place)
+    for index, shot in enumerate(shots):
+        column, row = index % 2, index // 2
+        sheet.paste(shot, (MARGIN + column * (width + MARGIN), MARGIN + row * (height + MARGIN)))
     return sheet
 
 
@@ -212,16 +247,6 @@ def picture_of_widget(frontend: Frontend, node_type: str, widget: str) -> Image.
         box["width"] / element.evaluate("e => e.offsetWidth")
     )
     return Image.open(io.BytesIO(page.screenshot(clip=box)))
-
-
-def picture_of(frontend: Frontend, node_type: str | None = None) -> Image.Image:
-    """Return the picture of the nodes of a type, or of the whole graph."""
-    page = frontend.page
-    page.mouse.move(PAGE["width"] - 2, PAGE["height"] - 2)  # onto nothing
-    left, top, right, bottom = page.evaluate(_FIT, node_type)
-    page.wait_for_timeout(1500)  # until all is drawn in its new place
-    clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
-    return Image.open(io.BytesIO(page.screenshot(clip=clip)))
 
 
 if __name__ == "__main__":

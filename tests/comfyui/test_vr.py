@@ -324,10 +324,13 @@ def test_without_a_headset_there_is_no_vr(page):
 
 def test_a_session_that_cannot_be_drawn_is_ended(headset, complaints):
     assert headset.evaluate("async () => (await import('/web/js/vr/session.mjs')).isVRSupported()")
+    with pytest.raises(Exception, match="the picture has not been loaded"):
+        headset.evaluate("() => enter(new Image(), {format: 'full_sbs', swap: false, aspect: 1}, {})")
+    assert headset.evaluate("() => ends") == 1
     headset.evaluate("() => HTMLCanvasElement.prototype.getContext = () => null")
     with pytest.raises(Exception, match="WebGL"):
         enter(headset, pack(draw_views(), BESIDE), format="full_sbs", eyes=BESIDE)
-    assert headset.evaluate("() => ends") == 1
+    assert headset.evaluate("() => ends") == 2
     headset.evaluate("() => navigator.xr.requestSession('immersive-vr').then(again => again.end())")
     assert complaints == ["THREE.WebGLRenderer: THREE.WebGLRenderer: Error creating WebGL context."]
     complaints.clear()

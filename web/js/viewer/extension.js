@@ -25,6 +25,14 @@ const CONTROLS = 80 // px, of the viewer's height
 const MARGINS = 20 // px, around a widget of the canvas together
 const SMALLEST = 90 // px, height of the picture
 
+/** @type {Record<string, string>} */
+const CANVAS_HANDLERS = {
+  wheel: "processMouseWheel",
+  pointerdown: "processMouseDown",
+  pointermove: "processMouseMove",
+  pointerup: "processMouseUp",
+}
+
 /** @type {WeakMap<object, StereoViewer>} */
 const viewers = new WeakMap()
 /** @type {Set<StereoViewer>} */
@@ -44,26 +52,24 @@ const live = new Set()
  */
 
 /**
- * Return what a node has said of its result, and keep the page from showing it too, for which `images` are there.
- * @param {any} output
- * @returns {Entry[] | null}
+ * Return the name under which the page keeps a node's result.
+ * @param {any} node
  */
-function takeResult(output) {
-  if (!Array.isArray(output?.stereo)) return null
-  delete output.images
-  delete output.animated
-  return output.stereo
+function keyOf(node) {
+  return node.graph?.isRootGraph === false ? `${node.graph.id}:${node.id}` : String(node.id)
 }
 
 /**
- * Let a node's viewer show its result.
+ * Let a node's viewer show what the node has said of its result, and keep the page from showing it too, for which
+ * `images` are there. Without any the page is left to it.
  * @param {any} node
- * @param {Entry[] | null} entries
+ * @param {{stereo?: Entry[], [name: string]: unknown} | undefined} output
  */
-function show(node, entries) {
+function show(node, output) {
   const viewer = viewers.get(node)
-  if (!viewer || !entries) return
+  if (!viewer) return
   live.delete(viewer)
+  const entries = Array.isArray(output?.stereo) ? output.stereo : []
   viewer.show(
     entries.map(({ file, name, note, kind, format, swap, aspect, rate }) => ({
       url: api.apiURL(`/view?${new URLSearchParams({ ...file, t: String(Date.now()) })}`),
@@ -71,6 +77,10 @@ function show(node, entries) {
       layout: { format, swap, aspect },
     })),
   )
+  if (entries.length) {
+    const { images, animated, ...rest } = output ?? {}
+    for (const kept of [app.nodeOutputs, pageStore()?.nodeOutputs]) if (kept?.[keyOf(node)]) kept[keyOf(node)] = rest
+  }
   grow(node)
 }
 
@@ -80,10 +90,8 @@ function show(node, entries) {
  * @param {Record<string, any> | undefined} outputs
  */
 function showKept(node, outputs) {
-  if (!viewers.has(node)) return
-  const key = node.graph?.isRootGraph === false ? `${node.graph.id}:${node.id}` : String(node.id)
-  takeResult(pageStore()?.nodeOutputs?.[key])
-  show(node, takeResult(outputs?.[key]))
+  const output = outputs?.[keyOf(node)]
+  if (output?.stereo) show(node, output)
 }
 
 /**
@@ -134,8 +142,9 @@ function addViewer(node) {
       if (Object.keys(settings).length) node.properties[PROPERTY] = settings
       else delete node.properties[PROPERTY]
     },
-    passWheel: (event) => {
-      if (!(/** @type {any} */ (window).LiteGraph.vueNodesMode)) app.canvas.processMouseWheel(event)
+    passOn: (event) => {
+      // In Nodes 2.0 the page hears of it through the node.
+      if (!(/** @type {any} */ (window).LiteGraph.vueNodesMode)) app.canvas[CANVAS_HANDLERS[event.type]]?.(event)
     },
   })
   viewers.set(node, viewer)
@@ -149,7 +158,7 @@ function addViewer(node) {
   node.addDOMWidget(WIDGET, "stereo_viewer", viewer.root, options).serialize = false
   const { onExecuted, onRemoved } = node
   node.onExecuted = function (/** @type {any[]} */ ...results) {
-    show(this, takeResult(results[0]))
+    show(this, results[0])
     return onExecuted?.apply(this, results)
   }
   node.onRemoved = function (/** @type {any[]} */ ...given) {
@@ -163,9 +172,6 @@ const style = document.createElement("link")
 style.rel = "stylesheet"
 style.href = new URL("./viewer.css", import.meta.url).href
 document.head.append(style)
-
-// Before the page takes the result into its stores.
-api.addEventListener("executed", (/** @type {any} */ { detail }) => takeResult(detail.output), { capture: true })
 
 app.registerExtension({
   name: "SpatialDreamer.Viewer",
