@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from .server import NODE_IDS, REPOSITORY
+from .test_contract import CONTRACT
 
 PAGES = REPOSITORY / "web" / "docs"
 PARTS = ("Inputs", "Outputs", "Errors", "Example")
@@ -85,14 +86,12 @@ def test_nodes_that_an_example_names_are_there(node):
 def beginning_of(node: str, language: str) -> str:
     """Return what a translated page begins with: title, picture, purpose, inputs and outputs."""
     words = WORDS[language]
-    schema = json.loads((PAGES.parents[1] / "tests/comfyui/node_schemas.json").read_text(encoding="utf-8"))[
-        node
-    ]
+    schemas = json.loads(CONTRACT.read_text(encoding="utf-8"))
     file = REPOSITORY / "locales" / language / "nodeDefs.json"
     texts = json.loads(file.read_text(encoding="utf-8"))[node]
     inputs = []
     for section in ("required", "optional"):
-        for name, (kind, about) in schema["input"].get(section, {}).items():
+        for name, (kind, about) in schemas[node]["input"].get(section, {}).items():
             facts = [words["choice"] if kind == "COMBO" else kind]
             facts += [words["optional"]] if section == "optional" else []
             default = about.get("default", "")
@@ -105,7 +104,7 @@ def beginning_of(node: str, language: str) -> str:
             inputs.append(f"- **{text['name']}** `{name}`（{words['and'].join(facts)}）：{text['tooltip']}")
     outputs = [
         f"- **{text['name']}**（{kind}）：{text['tooltip']}"
-        for kind, text in zip(schema["output"], texts.get("outputs", {}).values(), strict=True)
+        for kind, text in zip(schemas[node]["output"], texts.get("outputs", {}).values(), strict=True)
     ]
     title = texts["display_name"]
     parts = [f"# {title}", f"![{title}](images/{node}.jpg)", texts["description"]]

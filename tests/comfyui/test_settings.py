@@ -97,10 +97,8 @@ def check_new_and_opened_nodes(frontend, chosen: dict, renderer: str) -> None:
         (node,) = (entry for entry in saved["nodes"] if entry["type"] == "SpatialDreamerConvertVideo")
         begun = [options[option].default for option in ("format", "divergence", "convergence", "eye")]
         assert node["widgets_values"][:4] == begun
-        for kept in (
-            node["widgets_values"],
-            begun[:1],
-        ):  # as an old version saved it, without the other widgets
+        of_an_old_version = begun[:1]  # without the other widgets
+        for kept in (node["widgets_values"], of_an_old_version):
             node["widgets_values"] = kept
             page.evaluate("workflow => app.loadGraphData(workflow)", saved)
             opened = page.evaluate(
