@@ -108,6 +108,7 @@ def test_the_blueprint_is_found_added_and_run(frontend, renderer, comfy_server, 
 def test_open_a_template_run_it_and_see_the_result(
     svd_checkpoint, m2svid_checkpoint, frontend, renderer, uploaded_clip, workflow
 ):
+    frontend.page.evaluate("() => app.refreshComboInNodes()")  # the checkpoints may be newer than the page
     frontend.open_workflow(workflow)
     assert frontend.missing_nodes() == []
     assert frontend.overlapping_nodes() == []
