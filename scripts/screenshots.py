@@ -25,7 +25,7 @@ from tests.spatialdreamer_core import tiny_m2svid, tiny_svd
 
 IMAGES = ROOT / "docs" / "images"
 LARGEST = 200_000  # bytes of a picture
-PAGE = {"width": 1600, "height": 1000}  # px
+PAGE = {"width": 1800, "height": 1400}  # px
 SHORTER = {  # widgets that make a template quicker, where networks run on a CPU
     "m2svid": {
         "ImageFromBatch": {"length": 4},
@@ -70,24 +70,19 @@ _FIT = """type => {
           canvas.top + (bottom - top) * ds.scale + 2 * margin]
 }"""
 
-
-_GRAPH = """() => {
-  const add = (type, x, values) => {
-    const node = LiteGraph.createNode(type)
-    node.pos = [x, 0]
-    app.graph.add(node)
-    for (const [name, value] of Object.entries(values)) node.widgets.find(w => w.name === name).value = value
-    return node
-  }
-  const nodes = [
-    add('SpatialDreamerLoadDemoClip', -1600, {}),
-    add('GetVideoComponents', -1200, {}),
-    add('ImageFromBatch', -800, {length: 8}),
-    add('SpatialDreamerImageToStereo', -400, {depth: 'builtin'}),
-    add('SpatialDreamerSaveStereoVideo', 100, {fps: 24}),
-  ]
-  nodes.slice(1).forEach((node, index) => nodes[index].connect(0, node, 0))
-  nodes.at(-1).setSize([520, nodes.at(-1).size[1]])
+# Returns an element on a node, which is moved into sight.
+_ELEMENT = """([type, widget]) => {
+  const node = app.graph.nodes.find(n => n.type === type)
+  app.canvas.deselectAll()
+  app.canvas.ds.scale = 1.2
+  app.canvas.ds.offset = [100 - node.pos[0], 100 - node.pos[1]]
+  app.canvas.setDirty(true, true)
+  return node.widgets.find(w => w.name === widget).element
+}"""
+_MOVE = """([x, y]) => {
+  const ds = app.canvas.ds
+  ds.offset = [ds.offset[0] + x / ds.scale, ds.offset[1] + y / ds.scale]
+  app.canvas.setDirty(true, true)
 }"""
 
 
@@ -95,7 +90,7 @@ def main() -> None:
     """Draw the pictures that are asked for."""
     readme = {"what_it_does": draw_what_it_does, "anaglyph": draw_anaglyph}
     page = {f"comfyui_{path.stem}": partial(run_template, path=path) for path in WORKFLOWS}
-    page["viewer"] = draw_viewer
+    page |= {"comfyui_live_preview": show_live_preview, "comfyui_viewer": show_viewer}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -153,6 +148,8 @@ def photograph(shots: dict[str, Callable[[Frontend], Image.Image]]) -> None:
             )
             frontend = Frontend(browser.new_page(viewport=PAGE), server.url)
             frontend.page.evaluate(_SET, QUIET)
+            banner = frontend.page.get_by_text("Prefer the legacy design?").locator("xpath=..")
+            banner.get_by_role("button").last.click()
             for name, take in shots.items():
                 print(name, flush=True)
                 save(take(frontend), name)
@@ -178,26 +175,43 @@ def run_template(frontend: Frontend, path: Path) -> Image.Image:
     return picture_of(frontend)
 
 
-def draw_viewer(frontend: Frontend) -> Image.Image:
-    """Run a small graph and return four modes of the viewer on its last node."""
-    frontend.clear()
-    frontend.page.evaluate(_GRAPH)
-    if error := frontend.queue(timeout=600):
-        raise RuntimeError(f"the viewer's graph must run, got: {error}")
-    frontend.wait_for_results(60)
-    frontend.page.evaluate(_FIT, "SpatialDreamerSaveStereoVideo")
-    viewer = frontend.page.locator(".spatialdreamer-viewer:visible").last
-    shots = []
-    for mode in ("anaglyph", "sbs", "interlaced", "difference"):
-        viewer.locator("select.spatialdreamer-viewer-mode").select_option(mode)
-        frontend.page.wait_for_timeout(500)
-        shots.append(Image.open(io.BytesIO(viewer.screenshot())))
-    width, height = shots[0].size
+def show_live_preview(frontend: Frontend) -> Image.Image:
+    """Run the template for photos and return the live preview of its frame, the strength turned up since."""
+    run_template(frontend, ROOT / "workflows" / "photo.json")
+    frontend.set_widget("SpatialDreamerImageToStereo", "divergence", 5)
+    return picture_of_widget(frontend, "SpatialDreamerImageToStereo", "spatialdreamer_parallax")
+
+
+def show_viewer(frontend: Frontend) -> Image.Image:
+    """Run the template for photos and return the viewer of its result in four of its modes."""
+    run_template(frontend, ROOT / "workflows" / "photo.json")
+    modes = frontend.page.locator("select.spatialdreamer-viewer-mode").last
+    tiles = {}
+    for mode in ("Side by side", "Anaglyph", "Right eye", "Difference"):
+        modes.select_option(label=mode)
+        tiles[mode] = picture_of_widget(frontend, "SpatialDreamerSaveStereoPhoto", "spatialdreamer_viewer")
+    width, height = tiles["Anaglyph"].size
     sheet = Image.new("RGB", (2 * width + 3 * MARGIN, 2 * height + 3 * MARGIN), BACKGROUND)
-    for index, shot in enumerate(shots):
-        column, row = index % 2, index // 2
-        sheet.paste(shot, (MARGIN + column * (width + MARGIN), MARGIN + row * (height + MARGIN)))
+    for index, tile in enumerate(tiles.values()):
+        place = (MARGIN + index % 2 * (width + MARGIN), MARGIN + index // 2 * (height + MARGIN))
+        sheet.paste(tile, place)
     return sheet
+
+
+def picture_of_widget(frontend: Frontend, node_type: str, widget: str) -> Image.Image:
+    """Return the picture of an element on a node."""
+    page = frontend.page
+    page.mouse.move(PAGE["width"] - 2, PAGE["height"] - 2)
+    element = page.evaluate_handle(_ELEMENT, [node_type, widget]).as_element()
+    page.wait_for_timeout(1500)  # until it is drawn where it is now
+    box = element.bounding_box()
+    page.evaluate(_MOVE, [MARGIN - box["x"], MARGIN - box["y"]])
+    page.wait_for_timeout(1500)
+    box = element.bounding_box()
+    box["height"] = element.evaluate("e => Math.max(e.scrollHeight, e.offsetHeight)") * (
+        box["width"] / element.evaluate("e => e.offsetWidth")
+    )
+    return Image.open(io.BytesIO(page.screenshot(clip=box)))
 
 
 def picture_of(frontend: Frontend, node_type: str | None = None) -> Image.Image:
