@@ -73,7 +73,7 @@ export class Stage {
    * @param {string} file.url
    * @param {"video" | "image"} file.kind
    * @param {Layout} file.layout
-   * @param {(stage: Stage) => Promise<string>} file.explain says why it could not be shown
+   * @param {() => Promise<string>} file.explain says why it could not be shown
    */
   open({ url, kind, layout, explain }) {
     const hasModes = acquireRenderer() !== null // before the last file lets the context go
@@ -93,7 +93,7 @@ export class Stage {
     }
     media.addEventListener("error", async () => {
       if (!isCurrent()) return
-      const reason = await explain(this)
+      const reason = await explain()
       if (isCurrent()) this.say(reason)
     })
     if (media instanceof HTMLVideoElement) {
