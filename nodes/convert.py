@@ -159,7 +159,7 @@ class SpatialDreamerConvertVideo(io.ComfyNode):
                 on_saved=saved.append,
                 identity={GRAPH: digest},
                 load_filler=load_named_filler,
-                on_depth=lambda sample: preview.show(sample, title=film_title(sample)),
+                on_depth=lambda sample: preview.offer(sample, title=film_title(sample)),
             )
         advice = None if prepared is None else prepared.text
         packing = Packing(config.format, config.swap_eyes)

@@ -141,7 +141,7 @@ class SpatialDreamerDVGForwardWarp(io.ComfyNode):
         edges = {name: value for name, value in widgets.items() if name not in CURVES}
         plane = shape_given_depth(inverse_depth[one], frames[one], edges)[0, 0].float().cpu().numpy()
         sample = make_sample(to_bytes(frames[one][0]), plane, time=one.start)
-        preview.show(sample, title=batch_title(one.start, len(frames)))
+        preview.offer(sample, title=batch_title(one.start, len(frames)))
         warped, hole = forward_warp(frames, disparity, eye=eye, on_frame=frame_progress(len(frames)))
         return preview.add_to(
             io.NodeOutput(

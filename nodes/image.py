@@ -138,7 +138,7 @@ class SpatialDreamerImageToStereo(io.ComfyNode):
                 depth_model=depth_model,
                 flow_model=flow_model,
                 on_first_pass=lambda done, total: measured(done),
-                on_depth=lambda sample: preview.show(
+                on_depth=lambda sample: preview.offer(
                     sample, title=batch_title(int(sample.time), len(frames))
                 ),
             )

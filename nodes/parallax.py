@@ -78,22 +78,24 @@ class ParallaxPreview:
         self._node_id, self._widgets = node_id, widgets
         self._message: dict[str, Any] | None = None
 
+    def offer(self, sample: DepthSample, *, title: str) -> None:
+        """Do as `show` beside a run's work: what fails costs the preview alone, and is said in the log."""
+        try:
+            self.show(sample, title=title)
+        except Exception as error:
+            _LOGGER.warning("the live preview is left out: %s", one_line(error))
+
     def show(self, sample: DepthSample, *, title: str, note: str = "") -> None:
-        """Send a frame to the page; what fails costs the preview alone, and is said in the log.
+        """Send a frame to the page.
 
         Args:
             sample: The frame and its depth.
             title: Which frame it is.
             note: What is to be known of its depth.
+
+        Raises:
+            OSError: If its files cannot be written.
         """
-        try:
-            files = {
-                "picture": _save(sample.picture),
-                "depth": _save(sample.packed_depth()),
-            }
-        except OSError as error:
-            _LOGGER.warning("the live preview is left out: %s", one_line(error))
-            return
         height, width = sample.depth.shape
         known = {name: value for name, value in self._widgets.items() if value is not None}
         self._message = {
@@ -102,14 +104,15 @@ class ParallaxPreview:
             "note": note,
             "width": width,
             "height": height,
-            **files,
+            "picture": _save(sample.picture),
+            "depth": _save(sample.packed_depth()),
             "depths": sample.describe(),
             "values": {name: known[name] for name in (*PARALLAX_SETTINGS, "device_profile") if name in known},
             "fixed": {name: known[name] for name in _OF_EDGES if name in known},
             "rules": parallax_rules(),
         }
-        if hasattr(PromptServer, "instance"):
-            server = PromptServer.instance
+        server = getattr(PromptServer, "instance", None)
+        if server is not None and server.client_id is not None:  # None would be all pages
             server.send_sync(EVENT, self._message, server.client_id)
 
     def add_to(self, output: io.NodeOutput) -> io.NodeOutput:

@@ -84,6 +84,26 @@ _MOVE = """([x, y]) => {
 }"""
 
 
+_GRAPH = """() => {
+  const add = (type, x, values) => {
+    const node = LiteGraph.createNode(type)
+    node.pos = [x, 0]
+    app.graph.add(node)
+    for (const [name, value] of Object.entries(values)) node.widgets.find(w => w.name === name).value = value
+    return node
+  }
+  const nodes = [
+    add('SpatialDreamerLoadDemoClip', -1600, {}),
+    add('GetVideoComponents', -1200, {}),
+    add('ImageFromBatch', -800, {length: 8}),
+    add('SpatialDreamerImageToStereo', -400, {depth: 'builtin'}),
+    add('SpatialDreamerSaveStereoVideo', 100, {fps: 24}),
+  ]
+  nodes.slice(1).forEach((node, index) => nodes[index].connect(0, node, 0))
+  nodes.at(-1).setSize([520, nodes.at(-1).size[1]])
+}"""
+
+
 def main() -> None:
     """Draw the pictures that are asked for."""
     readme = {"what_it_does": draw_what_it_does, "anaglyph": draw_anaglyph}
@@ -189,18 +209,24 @@ def show_live_preview(frontend: Frontend) -> Image.Image:
 
 
 def show_viewer(frontend: Frontend) -> Image.Image:
-    """Run the template for photos and return the viewer of its result in four of its modes."""
-    run_template(frontend, ROOT / "workflows" / "photo.json")
-    modes = frontend.page.locator("select.spatialdreamer-viewer-mode").last
-    tiles = {}
-    for mode in ("Side by side", "Anaglyph", "Right eye", "Difference"):
-        modes.select_option(label=mode)
-        tiles[mode] = picture_of_widget(frontend, "SpatialDreamerSaveStereoPhoto", "spatialdreamer_viewer")
-    width, height = tiles["Anaglyph"].size
+    """Run a small graph and return four modes of the viewer on its last node."""
+    frontend.clear()
+    frontend.page.evaluate(_GRAPH)
+    if error := frontend.queue(timeout=600):
+        raise RuntimeError(f"the viewer's graph must run, got: {error}")
+    frontend.wait_for_results(60)
+    frontend.page.evaluate(_FIT, "SpatialDreamerSaveStereoVideo")
+    viewer = frontend.page.locator(".spatialdreamer-viewer:visible").last
+    shots = []
+    for mode in ("anaglyph", "sbs", "interlaced", "difference"):
+        viewer.locator("select.spatialdreamer-viewer-mode").select_option(mode)
+        frontend.page.wait_for_timeout(500)
+        shots.append(Image.open(io.BytesIO(viewer.screenshot())))
+    width, height = shots[0].size
     sheet = Image.new("RGB", (2 * width + 3 * MARGIN, 2 * height + 3 * MARGIN), BACKGROUND)
-    for index, tile in enumerate(tiles.values()):
-        place = (MARGIN + index % 2 * (width + MARGIN), MARGIN + index // 2 * (height + MARGIN))
-        sheet.paste(tile, place)
+    for index, shot in enumerate(shots):
+        column, row = index % 2, index // 2
+        sheet.paste(shot, (MARGIN + column * (width + MARGIN), MARGIN + row * (height + MARGIN)))
     return sheet
 
 

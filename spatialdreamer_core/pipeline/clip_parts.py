@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Generator, Iterator
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from torch import Tensor
@@ -22,7 +22,7 @@ from ..fill import Filler
 from ..flow import FlowModel
 from .config import ConvertConfig
 from .frames import StereoPair, convert_frames
-from .prefetch import Closed
+from .prefetch import POLL_SECONDS, Closed
 
 
 class _Part(NamedTuple):
@@ -113,12 +113,12 @@ class ClipConversion:
                 "`depth` must be given for all parts of a clip or for none, got "
                 f"{'some' if depth is not None else 'none'} in part {self.parts + 1}; do as in the first part"
             )
+        self._is_over = True  # until all of the part is there
         if self._has_depth is None:
             self._has_depth = depth is not None
             self._start()
-        self._is_over = True  # until all of the part is there
         self._to_chain.put(_Part(frames, depth, not more_follows))
-        while not isinstance(item := self._from_chain.get(), _End):
+        while not isinstance(item := self._next(), _End):
             yield item
         if item.error is not None:
             raise item.error
@@ -130,9 +130,17 @@ class ClipConversion:
         self._is_over = True
         self._to_chain.put(None)
 
+    def _next(self) -> StereoPair | _End:
+        """Wait for what the chain says, in a way that can be interrupted on Windows."""
+        while True:
+            try:
+                return self._from_chain.get(timeout=POLL_SECONDS)
+            except Empty:
+                continue
+
     def _start(self) -> None:
         """Start the chain."""
-        feed = _Feed(self._to_chain, self._from_chain, has_depth=bool(self._has_depth))
+        feed = _Feed(self._to_chain, self._from_chain)
         pairs = convert_frames(
             feed.frames(),
             self.config,
@@ -148,10 +156,9 @@ class ClipConversion:
 class _Feed:
     """A clip's frames and maps as iterators that wait where a part ends."""
 
-    def __init__(self, parts: _Parts, results: _Results, *, has_depth: bool) -> None:
+    def __init__(self, parts: _Parts, results: _Results) -> None:
         self._parts, self._results = parts, results
         self._maps: deque[Tensor] = deque()  # of frames that were read
-        self._has_depth = has_depth
 
     def frames(self) -> Iterator[Tensor]:
         """Read the frames, and tell where another part is needed."""

@@ -133,6 +133,11 @@ def convert(
     on_progress = on_progress or (lambda done, total, packed: None)
     device = choose_device(config.device)
     is_photo_asked = _is_photo(input_path, output_path)
+    if spread is not None and filler is not None:
+        raise InputError(
+            f"`filler` must be left out with `spread`, got {type(filler).__name__}; name it in its "
+            "`fillers`: each worker loads its own"
+        )
     if config.format == "rgbd":  # which shows no filled view
         filler = FillerConfig().load(device=device)
     elif spread is not None and is_photo_asked:  # which is no work for a cluster
@@ -206,9 +211,7 @@ def convert(
         inputs=inputs,
     )
     if spread is not None and config.resume == "off":
-        raise InputError(
-            "resume must be auto or on for a cluster, which converts parts, got off; leave it out"
-        )
+        raise InputError("resume must be auto or on with ray, which converts parts, got off; leave it out")
     if spread is not None or is_kept(config, seconds=seconds, frames=total, filler=filler):
         check_output_path(output_path, suffixes=VIDEO_CONTAINERS, inputs=inputs, overwrite=overwrite)
         known_by = describe_filler(filler) if identity is None else identity

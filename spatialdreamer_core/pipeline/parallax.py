@@ -7,6 +7,7 @@ which takes longer, and every constant from here, so that those are written once
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 
+from ..checks import one_line
 from ..depth import DepthShaping, upsample_depth
 from ..depth.shaping import GROWTH, LEAST_RANGE, SHRINKAGE, shape_frames
 from ..depth.subject import find_subject
@@ -22,6 +24,8 @@ from ..stereo import COMFORT_LIMIT, DeviceConfig, suggest_settings
 from ..video.color import to_8_bit
 from .config import ConvertConfig
 from .stages import Estimated
+
+_LOGGER = logging.getLogger(__name__)
 
 MOST_WIDTH = 960  # px
 _LEAST_CONTRAST = 8.0  # standard deviation of 8-bit values; a fade or a black frame shows nothing
@@ -80,6 +84,8 @@ def edges_alone(shaping: DepthShaping) -> DepthShaping:
 class DepthWatch:
     """Waits for the first frame of a conversion that shows something, and gives it away with its depth.
 
+    What fails there costs the preview alone, and is said in the log.
+
     Args:
         on_depth: Called once, as soon as that depth is known.
     """
@@ -101,7 +107,10 @@ class DepthWatch:
         for frame in frames:
             if not self._found and frame.analysed.small.std() >= _LEAST_CONTRAST:
                 self._found = True
-                self._on_depth(sample_of(frame, shaping=shaping, guided=guided))
+                try:
+                    self._on_depth(sample_of(frame, shaping=shaping, guided=guided))
+                except Exception as error:  # the film goes on
+                    _LOGGER.warning("the live preview is left out: %s", one_line(error))
             yield frame
 
 

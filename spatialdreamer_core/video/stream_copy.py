@@ -214,3 +214,63 @@ def _copy_chapters(
             )
     if chapters:
         output.set_chapters(chapters)
+
+
+class StreamCopies:
+    """All that a film is accompanied by, from one file or two; none without a file.
+
+    Args:
+        audio_from: File whose sound is copied, or None.
+        extras_from: File whose subtitles, fonts, cover, chapters and tags are copied, or None.
+        start: Seconds of the source at which the part begins that is copied; None: with the file.
+        end: Seconds of the source at which it ends; None: with the file.
+
+    Attributes:
+        start: As given.
+    """
+
+    def __init__(
+        self,
+        audio_from: str | Path | None = None,
+        extras_from: str | Path | None = None,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+    ) -> None:
+        self._kinds: dict[Path, tuple[str, ...]] = {}  # by the file that they come from
+        for file, kinds in ((audio_from, SOUND), (extras_from, EXTRAS)):
+            if file is not None:
+                self._kinds[Path(file)] = (*self._kinds.get(Path(file), ()), *kinds)
+        self.start = None if start is None else Fraction(start)
+        self._end = None if end is None else Fraction(end)
+        self._copies: list[StreamCopy] = []
+
+    def open(self, output: OutputContainer) -> None:
+        """Open the files, and add their streams to an output whose header is not written yet.
+
+        Raises:
+            InputError: If a file cannot be read.
+        """
+        for file, kinds in self._kinds.items():
+            self._copies.append(StreamCopy(file, output, kinds=kinds, start=self.start, end=self._end))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to be copied in the course of the film."""
+        return all(copy.is_empty for copy in self._copies)
+
+    def begin(self, *, origin: Fraction) -> None:
+        """Start reading, see `StreamCopy.begin`."""
+        for copy in self._copies:
+            copy.begin(origin=origin)
+
+    def write_until(self, time: Fraction | None) -> None:
+        """Write what belongs to the film up to a time, see `StreamCopy.write_until`."""
+        for copy in self._copies:
+            copy.write_until(time)
+
+    def close(self) -> None:
+        """Close the files; they can be opened again."""
+        copies, self._copies = self._copies, []
+        for copy in copies:
+            copy.close()

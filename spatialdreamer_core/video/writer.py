@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Collection, Mapping
 from copy import copy as shallow_copy
 from fractions import Fraction
@@ -11,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 
 import av
-import cv2
 import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
@@ -19,17 +17,17 @@ from av.video.stream import VideoStream
 
 from ..atomic import write_error
 from ..checks import InputError
-from .color import ColorConverter, ColorInfo
+from .color import ColorInfo
 from .containers import MP4_FAMILY, VIDEO_CONTAINERS, check_codec_fits
 from .encoders import CRF, PRESET
 from .encoding import Encoder
 from .output import OutputFile
+from .preparing import FramePreparer
 from .probe import VideoInfo
 from .stereo_marker import StereoMarker
 from .stereo_metadata import StereoMetadata
-from .stream_copy import EXTRAS, SOUND, StreamCopy
+from .stream_copy import StreamCopies
 from .written import Written
-from .yuv_on_device import frame_from_yuv
 
 PART_CONTAINERS = {".nut": "nut", ".mov": "mov"}
 _MAX_SIDE = 16384  # px, of libx264; few players come near it
@@ -42,8 +40,8 @@ class VideoWriter:
     was to hold (`Written`); until then there is nothing but a hidden temporary file, and after a failure not
     even that.
 
-    Each frame keeps its pts, so that a variable frame rate stays variable. An odd width or height is padded
-    by repeating the last column or row, since 4:2:0 video needs even sizes.
+    Each frame keeps its pts, so that a variable frame rate stays variable; `FramePreparer` says what becomes
+    of odd sizes.
 
     What is written may be prepared by other threads before. Where NVENC cannot be opened, or fails at the
     first frame, as when all its sessions are in use, x264 or x265 takes its place.
@@ -119,13 +117,7 @@ class VideoWriter:
                 f"the output's sides must be 1 to {_MAX_SIDE} px, got {width}x{height}; "
                 "choose a half format or make the input smaller first"
             )
-        self._width, self._height = width, height
-        self._copied_kinds: dict[Path, tuple[str, ...]] = {}  # by the file that they come from
-        for file, kinds in ((audio_from, SOUND), (extras_from, EXTRAS)):
-            if file is not None:
-                self._copied_kinds[Path(file)] = (*self._copied_kinds.get(Path(file), ()), *kinds)
-        self._start = None if audio_start is None else Fraction(audio_start)
-        self._end = None if audio_end is None else Fraction(audio_end)
+        self._copies = StreamCopies(audio_from, extras_from, start=audio_start, end=audio_end)
         if source is not None:
             frame_rate, time_base = frame_rate or source.frame_rate, time_base or source.time_base
             color = color or source.color
@@ -147,7 +139,7 @@ class VideoWriter:
             pixel_format=pixel_format,
             options=codec_options,
         )
-        self._converters = threading.local()
+        self._preparer = FramePreparer(self._encoder, width=width, height=height, color=self._color)
         self._aspect = sample_aspect_ratio
         self._metadata, self._stream_metadata = dict(metadata or {}), dict(stream_metadata or {})
         self._marker = StereoMarker(stereo)
@@ -156,14 +148,7 @@ class VideoWriter:
         self._last_pts: int | None = None
         self._frames = 0
         self._container: OutputContainer | None = None
-        self._copies: list[StreamCopy] = []
         self._joins = False  # whether packets are written that parts have encoded
-
-    def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in vars(self).items() if name != "_converters"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        vars(self).update(state, _converters=threading.local())
 
     def part(self, path: Path) -> VideoWriter:
         """Make a writer of some of this file's frames, encoded alike, whose packets `copy_packet` takes.
@@ -174,10 +159,9 @@ class VideoWriter:
         part = shallow_copy(self)
         part._file = OutputFile(path, suffixes=PART_CONTAINERS, overwrite=True)
         part._container_name = PART_CONTAINERS[path.suffix]
-        part._copied_kinds, part._copies = {}, []
+        part._copies = StreamCopies()
         part._metadata, part._stream_metadata = {}, {}
         part._marker = StereoMarker(None)  # packets are marked as they are joined
-        part._start = part._end = None
         return part
 
     @property
@@ -235,16 +219,7 @@ class VideoWriter:
         Raises:
             InputError: If the image has another size or type.
         """
-        if image.ndim == 1:
-            size = {"width": self._encoder.width, "height": self._encoder.height}
-            return frame_from_yuv(image, pixel_format=self._encoder.pixel_format, **size)
-        channels = 4 if image.shape[2:] == (4,) and image.dtype == np.uint8 else 3
-        if image.shape != (self._height, self._width, channels) or image.dtype not in (np.uint8, np.uint16):
-            raise InputError(
-                f"`image` must be uint8 or uint16 of shape [{self._height}, {self._width}, 3], "
-                f"got {image.dtype} {list(image.shape)}; make a writer for each size"
-            )
-        return self._converter.to_yuv(_pad_to_even(image), pixel_format=self._encoder.pixel_format)
+        return self._preparer.prepare(image)
 
     def write(
         self,
@@ -261,12 +236,7 @@ class VideoWriter:
             InputError: If the image has another size or type, pts does not rise, or the disk is full.
         """
         frame = image if isinstance(image, av.VideoFrame) else self.prepare(image)
-        if (frame.width, frame.height) != (self._encoder.width, self._encoder.height):
-            width, height = self._encoder.width, self._encoder.height
-            raise InputError(
-                f"`image` must be a frame of {width}x{height}, got {frame.width}x{frame.height}; "
-                "prepare it with this writer"
-            )
+        self._preparer.check(frame)
         is_first = self._last_pts is None
         if self._last_pts is not None and pts <= self._last_pts:
             raise InputError(
@@ -276,8 +246,7 @@ class VideoWriter:
         self._frames += 1
         try:
             self._mux(self._encode_first(frame, pts) if is_first else self._encode(frame, pts))
-            for copy in self._copies:
-                copy.write_until(pts * self._time_base)
+            self._copies.write_until(pts * self._time_base)
         except OSError as error:
             raise write_error(self.path, error) from error
         except av.error.FFmpegError as error:
@@ -304,8 +273,7 @@ class VideoWriter:
             packet.pts, packet.dts = pts - self._origin, dts - self._origin
             self._marker.note(packet.pts, index)
             self._mux(self._marked([packet]))
-            for copied in self._copies:
-                copied.write_until(self._last_pts * self._time_base)
+            self._copies.write_until(self._last_pts * self._time_base)
         except OSError as error:
             raise write_error(self.path, error) from error
         except av.error.FFmpegError as error:
@@ -344,13 +312,6 @@ class VideoWriter:
             f"({error.strerror}) for {self.path}; write a .mkv file, or choose another codec"
         )
 
-    @property
-    def _converter(self) -> ColorConverter:
-        """The converter of this thread: libswscale's tables serve one at a time."""
-        if not hasattr(self._converters, "own"):
-            self._converters.own = ColorConverter(self._color)
-        return self._converters.own
-
     def _open(self) -> None:
         """Open the temporary file, the encoder and the audio, and write the header."""
         self._encoder.check()
@@ -362,10 +323,7 @@ class VideoWriter:
                 raise
             self._encoder.use_software(error.__cause__ or error, suffix=self._suffix)
             self._container, self._stream = self._open_encoder()
-        for file, kinds in self._copied_kinds.items():
-            self._copies.append(
-                StreamCopy(file, self._container, kinds=kinds, start=self._start, end=self._end)
-            )
+        self._copies.open(self._container)
         try:
             self._container.start_encoding()
         except av.error.FFmpegError as error:
@@ -410,10 +368,9 @@ class VideoWriter:
 
     def _begin(self, pts: int) -> None:
         """Fix which time of the source becomes 0."""
-        if self._start is not None or all(copy.is_empty for copy in self._copies):
+        if self._copies.start is not None or self._copies.is_empty:
             self._origin = pts
-        for copy in self._copies:
-            copy.begin(origin=self._origin * self._time_base)
+        self._copies.begin(origin=self._origin * self._time_base)
 
     def _encode_first(self, frame: av.VideoFrame, pts: int) -> list[Packet]:
         """Encode the first frame; if NVENC fails at it, the file is begun anew without."""
@@ -432,8 +389,7 @@ class VideoWriter:
     def _encode(self, frame: av.VideoFrame, pts: int) -> list[Packet]:
         """Encode a frame; returns the packets that come out."""
         assert self._container is not None, "use the writer in a `with` statement"
-        if frame.format.name != self._encoder.pixel_format:  # prepared for NVENC, which failed
-            frame = self._converter.to_layout(frame, pixel_format=self._encoder.pixel_format)
+        frame = self._preparer.current(frame)
         frame.pts, frame.time_base = pts - self._origin, self._time_base
         self._marker.note(frame.pts, self._frames - 1)
         return self._marked(self._stream.encode(frame))
@@ -461,9 +417,8 @@ class VideoWriter:
             for packet in packets:
                 packet.dts = packet.pts  # libx265 leaves it undefined where there are but one or two frames
         self._mux(packets)
-        for copy in self._copies:
-            copy.write_until(None)
-            copy.close()
+        self._copies.write_until(None)
+        self._copies.close()
         sounds = len(self._container.streams.audio)
         self._container.close()
         self._container = None
@@ -497,18 +452,8 @@ class VideoWriter:
 
     def _close(self) -> None:
         """Close what is open, whatever it says: the error that led here is the one to report."""
-        copies, self._copies = self._copies, []
         container, self._container = self._container, None
-        for copy in copies:
-            copy.close()
+        self._copies.close()
         if container is not None:
             with contextlib.suppress(Exception):
                 container.close()
-
-
-def _pad_to_even(image: np.ndarray) -> np.ndarray:
-    """Repeat the last column and row where the size is odd; return contiguous memory."""
-    height, width = image.shape[:2]
-    if height % 2 or width % 2:
-        image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    return np.ascontiguousarray(image)

@@ -170,9 +170,12 @@ def tooltip_of_widget(frontend, widget: str, label: str) -> str:
         box = page.locator("#graph-canvas").bounding_box()
         page.mouse.move(box["x"] + x - 9, box["y"] + y)
         page.mouse.move(box["x"] + x, box["y"] + y)
-    tooltip = page.locator(".node-tooltip, .p-tooltip-text").first
-    tooltip.wait_for(timeout=5_000)
-    return tooltip.inner_text().strip()
+    tooltip = page.wait_for_function(  # each renderer, and the newer pages, have elements of their own
+        """() => [...document.querySelectorAll('.node-tooltip, .p-tooltip-text, [role=tooltip]')]
+          .map(element => element.textContent.trim()).find(text => text)""",
+        timeout=10_000,
+    )
+    return tooltip.json_value()
 
 
 @pytest.mark.slow

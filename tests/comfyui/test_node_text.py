@@ -70,18 +70,22 @@ def test_a_text_of_the_cache_is_shown_and_holds_no_code(frontend, renderer):
     assert not frontend.page.evaluate("() => window.ran")
 
 
-def test_a_browser_without_h264_says_so(frontend, renderer):
+def test_a_browser_without_h264_says_so(frontend, renderer, comfy_server):
+    folder = comfy_server.base / "output"
+    folder.mkdir(exist_ok=True)
+    (folder / "unplayable.mp4").write_bytes(bytes(1000))  # what H.264 is to such a browser
     frontend.page.evaluate(
-        """async () => {
+        """() => {
           HTMLMediaElement.prototype.canPlayType = () => ''
           app.graph.clear()
           const node = LiteGraph.createNode('SpatialDreamerSaveStereoVideo')
           app.graph.add(node)
-          const text = 'saved as film.mp4' // the server sends it twice, the second time as a result
-          window.comfyAPI.api.api.dispatchCustomEvent('progress_text', {nodeId: String(node.id), text})
-          node.onExecuted({text: [text]})
-          await new Promise(resolve => setTimeout(resolve, 50))
+          const file = {filename: 'unplayable.mp4', subfolder: '', type: 'output'}
+          const layout = {format: 'full_sbs', swap: false, aspect: 1.5}
+          const entry = {file, name: file.filename, note: '', kind: 'video', rate: 24, ...layout}
+          const detail = {node: String(node.id), output: {stereo: [entry]}, prompt_id: 'none'}
+          window.comfyAPI.api.api.dispatchEvent(new CustomEvent('executed', {detail}))
         }"""
     )
-    text = shown_text(frontend, "this browser plays no H.264")
-    assert text.startswith("saved as film.mp4\n")
+    text = shown_text(frontend, "browser plays no H.264")
+    assert text == "This browser plays no H.264; open the file in a player."

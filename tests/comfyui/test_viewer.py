@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+
+import av
 import numpy as np
 import pytest
 import torch
@@ -123,18 +127,17 @@ def choose(page, mode: str, *, node: str = PHOTO, size: tuple[int, int] = (WIDTH
 
 def seen_on(page, node: str = PHOTO) -> np.ndarray:
     """Return what is on the canvas of a node's viewer after it has been drawn, [H, W, 3] uint8."""
-    data = page.page.evaluate(
+    url = page.page.evaluate(
         """async type => {
           const node = app.graph.nodes.find(n => n.type === type)
           const root = node.widgets.find(w => w.name === 'spatialdreamer_viewer').element
           for (let n = 0; n < 2; n++) await new Promise(requestAnimationFrame)
-          const canvas = root.querySelector('canvas')
-          const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
-          return [...pixels.data, canvas.width]
+          return root.querySelector('canvas').toDataURL('image/png')
         }""",
         node,
     )
-    return np.array(data[:-1], np.uint8).reshape(-1, data[-1], 4)[..., :3]
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def picture_of(page, mode: str, *, node: str = PHOTO, size: tuple[int, int] = (WIDTH, HEIGHT)) -> np.ndarray:
@@ -197,3 +200,61 @@ def test_what_cannot_be_split_is_shown_as_it_is(page, card_files):
     assert [element.is_visible() for element in select.all()] == [False, False]
     left, right = card()
     assert largest_error(picture_of(page, "whole"), to_bytes(anaglyph(left, right))) <= 1
+
+
+@_SLOW
+def test_a_tab_that_is_opened_again_shows_its_result(page, card_files):
+    show_card(page, card_files, format="full_tb")
+    page.page.evaluate("() => app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+    page.page.wait_for_function("() => !app.graph.nodes.length")
+    page.page.get_by_text("Unsaved Workflow", exact=True).first.click()
+    page.page.wait_for_function("() => app.graph.nodes.length")
+    page.wait_for_results()
+    assert largest_error(picture_of(page, "left"), to_bytes(card()[0])) <= 1
+
+
+@_SLOW
+@pytest.mark.parametrize("renderer", ["litegraph", "vue"])
+def test_every_mode_shows_frames_of_the_demo_clip_as_python_makes_them(page, comfy_server, renderer):
+    """Browsers and FFmpeg make colours of half resolution into pixels a little differently, hence 36 dB."""
+    page.set_renderer(renderer)
+    page.clear()
+    page.page.evaluate(
+        """renderer => {
+          const demo = LiteGraph.createNode('SpatialDreamerLoadDemoClip')
+          const convert = LiteGraph.createNode('SpatialDreamerConvertVideo')
+          for (const node of [demo, convert]) app.graph.add(node)
+          convert.pos = [0, -500]
+          const quality = {crf: renderer === 'vue' ? 5 : 4} // else one result came from the cache
+          const wanted = {depth: 'builtin', end: .3, filename_prefix: 'viewer/demo', ...quality}
+          for (const widget of convert.widgets) widget.value = wanted[widget.name] ?? widget.value
+          demo.connect(0, convert, 0)
+          app.canvas.ds.scale = 1
+          app.canvas.ds.offset = [0, 0]
+        }""",
+        renderer,
+    )
+    assert page.queue() is None
+    page.wait_for_results()
+    path = max((comfy_server.base / "output" / "viewer").glob("demo_*.mp4"))
+    with av.open(str(path)) as container:
+        frames = [to_frame(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    for number in (0, 4):
+        page.page.evaluate(
+            """async time => {
+              const {element} = app.graph.nodes.find(n => n.type === 'SpatialDreamerConvertVideo')
+                .widgets.find(w => w.name === 'spatialdreamer_viewer')
+              const film = element.querySelector('video')
+              film.currentTime = time
+              await new Promise(resolve => film.addEventListener('seeked', resolve, {once: true}))
+            }""",
+            (number + 0.5) / 24,
+        )
+        left, right = frames[number].chunk(2, dim=3)
+        height, width = left.shape[-2:]
+        for mode in MODES:
+            size = (2 * width if mode in ("sbs", "whole") else width), height
+            seen = picture_of(page, mode, node="SpatialDreamerConvertVideo", size=size)
+            quality = psnr(seen, expected(left, right, mode, to_bytes(frames[number])))
+            print(f"{renderer}, frame {number}, {mode}: {quality:.1f} dB")
+            assert quality > 36, mode

@@ -163,7 +163,8 @@ def test_keys_play_step_and_choose_while_the_viewer_has_the_focus(page, film):
     assert state(page, node)["paused"]
     press(page, "?")
     assert page.page.locator(".spatialdreamer-viewer-keys").is_visible()
-    press(page, "?")
+    press(page, "Escape")
+    assert not page.page.locator(".spatialdreamer-viewer-keys").is_visible()
     saved = page.page.evaluate("() => app.graph.serialize().nodes[0].properties")
     assert saved["spatialdreamer_viewer"]["mode"] == "right"
     prompt = page.page.evaluate("async () => (await app.graphToPrompt()).output")
@@ -199,6 +200,21 @@ def test_a_film_of_one_frame_has_no_slider_and_two_viewers_are_two(page, film, c
     assert state(page, one)["level"] == pytest.approx(40, abs=2)
     assert state(page, two)["level"] == pytest.approx(88, abs=2)
     assert page.page.evaluate("heldByViewers()") == {"contexts": 1, "timers": 0}
+
+
+def test_an_undo_leaves_the_result_and_another_workflow_has_none(page, film):
+    page.clear()
+    node = add_viewer(page, film)
+    load = "clean => app.loadGraphData(app.graph.serialize(), clean, false)"
+    page.page.evaluate(load, False)  # as an undo does
+    page.page.wait_for_function(f"id => {viewed('id')}.querySelector('video')?.readyState >= 2", arg=node)
+    assert page.page.evaluate("heldByViewers()") == {"contexts": 1, "timers": 0}
+    kept = page.page.evaluate("id => app.graph.getNodeById(id) && Object.keys(app.nodeOutputs[id])", node)
+    assert kept == ["stereo"]  # not `images`, or the page would show them too
+    page.page.evaluate(load, True)
+    page.page.wait_for_timeout(300)
+    assert page.page.evaluate(f"id => {viewed('id')}.hidden", node)
+    assert page.page.evaluate("heldByViewers()") == {"contexts": 0, "timers": 0}
 
 
 def test_a_node_that_is_deleted_while_its_film_plays_frees_all(page, film):

@@ -179,7 +179,7 @@ class Cluster:
         )(FilmWorker)
         while len(self.workers) < min(room, count):
             self.workers.append(HiredWorker(remote.remote()))
-        _LOGGER.info("ray: %d workers on %s", len(self.workers), device)
+        _LOGGER.info("ray: segments are converted by %d at a time, on %s", len(self.workers), device)
 
 
 @dataclass(frozen=True)

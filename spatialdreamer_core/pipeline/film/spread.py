@@ -18,6 +18,7 @@ from ...atomic import AtomicPath, write_error
 from ...checks import InputError, one_line
 from ...depth import BUILTIN, DepthFile
 from ...video.writer import VideoWriter
+from ..fillers import FillerConfig
 from ..preview import MiddleSheet
 from .cluster import Cluster, HiredWorker, Spread
 from .folder import identify
@@ -68,7 +69,7 @@ def make_task(
         config=config,
         plan=plan,
         settings=settings,
-        fillers=spread.fillers,
+        fillers=dict.fromkeys(spread.fillers, FillerConfig()) if config.format == "rgbd" else spread.fillers,
         writer=writer,
         sheet_index=min(sheet.index, last) if sheet.is_wanted else None,
     )

@@ -25,6 +25,7 @@ from ... import __version__
 from ...checks import InputError
 from ...fill import Filler
 from ...flow import FlowEstimator, open_flow
+from ...memory import trim_heap
 from ...video.probe import VideoInfo
 from ...video.writer import VideoWriter
 from ..clock import StageClock
@@ -155,6 +156,7 @@ class FilmWorker:
                         while block := file.read(_BLOCK):
                             yield block
         finally:
+            trim_heap()
             self._is_idle.set()
 
     def stop(self) -> None:

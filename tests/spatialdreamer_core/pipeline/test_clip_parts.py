@@ -107,6 +107,14 @@ def test_what_is_given_is_checked(frames):
         list(clip.take(frames, more_follows=False))
 
 
+def test_settings_that_cannot_be_end_the_clip_at_its_first_part(frames):
+    clip = ClipConversion(replace(BUILTIN, start=1.0))
+    with pytest.raises(InputError, match="start must be left out for frames in memory"):
+        list(clip.take(frames, more_follows=True))
+    with pytest.raises(InputError, match="no part after its last one, got one after 0"):
+        list(clip.take(frames, more_follows=True))
+
+
 def test_an_error_in_the_work_ends_the_clip(frames):
     clip = ClipConversion(BUILTIN)
     list(clip.take(frames[:4], more_follows=True))

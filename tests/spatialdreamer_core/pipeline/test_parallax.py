@@ -43,6 +43,14 @@ def test_a_film_whose_parts_are_kept_gives_one_frame(film, tmp_path):
     assert [sample.time for sample in samples] == [pytest.approx(2 / 25)]
 
 
+def test_a_preview_that_fails_leaves_the_film_whole(film, tmp_path, caplog):
+    def fail(sample):
+        raise OSError("No space left on device")
+
+    assert convert(film, tmp_path / "out.mp4", ConvertConfig(), on_depth=fail) == 6
+    assert "the live preview is left out: No space left on device" in caplog.text
+
+
 def test_the_curves_of_depth_are_left_to_the_page_and_its_edges_are_not():
     frames = torch.rand(1, 3, 60, 80, generator=torch.Generator().manual_seed(0))
     depth = torch.linspace(0, 1, 80).expand(1, 1, 60, 80).contiguous()
@@ -59,6 +67,19 @@ def test_one_frame_of_a_film_has_the_depth_of_that_frame_alone(film):
     assert sample.time == pytest.approx(3 / 25)
     picture = torch.from_numpy(sample.picture).permute(2, 0, 1)[None] / 255
     assert np.abs(sample.depth - estimate_depth(picture)[0, 0].numpy()).max() < 1e-4
+
+
+def test_one_frame_of_a_film_has_its_own_frame_of_a_depth_video(film, make_video):
+    def map_of(index):  # a near square that moves
+        plane = np.full((96, 160, 3), 40, np.uint8)
+        plane[20:60, 10 * index : 10 * index + 30] = 200
+        return av.VideoFrame.from_ndarray(plane)
+
+    depth = make_video("depth.mp4", frames=6, size=(160, 96), picture=map_of)
+    sample = sample_film(film, ConvertConfig(start=0.12, depth_file=depth, edge_width=0))
+    near = np.argwhere(sample.depth[40] > 0.5)[:, 0]
+    assert (near.min(), near.max()) == pytest.approx((30, 59), abs=1)
+    assert sample.depth[40, [10, 45]] == pytest.approx([0, 1], abs=0.05), "by the range of this frame"
 
 
 def test_a_moment_behind_the_film_is_refused(film):

@@ -12,7 +12,7 @@ const PREVIEW_ID = "spatialdreamer_preview"
 export const TARGET_ID = "spatialdreamer_preview_shown"
 const ASKS_FOR = "spatialdreamer_preview_of"
 const ASKS_AT = "spatialdreamer_preview_at"
-const NOT_NEEDED = ["filler", "film"] // inputs whose models need not be loaded
+const NOT_NEEDED = ["filler", "film", "state"] // inputs that one frame's depth has no use for
 
 /**
  * Return the prompt that asks for a frame.

@@ -51,15 +51,21 @@ function show(node, message) {
   preview.show(message)
 }
 
+/** @type {WeakMap<object, number>} */
+const heights = new WeakMap() // that were given to nodes here
+
 /**
- * Make a node as high as its widgets need it.
+ * Make a node as high as its widgets need it; less high again if its height is none that a user has chosen.
  * @param {any} node
  */
-function grow(node) {
+function fitHeight(node) {
   if (!node.graph) return
   const [width, height] = node.size
   const needed = node.computeSize()[1]
-  if (needed > height) node.setSize([width, needed])
+  if (needed > height || (needed < height && heights.get(node) === height)) {
+    node.setSize([width, needed])
+    heights.set(node, node.size[1])
+  }
   node.setDirtyCanvas?.(true, true)
 }
 
@@ -87,6 +93,10 @@ function addPreview(node) {
   const inner = document.createElement("div")
   Object.assign(inner.style, { display: "flex", flexDirection: "column", gap: "4px" })
   root.append(inner)
+  root.addEventListener("wheel", (event) => {
+    // The canvas zooms wherever the pointer is; Nodes 2.0 sees to it itself.
+    if (!(/** @type {any} */ (window).LiteGraph.vueNodesMode)) app.canvas.processMouseWheel(event)
+  })
   let height = 0 // the last one that was seen: what is not drawn has none
   const measure = () => (height = inner.offsetHeight || height)
   const options = { serialize: false, hideOnZoom: false, getMinHeight: measure, getMaxHeight: measure }
@@ -104,7 +114,7 @@ function addPreview(node) {
       kept: keptIn(node),
       read: ({ rules, values, fixed }) => readSettings(app, node, rules, values, fixed),
       urlOf: (file) => api.apiURL(`/view?${new URLSearchParams(/** @type {any} */ (file))}`),
-      onResize: () => grow(node),
+      onResize: () => fitHeight(node),
     })
     if (isGone) made.dispose()
     else inner.append(made.root)

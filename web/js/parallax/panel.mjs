@@ -7,7 +7,7 @@
 
 import { layOutBar } from "./comfort_bar.mjs"
 import * as geometry from "./geometry.mjs"
-import { TINT, makeElements, modeOf, showsHoles } from "./panel_elements.mjs"
+import { TINT, makeElements, modeOf, tintsHoles } from "./panel_elements.mjs"
 import { acquireRenderer, currentRenderer, releaseRenderer } from "./renderer.mjs"
 
 /** @typedef {import("./widget_values.mjs").Reading} Reading */
@@ -174,7 +174,7 @@ export class ParallaxPanel {
     const turn = Math.floor(performance.now() / WIGGLE_TIME) % 2 ? "left" : "right"
     const chosen = modeOf(this.page.kept)
     const mode = chosen === "wiggle" ? turn : chosen
-    const holes = showsHoles(this.page.kept) ? "tint" : "fill"
+    const holes = tintsHoles(this.page.kept) ? "tint" : "fill"
     if (this.drawn === mode + holes) return
     this.drawn = mode + holes
     const shown = renderer.present(frame, mode, holes, TINT)

@@ -27,11 +27,16 @@ export function modeOf(kept) {
 }
 
 /**
- * Return whether holes are tinted.
+ * Return whether holes are tinted; where both eyes see the picture at once a colour in one of them would hurt.
  * @param {Choices} kept
  */
-export function showsHoles(kept) {
-  return kept.holes ?? true
+export function tintsHoles(kept) {
+  return canTint(kept) && (kept.holes ?? true)
+}
+
+/** @param {Choices} kept */
+function canTint(kept) {
+  return !["anaglyph", "wiggle"].includes(modeOf(kept))
 }
 
 /**
@@ -50,7 +55,12 @@ export function makeElements(kept) {
   Object.assign(words.style, { whiteSpace: "pre-line", overflowWrap: "anywhere", opacity: "0.8" })
   const controls = document.createElement("div")
   Object.assign(controls.style, { display: "flex", flexWrap: "wrap", gap: "4px", alignItems: "center" })
-  controls.append(makeViews(kept), makeHoles(kept))
+  const { label, box } = makeHoles(kept)
+  const onView = () => {
+    box.disabled = !canTint(kept)
+  }
+  onView()
+  controls.append(makeViews(kept, onView), label)
   view.append(controls, canvas, bar.root)
   const body = column()
   body.append(view, words)
@@ -82,8 +92,9 @@ function makeHeader(kept, body) {
 /**
  * Make the buttons of the views.
  * @param {Choices} kept
+ * @param {() => void} onView called when another one is chosen
  */
-function makeViews(kept) {
+function makeViews(kept, onView) {
   const group = document.createElement("div")
   Object.assign(group.style, { display: "flex", flexWrap: "wrap", gap: "4px" })
   group.setAttribute("role", "group")
@@ -93,7 +104,8 @@ function makeViews(kept) {
       const button = /** @type {HTMLElement} */ (group.children[index])
       const chosen = view === modeOf(kept)
       button.setAttribute("aria-pressed", String(chosen))
-      button.style.borderColor = chosen ? "var(--input-text)" : "var(--border-color)"
+      button.style.color = chosen ? "var(--comfy-input-bg)" : "var(--input-text)"
+      button.style.background = chosen ? "var(--input-text)" : "var(--comfy-input-bg)"
     })
   }
   for (const [view, label, title] of VIEWS) {
@@ -101,6 +113,7 @@ function makeViews(kept) {
     button.addEventListener("click", () => {
       kept.mode = view
       mark()
+      onView()
     })
     group.append(button)
   }
@@ -118,14 +131,14 @@ function makeHoles(kept) {
   label.title = "Tints what a filler will have to make up; off, the background beside it is stretched over it"
   const box = document.createElement("input")
   box.type = "checkbox"
-  box.checked = showsHoles(kept)
+  box.checked = kept.holes ?? true
   box.addEventListener("change", () => {
     kept.holes = box.checked
   })
   const swatch = document.createElement("span")
   Object.assign(swatch.style, { width: "10px", height: "10px", background: `rgb(${TINT.map((x) => 255 * x)})`, borderRadius: "2px" })
   label.append(box, swatch, "holes")
-  return label
+  return { label, box }
 }
 
 /**

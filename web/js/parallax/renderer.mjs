@@ -37,6 +37,7 @@ import { BRIDGE, COLOURS, DISPARITY, OUTLINES, SPLAT, VERTEX } from "./warp_shad
 const PRESENT = `#version 300 es
 precision highp float;
 precision highp int;
+precision highp sampler2D;
 uniform sampler2D u_left;
 uniform sampler2D u_right;
 uniform int u_mode; // 0 left, 1 right, 2 anaglyph, 3 side by side
@@ -50,15 +51,12 @@ vec3 eye(sampler2D view, ivec2 at, int away) { // away: from a foreground to the
   if (own.a > 0.5 || u_holes == 0) return own.rgb;
   if (u_holes == 1) return u_tint;
   int last = textureSize(view, 0).x - 1;
-  for (int side = away; ; side = -side) {
-    for (int n = 1; n <= u_span; n++) {
-      int x = at.x + side * n;
-      if (x < 0 || x > last) break;
-      vec4 beside = texelFetch(view, ivec2(x, at.y), 0);
-      if (beside.a > 0.5) return beside.rgb;
-    }
-    if (side != away) return vec3(0);
+  for (int n = 1; n <= 2 * u_span; n++) { // first the background's side, then the other one
+    int x = n <= u_span ? at.x + away * n : at.x - away * (n - u_span);
+    vec4 beside = x < 0 || x > last ? vec4(0) : texelFetch(view, ivec2(x, at.y), 0);
+    if (beside.a > 0.5) return beside.rgb;
   }
+  return vec3(0);
 }
 vec3 left(ivec2 at) { return eye(u_left, at, -1); }
 vec3 right(ivec2 at) { return eye(u_right, at, 1); }

@@ -160,6 +160,7 @@ export class Controls {
     this.root.append(this.film, this.bar, this.about)
     this.keys = part("dl", "keys", "Keys")
     this.keys.hidden = true
+    this.keys.addEventListener("click", () => (this.keys.hidden = true))
     for (const [key, does] of KEY_HELP) {
       const [term, meaning] = [document.createElement("dt"), document.createElement("dd")]
       term.textContent = key

@@ -8,7 +8,7 @@
 import { app } from "../../../../scripts/app.js"
 import { api } from "../../../../scripts/api.js"
 import { applyTextReplacements } from "../../../../scripts/utils.js"
-import { findNode } from "../node_text.js"
+import { nodeAt } from "../shared/graph.mjs"
 import { StereoViewer } from "./viewer.js"
 
 const NODES = [
@@ -24,7 +24,14 @@ const PROPERTY = "spatialdreamer_viewer"
 const CONTROLS = 80 // px, of the viewer's height
 const MARGINS = 20 // px, around a widget of the canvas together
 const SMALLEST = 90 // px, height of the picture
-const TALLEST = 0.75 // width over height of its place; taller pictures have black at their sides
+
+/** @type {Record<string, string>} */
+const CANVAS_HANDLERS = {
+  wheel: "processMouseWheel",
+  pointerdown: "processMouseDown",
+  pointermove: "processMouseMove",
+  pointerup: "processMouseUp",
+}
 
 /** @type {WeakMap<object, StereoViewer>} */
 const viewers = new WeakMap()
@@ -45,26 +52,24 @@ const live = new Set()
  */
 
 /**
- * Return what a node has said of its result, and keep the page from showing it too, for which `images` are there.
- * @param {any} output
- * @returns {Entry[] | null}
+ * Return the name under which the page keeps a node's result.
+ * @param {any} node
  */
-function takeResult(output) {
-  if (!Array.isArray(output?.stereo)) return null
-  delete output.images
-  delete output.animated
-  return output.stereo
+function keyOf(node) {
+  return node.graph?.isRootGraph === false ? `${node.graph.id}:${node.id}` : String(node.id)
 }
 
 /**
- * Let a node's viewer show its result.
+ * Let a node's viewer show what the node has said of its result, and keep the page from showing it too, for which
+ * `images` are there. Without any the page is left to it.
  * @param {any} node
- * @param {Entry[] | null} entries
+ * @param {{stereo?: Entry[], [name: string]: unknown} | undefined} output
  */
-function show(node, entries) {
+function show(node, output) {
   const viewer = viewers.get(node)
-  if (!viewer || !entries) return
+  if (!viewer) return
   live.delete(viewer)
+  const entries = Array.isArray(output?.stereo) ? output.stereo : []
   viewer.show(
     entries.map(({ file, name, note, kind, format, swap, aspect, rate }) => ({
       url: api.apiURL(`/view?${new URLSearchParams({ ...file, t: String(Date.now()) })}`),
@@ -72,7 +77,21 @@ function show(node, entries) {
       layout: { format, swap, aspect },
     })),
   )
+  if (entries.length) {
+    const { images, animated, ...rest } = output ?? {}
+    for (const kept of [app.nodeOutputs, pageStore()?.nodeOutputs]) if (kept?.[keyOf(node)]) kept[keyOf(node)] = rest
+  }
   grow(node)
+}
+
+/**
+ * Let a node's viewer show a result that the page has kept.
+ * @param {any} node
+ * @param {Record<string, any> | undefined} outputs
+ */
+function showKept(node, outputs) {
+  const output = outputs?.[keyOf(node)]
+  if (output?.stereo) show(node, output)
 }
 
 /**
@@ -123,14 +142,15 @@ function addViewer(node) {
       if (Object.keys(settings).length) node.properties[PROPERTY] = settings
       else delete node.properties[PROPERTY]
     },
-    passWheel: (event) => {
-      if (!(/** @type {any} */ (window).LiteGraph.vueNodesMode)) app.canvas.processMouseWheel(event)
+    passOn: (event) => {
+      // In Nodes 2.0 the page hears of it through the node.
+      if (!(/** @type {any} */ (window).LiteGraph.vueNodesMode)) app.canvas[CANVAS_HANDLERS[event.type]]?.(event)
     },
   })
   viewers.set(node, viewer)
   const smallest = () => {
     if (!viewer.isShowing) return 0
-    const picture = (node.size[0] - MARGINS) / Math.max(TALLEST, viewer.aspect)
+    const picture = (node.size[0] - MARGINS) / viewer.aspect
     return MARGINS + CONTROLS + Math.max(SMALLEST, Math.round(picture))
   }
   const largest = () => (viewer.isShowing ? undefined : 0)
@@ -138,7 +158,7 @@ function addViewer(node) {
   node.addDOMWidget(WIDGET, "stereo_viewer", viewer.root, options).serialize = false
   const { onExecuted, onRemoved } = node
   node.onExecuted = function (/** @type {any[]} */ ...results) {
-    show(this, takeResult(results[0]))
+    show(this, results[0])
     return onExecuted?.apply(this, results)
   }
   node.onRemoved = function (/** @type {any[]} */ ...given) {
@@ -153,15 +173,12 @@ style.rel = "stylesheet"
 style.href = new URL("./viewer.css", import.meta.url).href
 document.head.append(style)
 
-// Before the page takes the result into its stores.
-api.addEventListener("executed", (/** @type {any} */ { detail }) => takeResult(detail.output), { capture: true })
-
 app.registerExtension({
   name: "SpatialDreamer.Viewer",
   setup() {
     api.addEventListener("b_preview_with_metadata", (/** @type {any} */ { detail }) => {
-      const node = findNode(detail.displayNodeId)
-      const viewer = viewers.get(node)
+      const node = nodeAt(app, detail.displayNodeId)
+      const viewer = node && viewers.get(node)
       if (!viewer || !takeLivePicture(node)) return
       live.add(viewer)
       viewer.showLive(detail.blob)
@@ -176,15 +193,11 @@ app.registerExtension({
     if (prefix) prefix.serializeValue = () => applyTextReplacements(app, prefix.value)
     addViewer(node)
   },
+  loadedGraphNode(/** @type {any} */ node) {
+    showKept(node, app.nodeOutputs) // an undo makes all nodes anew
+  },
   onNodeOutputsUpdated(/** @type {Record<string, any>} */ outputs) {
     // A workflow's tab is opened again, or one is loaded together with its results.
-    for (const node of /** @type {any} */ (app.canvas?.graph)?.nodes ?? []) {
-      if (!viewers.has(node)) continue
-      for (const [key, output] of Object.entries(outputs)) {
-        if (key !== String(node.id) && !key.endsWith(`:${node.id}`)) continue
-        takeResult(pageStore()?.nodeOutputs?.[key])
-        show(node, takeResult(output))
-      }
-    }
+    for (const node of /** @type {any} */ (app.canvas?.graph)?.nodes ?? []) showKept(node, outputs)
   },
 })

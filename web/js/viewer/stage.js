@@ -76,9 +76,10 @@ export class Stage {
    * @param {(stage: Stage) => Promise<string>} file.explain says why it could not be shown
    */
   open({ url, kind, layout, explain }) {
+    const hasModes = acquireRenderer() !== null // before the last file lets the context go
     this.close()
     this.layout = layout
-    this.hasModes = acquireRenderer() !== null
+    this.hasModes = hasModes
     const media = kind === "video" ? document.createElement("video") : document.createElement("img")
     media.className = "spatialdreamer-viewer-media"
     this.media = media
@@ -97,7 +98,11 @@ export class Stage {
     })
     if (media instanceof HTMLVideoElement) {
       media.playsInline = true
-      media.preload = "auto" // browsers fetch some seconds ahead, never all of a long film
+      // With "auto" each film of a page would keep a connection, of which browsers have 6 to a server.
+      media.preload = "metadata"
+      media.addEventListener("loadedmetadata", () => {
+        if (!media.seeking) media.currentTime = 0 // some browsers have no first frame before they are asked
+      })
       for (const event of ["loadeddata", "seeked"]) media.addEventListener(event, refresh)
       for (const event of ["timeupdate", "durationchange", "play", "pause", "ended", "ratechange", "volumechange"])
         media.addEventListener(event, () => isCurrent() && this.onChange())

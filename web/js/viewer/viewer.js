@@ -43,6 +43,8 @@ export const DEFAULTS = Object.freeze({
   loop: true,
   muted: false,
 })
+const TALLEST = 0.75 // width over height of the picture's place; taller pictures have black at their sides
+const [MIDDLE, MIDDLE_HELD] = [1, 4] // a mouse's button, by its number and by its bit
 const H264 = 'video/mp4; codecs="avc1.640028"'
 
 export class StereoViewer {
@@ -50,9 +52,10 @@ export class StereoViewer {
    * @param {object} node what the viewer is on
    * @param {() => Partial<Settings>} node.read its settings that are not the defaults
    * @param {(settings: Partial<Settings>) => void} node.write
-   * @param {(event: WheelEvent) => void} node.passWheel takes a turn of the wheel that is not the viewer's
+   * @param {(event: WheelEvent | PointerEvent) => void} node.passOn takes what is meant for the graph: the wheel while the
+   *   viewer has no focus, and the middle button
    */
-  constructor({ read, write, passWheel }) {
+  constructor({ read, write, passOn }) {
     this.read = read
     this.write = write
     /** @type {Result[]} */
@@ -73,9 +76,13 @@ export class StereoViewer {
     this.root.append(this.stage.root, this.controls.root, this.controls.keys)
     this.root.hidden = true
     this.root.addEventListener("keydown", (event) => this.onKey(event))
-    this.stage.root.addEventListener("wheel", (event) => this.onWheel(event, passWheel), { passive: false })
-    for (const type of ["pointerdown", "pointermove", "pointerup", "dblclick"])
-      this.root.addEventListener(type, (event) => event.stopPropagation()) // else Nodes 2.0 drags the node
+    this.stage.root.addEventListener("wheel", (event) => this.onWheel(event, passOn), { passive: false })
+    for (const type of /** @type {const} */ (["pointerdown", "pointermove", "pointerup"]))
+      this.root.addEventListener(type, (event) => {
+        if (event.button === MIDDLE || event.buttons & MIDDLE_HELD) passOn(event)
+        else event.stopPropagation() // else Nodes 2.0 drags the node
+      })
+    this.root.addEventListener("dblclick", (event) => event.stopPropagation())
     this.root.addEventListener("pointerdown", (event) => {
       if (!(event.target instanceof Element && event.target.closest("button, select, input"))) this.root.focus()
     })
@@ -93,7 +100,7 @@ export class StereoViewer {
 
   /** Width over height of the picture's place: that of one view, whatever the mode. */
   get aspect() {
-    return this.results[this.index]?.layout.aspect ?? 16 / 9
+    return Math.max(TALLEST, this.results[this.index]?.layout.aspect ?? 16 / 9)
   }
 
   /**
@@ -142,7 +149,7 @@ export class StereoViewer {
     const { url, name, kind, layout } = this.results[index]
     this.stage.open({ url, kind, layout, explain: () => whyNot(url, name, kind) })
     this.controls.root.hidden = false
-    this.root.style.setProperty("--view-aspect", String(layout.aspect))
+    this.root.style.setProperty("--view-aspect", String(this.aspect))
     this.apply()
     this.offerVR(layout)
   }
@@ -275,9 +282,14 @@ export class StereoViewer {
 
   /** @param {KeyboardEvent} event */
   onKey(event) {
-    if (event.target !== this.root && event.key === " ") return // presses a button that has the focus
-    if (event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement) {
+    const pressesButton = event.target instanceof HTMLButtonElement && event.key === " "
+    if (pressesButton || event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement) {
       event.stopPropagation() // they have keys of their own
+      return
+    }
+    if (event.key === "Escape" && !this.controls.keys.hidden) {
+      event.stopPropagation()
+      this.controls.keys.hidden = true
       return
     }
     const action = actionOf(event)

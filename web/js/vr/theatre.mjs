@@ -56,7 +56,7 @@ function stillTexture(source, rect, limit) {
  * @param {VRRequest["source"]} source
  * @returns {[number, number]}
  */
-export function sizeOf(source) {
+function sizeOf(source) {
   if (source instanceof HTMLVideoElement) return [source.videoWidth, source.videoHeight]
   if (source instanceof HTMLImageElement) return [source.naturalWidth, source.naturalHeight]
   return [source.width, source.height]
@@ -65,8 +65,11 @@ export function sizeOf(source) {
 /**
  * Build the room; `renderer.xr.setSession` starts it.
  * @param {Pick<VRRequest, "source" | "layout" | "eyes">} request
+ * @throws {Error} where the picture has not been loaded, or the browser has no WebGL
  */
 export function buildTheatre({ source, layout, eyes }) {
+  const [width, height] = sizeOf(source)
+  if (!width) throw new Error("the picture has not been loaded")
   const renderer = new WebGLRenderer({ antialias: true })
   const scene = new Scene()
   scene.background = new Color(0x000000)
@@ -80,7 +83,7 @@ export function buildTheatre({ source, layout, eyes }) {
     const texture = film ?? stillTexture(/** @type {any} */ (source), eyes[eye], renderer.capabilities.maxTextureSize)
     texture.colorSpace = SRGBColorSpace
     texture.anisotropy = renderer.capabilities.getMaxAnisotropy()
-    const rect = film ? withinPixels(eyes[eye], ...sizeOf(source)) : WHOLE
+    const rect = film ? withinPixels(eyes[eye], width, height) : WHOLE
     const { positions, places, triangles } = layout.format === "vr180" ? halfSphere(rect) : flatScreen(layout.aspect, rect)
     const geometry = new BufferGeometry()
     geometry.setAttribute("position", new Float32BufferAttribute(positions, 3))

@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 
 from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.cli import main
+from spatialdreamer_core.fill import FastFill
 from spatialdreamer_core.flow import open_flow
 from spatialdreamer_core.pipeline import Cluster, ClusterConfig, FillerConfig, Spread, StageClock, convert
 from spatialdreamer_core.pipeline.device import choose_device
@@ -145,6 +147,16 @@ def test_where_ray_is_missing_it_is_said_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install spatialdreamer\[distributed\]"), Cluster("auto"):
         pass
+
+
+def test_what_goes_without_a_cluster_is_refused(film, tmp_path):
+    spread = Spread(Cluster("auto"), FILLERS)
+    with pytest.raises(InputError, match="`filler` must be left out with `spread`, got FastFill"):
+        convert(film, tmp_path / "out.mp4", KEPT, spread=spread, filler=FastFill())
+    with pytest.raises(InputError, match="resume must be auto or on with ray, which converts parts, got off"):
+        convert(film, tmp_path / "out.mp4", replace(KEPT, resume="off"), spread=spread)
+    for name in ("--dry-run", "--keyframes=10"):
+        assert main(["convert", str(film), "-o", f"{tmp_path}/", "--ray", "auto", name, "--quiet"]) == 2
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from spatialdreamer_core.pipeline.film.convert import is_kept
 from spatialdreamer_core.pipeline.film.plan import SegmentRule
 from spatialdreamer_core.video.output import OutputFile
 
+from ...small_videos import write_tone
 from .small_film import EACH, KEPT, SCENES, Killed, RedIsNear, kill_at, parts, shown
 
 
@@ -104,6 +105,34 @@ def test_a_long_scene_is_cut_into_parts_that_come_out_alike(film, tmp_path):
     convert(film, out, KEPT, rule=rule)
     assert shown(out) == shown(tmp_path / "whole.mp4")
     assert len(shown(out)[0]) == sum(SCENES)
+
+
+@pytest.mark.slow
+def test_a_scene_longer_than_a_minute_is_the_same_after_a_kill_in_its_second_part(tmp_path):
+    rule, frames = SegmentRule(), SegmentRule().most + SegmentRule().least + 10
+    film, out = tmp_path / "clip.mp4", tmp_path / "out.mp4"
+    wall = cv2.resize(np.random.default_rng(0).integers(20, 90, (6, 8, 3), np.uint8), (48, 32))
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("libx264", rate=24, options={"crf": "4"})
+        stream.width, stream.height = 48, 32
+        sound = container.add_stream("aac", rate=48000)
+        for index in range(frames):
+            image, left = wall.copy(), round(16 + 14 * np.sin(index / 20))
+            image[8:28, left : left + 10] = (230, 210, 60)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        container.mux(stream.encode())
+        write_tone(container, sound, seconds=1.0, delay=0.0)
+    config = replace(KEPT, resume="auto")  # it is kept for its length
+    convert(film, tmp_path / "whole.mp4", config)
+    with pytest.raises(Killed):
+        convert(film, out, config, on_progress=kill_at(rule.most + 100))
+    plan = json.loads((parts(tmp_path) / "manifest.json").read_text())["plan"]
+    assert [entry["frame"] for entry in plan["scenes"][0]["entries"]] == [0, rule.most - rule.run_in]
+    seen = []
+    convert(film, out, config, on_progress=lambda done, *_: seen.append(done))
+    assert seen[0] == rule.most + 1
+    assert len(shown(out)[0]) == frames
+    assert shown(out) == shown(tmp_path / "whole.mp4")
 
 
 def test_depth_of_a_model_is_measured_once(film, tmp_path):
