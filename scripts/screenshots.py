@@ -45,7 +45,6 @@ QUIET = {  # settings of the page: nothing but the graph is in the picture
     "Comfy.Minimap.Visible": False,
     "Comfy.Graph.CanvasInfo": False,
     "Comfy.Graph.CanvasMenu": False,
-    "Comfy.VueNodes.Enabled": True,
 }
 
 _SET = """async settings => {
@@ -167,8 +166,6 @@ def photograph(shots: dict[str, Callable[[Frontend], Image.Image]]) -> None:
             )
             frontend = Frontend(browser.new_page(viewport=PAGE), server.url)
             frontend.page.evaluate(_SET, QUIET)
-            banner = frontend.page.get_by_text("Prefer the legacy design?").locator("xpath=..")
-            banner.get_by_role("button").last.click()
             for name, take in shots.items():
                 print(name, flush=True)
                 save(take(frontend), name)
