@@ -1,6 +1,6 @@
 """The workers of a Ray cluster: one a GPU, or a few cores, on whatever machines it has.
 
-Ray starts them, and starts one that died again where there is room. What they do is `spread`'s.
+Ray starts them where there is room, also in place of one that died. What they do is `spread`'s.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -70,8 +70,8 @@ class HiredWorker:
     host: str = "a machine"
 
     def describe(self) -> Any:
-        """Ask it to describe itself, and wait for that as long as Ray needs to start it, again too."""
-        return self.handle.describe.options(max_task_retries=-1).remote()
+        """Ask it to describe itself, which it does as soon as Ray has started it."""
+        return self.handle.describe.remote()
 
     def stop(self) -> Any:
         """Ask it to end what it is at."""
@@ -96,6 +96,7 @@ class Cluster:
         ClusterConfig(address).check()
         self._address = address
         self._is_ours = False  # whether this object has connected to the cluster
+        self._start: Callable[[], Any] = lambda: None  # starts a worker, once `hire` knows what it needs
         self.ray: Any = None
         self.workers: list[HiredWorker] = []
 
@@ -174,12 +175,14 @@ class Cluster:
             room = sum(each // needs["num_cpus"] for each in cores)
         if not room:
             raise InputError("the cluster must have CPUs or GPUs for a worker, got none; add a machine to it")
-        remote = self.ray.remote(
-            **needs, max_restarts=-1, max_task_retries=0, concurrency_groups={_CONTROL: 1}
-        )(FilmWorker)
+        self._start = self.ray.remote(**needs, concurrency_groups={_CONTROL: 1})(FilmWorker).remote
         while len(self.workers) < min(room, count):
-            self.workers.append(HiredWorker(remote.remote()))
+            self.workers.append(HiredWorker(self._start()))
         _LOGGER.info("ray: segments are converted by %d at a time, on %s", len(self.workers), device)
+
+    def replace(self, worker: HiredWorker) -> None:
+        """Have Ray start another one in place of a worker that died, as soon as there is room for it."""
+        worker.handle = self._start()
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class _Desk:
         sheet: MiddleSheet,
         on_pictures: OnPictures,
     ) -> None:
-        self._ray, self._sent = cluster.ray, cluster.ray.put(task)
+        self._cluster, self._ray, self._sent = cluster, cluster.ray, cluster.ray.put(task)
         self._path_of, self._sheet, self._on_pictures = path_of, sheet, on_pictures
         self._waiting, self._idle = deque(segments), list[HiredWorker]()
         self._lost: Counter[int | None] = Counter()  # workers, by the segment that they were at
@@ -181,7 +181,7 @@ class _Desk:
         return None
 
     def lose(self, call: _Call, error: Any) -> None:
-        """Let a segment wait again, whose worker has died, and let the worker begin anew.
+        """Let a segment wait again, whose worker has died, and let another one begin in its place.
 
         Raises:
             InputError: If it could not even begin, or too many have died.
@@ -205,6 +205,7 @@ class _Desk:
         if call.segment is not None:
             self._waiting.appendleft(call.segment)
             self._on_pictures(call.segment, 0)
+        self._cluster.replace(call.worker)
         self.calls[call.worker.describe()] = _Call(call.worker)
 
     def stop(self) -> None:
