@@ -16,7 +16,7 @@ if ! command -v chromium >/dev/null; then
   fi
 fi
 
-[ -z "${COMFYUI_FRONTEND:-}" ] || download_frontend "$COMFYUI_FRONTEND"
+if [ -n "${COMFYUI_FRONTEND:-}" ]; then download_frontend "$COMFYUI_FRONTEND"; fi
 
 say "ruff, mypy, comfy node validate"
 .venv/bin/ruff check .

@@ -134,3 +134,18 @@ def frontend(profile, comfy_server):
     with open_frontend(profile, comfy_server) as frontend:
         yield frontend
     assert frontend.errors == []
+
+
+@pytest.fixture(scope="module")
+def loaded_page(profile, comfy_server):
+    with open_frontend(profile, comfy_server) as frontend:
+        yield frontend
+
+
+@pytest.fixture
+def reused_frontend(loaded_page):
+    """The page as the module's tests before have left it, emptied: a new one takes seconds to load."""
+    loaded_page.clear()
+    yield loaded_page
+    errors, loaded_page.errors = loaded_page.errors, []
+    assert errors == []

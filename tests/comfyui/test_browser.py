@@ -7,7 +7,6 @@ from datetime import datetime
 import pytest
 
 from .clips import write_clip
-from .conftest import open_frontend
 from .frontend import Frontend
 from .server import NODE_IDS, PAGE_VERSION, REPOSITORY, WORKFLOWS
 
@@ -35,19 +34,9 @@ SHOWN_BY_THE_BLUEPRINT = (
 LIKE_OTHERS = {"photo", "film", "training_pair"}  # of these nodes alone, so one renderer suffices in haste
 
 
-@pytest.fixture(scope="module")
-def loaded_page(profile, comfy_server):
-    with open_frontend(profile, comfy_server) as frontend:
-        yield frontend
-
-
 @pytest.fixture
-def frontend(loaded_page):
-    """The page as the tests before have left it, emptied: a new one takes seconds to load."""
-    loaded_page.clear()
-    yield loaded_page
-    errors, loaded_page.errors = loaded_page.errors, []
-    assert errors == []
+def frontend(reused_frontend):
+    return reused_frontend
 
 
 @pytest.fixture(params=["litegraph", "vue"])

@@ -7,6 +7,11 @@ import pytest
 pytestmark = pytest.mark.browser
 
 
+@pytest.fixture
+def frontend(reused_frontend):
+    return reused_frontend
+
+
 @pytest.fixture(params=["litegraph", "vue"])
 def renderer(frontend, request):
     """The page with one of its two renderers; the choice is the server's, so it is taken back."""
@@ -76,6 +81,7 @@ def test_a_browser_without_h264_says_so(frontend, renderer, comfy_server):
     (folder / "unplayable.mp4").write_bytes(bytes(1000))  # what H.264 is to such a browser
     frontend.page.evaluate(
         """() => {
+          window.canPlayType = HTMLMediaElement.prototype.canPlayType
           HTMLMediaElement.prototype.canPlayType = () => ''
           app.graph.clear()
           const node = LiteGraph.createNode('SpatialDreamerSaveStereoVideo')
@@ -88,4 +94,5 @@ def test_a_browser_without_h264_says_so(frontend, renderer, comfy_server):
         }"""
     )
     text = shown_text(frontend, "browser plays no H.264")
+    frontend.page.evaluate("() => { HTMLMediaElement.prototype.canPlayType = canPlayType }")
     assert text == "This browser plays no H.264; open the file in a player."
