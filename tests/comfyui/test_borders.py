@@ -36,7 +36,7 @@ def preview(node: str, output: int = 0) -> dict:
 
 def fetched_picture(server, prompt: dict, folder) -> np.ndarray:
     outputs = server.run(prompt)
-    (file,) = [file for node in outputs.values() for file in node["images"]]
+    (file,) = [file for node in outputs.values() for file in node.get("images", [])]
     return np.asarray(Image.open(server.fetch(file, folder)).convert("RGB")).astype(int)
 
 
