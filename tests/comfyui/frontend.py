@@ -62,6 +62,11 @@ class Frontend:
     def clear(self) -> None:
         """Leave an empty canvas, and no dialog over it."""
         self.page.keyboard.press("Escape")
+        # One that is still closing would take the next one of its kind away with it.
+        self.page.wait_for_function(
+            "() => [...document.querySelectorAll('[role=dialog]')].every(it => !it.checkVisibility())",
+            timeout=10_000,
+        )
         self.page.evaluate("() => app.graph.clear()")
 
     def use_clip(self, file: str) -> None:
