@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -118,9 +119,7 @@ def write_pictures_preview(
     with VideoWriter(
         target, width=width, height=height, frame_rate=rate, time_base=1 / rate, crf=_CRF, color=_BT709
     ) as writer:
-        writer.write(_resized(first, width, height), 0)
-        on_frame()
-        for number, picture in enumerate(rest, start=1):
+        for number, picture in enumerate(chain([first], rest)):
             writer.write(_resized(picture, width, height), number)
             on_frame()
 

@@ -138,8 +138,9 @@ def convert_film(
     done = sum(record.frames for record in finished.values() if record is not None)
     if is_continued:
         _LOGGER.info("%s: going on after %d of %d frames", source.path, done, plan.frames)
-    total = plan.frames * config.layout().pictures_a_pair
-    report = _Report(plan, done, config.layout().pictures_a_pair, on_progress, on_scene)
+    pictures = config.layout().pictures_a_pair
+    total = plan.frames * pictures
+    report = _Report(plan, done, pictures, on_progress, on_scene)
     waiting = [segment for segment in segments if finished[segment.index] is None]
     with _telling_what_is_kept(folder, plan, finished):
         if spread is None:

@@ -12,9 +12,10 @@ import torch
 
 import spatialdreamer_core as sd
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.metrics import make_clip
 from spatialdreamer_core.pipeline import ClipConversion, ConvertConfig
+
+from ..red_is_near import RedIsNear
 
 SIZE = (48, 64)
 BUILTIN = ConvertConfig(depth="builtin")
@@ -24,17 +25,6 @@ class Redraws(sd.FastFill):
     """A filler that gets refined masks."""
 
     refines_holes = True
-
-
-class RedIsNear:
-    """A depth model for pictures whose red channel is their inverse depth."""
-
-    def __init__(self):
-        self.spec = find_model("midas")
-        self.modules = (torch.nn.Linear(1, 1),)
-
-    def inverse_depth(self, frames):
-        return frames[:, :1]
 
 
 @pytest.fixture(scope="module")

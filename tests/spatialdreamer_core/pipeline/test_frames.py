@@ -13,7 +13,6 @@ import torch
 import spatialdreamer_core as sd
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.depth import BuiltinStream
-from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.flow import open_flow
 from spatialdreamer_core.metrics import make_clip
 from spatialdreamer_core.pipeline import StageClock
@@ -23,6 +22,8 @@ from spatialdreamer_core.pipeline.preview import MiddleSheet
 from spatialdreamer_core.stereo import pack
 from spatialdreamer_core.video.reader import VideoFrame
 
+from ..red_is_near import RedIsNear
+
 SIZE = (60, 96)
 BUILTIN = sd.ConvertConfig(depth="builtin", divergence=5.0)
 
@@ -30,19 +31,6 @@ BUILTIN = sd.ConvertConfig(depth="builtin", divergence=5.0)
 def clip_of(frames, name="translate_right"):
     """Frames of 8 bits, as floats."""
     return (make_clip(name, size=SIZE, frames=frames).frames * 255).round() / 255
-
-
-class RedIsNear:
-    """A depth model for frames whose red channel is their inverse depth; it counts what it sees."""
-
-    def __init__(self):
-        self.spec = find_model("midas")
-        self.modules = (torch.nn.Linear(1, 1),)
-        self.pictures = 0
-
-    def inverse_depth(self, frames):
-        self.pictures += len(frames)
-        return frames[:, :1]
 
 
 class Grey:

@@ -8,9 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.pipeline import ConvertConfig
 from spatialdreamer_core.pipeline.film.plan import SegmentRule
 
@@ -21,19 +19,6 @@ SCENES = (7, 9, 8)  # frames
 TIMES = np.cumsum([0] + [1 + index % 3 for index in range(sum(SCENES) - 1)]).tolist()
 KEPT = ConvertConfig(depth="builtin", resume="on", crf=0)  # lossless
 EACH = SegmentRule(least=1, most=100, run_in=0)  # a segment a scene
-
-
-class RedIsNear:
-    """A depth model for pictures whose red channel is their inverse depth."""
-
-    def __init__(self):
-        self.spec = find_model("midas")
-        self.modules = (torch.nn.Linear(1, 1),)
-        self.pictures = 0
-
-    def inverse_depth(self, frames):
-        self.pictures += len(frames)
-        return frames[:, :1]
 
 
 class Killed(BaseException):

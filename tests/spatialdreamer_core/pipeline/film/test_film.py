@@ -19,8 +19,9 @@ from spatialdreamer_core.pipeline.film.convert import is_kept
 from spatialdreamer_core.pipeline.film.plan import SegmentRule
 from spatialdreamer_core.video.output import OutputFile
 
+from ...red_is_near import RedIsNear
 from ...small_videos import write_tone
-from .small_film import EACH, KEPT, SCENES, Killed, RedIsNear, kill_at, parts, shown
+from .small_film import EACH, KEPT, SCENES, Killed, kill_at, parts, shown
 
 
 class Redrawing(FastFill):

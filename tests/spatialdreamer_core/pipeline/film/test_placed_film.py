@@ -10,7 +10,8 @@ import pytest
 
 from spatialdreamer_core.pipeline import convert
 
-from .small_film import EACH, KEPT, SCENES, Killed, RedIsNear, kill_at, shown
+from ...red_is_near import RedIsNear
+from .small_film import EACH, KEPT, SCENES, Killed, kill_at, shown
 
 AUTO = replace(KEPT, auto_convergence=True, divergence=6.0)
 LIMITED = replace(KEPT, comfort=True, max_crossed=0.4, max_uncrossed=0.8, divergence=6.0)

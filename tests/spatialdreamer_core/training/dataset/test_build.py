@@ -17,7 +17,6 @@ import pytest
 import torch
 
 from spatialdreamer_core.checks import InputError
-from spatialdreamer_core.depth.models import find_model
 from spatialdreamer_core.fill import render_pair
 from spatialdreamer_core.locking import FileLock
 from spatialdreamer_core.pipeline import FillerConfig
@@ -25,6 +24,8 @@ from spatialdreamer_core.training.dataset import build_dataset, open_dataset, sc
 from spatialdreamer_core.training.dataset.build import list_videos, summarise
 from spatialdreamer_core.training.dataset.scene_clips import draw_ways_back
 from spatialdreamer_core.training.dataset.sheet import describe
+
+from ...red_is_near import RedIsNear
 
 
 def hashes(folder):
@@ -111,17 +112,6 @@ def test_a_clip_is_what_render_pair_gives(tmp_path, films, config):
     pair = render_pair(clip.target, depth, side=record.side, divergence=record.divergence)
     assert (clip.reference - pair.reference).abs().max() < 0.05
     assert (clip.hole != pair.hole).float().mean() < 0.01
-
-
-class RedIsNear:
-    """A depth model for frames whose red channel is their inverse depth."""
-
-    def __init__(self):
-        self.spec = find_model("midas")
-        self.modules = (torch.nn.Linear(1, 1),)
-
-    def inverse_depth(self, frames):
-        return frames[:, :1]
 
 
 def test_a_depth_model_is_steadied_and_normalised_by_scene_as_in_a_conversion(
