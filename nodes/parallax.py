@@ -9,14 +9,10 @@ node itself stays as it is, and with it what ComfyUI keeps of its last run.
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import folder_paths
 import numpy as np
 from comfy_api.latest import io
 from PIL import Image
@@ -29,6 +25,7 @@ from ..spatialdreamer_core.pipeline import ConvertConfig, DepthSample, sample_fi
 from ..spatialdreamer_core.pipeline.parallax import PARALLAX_SETTINGS, parallax_rules
 from .depth_models import prepare_model
 from .video_file import VideoFile
+from .view_files import place_of, temporary_path
 
 _LOGGER = logging.getLogger(__name__)
 EVENT = "spatialdreamer_parallax"
@@ -124,11 +121,9 @@ class ParallaxPreview:
 
 def _save(picture: np.ndarray) -> dict[str, str]:
     """Write a picture into ComfyUI's folder for temporary files; return what `/view` needs to find it."""
-    folder = folder_paths.get_temp_directory()
-    os.makedirs(folder, exist_ok=True)
-    name = f"parallax_{secrets.token_hex(6)}.png"
-    Image.fromarray(picture).save(Path(folder, name), compress_level=1)
-    return {"filename": name, "subfolder": "", "type": "temp"}
+    path = temporary_path("parallax", ".png")
+    Image.fromarray(picture).save(path, compress_level=1)
+    return place_of(path)
 
 
 def preview_film(

@@ -7,17 +7,16 @@ own pages and its API know of results, may stand beside it.
 from __future__ import annotations
 
 import logging
-import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import folder_paths
 import numpy as np
 from comfy.model_management import InterruptProcessingException, throw_exception_if_processing_interrupted
-from comfy_api.latest import io
 from PIL import Image
 from torch import Tensor
 
@@ -35,6 +34,7 @@ from ..spatialdreamer_core.video import (
     write_pictures_preview,
     write_preview,
 )
+from .view_files import place_of, temporary_path
 
 _LOGGER = logging.getLogger(__name__)
 _BESIDE = ("full_sbs", "half_sbs", "cross_eyed", "vr180")
@@ -79,26 +79,25 @@ def shown_video(path: Path, subfolder: str, packing: Packing) -> dict[str, Any] 
     Returns:
         What `stereo_output` takes. None if the video cannot be looked at, which the log says: it is saved.
     """
-    try:
+    with _optional(path.name):
         copy = None
         if not plays_in_browsers(path):
-            copy = _temporary(".mp4")
+            copy = temporary_path("stereo_preview", ".mp4")
             width = PREVIEW_WIDTH * packing.beside
             write_preview(path, copy, on_frame=throw_exception_if_processing_interrupted, max_width=width)
         info = probe(copy or path)
-    except InterruptProcessingException:
-        raise
-    except Exception as error:
-        _LOGGER.warning("no preview of %s: %s", path.name, one_line(error))
-        return None
-    return {
-        "file": _place(path, subfolder) if copy is None else _place(copy),
-        "name": path.name,
-        "note": "" if copy is None else f"a small copy, {PREVIEW_SECONDS:g} s at most",
-        "kind": "video",
-        "rate": float(info.frame_rate),
-        **_layout(packing, info.height, info.width, pixels=info.sample_aspect_ratio),
-    }
+        return _entry(
+            place_of(path, subfolder) if copy is None else place_of(copy),
+            packing,
+            info.height,
+            info.width,
+            pixels=info.sample_aspect_ratio,
+            kind="video",
+            name=path.name,
+            note="" if copy is None else f"a small copy, {PREVIEW_SECONDS:g} s at most",
+            rate=float(info.frame_rate),
+        )
+    return None
 
 
 def shown_photo(
@@ -119,27 +118,27 @@ def shown_photo(
     Returns:
         As `shown_video`.
     """
-    copy = None
-    try:
+    with _optional(path.name):
+        copy = None
         if picture is None and shows_in_browsers(path):
             with Image.open(path) as photo:
                 width, height = photo.size
         else:
             picture = read_photo(path) if picture is None else picture
             height, width = picture.shape[:2]
-            copy = _temporary(".webp")
+            copy = temporary_path("stereo_preview", ".webp")
             write_picture_preview(picture, copy)
-    except Exception as error:
-        _LOGGER.warning("no preview of %s: %s", path.name, one_line(error))
-        return None
-    return {
-        "file": _place(path, subfolder) if copy is None else _place(copy),
-        "name": path.name,
-        "note": "" if copy is None else "a copy that browsers show",
-        "kind": "image",
-        "rate": 1.0,
-        **_layout(packing, height, width, pixels=pixel_aspect(packing.format)),
-    }
+        return _entry(
+            place_of(path, subfolder) if copy is None else place_of(copy),
+            packing,
+            height,
+            width,
+            pixels=pixel_aspect(packing.format),
+            kind="image",
+            name=path.name,
+            note="" if copy is None else "a copy that browsers show",
+        )
+    return None
 
 
 def shown_frames(
@@ -158,8 +157,9 @@ def shown_frames(
         pictures = map(np.hstack, zip(pictures, pictures, strict=True))
         packing, width, total = Packing("full_sbs", packing.swap_eyes), 2 * width, total // 2
     count = min(total, _MOST_FRAMES)
-    copy = _temporary(".webp" if total == 1 else ".mp4")
-    try:
+    kind, suffix = ("image", ".webp") if total == 1 else ("video", ".mp4")
+    copy = temporary_path("stereo_preview", suffix)
+    with _optional("the frames"):
         if total == 1:
             write_picture_preview(next(pictures), copy)
         else:
@@ -170,19 +170,18 @@ def shown_frames(
                 on_frame=throw_exception_if_processing_interrupted,
                 max_width=_FRAME_WIDTH * packing.beside,
             )
-    except InterruptProcessingException:
-        raise
-    except Exception as error:
-        _LOGGER.warning("no preview of %s: %s", "the frames", one_line(error))
-        return None
-    return {
-        "file": _place(copy),
-        "name": f"{width}x{height}",
-        "note": f"the first {count} of {total} frames" if count < total else "",
-        "kind": "image" if total == 1 else "video",
-        "rate": _FRAME_RATE,
-        **_layout(packing, height, width, pixels=pixel_aspect(packing.format)),
-    }
+        return _entry(
+            place_of(copy),
+            packing,
+            height,
+            width,
+            pixels=pixel_aspect(packing.format),
+            kind=kind,
+            name=f"{width}x{height}",
+            note=f"the first {count} of {total} frames" if count < total else "",
+            rate=_FRAME_RATE,
+        )
+    return None
 
 
 def stereo_output(*shown: dict[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
@@ -190,20 +189,37 @@ def stereo_output(*shown: dict[str, Any] | None) -> dict[str, list[dict[str, Any
     return {"stereo": [entry for entry in shown if entry is not None]}
 
 
-def _layout(packing: Packing, height: int, width: int, *, pixels: Fraction) -> dict[str, Any]:
-    """Describe a packing, as `web/js/viewer/layouts.js` knows it."""
-    aspect = packing.aspect(height, width, pixels=pixels)
-    return {"format": packing.format, "swap": packing.swap_eyes, "aspect": aspect}
+@contextmanager
+def _optional(what: str) -> Iterator[None]:
+    """Go on without a preview where it fails, which the log says; interrupts pass."""
+    try:
+        yield
+    except InterruptProcessingException:
+        raise
+    except Exception as error:
+        _LOGGER.warning("no preview of %s: %s", what, one_line(error))
 
 
-def _place(path: Path, subfolder: str | None = None) -> dict[str, str]:
-    """Describe where a file is: in the output folder, or without a subfolder in the temporary one."""
-    kind = io.FolderType.temp if subfolder is None else io.FolderType.output
-    return {"filename": path.name, "subfolder": subfolder or "", "type": kind.value}
-
-
-def _temporary(suffix: str) -> Path:
-    """Return the path of a new file in ComfyUI's temporary folder."""
-    folder = Path(folder_paths.get_temp_directory())
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"stereo_preview_{secrets.token_hex(4)}{suffix}"
+def _entry(
+    file: dict[str, str],
+    packing: Packing,
+    height: int,
+    width: int,
+    *,
+    pixels: Fraction,
+    kind: str,
+    name: str,
+    note: str,
+    rate: float = 1.0,
+) -> dict[str, Any]:
+    """Describe a file, as `web/js/viewer/extension.js` knows it."""
+    return {
+        "file": file,
+        "name": name,
+        "note": note,
+        "kind": kind,
+        "rate": rate,
+        "format": packing.format,
+        "swap": packing.swap_eyes,
+        "aspect": packing.aspect(height, width, pixels=pixels),
+    }
