@@ -8,6 +8,7 @@
 
 import { app } from "../../../scripts/app.js"
 import { api } from "../../../scripts/api.js"
+import { nodeAt } from "./shared/graph.mjs"
 
 const PREFIX = "SpatialDreamer"
 const TEXT_WIDGET = "spatialdreamer_text"
@@ -93,22 +94,12 @@ function decode(html) {
   return page.querySelector("textarea")?.value ?? ""
 }
 
-/**
- * Return our node on the canvas with an id of a prompt, which inside a subgraph is a path of ids.
- * @param {unknown} id
- */
-export function findNode(id) {
-  const last = String(id).split(":").pop()
-  const node = app.canvas?.graph?.getNodeById(last)
-  return node?.comfyClass?.startsWith(PREFIX) ? node : null
-}
-
 app.registerExtension({
   name: "SpatialDreamer.NodeText",
   setup() {
     api.addEventListener("progress_text", (/** @type {any} */ { detail }) => {
-      const node = findNode(detail.nodeId)
-      if (!node) return
+      const node = nodeAt(app, detail.nodeId)
+      if (!node?.comfyClass?.startsWith(PREFIX)) return
       texts.set(node, decode(detail.text))
       setTimeout(() => showText(node)) // after the page has made its widget, maybe after the result has brought a text
     })

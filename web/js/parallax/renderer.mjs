@@ -5,6 +5,7 @@
  */
 
 import { anaglyphSource } from "../shared/anaglyph.mjs"
+import { buildProgram } from "../shared/program.mjs"
 import { BRIDGE, COLOURS, DISPARITY, OUTLINES, SPLAT, VERTEX } from "./warp_shaders.mjs"
 
 /** @typedef {"left" | "right"} Eye */
@@ -268,26 +269,9 @@ export class Renderer {
    * @returns {WebGLProgram}
    */
   program(source) {
-    const { gl } = this
     const compiled = this.programs.get(source)
     if (compiled) return compiled
-    const program = /** @type {WebGLProgram} */ (gl.createProgram())
-    const stages = /** @type {[number, string][]} */ ([
-      [gl.VERTEX_SHADER, VERTEX],
-      [gl.FRAGMENT_SHADER, source],
-    ])
-    for (const [kind, text] of stages) {
-      const shader = /** @type {WebGLShader} */ (gl.createShader(kind))
-      gl.shaderSource(shader, text)
-      gl.compileShader(shader)
-      gl.attachShader(program, shader)
-      gl.deleteShader(shader)
-    }
-    gl.linkProgram(program)
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) {
-      const logs = (gl.getAttachedShaders(program) ?? []).map((shader) => gl.getShaderInfoLog(shader))
-      throw new Error(`a shader of the parallax preview does not compile: ${logs.join(" ")}`)
-    }
+    const program = buildProgram(this.gl, VERTEX, source)
     this.programs.set(source, program)
     return program
   }

@@ -5,6 +5,7 @@
  * given up with the last viewer.
  */
 
+import { buildProgram } from "../shared/program.mjs"
 import { eyesOf } from "./layouts.js"
 import { FRAGMENT_SHADER, MODE_NUMBERS, VERTEX_SHADER } from "./shader.js"
 
@@ -76,19 +77,7 @@ export class Renderer {
     this.canvas = canvas
     this.gl = gl
     this.largest = /** @type {number} */ (gl.getParameter(gl.MAX_TEXTURE_SIZE))
-    const program = gl.createProgram()
-    for (const [kind, text] of /** @type {const} */ ([
-      [gl.VERTEX_SHADER, VERTEX_SHADER],
-      [gl.FRAGMENT_SHADER, FRAGMENT_SHADER],
-    ])) {
-      const shader = /** @type {WebGLShader} */ (gl.createShader(kind))
-      gl.shaderSource(shader, text)
-      gl.compileShader(shader)
-      gl.attachShader(program, shader)
-    }
-    gl.linkProgram(program)
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS))
-      throw new Error(gl.getProgramInfoLog(program) || "the shaders do not link")
+    const program = buildProgram(gl, VERTEX_SHADER, FRAGMENT_SHADER)
     gl.useProgram(program)
     this.uniforms = Object.fromEntries(UNIFORMS.map((name) => [name, gl.getUniformLocation(program, name)]))
     const corner = gl.getAttribLocation(program, "corner")
