@@ -3,7 +3,7 @@
 A splat averages what lands on a pixel, which is right where surfaces meet and blurs their insides; a gather
 keeps detail and cannot tell which colours belong together at an edge. So disparity is splatted (softmax
 splatting, `splat.py`), which tells from which column each pixel of the view comes, and its colour is read
-there with a cubic kernel (Keys 1981, a = -0.5). Within a pixel of a jump colours are splatted, front over
+there with a cubic kernel (`cubic.py`). Within a pixel of a jump colours are splatted, front over
 back; what foregrounds cover of the mixed pixels at their outlines (`outlines.py`) is splatted with them.
 """
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .cracks import JUMP, bridge_cracks
+from .cubic import read_columns
 from .nonzero_pixels import above, below, nonzero_pixels, values_at
 from .outlines import LEAST_SHARE, Rim, find_outlines
 from .splat import LEAST_WEIGHT, MAX_EXPONENT, Landing, land, splat_rows
@@ -54,7 +55,7 @@ def warp_rows(
     at_rim = None if rim is None else _close_at_rim(seen, coverage, gap, rim)
     bridge_cracks(seen, gap, disparity, sign=sign)
     # 2. The colours there.
-    view = _gather_cubic(colour, seen, sign, out)
+    view = _read_colours(colour, seen, sign, out)
     # 3. Blended colours where surfaces meet.
     about = _about_jumps(seen, gap)
     if at_rim is not None:
@@ -92,32 +93,11 @@ def _close_at_rim(seen: Tensor, coverage: Tensor, gap: Tensor, rim: Rim) -> Tens
     return at[(covered > 0) & ~gap.view(-1)[at]]
 
 
-def _gather_cubic(colour: Tensor, seen: Tensor, sign: int, out: Tensor | None) -> Tensor:  # [C, H, W]
+def _read_colours(colour: Tensor, seen: Tensor, sign: int, out: Tensor | None) -> Tensor:  # [C, H, W]
     """Read each pixel of the view at x - sign · d of the source, between columns by a cubic kernel."""
-    channels, _, width = colour.shape
+    width = colour.shape[-1]
     position = torch.arange(width, device=seen.device, dtype=seen.dtype).sub(seen, alpha=sign)
-    position = position.clamp_(0, width - 1)
-    left = position.floor()
-    t = position.sub_(left)
-    index = left.int().long().expand(channels, -1, -1)  # in two steps, which take half of the time
-    first, last = colour[..., :1], colour[..., -1:]
-    padded = torch.cat([first, colour, last, last], dim=-1)
-    first_weight, *weights = _cubic_weights(t)
-    view = torch.gather(padded[..., :width], -1, index, out=out).mul_(first_weight)
-    for tap, weight in enumerate(weights, start=1):
-        view.addcmul_(padded[..., tap : tap + width].gather(-1, index), weight)
-    return view.clamp_(0, 1)
-
-
-def _cubic_weights(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Weights of the columns at -1, 0, 1 and 2 for a position t in [0, 1) after column 0."""
-    s = 1 - t
-    bow = (t * s).mul_(-0.5)
-    outer_left, outer_right = bow * s, bow * t
-    # The weights add up to 1, and their mean position is t.
-    inner_left = (s + outer_right).sub_(outer_left, alpha=2)
-    inner_right = (t + outer_left).sub_(outer_right, alpha=2)
-    return outer_left, inner_left, inner_right, outer_right
+    return read_columns(colour, position.clamp_(0, width - 1), out=out).clamp_(0, 1)
 
 
 def _about_jumps(seen: Tensor, gap: Tensor) -> Tensor:  # [1, H, W] bool

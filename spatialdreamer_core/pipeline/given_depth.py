@@ -7,6 +7,7 @@ in their files, not by their time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
@@ -22,6 +23,8 @@ from .chain import half_of_the_cores
 from .clock import StageClock
 from .pictures import SceneDetector
 from .prefetch import prefetch
+
+_MEASURED_PIXELS = 500_000  # of a frame's depth
 
 
 def measure_given_depth(
@@ -51,7 +54,8 @@ def measure_given_depth(
     cuts = SceneDetector()
     meters: list[SceneRangeMeter] = []
     done = found = 0
-    with half_of_the_cores(), closing(prefetch(frames)) as film, closing(file.frames(skip)) as depths:
+    film, depths = prefetch(frames), prefetch(file.frames(skip))
+    with half_of_the_cores(), closing(film), closing(depths):
         for done, frame in enumerate(film, start=1):
             with clock("first_pass"):
                 whole = frame.image if frame.surround is None else frame.surround.frame
@@ -76,10 +80,14 @@ def measure_given_depth(
 
 
 def _of_picture(depth: Tensor, frame: VideoFrame) -> Tensor:  # [1, h, w] -> [1, h', w']
-    """Leave out of a frame's depth what a file holds for black bars."""
-    if frame.surround is None:
-        return depth
-    return torch.from_numpy(crop_map(depth[0].numpy(), frame.surround))[None]
+    """Give what a scene's range is measured on: a frame's depth without what a file holds for black bars.
+
+    Of large depth that is every n-th pixel each way: percentiles need no more than `_MEASURED_PIXELS`.
+    """
+    if frame.surround is not None:
+        depth = torch.from_numpy(crop_map(depth[0].numpy(), frame.surround))[None]
+    step = max(1, math.isqrt(depth.numel() // _MEASURED_PIXELS))
+    return depth[:, ::step, ::step]
 
 
 def _wrong_count(file: DepthFile, skip: int, done: int, found: int, to_end: bool) -> InputError:

@@ -195,7 +195,9 @@ def _at_full_size(frame: Estimated, *, shaping: DepthShaping, guided: bool, as_b
     full = upsample_depth(frame.depth, film_frame.image.shape[:2], guide=guide)
     depth = shape_frames(torch.from_numpy(full)[None, None], shaping, on_device=False)
     if as_bytes and film_frame.exact is None and film_frame.image.dtype == np.uint8:
-        return frame.analysed, torch.from_numpy(np.stack(cv2.split(film_frame.image))), depth, None
+        planes = np.empty((3, *film_frame.image.shape[:2]), np.uint8)
+        cv2.split(film_frame.image, list(planes))
+        return frame.analysed, torch.from_numpy(planes), depth, None
     return frame.analysed, picture_tensor(film_frame), depth, None
 
 
