@@ -5,20 +5,20 @@ second difference Δ, which is interpolated alike:
 
     c(t) = lerp(c[0], c[1], t) - t (1 - t) / 2 · lerp(Δ[0], Δ[1], t),    Δ[n] = c[n-1] - 2 c[n] + c[n+1]
 
-So OpenCV's remapping can do it, in half of the time that torch takes for reading four columns. Up to its
-version 4 OpenCV rounds positions to 1/32 px; then, and where gradients are wanted, torch does it.
+So OpenCV's remapping can do it, in half of the time that torch takes for reading four columns.
 """
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-_LONGEST_SIDE = 32_000  # px; OpenCV's remapping counts in 16 bits
+from ..remapping import can_remap, remap
+
 _SECOND_DIFFERENCE = np.array([[1, -2, 1]], np.float32)
 
 
@@ -35,7 +35,7 @@ def read_columns(
         position: The column where each pixel's colour is read, px.
         out: What the result is written into, of the colours' type; it takes no gradients.
     """
-    if _fits_opencv(colour, position, out):
+    if can_remap(colour, position, *([] if out is None else [out])):
         return _read_by_opencv(colour, position, torch.empty_like(colour) if out is None else out)
     return _read_by_torch(colour, position, out)
 
@@ -69,36 +69,18 @@ def _cubic_weights(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return outer_left, inner_left, inner_right, outer_right
 
 
-def _fits_opencv(colour: Tensor, position: Tensor, out: Tensor | None) -> bool:
-    """Tell whether OpenCV can read these rows, where they lie, without rounding."""
-    given = (colour, position) if out is None else (colour, position, out)
-    return (
-        all(part.device.type == "cpu" and part.dtype == torch.float32 for part in given)
-        and not any(part.requires_grad for part in given)
-        and all(part.stride(-1) == 1 and part.stride(-2) == part.shape[-1] for part in given)
-        and max(colour.shape[-2:]) <= _LONGEST_SIDE
-        and _remaps_exactly()
-    )
-
-
 def _read_by_opencv(colour: Tensor, position: Tensor, out: Tensor) -> Tensor:
     """Read by two remappings a plane, of the colours and of their second differences."""
     t = position[0] - position[0].floor()
     bow = (t * t).sub_(t).mul_(0.5)
     columns, rows = position[0].numpy(), _row_numbers(*bow.shape)
-    difference, read = np.empty_like(columns), torch.empty_like(bow)
+    difference, read = torch.empty_like(bow), torch.empty_like(bow)
     for plane, result in zip(colour, out, strict=True):
-        source = plane.numpy()
-        cv2.filter2D(source, -1, _SECOND_DIFFERENCE, dst=difference, borderType=cv2.BORDER_REPLICATE)
-        for values, place in ((source, result), (difference, read)):
-            cv2.remap(
-                values,
-                columns,
-                rows,
-                cv2.INTER_LINEAR,
-                dst=place.numpy(),
-                borderMode=cv2.BORDER_REPLICATE,
-            )
+        cv2.filter2D(
+            plane.numpy(), -1, _SECOND_DIFFERENCE, dst=difference.numpy(), borderType=cv2.BORDER_REPLICATE
+        )
+        remap(plane, columns, rows, out=result)
+        remap(difference, columns, rows, out=read)
         result.addcmul_(read, bow)
     return out
 
@@ -107,11 +89,3 @@ def _read_by_opencv(colour: Tensor, position: Tensor, out: Tensor) -> Tensor:
 def _row_numbers(height: int, width: int) -> np.ndarray:  # [height, width] float32
     """Return the number of each pixel's row."""
     return np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)
-
-
-@cache
-def _remaps_exactly() -> bool:
-    """Try whether this OpenCV remaps floats without rounding their positions."""
-    row = np.array([[0, 1]], np.float32)
-    at = np.full((1, 64), 0.51, np.float32)
-    return bool(np.allclose(cv2.remap(row, at, np.zeros_like(at), cv2.INTER_LINEAR), 0.51, atol=1e-5))

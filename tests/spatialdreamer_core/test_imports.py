@@ -11,8 +11,18 @@ import spatialdreamer_core
 
 ROOT = Path(spatialdreamer_core.__file__).parent
 ORDER = (  # from what all stages stand on to what knows all of them
-    *("lazy_names", "checks", "options", "arguments", "contracts", "memory", "locking", "atomic"),
-    *("triton_probe", "kernels", "parsing", "media", "bars", "process", "progress_bar"),
+    *(
+        "lazy_names",
+        "checks",
+        "options",
+        "arguments",
+        "contracts",
+        "memory",
+        "locking",
+        "atomic",
+        "remapping",
+    ),
+    *("remapping", "triton_probe", "kernels", "parsing", "media", "bars", "process", "progress_bar"),
     *("weights", "flow", "depth", "dvg", "fill", "metrics", "svd", "spatialdreamer", "m2svid"),
     "frame_matrix",
     *("stereo", "video", "pipeline", "evaluation", "training", "__init__"),

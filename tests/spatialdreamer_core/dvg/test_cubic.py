@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from spatialdreamer_core.dvg import cubic
+from spatialdreamer_core import remapping
 from spatialdreamer_core.dvg.cubic import read_columns
 
 
@@ -26,8 +26,8 @@ def read_slowly(colour, position):
 def way(request, monkeypatch):
     """Both ways of reading; this OpenCV must be one that does not round."""
     if request.param == "torch":
-        monkeypatch.setattr(cubic, "_remaps_exactly", lambda: False)
-    elif not cubic._remaps_exactly():
+        monkeypatch.setattr(remapping, "_remaps_exactly", lambda: False)
+    elif not remapping._remaps_exactly():
         pytest.skip("OpenCV up to version 4 rounds positions")
     return request.param
 
@@ -70,10 +70,3 @@ def test_gradients_reach_colours_and_positions():
     between = torch.randint(0, 8, (1, 3, 9), generator=generator) + 0.25 + torch.rand(1, 3, 9) / 2
     position = between.double().requires_grad_()
     assert torch.autograd.gradcheck(read_columns, (colour, position))
-
-
-def test_an_opencv_that_rounds_is_found_out(monkeypatch):
-    cubic._remaps_exactly.cache_clear()
-    monkeypatch.setattr(cubic.cv2, "remap", lambda row, at, *_: np.full_like(at, round(0.51 * 32) / 32))
-    assert not cubic._remaps_exactly()
-    cubic._remaps_exactly.cache_clear()
