@@ -6,7 +6,6 @@ Memory does not depend on the length; the output appears under its name only whe
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -22,18 +21,16 @@ from ..fill import Filler, check_filler
 from ..flow import FlowModel, open_flow
 from ..stereo import PIXEL_FORMATS
 from ..video.color import to_8_bit
-from ..video.completeness import IncompleteInput, check_whole
+from ..video.completeness import IncompleteInput
 from ..video.encoders import full_colour_format
-from ..video.limits import require_film_memory
-from ..video.output import OutputFile, check_another_file, check_output_path
-from ..video.photo_kind import FILM, is_photo, photo_kind
-from ..video.probe import VideoInfo, probe
-from ..video.projection import check_flat, photo_projection
-from ..video.reader import VideoFrame, has_frames, read_frames, until_broken
+from ..video.output import OutputFile, check_output_path
+from ..video.probe import VideoInfo
+from ..video.reader import VideoFrame, read_frames, until_broken
 from ..video.stereo_metadata import stereo_metadata
 from ..video.stereo_photo import STEREO_PHOTO_SUFFIXES, packing_format
-from ..video.stereo_source import check_one_view, output_tags, photo_stereo
+from ..video.stereo_source import output_tags
 from ..video.writer import VIDEO_CONTAINERS, VideoWriter
+from .before_work import check_conversion, count_frames, inputs_of, is_photo_asked, look_at_input
 from .clock import StageClock
 from .config import ConvertConfig
 from .depth_source import choose_depth, open_depth
@@ -43,7 +40,6 @@ from .film.cluster import Spread
 from .film.convert import convert_film, describe_filler, is_kept
 from .film.folder import FilmFolder
 from .film.plan import SegmentRule
-from .film.sidecar import read_sidecar
 from .film.source import FilmSource
 from .job import Job
 from .packed import packed_frames
@@ -129,33 +125,17 @@ def convert(
     input_path, output_path = Path(input_path), Path(output_path)
     config = config or ConvertConfig()
     check_conversion(input_path, output_path, config, preview_path=preview_path)
-    clock = clock or StageClock()
-    on_progress = on_progress or (lambda done, total, packed: None)
+    photo = is_photo_asked(input_path, output_path)
     device = choose_device(config.device)
-    is_photo_asked = _is_photo(input_path, output_path)
-    if spread is not None and filler is not None:
-        raise InputError(
-            f"`filler` must be left out with `spread`, got {type(filler).__name__}; name it in its "
-            "`fillers`: each worker loads its own"
-        )
-    if config.format == "rgbd":  # which shows no filled view
-        filler = FillerConfig().load(device=device)
-    elif spread is not None and is_photo_asked:  # which is no work for a cluster
-        filler = spread.fillers[None].load(device=device)
-    filler = FillerConfig().load(device=device) if filler is None else filler
-    check_filler(filler)
-    info = None if is_photo_asked else _check_film(input_path, config, info)
-    warning = check_one_view(input_path, stated=photo_stereo(input_path) if info is None else info.stereo)
-    if warning is not None:
-        _LOGGER.warning("%s", warning)
-    if config.projection == "auto":
-        check_flat(input_path, stated=photo_projection(input_path) if info is None else info.projection)
-    _check_format(config.format, input_path, photo=info is None)
-    total = 1 if info is None else _count_frames(info, config)
-    inputs = _inputs(input_path, config)
+    filler = _choose_filler(filler, config, spread, photo=photo, device=device)
+    info = look_at_input(input_path, config, info, photo=photo)
+    total = 1 if info is None else count_frames(info, config)
+    inputs = inputs_of(input_path, config)
     sheet = MiddleSheet(
         preview_path, index=(total or 1) // 2, inputs=(*inputs, output_path), overwrite=overwrite
     )
+    clock = clock or StageClock()
+    on_progress = on_progress or (lambda done, total, packed: None)
     # 2. A photo.
     if info is None:
         packing_format(output_path.suffix, config.format)
@@ -168,59 +148,16 @@ def convert(
                 job = Job(config, device, depth.stream, None, filler, clock)
                 picture = convert_photo(input_path, output, job, sheet=sheet)
         on_progress(1, 1, None if picture is None else to_8_bit(picture, None))
-        if on_saved is not None:
-            on_saved(output.path)
-        return 1
+        return _finish(1, output.path, config, (), on_saved)
     # 3. A film's output, before models are loaded: what cannot be written is found at once.
-    layout = config.layout()
-    pictures = layout.pictures_a_pair
-    height, width = layout.size(info.height, info.width, aspect=info.sample_aspect_ratio)
-    aspect = layout.pixel_aspect(info.sample_aspect_ratio)
-    codec = config.encoder(
-        width,
-        height,
-        bits=info.color.bits,
-        hdr=info.color.hdr is not None,
-        device=device,
-        suffix=output_path.suffix.lower(),
+    writer = _choose_writer(
+        output_path, input_path, info, config, inputs=inputs, metadata=metadata, overwrite=overwrite
     )
-    expected = None if total is None else total * pictures
-    seconds = None if total is None else total / float(info.frame_rate)
-    done = 0
-    faults: list[IncompleteInput] = []
     watch = None if on_depth is None else DepthWatch(on_depth)
-    writer = VideoWriter(
-        output_path,
-        width=width,
-        height=height,
-        source=info,
-        frame_rate=info.frame_rate * pictures,
-        time_base=info.time_base / pictures,
-        codec=codec,
-        crf=config.crf,
-        preset=config.preset,
-        pixel_format=full_colour_format(codec, info.color.bits) if config.format in PIXEL_FORMATS else None,
-        sample_aspect_ratio=aspect,
-        audio_from=input_path if config.audio else None,
-        extras_from=input_path,
-        audio_start=config.start,
-        audio_end=config.end,
-        metadata=output_tags(metadata, output_path, format=config.format, width=width, height=height),
-        stereo=stereo_metadata(config.format, choice=config.stereo_metadata),
-        overwrite=overwrite,
-        inputs=inputs,
-    )
-    if spread is not None and config.resume == "off":
-        raise InputError("resume must be auto or on with ray, which converts parts, got off; leave it out")
+    # 4. A film of which finished parts are kept, or that a cluster converts part by part.
+    seconds = None if total is None else total / float(info.frame_rate)
     if spread is not None or is_kept(config, seconds=seconds, frames=total, filler=filler):
         check_output_path(output_path, suffixes=VIDEO_CONTAINERS, inputs=inputs, overwrite=overwrite)
-        known_by = describe_filler(filler) if identity is None else identity
-        if spread is not None:
-            known_by = {
-                **spread.describe(),
-                **(identity or {}),
-                "device": spread.cluster.device(config.device),
-            }
         with sheet, FilmFolder(output_path) as folder:
             if force:
                 folder.clear()
@@ -235,7 +172,7 @@ def convert(
                 flow=open_flow(flow_model or config.flow, device=device),
                 fillers=_fillers(filler, load_filler, config, device),
                 sheet=sheet,
-                identity=known_by,
+                identity=_identity(filler, spread, identity, config),
                 rule=rule or SegmentRule(),
                 total=total,
                 on_progress=on_progress,
@@ -246,8 +183,12 @@ def convert(
             )
             folder.clear()
         return _finish(result.frames, writer.path, config, result.faults, on_saved)
+    # 5. Any other film: its depth, after a first pass if that is needed, then frame by frame.
+    pictures = config.layout().pictures_a_pair
+    expected = None if total is None else total * pictures
+    done = 0
+    faults: list[IncompleteInput] = []
     with sheet, writer:
-        # 4. Its depth, after a first pass if that is needed; then frame by frame through the chain.
         source = choose_depth(config, depth_model, device)
         flow = open_flow(flow_model or config.flow, device=device)
         with open_depth(
@@ -291,6 +232,86 @@ def convert(
     return _finish(done, writer.path, config, faults, on_saved)
 
 
+def _choose_filler(
+    filler: Filler | None, config: ConvertConfig, spread: Spread | None, *, photo: bool, device: torch.device
+) -> Filler:
+    """Choose what fills the holes in this process.
+
+    Raises:
+        InputError: If it is none, is given beside a cluster that loads its own, or that converts no parts.
+    """
+    if spread is not None:
+        if filler is not None:
+            raise InputError(
+                f"`filler` must be left out with `spread`, got {type(filler).__name__}; name it in its "
+                "`fillers`: each worker loads its own"
+            )
+        if config.resume == "off" and not photo:
+            raise InputError(
+                "resume must be auto or on with ray, which converts parts, got off; leave it out"
+            )
+    if config.format == "rgbd":  # which shows no filled view
+        filler = None
+    elif spread is not None and photo:  # which is no work for a cluster
+        filler = spread.fillers[None].load(device=device)
+    filler = FillerConfig().load(device=device) if filler is None else filler
+    check_filler(filler)
+    return filler
+
+
+def _choose_writer(
+    path: Path,
+    source: Path,
+    info: VideoInfo,
+    config: ConvertConfig,
+    *,
+    inputs: Sequence[Path],
+    metadata: Mapping[str, str] | None,
+    overwrite: bool,
+) -> VideoWriter:
+    """Make the writer of a film's output, which is not open yet."""
+    layout = config.layout()
+    height, width = layout.size(info.height, info.width, aspect=info.sample_aspect_ratio)
+    codec = config.encoder(
+        width,
+        height,
+        bits=info.color.bits,
+        hdr=info.color.hdr is not None,
+        device=choose_device(config.device),
+        suffix=path.suffix.lower(),
+    )
+    return VideoWriter(
+        path,
+        width=width,
+        height=height,
+        source=info,
+        frame_rate=info.frame_rate * layout.pictures_a_pair,
+        time_base=info.time_base / layout.pictures_a_pair,
+        codec=codec,
+        crf=config.crf,
+        preset=config.preset,
+        pixel_format=full_colour_format(codec, info.color.bits) if config.format in PIXEL_FORMATS else None,
+        sample_aspect_ratio=layout.pixel_aspect(info.sample_aspect_ratio),
+        audio_from=source if config.audio else None,
+        extras_from=source,
+        audio_start=config.start,
+        audio_end=config.end,
+        metadata=output_tags(metadata, path, format=config.format, width=width, height=height),
+        stereo=stereo_metadata(config.format, choice=config.stereo_metadata),
+        overwrite=overwrite,
+        inputs=inputs,
+    )
+
+
+def _identity(
+    filler: Filler, spread: Spread | None, identity: Mapping[str, Any] | None, config: ConvertConfig
+) -> Mapping[str, Any]:
+    """Tell by what a film that was begun is known besides its settings, see `convert`."""
+    if spread is None:
+        return describe_filler(filler) if identity is None else identity
+    return {**spread.describe(), **(identity or {}), "device": spread.cluster.device(config.device)}
+
+
 def _fillers(
     filler: Filler, load: Callable[[str], Filler] | None, config: ConvertConfig, device: torch.device
 ) -> dict[str | None, Callable[[], Filler]]:
@@ -318,76 +339,6 @@ def _finish(
     return frames
 
 
-def check_conversion(
-    input_path: Path | str,
-    output_path: Path | str,
-    config: ConvertConfig,
-    *,
-    preview_path: Path | str | None = None,
-) -> None:
-    """Check all of a conversion that can be checked without opening a file.
-
-    Raises:
-        InputError: If a setting breaks its rule, the device is not there, the input is a folder, or an output
-            is an input or the other output.
-    """
-    config.check()
-    choose_device(config.device)
-    input_path, output_path = Path(input_path), Path(output_path)
-    for name, path in (("input", input_path), ("output", output_path), ("preview", preview_path)):
-        if "\0" in str(path):
-            raise InputError(f"{name} must be a file name, got {str(path)!r}; leave the NUL out")
-    if os.path.isdir(input_path):
-        raise InputError(f"input must be a video or photo, got the folder {input_path}; give one file in it")
-    if config.sidecar is not None:
-        read_sidecar(config.sidecar)
-    outputs = {"output": output_path}
-    if preview_path is not None:
-        check_another_file(preview_path, output_path, name="preview", other_name="output")
-        outputs["preview"] = Path(preview_path)
-    for name, path in outputs.items():
-        check_another_file(path, input_path, name=name)
-        if config.depth_file is not None:
-            check_another_file(path, config.depth_file, name=name, other_name="depth")
-
-
-def _inputs(input_path: Path, config: ConvertConfig) -> tuple[Path, ...]:
-    """List what a conversion reads."""
-    return (input_path,) if config.depth_file is None else (input_path, Path(config.depth_file))
-
-
-def _is_photo(input_path: Path, output_path: Path) -> bool:
-    """Tell how a file is converted: an animated picture is a film, unless a photo is asked for."""
-    if is_photo(input_path):
-        return True
-    is_picture = photo_kind(input_path) not in (None, FILM)
-    return is_picture and output_path.suffix.lower() in STEREO_PHOTO_SUFFIXES
-
-
-def _check_format(format: str, path: Path, *, photo: bool) -> None:
-    """Check that a format is one for photos, or for films."""
-    if format == "wiggle" and not photo:
-        raise InputError(
-            f"the format wiggle must have a photo, whose two views a GIF or WebP shows in turn, got the film "
-            f"{path}; convert a picture of it, or choose frame_sequential"
-        )
-    if format == "frame_sequential" and photo:
-        raise InputError(
-            f"the format frame_sequential must have a film, got the photo {path}; choose wiggle, or full_sbs"
-        )
-
-
-def _check_film(path: Path, config: ConvertConfig, info: VideoInfo | None) -> VideoInfo:
-    """Look at a film before the work: what it holds, whether memory suffices and all of it is there."""
-    info = info or probe(path)
-    require_film_memory(info.width, info.height, path)
-    for name in info.dynamic_metadata:
-        _LOGGER.warning("%s: its %s metadata is left out; the picture under it is converted", path, name)
-    if config.end is None and not config.allow_incomplete:
-        check_whole(path)
-    return info
-
-
 def _read_film(
     path: Path, config: ConvertConfig, faults: list[IncompleteInput]
 ) -> Generator[VideoFrame, None, None]:
@@ -400,18 +351,3 @@ def _read_film(
         device=choose_device(config.device),
     )
     return until_broken(frames, faults.append)
-
-
-def _count_frames(info: VideoInfo, config: ConvertConfig) -> int | None:
-    """Estimate how many frames lie between start and end."""
-    if info.frame_count is None:
-        return None
-    if config.start is None and config.end is None:
-        return info.frame_count
-    duration = info.duration or info.frame_count / float(info.frame_rate)
-    start, end = config.start or 0.0, min(config.end or duration, duration)
-    if start >= duration:
-        if has_frames(info.path, start=start):
-            return None  # the duration is wrong
-        raise InputError(f"start must be less than the video's duration ({duration:.2f} s), got {start:g} s")
-    return max(1, round((end - start) * float(info.frame_rate)))

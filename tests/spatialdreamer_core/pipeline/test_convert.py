@@ -243,7 +243,7 @@ def test_a_scene_knows_nothing_of_the_one_before(make_video, tmp_path):
 
 def test_a_film_that_has_been_looked_at_is_not_looked_at_again(clip, tmp_path, monkeypatch):
     info = probe(clip)
-    monkeypatch.setattr(sys.modules["spatialdreamer_core.pipeline.convert"], "probe", None)
+    monkeypatch.setattr(sys.modules["spatialdreamer_core.pipeline.before_work"], "probe", None)
     assert convert(clip, tmp_path / "out.mp4", ConvertConfig(depth="builtin", end=0.1), info=info) == 3
 
 
