@@ -181,6 +181,21 @@ def test_views_that_teach_the_strength_and_the_map_that_learns_it_go_together(
     assert message is None or message in said[0]
 
 
+def test_where_all_views_lie_on_the_truth_the_map_changes_nothing(tiny_network, tmp_path):
+    found = []
+    for deviation_map in (False, True):
+        folder = tmp_path / str(deviation_map)
+        run(copy_network(tiny_network), folder, steps=4, deviation_map=deviation_map)
+        state = load_file(folder / "last" / "unet.safetensors")
+        found.append((losses(folder), state.pop("conv_in.weight"), state["conv_out.weight"]))
+    (plain, first, last), (with_map, wide, wide_last) = found
+    assert with_map == pytest.approx(plain, rel=1e-4)
+    torch.testing.assert_close(wide[:, : first.shape[1]], first, atol=1e-4, rtol=0)
+    torch.testing.assert_close(wide_last, last, atol=1e-4, rtol=0)
+    assert wide.shape[1] > first.shape[1]
+    assert not bool(wide[:, first.shape[1] :].any())
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(network, tmp_path):
     cache = TinyCache()
 
