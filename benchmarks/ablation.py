@@ -250,6 +250,7 @@ class Ablation:
             height=HEIGHT,
             width=WIDTH,
             til=variant.til,
+            deviation_map=False,  # which the paper does not have
             seed=seed,
             cpu=not self.options.cuda,
             validation_clips=0,

@@ -206,6 +206,11 @@ TABLE: dict[str, dict[str, Takes]] = {
         "reference_latents": _LOSS,
         "known": Takes("F 1 H W", finite=False, bools_too=True),
     },
+    "missing_deviation": {
+        "latents": _LOSS,
+        "reference_latents": _LOSS,
+        "known": Takes("F 1 H W", finite=False, bools_too=True),
+    },
     "stereo_aware_loss": {"estimate": _LOSS, "latents": _LOSS, "reference_latents": _LOSS},
 }
 

@@ -25,7 +25,7 @@ from ..weights.files import parse_json, read_header, read_json, read_tensors
 from ..weights.loading import load_strictly
 from .attention import install_writers
 from .config import SpatialDreamerConfig
-from .network import SpatialDreamer, assemble
+from .network import SpatialDreamer, assemble, in_channels
 from .refiner import build_refiner
 from .til import TemporalInteraction
 
@@ -114,6 +114,7 @@ def load_spatialdreamer(
                 f"SpatialDreamer's weights must hold a UNet and a RefinerNet, but {path} has no {part}; "
                 "copy the whole folder, or download the file again"
             )
+    _check_inputs(svd, config, state, path)
     unet = _fitting_unet(svd.unet, state)
     load_strictly(unet, state, name="SpatialDreamer's UNet", source=str(path))
     trained = build_refiner(unet.config)
@@ -130,6 +131,21 @@ def load_spatialdreamer(
             "or download the file again"
         )
     return assemble(svd, unet, trained, til, config)
+
+
+def _check_inputs(
+    svd: SVDModel, config: SpatialDreamerConfig, state: Mapping[str, Tensor], path: Path
+) -> None:
+    """Check that a UNet has input channels for the deviation map where its settings say so, and else none."""
+    first = state.get("conv_in.weight")
+    got = first.shape[1] if first is not None and first.ndim == 4 else 0
+    wanted = in_channels(svd, deviation_map=config.deviation_map)
+    if config.deviation_map != (got == in_channels(svd, deviation_map=True)):
+        raise InputError(
+            f"SpatialDreamer's UNet must have {wanted} input channels with this base model where its "
+            f"settings say deviation_map {str(config.deviation_map).lower()}, got {got} in {path}; give "
+            "settings and weights of one export, and the base model that they were trained from"
+        )
 
 
 def _fitting_unet(unet: Any, state: dict[str, Tensor]) -> Any:

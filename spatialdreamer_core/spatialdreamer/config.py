@@ -51,6 +51,10 @@ class SpatialDreamerConfig:
     reads_reference: bool = option(
         True, help="Off for a UNet that was trained without RefinerNet, as StereoCrafter's."
     )
+    deviation_map: bool = option(
+        False,
+        help="Whether the UNet sees the stereo deviation strength as a map, too, in channels of its own.",
+    )
 
     def check(self) -> None:
         """Check every setting.

@@ -1,12 +1,14 @@
 """The denoiser of each region: SVD's UNet with what it is conditioned on, kept on the device for all steps.
 
-What stays on the device is small beside a step: the conditioning's latents and the mask, 5 channels where the
-UNet's finest level has 320; where even that is too much, each region's are sent when it is opened.
+What stays on the device is small beside a step: the conditioning's latents, the mask and the deviation map, 5
+or 9 channels where the UNet's finest level has 320; where even that is too much, each region's are sent when
+it is opened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,7 +69,12 @@ class Denoisers:
         tensors = torch.tensor(levels, dtype=torch.float32).to(model.device).split(1)
         self._levels = dict(zip(levels, tensors, strict=True))
         self._encoded = encoded
-        self._fixed = torch.cat([encoded.condition, encoded.mask], dim=1)
+        fixed = [encoded.condition, encoded.mask]
+        if model.config.deviation_map:
+            missing = encoded.missing_deviation(config.deviation)
+            fixed.append(missing if reads else torch.zeros_like(missing))
+        self._channels = [part.shape[1] for part in fixed]
+        self._fixed = torch.cat(fixed, dim=1)
         self._fits = self._fixed.nbytes <= free_memory(model.device) * _CLIP_SHARE
         if self._fits:
             self._fixed = self._fixed.to(model.device)
@@ -100,7 +107,8 @@ class Denoisers:
         """Make the denoiser of a region."""
         unet, bank, device = self._model.svd.unet, self._model.bank, self._model.device
         config, levels = self._config, self._levels
-        condition, mask = region.cut(self._fixed).to(device)[None].tensor_split([-1], dim=2)
+        condition, mask, *maps = region.cut(self._fixed).to(device)[None].split(self._channels, dim=2)
+        missing = maps[0] if maps else None
         embedding = self._encoded.embedding(region.frames)
         if picture is not None:
             condition = region.cut_frame(picture.latents).to(device).expand_as(condition)
@@ -112,17 +120,19 @@ class Denoisers:
         guidance = scales.to(device)[:, None, None, None]
         put_in = self._make_reinjection(region) if config.reinject else None
 
-        def predict(noisy: Tensor, sigma: float, condition: Tensor, embedding: Tensor) -> Tensor:
-            inputs = {"condition": condition, "mask": mask, "embedding": embedding, "time_ids": ids}
-            return predict_clean(unet, noisy[None], levels[sigma], **inputs)[0]
+        def predict(noisy: Tensor, sigma: float, seen: dict[str, Any]) -> Tensor:
+            return predict_clean(unet, noisy[None], levels[sigma], mask=mask, time_ids=ids, **seen)[0]
 
-        blank = (torch.zeros_like(condition), torch.zeros_like(embedding)) if guided else None
+        seen = {"condition": condition, "missing": missing, "embedding": embedding}
+        blank = None
+        if guided:
+            blank = {name: None if part is None else torch.zeros_like(part) for name, part in seen.items()}
 
         def denoise(noisy: Tensor, sigma: float) -> Tensor:
-            clean = predict(noisy, sigma, condition, embedding)
+            clean = predict(noisy, sigma, seen)
             if blank is not None:
                 with bank.disabled():
-                    free = predict(noisy, sigma, *blank)
+                    free = predict(noisy, sigma, blank)
                 clean = torch.lerp(free, clean, guidance)
             return clean if put_in is None else put_in(clean, sigma)
 

@@ -5,6 +5,10 @@ as a condition it is one number a clip, its mean, which reaches every residual b
 UNet. Both use scaled latents. The paper does not say how the map becomes one number, and takes it over all
 positions; here only known ones count, so that the rule is the same in training and in inference, where
 nothing is known of a hole.
+
+A number reaches every place alike, and tells nothing of where the views differ, nor how. So a network may get
+the map as well (our own addition): signed, and of what is asked for the part that the rendered view does not
+have yet (`missing_deviation`). It is 0 with the slider at 1.
 """
 
 from __future__ import annotations
@@ -43,6 +47,40 @@ def deviation_strength(
     difference = (latents.float() - reference_latents.float()).abs()
     total = torch.where(inside, difference, torch.zeros_like(difference)).sum()
     return total / inside.sum().clamp(min=1)
+
+
+def missing_deviation(
+    latents: Tensor,  # [F, C, h, w] scaled
+    reference_latents: Tensor,  # [F, C, h, w] scaled
+    *,
+    known: Tensor,  # [F, 1, h, w], above 0.5: known
+    factor: float | Tensor,  # a number, or []
+) -> Tensor:  # [F, C, h, w] float32
+    """Return by how much the deviation map that is asked for is more than the rendered view's own.
+
+    (k - 1) · (z - z_ref) where known, 0 in holes: added to z it would give, to first order, the view that is
+    k times as far from z_ref. Negative parts ask for less.
+
+    Args:
+        latents: z, the rendered view's.
+        reference_latents: z_ref, the left view's.
+        known: 1 where the rendered view is known, 0 in holes.
+        factor: k, 0 or more: the sampler's slider; in training how many times as far as the rendered view
+            the true one lies from the left one.
+
+    Returns:
+        The map; 0 everywhere if the factor is 1. Differentiable.
+
+    Raises:
+        InputError: If the tensors do not fit each other (`contracts.TABLE`), or the factor is negative or not
+            finite.
+    """
+    check_call("missing_deviation", latents=latents, reference_latents=reference_latents, known=known)
+    share = torch.as_tensor(factor, dtype=torch.float32)
+    if not bool(((share >= 0) & share.isfinite()).all()):
+        raise InputError(f"`factor` must be 0 or more, got {share.tolist()}; 1 asks for the view as it is")
+    difference = latents.float() - reference_latents.float()
+    return torch.where(known > 0.5, (share.to(difference.device) - 1) * difference, 0.0)
 
 
 def added_time_ids(

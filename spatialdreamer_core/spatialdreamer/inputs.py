@@ -4,7 +4,8 @@ Of a clip (left view, rendered view, hole mask) the model gets, per frame, the r
 *condition*, unscaled, as SVD's conditioning is) and the hole mask, each latent that a hole touches whole; the
 left view's scaled latents, from which RefinerNet makes its features; one image embedding a window, that of
 the left view's first frame; and the stereo deviation strength (Eq. 4 of SpatialDreamer) of the window, taken
-from the condition before any noise.
+from the condition before any noise. A network with `SpatialDreamerConfig.deviation_map` also gets the map of
+the deviation that the rendered view, as it is shown, lacks.
 
 A network of stage 1 or 2 of training (`SpatialDreamerConfig.blank_holes`) sees mid-grey in the holes: a warp
 is black where nothing landed, but shows its picture where a mask was refined or dilated, and a training pair
@@ -27,7 +28,7 @@ from ..svd.canvas import Canvas
 from ..svd.noise import FrameNoise
 from ..svd.schedule import clean_estimate, noise_time, scale_input
 from .config import SpatialDreamerConfig
-from .deviation import deviation_strength
+from .deviation import deviation_strength, missing_deviation
 from .network import SpatialDreamer
 
 LATENT_NOISE, PICTURE_NOISE = 0, 1  # independent streams of one seed
@@ -70,6 +71,11 @@ class EncodedClip:
         window = slice(None) if frames is None else slice(frames.start, frames.stop)
         parts = (self.canvas.cut_padding(clip[window]) for clip in (self.clean, self.reference, self.mask))
         return float(window_deviation(*parts, scaling=self.scaling))
+
+    def missing_deviation(self, factor: float) -> Tensor:  # [F, C, h, w] scaled
+        """Return the deviation map that is missing at a factor, see `deviation.missing_deviation`."""
+        views = self.scaling * self.condition, self.reference
+        return missing_deviation(*views, known=1 - self.mask, factor=factor)
 
     def embedding(self, frames: range | None = None) -> Tensor:  # [1, 1, D]
         """Return the image embedding of a window: that of its first frame, as SVD has its picture's."""
@@ -241,6 +247,7 @@ def predict_clean(
     *,
     condition: Tensor,  # [B, F, C, h, w] unscaled
     mask: Tensor | None,  # [B, F, 1, h, w]
+    missing: Tensor | None = None,  # [B, F, C, h, w] scaled
     embedding: Tensor,  # [B, 1, D]
     time_ids: Tensor,  # [B, 3 or 4]
 ) -> Tensor:  # [B, F, C, h, w] float32
@@ -248,6 +255,7 @@ def predict_clean(
 
     What a clip of the batch should go without, in dropout for guidance, is given as guidance's free branch
     has it: zeros for a condition, zeros for an embedding, and a reference is not read (`FeatureBank.load`).
+    Without either of the two views there is no deviation between them: zeros as well.
 
     Args:
         unet: SVD's UNet, bare or as accelerate wraps it; its readers read what the bank holds.
@@ -255,14 +263,16 @@ def predict_clean(
         sigma: Noise levels, above 0.
         condition: The rendered view's latents.
         mask: The hole mask, never under noise; None for SVD's own UNet, which knows none.
+        missing: The deviation map that is missing, for a UNet that takes it
+            (`SpatialDreamerConfig.deviation_map`); None for one that does not.
         embedding: The image embedding of each clip.
         time_ids: See `added_time_ids`.
     """
     dtype = next(unet.parameters()).dtype
     sigma = sigma.float()
     level = sigma.view(-1, 1, 1, 1, 1)
-    seen = [scale_input(noisy, level), condition, *([] if mask is None else [mask])]
-    sample = torch.cat(seen, dim=2).to(dtype)
+    seen = [scale_input(noisy, level), condition, mask, missing]
+    sample = torch.cat([part for part in seen if part is not None], dim=2).to(dtype)
     output = unet(sample, noise_time(sigma), embedding.to(dtype), time_ids, return_dict=False)[0]
     return clean_estimate(output.float(), noisy, level)
 

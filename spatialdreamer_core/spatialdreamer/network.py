@@ -25,9 +25,14 @@ from .til import TemporalInteraction
 TIME_IDS = 4  # SVD's fps, motion and noise augmentation, and the stereo deviation strength
 
 
-def in_channels(svd: SVDModel) -> int:
-    """Return the inputs of SpatialDreamer's UNet: noisy latents, the rendered view's, and the hole mask."""
-    return 2 * svd.codec.channels + 1
+def in_channels(svd: SVDModel, *, deviation_map: bool = False) -> int:
+    """Return the inputs of SpatialDreamer's UNet: noisy latents, the rendered view's, and the hole mask.
+
+    Args:
+        svd: The base model.
+        deviation_map: Whether the deviation that is missing comes after them (`deviation.missing_deviation`).
+    """
+    return (3 if deviation_map else 2) * svd.codec.channels + 1
 
 
 @dataclass
@@ -121,3 +126,17 @@ def assemble(
     for module in network.modules:
         module.eval().requires_grad_(False)
     return network
+
+
+def add_deviation_map(network: SpatialDreamer) -> SpatialDreamer:
+    """Give a network input channels for the deviation map, of no weight, so that they change nothing.
+
+    Args:
+        network: Returned as it is if it has them already; else its weights are shared.
+    """
+    if network.config.deviation_map:
+        return network
+    svd, config = network.svd, dataclasses.replace(network.config, deviation_map=True)
+    unet = widen_unet(svd.unet, in_channels=in_channels(svd, deviation_map=True), time_ids=TIME_IDS)
+    wide = assemble(svd, unet, network.refiner, network.til, config)
+    return dataclasses.replace(wide, on_work=network.on_work, fills_holes=network.fills_holes)

@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
 FPS, MOTION_BUCKET, NOISE_AUGMENTATION = 7.0, 127, 0.02  # that SVD is run with
 _TIME_IDS = 3
-_OTHERS = {  # by input channels
-    9: "the sampler of SpatialDreamer (TIL SVD Sampler)",
-    13: "the refiner of M2SVid (M2SVid Refiner)",
+_SPATIALDREAMER = "the sampler of SpatialDreamer (TIL SVD Sampler)"
+_OTHERS = {  # by input channels and time ids; StereoCrafter's has 9 and 3
+    (9, 3): _SPATIALDREAMER,
+    (9, 4): _SPATIALDREAMER,
+    (13, 4): _SPATIALDREAMER,  # with a deviation map
+    (13, 3): "the refiner of M2SVid (M2SVid Refiner)",
 }
 
 
@@ -54,7 +57,7 @@ def check_plain_unet(svd: SVDModel) -> None:
         return
     if channels >= wanted and ids >= _TIME_IDS and _ignores_more(svd.unet, channels=wanted):
         return
-    other = _OTHERS.get(channels, "another sampler")
+    other = _OTHERS.get((channels, ids), "another sampler")
     raise InputError(
         f"the UNet must be Stable Video Diffusion's own, of {wanted} input channels and {_TIME_IDS} time "
         f"ids, got one of {channels} and {ids}, which belongs to {other}; load "

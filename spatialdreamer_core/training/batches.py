@@ -68,6 +68,7 @@ class Batch:
     sigma: Tensor  # [B]
     augmentation: Tensor  # [B]
     deviation: Tensor  # [B], Eq. 4, that of the true view
+    factor: Tensor  # [B], what the sampler's slider would be: the deviation over the rendered view's own
     keeps_condition: Tensor  # [B] bool
     keeps_embedding: Tensor  # [B] bool
     keeps_reference: Tensor  # [B] bool
@@ -159,13 +160,18 @@ class Batches:
             yield list(range(first, first + share))
 
     def read(self, numbers: Sequence[int]) -> Batch:
-        """Read some samples as a batch."""
+        """Read some samples as a batch.
+
+        The stereo deviation strength is, as in sampling, what the rendered view has, times a factor: how many
+        times as far from the reference the true view lies.
+        """
         draws = [self.draw(number) for number in numbers]
         samples = [self._cache.read(drawn.clip, drawn.frames) for drawn in draws]
         clean = [sample.condition.float() for sample in samples]
-        deviations = [
-            self._deviation(drawn, condition, sample)
-            for drawn, condition, sample in zip(draws, clean, samples, strict=True)
+        factor = torch.tensor([1 / way_back(self._cache.clips[drawn.clip]) for drawn in draws])
+        own = [
+            window_deviation(condition, sample.reference.float(), sample.mask.float(), scaling=self._scaling)
+            for condition, sample in zip(clean, samples, strict=True)
         ]
         conditions = clean if self._augment is None else [self._augment(drawn) for drawn in draws]
         noisy = [
@@ -181,22 +187,13 @@ class Batches:
             noisy=torch.stack(noisy),
             sigma=torch.tensor([drawn.sigma for drawn in draws]),
             augmentation=torch.tensor([drawn.augmentation for drawn in draws]),
-            deviation=torch.stack(deviations),
+            deviation=torch.stack(own) * factor,
+            factor=factor,
             keeps_condition=torch.tensor([drawn.keeps_condition for drawn in draws]),
             keeps_embedding=torch.tensor([drawn.keeps_embedding for drawn in draws]),
             keeps_reference=torch.tensor([drawn.keeps_reference for drawn in draws]),
             crop=torch.tensor([drawn.crop for drawn in draws]),
         )
-
-    def _deviation(self, drawn: Draw, condition: Tensor, sample: EncodedSample) -> Tensor:  # []
-        """Return the stereo deviation strength that leads from a rendered view to the true one.
-
-        As in sampling it is what the rendered view has, times a factor: how much farther from the reference
-        the true view lies.
-        """
-        parts = (condition, sample.reference.float(), sample.mask.float())
-        factor = 1 / way_back(self._cache.clips[drawn.clip])
-        return window_deviation(*parts, scaling=self._scaling) * factor
 
     def _sigma(self, level: float, share: float) -> float:
         """Return a noise level: lognormal, or in distillation one of the student's, each equally often.

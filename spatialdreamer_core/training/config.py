@@ -40,6 +40,13 @@ class TrainConfig:
     )
     til_weight: float = _NETWORK["til_weight"].as_field()
     til_neighbours: int = _NETWORK["til_neighbours"].as_field()
+    deviation_map: bool = option(
+        False,
+        help="Show the UNet the stereo deviation strength as a map, too: where, and how, the true view "
+        "differs more or less from the left one than the rendered view does (our own addition). By it the "
+        "strength is learned from views that lie elsewhere (dataset build --way-back-low, --way-back-high). "
+        "Weights to start from that have it keep it.",
+    )
     lora: int = option(
         0,
         0,
@@ -243,7 +250,14 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "paper": {"1": {}, "2": _STAGE_2},
     # One card of 24 GB: LoRA, as weights that are trained in bfloat16 would lose steps of 1e-5 to rounding.
     "24gb": {
-        "1": {"height": 512, "width": 512, "lora": 64, "accumulation": 8, "learning_rate": 1e-4},
+        "1": {
+            "height": 512,
+            "width": 512,
+            "lora": 64,
+            "accumulation": 8,
+            "learning_rate": 1e-4,
+            "deviation_map": True,
+        },
         "2": {**_STAGE_2, "height": 512, "width": 512, "lora": 64, "accumulation": 2, "learning_rate": 1e-4},
     },
     # Trained weights (--start) become such that sample in 4 steps.
@@ -253,7 +267,14 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     # Two cores of a CPU and the small world, in minutes.
     "test": {
-        "1": {**_SMALL, "batch": 8, "steps": 500, "validate_every": 250, "checkpoint_every": 250},
+        "1": {
+            **_SMALL,
+            "batch": 8,
+            "steps": 500,
+            "validate_every": 250,
+            "checkpoint_every": 250,
+            "deviation_map": True,
+        },
         "2": {**_SMALL, "batch": 2, "steps": 100, "validate_every": 50, "checkpoint_every": 50},
     },
 }

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..spatialdreamer.deviation import added_time_ids, stereo_aware_loss
+from ..spatialdreamer.deviation import added_time_ids, missing_deviation, stereo_aware_loss
 from ..spatialdreamer.inputs import predict_clean
 from ..spatialdreamer.network import SpatialDreamer, assemble
 from ..spatialdreamer.refiner import build_bank
@@ -46,7 +46,7 @@ class Trainee(nn.Module):
         self.unet: Any = network.svd.unet
         self.refiner: Any = network.refiner
         self.til = network.til
-        self.bank, self.settings = network.bank, network.config
+        self.bank, self.settings, self.scaling = network.bank, network.config, network.svd.codec.scaling
         self._picture_loss = picture_loss
 
     def forward(self, batch: Batch) -> Tensor:  # [B, 3] float32: the LOSSES of each clip
@@ -99,9 +99,19 @@ class Trainee(nn.Module):
             sigma,
             condition=batch.condition * _spread(batch.keeps_condition, batch.condition),
             mask=batch.mask if takes_mask else None,
+            missing=self._missing(batch) if self.settings.deviation_map else None,
             embedding=embedding * _spread(batch.keeps_embedding, embedding),
             time_ids=ids,
         )
+
+    def _missing(self, batch: Batch) -> Tensor:  # [B, F, C, h, w]
+        """Return the deviation maps that are missing; 0 for clips that go without one of the two views."""
+        views = zip(batch.condition, batch.reference, batch.mask, batch.factor, strict=True)
+        maps = [
+            missing_deviation(self.scaling * condition, reference, known=1 - mask, factor=factor)
+            for condition, reference, mask, factor in views
+        ]
+        return torch.stack(maps) * _spread(batch.keeps_condition & batch.keeps_reference, batch.condition)
 
 
 def total_loss(

@@ -33,6 +33,7 @@ from .checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from .clips import way_back
 from .config import TrainConfig
 from .loss import LOSSES, PictureLoss, Trainee, total_loss
 from .record import BEST, CHECKPOINTS, LAST, PICTURES, Record, choose_tracker
@@ -124,6 +125,7 @@ def train(
             *(config.stage, f"{sum(value.numel() for value in trained.values()):,}", len(batches)),
             *(config.clip_frames, step, config.steps),
         )
+        _tell_of_deviation(cache, network)
 
         def save() -> None:
             """Save a checkpoint, from which an equal run goes on."""
@@ -237,6 +239,21 @@ def start_accelerator(config: TrainConfig, folder: Path) -> Accelerator:
         share = config.batch // (processes * config.accumulation)
         plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = share
     return accelerator
+
+
+def _tell_of_deviation(cache: Cache, network: SpatialDreamer) -> None:
+    """Tell where the stereo deviation strength cannot be learned, for want of views or of the map."""
+    elsewhere = any(way_back(clip) != 1 for clip in cache.clips if not clip.held_out)
+    if network.config.deviation_map and not elsewhere:
+        _LOGGER.info(
+            "the dataset teaches no stereo deviation strength, as all its views lie on the true ones: build "
+            "it with --way-back-low 0.4 --way-back-high 2.5 if the sampler's slider is to be used"
+        )
+    elif elsewhere and not network.config.deviation_map:
+        _LOGGER.warning(
+            "the dataset has views that lie elsewhere than on the true ones, to teach the stereo deviation "
+            "strength, but without a deviation map it is hardly learned: train stage 1 with --deviation-map"
+        )
 
 
 def _start_average(trained: dict[str, nn.Parameter], config: TrainConfig) -> Any:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..checks import InputError
 from ..spatialdreamer.attention import install_writers
-from ..spatialdreamer.network import SpatialDreamer, assemble
+from ..spatialdreamer.network import SpatialDreamer, add_deviation_map, assemble
 from ..spatialdreamer.refiner import TEMPORAL, build_refiner, dead_parameters
 from ..spatialdreamer.til import TemporalInteraction
 from ..svd.unet import build_unet
@@ -37,8 +37,16 @@ def start_network(network: SpatialDreamer, config: TrainConfig) -> SpatialDreame
         config: Of the run.
 
     Raises:
-        InputError: If the networks have TIL, of stage 2, and stage 1 or a stage 2 without it is to follow.
+        InputError: If the networks have TIL, of stage 2, and stage 1 or a stage 2 without it is to follow; or
+            they are to get a deviation map in a stage that trains no layer that takes it.
     """
+    if config.deviation_map and not network.config.deviation_map:
+        if config.stage == "2" and not config.whole_unet:
+            raise InputError(
+                "deviation_map must be learned in stage 1, or in stage 2 with whole_unet, got stage 2 alone "
+                "from weights that have no map; leave it out, give --whole-unet, or train stage 1 anew"
+            )
+        network = add_deviation_map(network)
     settings = replace(
         network.config,
         stage="stage2" if config.stage == "2" and config.til else "stage1",  # which has no TIL

@@ -304,12 +304,19 @@ def test_a_checkpoint_of_another_model(comfy_server, bad_checkpoint):
 
 @pytest.fixture
 def other_models(comfy_server, tiny_svd):
-    """Put trained weights, an SVD of diffusers' and a UNet of 9 channels into ComfyUI's folders."""
+    """Put trained weights, an SVD of diffusers' and a UNet of 9 channels into ComfyUI's folders.
+
+    The weights of the folder know the slider as a number, those of the file as a map.
+    """
     core = importlib.import_module("spatialdreamer_core.spatialdreamer")
+    parts = importlib.import_module("spatialdreamer_core.spatialdreamer.network")
     models = comfy_server.base / "models"
     network = core.SpatialDreamer.from_svd(tiny_svd.make_model(), with_til=True)
     network.svd.unet.add_embedding.linear_1.weight[:, 768:].normal_(std=0.05)  # as training would leave it
     core.save_spatialdreamer(network, models / "spatialdreamer" / "trained")
+    network = parts.add_deviation_map(network)
+    network.svd.unet.add_embedding.linear_1.weight[:, 768:] = 0
+    network.svd.unet.conv_in.weight[:, 9:].normal_(std=0.05)
     core.save_spatialdreamer(network, models / "spatialdreamer" / "trained.safetensors")
     unet = tiny_svd.make_unet(in_channels=9)
     for folder in ("crafter", "Crafter/unet_diffusers"):
@@ -375,10 +382,13 @@ def test_trained_weights_and_another_unet_are_offered_and_run(comfy_server, svd_
     assert str(comfy_server.base / "models" / "spatialdreamer") in text
 
 
-def test_the_slider_changes_the_whole_view_of_trained_weights(comfy_server, svd_checkpoint, other_models):
+@pytest.mark.parametrize("weights", ["trained", "trained.safetensors"])
+def test_the_slider_changes_the_whole_view_of_trained_weights(
+    comfy_server, svd_checkpoint, other_models, weights
+):
     views = {}
     for deviation in (0.5, 3.0):
-        prompt = fill_prompt(model={"weights": "trained"}, deviation=deviation, feather=0, steps=1)
+        prompt = fill_prompt(model={"weights": weights}, deviation=deviation, feather=0, steps=1)
         prompt["left"] = {"class_type": "ImageInvert", "inputs": {"image": ["image", 0]}}
         prompt["reference"]["inputs"]["left"] = ["left", 0]
         half = {"class_type": "SolidMask", "inputs": {"width": SIDE, "height": SIDE // 2, "value": 1.0}}

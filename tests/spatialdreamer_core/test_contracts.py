@@ -24,7 +24,7 @@ from spatialdreamer_core.stereo import FloatingWindow, FloatingWindowTracker
 FRAMES, HEIGHT, WIDTH = 3, 9, 14
 HALVES = (torch.float16, torch.bfloat16)
 FRAMES_TO_PAIRS = ("convert_frames", "convert_frames: depth")
-LATENTS = ("deviation_strength", "stereo_aware_loss")  # their results are float32
+LATENTS = ("deviation_strength", "missing_deviation", "stereo_aware_loss")  # their results are float32
 
 
 def embed_images(frames):
@@ -50,7 +50,7 @@ def of_svd(name):
         from spatialdreamer_core.spatialdreamer import deviation
         from spatialdreamer_core.svd import padding
 
-        options = {"crop_to": {"height": 2, "width": 3}}.get(name, {})
+        options = {"crop_to": {"height": 2, "width": 3}, "missing_deviation": {"factor": 2}}.get(name, {})
         return getattr(padding if hasattr(padding, name) else deviation, name)(**arguments, **options)
 
     return call

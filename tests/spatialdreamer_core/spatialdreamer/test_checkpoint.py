@@ -8,8 +8,11 @@ from safetensors.torch import load_file, save_file
 
 from spatialdreamer_core.atomic import partial_path_for
 from spatialdreamer_core.checks import InputError
+from spatialdreamer_core.m2svid.loading import load_m2svid
 from spatialdreamer_core.spatialdreamer import SpatialDreamer, load_spatialdreamer, save_spatialdreamer
+from spatialdreamer_core.spatialdreamer.network import add_deviation_map
 from spatialdreamer_core.spatialdreamer.refiner import build_bank
+from spatialdreamer_core.svd.picture_condition import check_plain_unet
 
 FORMS = ("weights", "weights.safetensors")  # a folder, a file
 
@@ -284,6 +287,43 @@ def test_weights_without_a_deviation_id_load_onto_a_unet_without_one(make_svd, t
     assert_same_weights(load_spatialdreamer(make_svd(time_ids=3), tmp_path / "weights"), network)
     with pytest.raises(InputError, match="of another shape"):
         load_spatialdreamer(make_svd(), tmp_path / "weights")
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_weights_with_a_deviation_map_load_onto_plain_svd(make_svd, tmp_path, name):
+    network = add_deviation_map(make_trained(make_svd))
+    with torch.no_grad():
+        network.svd.unet.conv_in.weight[:, 9:].normal_()
+    save_spatialdreamer(network, tmp_path / name)
+    loaded = load_spatialdreamer(make_svd(in_channels=8, time_ids=3), tmp_path / name)
+    assert loaded.config.deviation_map
+    assert loaded.svd.unet.config.in_channels == 13
+    assert_same_weights(loaded, network)
+
+
+@pytest.mark.parametrize(("says", "wanted", "got"), [("true", 13, 9), ("false", 9, 13)])
+def test_settings_and_weights_must_agree_on_the_deviation_map(make_svd, tmp_path, says, wanted, got):
+    network = make_trained(make_svd)
+    network = add_deviation_map(network) if got == 13 else network
+    network.config = dataclasses.replace(network.config, deviation_map=says == "true")
+    save_spatialdreamer(network, tmp_path / "weights")
+    message = rf"UNet must have {wanted} input channels .* deviation_map {says}, got {got} in .*weights"
+    with pytest.raises(InputError, match=message):
+        load_spatialdreamer(make_svd(in_channels=8, time_ids=3), tmp_path / "weights")
+
+
+def test_weights_with_a_deviation_map_are_no_m2svid_though_both_have_13_channels(make_svd, tmp_path):
+    network = add_deviation_map(make_trained(make_svd, stage="stage1"))
+    file = tmp_path / "weights.safetensors"
+    save_spatialdreamer(network, file)
+    with pytest.raises(InputError, match=r"checkpoint of M2SVid, .* SpatialDreamer's trained weights"):
+        load_m2svid(file, variant="no_full_attention")
+    with torch.no_grad():
+        network.svd.unet.conv_in.weight[:, 9:].normal_()
+    with pytest.raises(InputError, match=r"of 13 and 4, which belongs to the sampler of SpatialDreamer"):
+        check_plain_unet(network.svd)
+    with pytest.raises(InputError, match=r"of 13 and 3, which belongs to the refiner of M2SVid"):
+        check_plain_unet(make_svd(in_channels=13, time_ids=3))
 
 
 def test_weights_load_onto_plain_svd(make_svd, saved):

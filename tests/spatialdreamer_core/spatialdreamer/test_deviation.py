@@ -6,6 +6,7 @@ from spatialdreamer_core.spatialdreamer.config import SpatialDreamerConfig
 from spatialdreamer_core.spatialdreamer.deviation import (
     added_time_ids,
     deviation_strength,
+    missing_deviation,
     stereo_aware_loss,
 )
 
@@ -35,6 +36,36 @@ def test_the_strength_is_measured_in_float32(dtype):
     strength = deviation_strength(latents, reference, known=torch.ones(8, 1, 32, 32, dtype=dtype))
     assert strength.dtype == torch.float32
     assert strength.item() == 1.5
+
+
+def test_what_is_missing_is_the_map_times_what_is_asked_for_beyond_it():
+    """At known places: 2, 1 and a hole; the view that is 3 times as far lacks twice as much again."""
+    reference = torch.full((1, 4, 1, 3), 0.5)
+    latents = reference + torch.tensor([2.0, -1.0, torch.nan])
+    known = torch.tensor([[[[1.0, 1.0, 0.0]]]])
+    rows = {3: [4.0, -2.0, 0.0], 0.5: [-1.0, 0.5, 0.0], 0: [-2.0, 1.0, 0.0], 1: [0.0] * 3}
+    for factor, row in rows.items():
+        missing = missing_deviation(latents, reference, known=known, factor=factor)
+        assert torch.equal(missing, torch.tensor(row).expand(1, 4, 1, 3))
+        of_a_clip = torch.tensor(float(factor))
+        again = missing_deviation(latents, reference, known=known.bool(), factor=of_a_clip)
+        assert torch.equal(again, missing)
+
+
+def test_a_view_gets_as_far_as_is_asked_for_if_what_is_missing_is_added():
+    generator = torch.Generator().manual_seed(0)
+    latents, reference = (torch.randn(2, 4, 3, 5, generator=generator) for _ in range(2))
+    known = torch.ones(2, 1, 3, 5)
+    there = latents + missing_deviation(latents, reference, known=known, factor=2.5)
+    wanted = 2.5 * deviation_strength(latents, reference, known=known)
+    torch.testing.assert_close(deviation_strength(there, reference, known=known), wanted)
+
+
+def test_a_factor_below_0_is_refused():
+    latents, known = torch.zeros(1, 4, 2, 2), torch.ones(1, 1, 2, 2)
+    for factor in (-0.5, float("nan"), float("inf")):
+        with pytest.raises(InputError, match=r"`factor` must be 0 or more, got .* 1 asks for the view"):
+            missing_deviation(latents, latents, known=known, factor=factor)
 
 
 def test_time_ids_are_fps_motion_augmentation_and_scaled_deviation():

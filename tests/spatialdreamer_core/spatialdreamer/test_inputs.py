@@ -15,6 +15,7 @@ pytest.importorskip("transformers")
 from spatialdreamer_core.spatialdreamer import SamplerConfig, SpatialDreamer, encode_reference, sample
 from spatialdreamer_core.spatialdreamer.deviation import added_time_ids, deviation_strength
 from spatialdreamer_core.spatialdreamer.inputs import encode_clip, predict_clean, window_deviation
+from spatialdreamer_core.spatialdreamer.network import add_deviation_map
 from spatialdreamer_core.spatialdreamer.refiner import build_bank
 from spatialdreamer_core.svd import SCALING, encode_frames, pool_mask
 from spatialdreamer_core.svd.canvas import Canvas
@@ -33,6 +34,15 @@ def network(make_svd):
         for site in network.til.sites.values():
             site.to_change.reset_parameters()
     network.config = network.config.at_stage("stage2")
+    return network
+
+
+@pytest.fixture(scope="module")
+def with_map(network):
+    """The same with a deviation map, as training would leave it."""
+    network = add_deviation_map(network)
+    with torch.no_grad():
+        network.svd.unet.conv_in.weight[:, 9:].normal_(std=0.05)
     return network
 
 
@@ -206,6 +216,41 @@ def test_what_training_drops_is_guidances_free_branch(network):
     network.bank.clear()
     expected = predict_clean(network.svd.unet, condition=free[0][:, :, 4:8], embedding=free[2], **arguments)
     torch.testing.assert_close(dropped, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("noise_augmentation", [0.0, 0.1])
+def test_the_unet_sees_the_deviation_that_the_view_as_it_is_shown_lacks(with_map, noise_augmentation):
+    """After noisy latents, condition and mask; the free branch of guidance sees none, as it sees no view."""
+    settings = dataclasses.replace(with_map.config, noise_augmentation=noise_augmentation)
+    network = dataclasses.replace(with_map, config=settings)
+    left, warped, hole = make_clip()
+    seen, handle = watch(network.svd.unet)
+    config = SamplerConfig(steps=1, seed=4, deviation=2.5, guidance_min=2.0, guidance_max=2.0)
+    sample(network, encode_reference(network, left), warped, hole, config)
+    handle.remove()
+    (given, *_), (free, *_) = seen
+    clip = encode_clip(network, left, warped, hole, seed=4)
+    wanted = 1.5 * (SCALING * clip.condition - clip.reference) * (clip.mask < 0.5)
+    assert bool(wanted.any())
+    assert given.shape[2] == 13
+    torch.testing.assert_close(given[0, :, 9:], wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(given[0, :, 4:8], clip.condition, atol=1e-5, rtol=1e-5)
+    assert not bool(free[:, :, 9:].any())
+    assert torch.equal(free[:, :, 8], given[:, :, 8])
+
+
+def test_at_slider_1_and_without_the_left_view_there_is_no_map(network, with_map):
+    left, warped, hole = make_clip()
+    seen, handle = watch(with_map.svd.unet)
+    reference = encode_reference(with_map, left)
+    usual = sample(with_map, reference, warped, hole, SamplerConfig(steps=1))
+    sample(with_map, reference, warped, hole, SamplerConfig(steps=1, deviation=2.0, read_reference="off"))
+    double = sample(with_map, reference, warped, hole, SamplerConfig(steps=1, deviation=2.0))
+    handle.remove()
+    assert [bool(given[0][:, :, 9:].any()) for given in seen] == [False, False, True]
+    without = sample(network, encode_reference(network, left), warped, hole, SamplerConfig(steps=1))
+    torch.testing.assert_close(usual, without, atol=1e-4, rtol=0)
+    assert not torch.allclose(double, usual, atol=1e-3)
 
 
 def test_an_estimate_is_in_float32_and_differentiable(network):

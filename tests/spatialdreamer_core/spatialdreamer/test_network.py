@@ -1,3 +1,5 @@
+import dataclasses
+
 import torch
 from safetensors.torch import save_file
 
@@ -5,7 +7,9 @@ from spatialdreamer_core.spatialdreamer import SpatialDreamer
 from spatialdreamer_core.spatialdreamer.attention import ReaderProcessor
 from spatialdreamer_core.spatialdreamer.config import SD_CLEAN_TIMESTEP, SVD_CLEAN_TIMESTEP
 from spatialdreamer_core.spatialdreamer.inputs import predict_clean
+from spatialdreamer_core.spatialdreamer.network import add_deviation_map
 from spatialdreamer_core.spatialdreamer.refiner import build_bank, make_refiner
+from spatialdreamer_core.svd import time_id_count
 
 
 def run(network, tiny_svd, call_unet, *, til):
@@ -81,6 +85,29 @@ def test_plain_svd_is_widened_and_with_an_empty_bank_stays_plain_svd(make_svd, t
             module.norm1.eps = module.norm2.eps = 1e-5  # as SVD was trained
     plain = base.unet(sample[:, :, :8], 0.3, context, ids[:, :3]).sample
     torch.testing.assert_close(wide(sample, 0.3, context, ids).sample, plain, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_the_deviation_map_begins_as_a_change_of_nothing(make_svd, tiny_svd):
+    """Whatever the map says, the network is SVD with an empty bank, and keeps all else that it had."""
+    base = make_svd(in_channels=8, time_ids=3)
+    network = SpatialDreamer.from_svd(base)
+    wide = add_deviation_map(network)
+    assert wide.config == dataclasses.replace(network.config, deviation_map=True)
+    assert (wide.svd.unet.config.in_channels, time_id_count(wide.svd.unet)) == (13, 4)
+    assert not bool(wide.svd.unet.conv_in.weight[:, 8:].any())
+    assert (wide.refiner, wide.til, wide.fills_holes) == (network.refiner, network.til, False)
+    assert add_deviation_map(wide) is wide
+    assert network.svd.unet.config.in_channels == 9
+    noisy, condition, missing = torch.randn(3, 1, 2, 4, 8, 16)
+    seen = {"condition": condition, "mask": torch.rand(1, 2, 1, 8, 16).round()}
+    seen |= {
+        "embedding": torch.randn(1, 1, tiny_svd.CONTEXT),
+        "time_ids": torch.tensor([[6, 127, 0.02, 700.0]]),
+    }
+    plain = predict_clean(network.svd.unet, noisy, torch.tensor([2.0]), **seen)
+    with_map = predict_clean(wide.svd.unet, noisy, torch.tensor([2.0]), missing=missing, **seen)
+    torch.testing.assert_close(with_map, plain, atol=1e-5, rtol=0)
 
 
 def test_checkpointing_changes_neither_values_nor_gradients(make_svd, tiny_svd):

@@ -100,6 +100,7 @@ def test_a_view_that_lies_elsewhere_is_trained_with_the_strength_of_the_way_to_t
     for number in range(3):
         own, other = make(cache).read([number]), usual.read([number])
         assert torch.equal(own.deviation, other.deviation / way_back)
+        assert (own.factor, other.factor) == (1 / way_back, 1)
         assert torch.equal(own.condition, other.condition)
         assert torch.equal(own.target, other.target)
 

@@ -21,6 +21,7 @@ def test_the_defaults_are_the_papers():
     for config in (first, second):
         assert (config.optimizer, config.learning_rate, config.stereo_weight) == ("adamw", 1e-5, 1e-3)
         assert (config.til_weight, config.til_neighbours) == (0.6, 8)
+        assert not config.deviation_map
 
 
 @pytest.mark.parametrize("preset", PRESETS)

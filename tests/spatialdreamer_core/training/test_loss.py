@@ -93,6 +93,25 @@ def test_what_is_left_out_counts_no_more(network, left_out):
     assert not torch.allclose(first[0], second[0], atol=1e-4)
 
 
+def test_a_clip_without_one_of_its_views_has_no_deviation_map(network):
+    """As guidance's free branch; the others have what their rendered views lack of the true ones."""
+    trainee, batch = make_trainee(network, deviation_map=True), make_batch()
+    batch = dataclasses.replace(batch, factor=torch.tensor([2.0, 0.5]))
+    kept, second = torch.ones(2, dtype=torch.bool), torch.tensor([False, True])
+    seen = []
+    with trainee.unet.register_forward_pre_hook(lambda _, given: seen.append(given[0])), torch.no_grad():
+        for condition, reference in ((kept, kept), (second, kept), (kept, second)):
+            trainee.estimate(dataclasses.replace(batch, keeps_condition=condition, keeps_reference=reference))
+    channels = batch.target.shape[2]
+    maps = [given[:, :, 2 * channels + 1 :] for given in seen]
+    deviation = trainee.scaling * batch.condition - batch.reference
+    wanted = (batch.factor - 1)[:, None, None, None, None] * deviation * (batch.mask < 0.5)
+    torch.testing.assert_close(maps[0], wanted)
+    for less in maps[1:]:
+        assert not bool(less[0].any())
+        assert torch.equal(less[1], maps[0][1])
+
+
 def test_svds_own_unet_learns_to_make_a_video_of_a_picture_as_it_is_sampled():
     svd = make_small_world(factor=2, widths=(64,), height=16, width=16)
     refiner = make_refiner(svd.unet, scaling=svd.codec.scaling)

@@ -1,5 +1,6 @@
 import errno
 import json
+import logging
 import math
 import shutil
 
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.spatialdreamer import load_spatialdreamer
 from spatialdreamer_core.training.checkpoint import list_checkpoints, writing
+from spatialdreamer_core.training.latent_index import LatentClip
 from spatialdreamer_core.training.record import read_log
 
 from .tiny_training import TinyCache, TinySample, copy_network, run
@@ -152,6 +154,46 @@ def test_stage_2_begins_where_stage_1_ended(network, tmp_path):
 
     run(start, tmp_path / "2", steps=1, stage="2", ema=0.5, validate=validate_second)
     assert all(torch.equal(value, last[name]) for name, value in first.items())
+
+
+@pytest.mark.parametrize(
+    ("deviation_map", "way_back", "message"),
+    [
+        (True, 0.5, None),
+        (False, 1.0, None),
+        (
+            True,
+            1.0,
+            "teaches no stereo deviation strength, as all its views lie on the true ones: build it with",
+        ),
+        (False, 0.5, "without a deviation map it is hardly learned: train stage 1 with --deviation-map"),
+    ],
+)
+def test_views_that_teach_the_strength_and_the_map_that_learns_it_go_together(
+    network, tmp_path, caplog, deviation_map, way_back, message
+):
+    cache = TinyCache()
+    cache.clips[0] = LatentClip("clip_0", 5, False, 0, 0, way_back)
+    with caplog.at_level(logging.INFO, logger="spatialdreamer_core"):
+        run(network, tmp_path, cache=cache, steps=1, deviation_map=deviation_map)
+    said = [record.message for record in caplog.records if "stereo deviation strength" in record.message]
+    assert len(said) == (message is not None)
+    assert message is None or message in said[0]
+
+
+def test_where_all_views_lie_on_the_truth_the_map_changes_nothing(tiny_network, tmp_path):
+    found = []
+    for deviation_map in (False, True):
+        folder = tmp_path / str(deviation_map)
+        run(copy_network(tiny_network), folder, steps=4, deviation_map=deviation_map)
+        state = load_file(folder / "last" / "unet.safetensors")
+        found.append((losses(folder), state.pop("conv_in.weight"), state["conv_out.weight"]))
+    (plain, first, last), (with_map, wide, wide_last) = found
+    assert with_map == pytest.approx(plain, rel=1e-4)
+    torch.testing.assert_close(wide[:, : first.shape[1]], first, atol=1e-4, rtol=0)
+    torch.testing.assert_close(wide_last, last, atol=1e-4, rtol=0)
+    assert wide.shape[1] > first.shape[1]
+    assert not bool(wide[:, first.shape[1] :].any())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(network, tmp_path):

@@ -100,6 +100,22 @@ def test_settings_say_how_networks_were_trained(network):
         start_network(second, quick_config(stage="2", til=False))
 
 
+def test_a_deviation_map_is_begun_where_its_layer_is_trained_and_then_kept(network):
+    plain, _, _ = prepare(network, stage="1")
+    assert not plain.config.deviation_map
+    with_map, trainee, _ = prepare(plain, stage="1", deviation_map=True)
+    channels = plain.svd.codec.channels
+    assert with_map.config.deviation_map
+    assert trainee.unet.conv_in.weight.shape[1] == plain.svd.unet.conv_in.weight.shape[1] + channels
+    for config in (quick_config(stage="2"), quick_config(stage="2", deviation_map=True)):
+        assert start_network(with_map, config).config.deviation_map
+    assert deploy(trainee.state_dict(), with_map).config.deviation_map
+    with pytest.raises(InputError, match=r"deviation_map must be learned in stage 1, .* got stage 2 alone"):
+        start_network(plain, quick_config(stage="2", deviation_map=True))
+    whole = quick_config(stage="2", deviation_map=True, whole_unet=True)
+    assert start_network(plain, whole).config.deviation_map
+
+
 def test_networks_for_use_are_those_that_were_trained(network):
     started, trainee, _ = prepare(network, stage="2")
     deployed = deploy(trainee.state_dict(), started)
