@@ -93,7 +93,8 @@ function shownBy(node) {
   if (ts.isNewExpression(node) && node.expression.getText() === "Option") return node.arguments?.slice(0, 1) ?? []
   if (!ts.isCallExpression(node) || node.expression.getText() === "say") return []
   const called = ts.isPropertyAccessExpression(node.expression) ? node.expression.name.text : node.expression.getText()
-  if (called === "setAttribute") return SHOWN_ATTRIBUTES.test(/** @type {any} */ (node.arguments[0]).text) ? [node.arguments[1]] : []
+  if (called === "setAttribute")
+    return SHOWN_ATTRIBUTES.test(/** @type {any} */ (node.arguments[0]).text) ? [node.arguments[1]] : []
   if (TAKES_NODES.includes(called)) return node.arguments
   return (makers.get(called) ?? []).flatMap((place) => node.arguments[place] ?? [])
 }
@@ -106,7 +107,8 @@ function shownBy(node) {
 function wordsIn(node) {
   if (ts.isCallExpression(node) || ts.isFunctionLike(node)) return []
   if (ts.isConditionalExpression(node)) return [node.whenTrue, node.whenFalse].flatMap(wordsIn)
-  const text = ts.isStringLiteralLike(node) || ts.isTemplateHead(node) || ts.isTemplateMiddleOrTemplateTail(node) ? node.text : ""
+  const isText = ts.isStringLiteralLike(node) || ts.isTemplateHead(node) || ts.isTemplateMiddleOrTemplateTail(node)
+  const text = isText ? node.text : ""
   const inside = /** @type {string[]} */ ([])
   ts.forEachChild(node, (child) => void inside.push(...wordsIn(child)))
   return [...(/\p{L}{2}/u.test(text) ? [text] : []), ...inside]

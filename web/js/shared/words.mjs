@@ -172,5 +172,6 @@ export function say(key, values = {}) {
   const [part, name] = key.split(".")
   const translated = translations[language]?.spatialdreamer?.[part]?.[name]
   const text = typeof translated === "string" ? translated : /** @type {any} */ (ENGLISH)[part][name]
-  return text.replace(/%([a-z]+)%/g, (/** @type {string} */ sign, /** @type {string} */ value) => String(values[value] ?? sign))
+  const fill = (/** @type {string} */ sign, /** @type {string} */ value) => String(values[value] ?? sign)
+  return text.replace(/%([a-z]+)%/g, fill)
 }
