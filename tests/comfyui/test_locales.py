@@ -1,18 +1,24 @@
-"""The texts of the page's languages: English is the schemas' own, the others miss none and add none.
+"""The texts of the page's languages: English is that of schemas and scripts, no other has more or less.
 
-After a change of a name or tooltip: `bash scripts/test.sh tests/comfyui/test_locales.py --update-contract`
-rewrites the English file; the tests then name what is to be translated.
+After a change of a name, of a tooltip or of `web/js/shared/words.mjs`:
+`bash scripts/test.sh tests/comfyui/test_locales.py --update-contract` rewrites the English files; the tests
+then name what is to be translated.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+from collections import Counter
 
 import pytest
 
 from .server import REPOSITORY
 from .test_contract import flatten
+from .test_image import photo  # noqa: F401
 
 LOCALES = REPOSITORY / "locales"
 LANGUAGES = ("zh", "ja")
@@ -22,6 +28,7 @@ OF_THIS_MACHINE = (  # say which models are not installed; in English the page h
     "SpatialDreamerOpticalFlow.inputs.method.tooltip",
 )
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
+PLACEHOLDER = re.compile(r"%([a-z]+)%")  # of a text of our scripts
 CJK = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 KEPT_IN_LATIN = {"SVD", "UNet", "M2SVid", "Quilt", "SpatialDreamer"}  # names that have no other
 
@@ -69,6 +76,25 @@ def test_english_is_what_the_schemas_say(comfy_server, request):
     assert json.loads(file.read_text(encoding="utf-8")) == expected, "rerun with --update-contract"
 
 
+def test_english_of_our_elements_is_what_the_scripts_say(request):
+    node = shutil.which("node")
+    if node is None:
+        if os.environ.get("CI"):
+            pytest.fail("no node")
+        pytest.skip("no node; run: sudo apt-get install nodejs")
+    words = (REPOSITORY / "web" / "js" / "shared" / "words.mjs").as_uri()
+    script = f"console.log(JSON.stringify((await import({json.dumps(words)})).ENGLISH))"
+    command = [node, "--input-type=module", "-e", script]
+    printed = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
+    file = LOCALES / "en" / "main.json"
+    texts = json.loads(file.read_text(encoding="utf-8"))
+    expected = {**texts, "spatialdreamer": json.loads(printed)}
+    if request.config.getoption("--update-contract"):
+        file.write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        texts = expected
+    assert texts == expected, "rerun with --update-contract"
+
+
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_text_is_missing_or_left_over(language, file):
@@ -87,6 +113,25 @@ def test_translations_keep_numbers_units_and_placeholders(language, file):
         assert set(NUMBER.findall(english)) <= set(NUMBER.findall(text)), f"{path}: {text}"
         signs = re.findall(r"%[a-zA-Z][^%]*%", english) + [unit for unit in ("%", "px") if unit in english]
         assert [sign for sign in signs if sign not in text] == [], f"{path}: {text}"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_texts_of_our_elements_keep_each_placeholder_once(language):
+    translated = texts_of(language, "main.json")
+    for path, english in texts_of("en", "main.json").items():
+        text = translated[path]
+        assert Counter(PLACEHOLDER.findall(text)) == Counter(PLACEHOLDER.findall(english)), f"{path}: {text}"
+        assert PLACEHOLDER.sub("", text).count("%") == PLACEHOLDER.sub("", english).count("%"), (
+            f"{path}: {text}"
+        )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_texts_of_our_elements_name_widgets_as_nodes_do(language):
+    names = {text for path, text in texts_of(language, "nodeDefs.json").items() if path.endswith(".name")}
+    quoted = re.findall("「(.*?)」", (LOCALES / language / "main.json").read_text(encoding="utf-8"))
+    assert quoted
+    assert set(quoted) <= names
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -217,3 +262,108 @@ def test_the_page_shows_a_chosen_language(frontend, renderer, language):
     finally:
         set_language(frontend, "en")
         frontend.set_renderer("litegraph")
+
+
+STEREO = "SpatialDreamerImageToStereo"  # has a viewer, a live preview, and a button that asks for one
+KEYS = {"Shift ← →", "Home, End", "Page ↑ ↓"}  # as they are written on keyboards
+OF_OUR_ELEMENTS = """type => {
+  const node = app.graph.nodes.find(each => each.type === type)
+  const named = name => node?.widgets.find(widget => widget.name === name)?.element
+  const roots = ['spatialdreamer_viewer', 'spatialdreamer_parallax'].map(named).filter(root => root)
+  const elements = roots.flatMap(root => [root, ...root.querySelectorAll('*')])
+  return elements.flatMap(element => [
+    ...['title', 'alt', 'aria-label', 'aria-valuetext'].map(name => element.getAttribute(name)),
+    ...[...element.childNodes].filter(child => child.nodeType === Node.TEXT_NODE).map(child => child.data),
+  ]).filter(text => text?.trim())
+}"""
+
+
+def words_of(language: str) -> dict[str, str]:
+    """Return the texts of our own elements by their keys."""
+    mark = "spatialdreamer."
+    texts = texts_of(language, "main.json")
+    return {path[len(mark) :]: text for path, text in texts.items() if path.startswith(mark)}
+
+
+def wait_for_words(frontend, wanted: set[str]) -> list[str]:
+    """Wait until our elements on the node show some texts; return all that they show."""
+    missing, shown = wanted, []
+    for _ in range(100):
+        shown = frontend.page.evaluate(OF_OUR_ELEMENTS, STEREO)
+        missing = {text for text in wanted if not any(text in each for each in shown)}
+        if not missing:
+            break
+        frontend.page.wait_for_timeout(200)
+    assert missing == set(), "\n".join(shown)
+    return shown
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("language", ["ja", pytest.param("zh", marks=pytest.mark.slow)])
+def test_our_elements_speak_the_pages_language(frontend, photo, language):  # noqa: F811
+    """As the page is loaded, and chosen in the open page, which makes its nodes anew."""
+    words, english = words_of(language), words_of("en")
+    page = frontend.page
+
+    def of(*parts: str, words: dict[str, str] = words) -> set[str]:
+        return {text for key, text in words.items() if key.split(".")[0] in parts and "%" not in text}
+
+    always = ("mode", "mode_hint", "key", "key_help")
+    set_language(frontend, language)
+    try:
+        frontend.reload()
+        frontend.clear()
+        page.evaluate(
+            """async ([type, file, divergence]) => {
+              const [image, stereo, shown] = ['LoadImage', type, 'PreviewImage'].map(each => {
+                const node = LiteGraph.createNode(each)
+                app.graph.add(node)
+                return node
+              })
+              stereo.pos = [400, 0]
+              shown.pos = [900, 0]
+              image.widgets[0].value = file
+              for (const [name, value] of Object.entries({depth: 'builtin', divergence}))
+                stereo.widgets.find(widget => widget.name === name).value = value
+              image.connect(0, stereo, 0)
+              stereo.connect(0, shown, 0)
+              app.canvas.ds.scale = 0.4
+              app.canvas.ds.offset = [300, 100]
+              await app.loadGraphData(app.graph.serialize()) // else the page drops it with the language
+            }""",
+            [STEREO, photo[0], {"ja": 19, "zh": 20}[language]],  # else one result came from the cache
+        )
+        wait_for_words(frontend, of(*always))
+        assert frontend.queue() is None
+        preview = {words[f"preview.{key}"] for key in ("title", "toggle", "views", "holes", "holes_hint")}
+        own = {words["viewer.title"], words["vr.enter"], words["ask.frame"], words["ask.number_hint"]}
+        wait_for_words(frontend, of("view", "view_hint") | preview | own)
+        frontend.set_widget(STEREO, "edge_width", 7)
+        label = texts_of(language, "nodeDefs.json")[f"{STEREO}.inputs.edge_width.name"]
+        shown = wait_for_words(frontend, {words["preview.waiting"].replace("%names%", label)})
+        left = {text for text in shown if re.search("[A-Za-z]{2}", text) and not CJK.search(text)}
+        assert left <= KEYS
+        frontend.set_widget(STEREO, "depth_far", 1.0)
+        wait_for_words(frontend, {words["preview.depth_range"].replace("%least%", "0.01")})
+        set_language(frontend, "en")
+        wait_for_words(frontend, of(*always, words=english))
+        set_language(frontend, language)
+        wait_for_words(frontend, of(*always))
+    finally:
+        set_language(frontend, "en")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_our_elements_speak_english_where_the_texts_cannot_be_loaded(frontend):
+    set_language(frontend, "ja")
+    try:
+        frontend.page.route("**/i18n", lambda route: route.abort())
+        frontend.reload()
+        frontend.clear()
+        assert frontend.add_node(STEREO)
+        english = words_of("en")
+        wait_for_words(frontend, {english["viewer.title"], english["mode.whole"], english["ask.frame"]})
+    finally:
+        frontend.page.unroute("**/i18n")
+        set_language(frontend, "en")

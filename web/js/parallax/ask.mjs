@@ -6,6 +6,7 @@
  */
 
 import { promptIdOf } from "../shared/graph.mjs"
+import { say } from "../shared/words.mjs"
 import { colour, makeButton } from "./panel_elements.mjs"
 
 const PREVIEW_ID = "spatialdreamer_preview"
@@ -53,15 +54,12 @@ export function makeAsk({ app, api, node, unit }) {
     ...{ display: "flex", gap: "6px", alignItems: "center", flexWrap: "wrap" },
     ...{ font: "12px sans-serif", color: "var(--input-text)" },
   })
-  const button = makeButton(
-    "Preview a frame",
-    "Queues the depth of this frame alone; the sliders then change the picture at once, without a run",
-  )
+  const button = makeButton(say("ask.frame"), say("ask.frame_hint"))
   const at = document.createElement("input")
   at.type = "number"
   at.min = at.value = unit === "seconds" ? "0" : "1"
   at.step = unit === "seconds" ? "0.1" : "1"
-  at.setAttribute("aria-label", unit === "seconds" ? "Seconds from the start of the video" : "Number of the frame")
+  at.setAttribute("aria-label", say(unit === "seconds" ? "ask.at_hint" : "ask.number_hint"))
   colour(at)
   at.style.width = "64px"
   const words = document.createElement("span")
@@ -72,7 +70,7 @@ export function makeAsk({ app, api, node, unit }) {
     try {
       const { output, workflow } = await app.graphToPrompt()
       const id = promptIdOf(app, node)
-      if (!id || !output[id]) throw new Error("the node is switched off, so there is nothing to preview")
+      if (!id || !output[id]) throw new Error(say("ask.switched_off"))
       const prompt = askingPrompt(output, id, Math.max(Number(at.min), Number(at.value) || 0))
       await api.queuePrompt(0, { output: prompt, workflow }, { partialExecutionTargets: [TARGET_ID] })
     } catch (error) {
@@ -81,6 +79,7 @@ export function makeAsk({ app, api, node, unit }) {
       button.disabled = false
     }
   })
-  row.append(button, unit === "seconds" ? "at" : "number", at, ...(unit === "seconds" ? ["s"] : []), words)
+  if (unit === "seconds") row.append(button, say("ask.at"), at, say("ask.seconds"), words)
+  else row.append(button, say("ask.number"), at, words)
   return row
 }

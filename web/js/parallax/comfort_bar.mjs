@@ -1,6 +1,8 @@
 // @ts-check
 /** The bar under a preview: how far the frame reaches behind the screen and in front of it, and how far is comfortable. */
 
+import { say } from "../shared/words.mjs"
+
 const LEAST_SCALE = 4 // % of the width, to either side of the screen
 const SPARE = 1.15
 
@@ -22,21 +24,21 @@ const SPARE = 1.15
 export function layOutBar({ farthest, nearest }, { crossed, uncrossed }) {
   const scale = SPARE * Math.max(LEAST_SCALE, crossed, uncrossed, Math.abs(farthest), Math.abs(nearest))
   const place = (/** @type {number} */ percent) => 50 + (50 * percent) / scale
-  const beyond = []
-  if (nearest > crossed + 0.05) beyond.push(`over ${round(crossed)} % in front`)
-  if (farthest < -uncrossed - 0.05) beyond.push(`over ${round(uncrossed)} % behind`)
-  const text = `now: nearest ${say(nearest)}; farthest ${say(farthest)} (% of the width)`
+  const front = nearest > crossed + 0.05 ? say("comfort.over_front", { limit: round(crossed) }) : ""
+  const behind = farthest < -uncrossed - 0.05 ? say("comfort.over_behind", { limit: round(uncrossed) }) : ""
+  const over = front && behind ? say("comfort.over_both", { front, behind }) : front || behind
+  const now = say("comfort.now", { nearest: placeOf(nearest), farthest: placeOf(farthest) })
   return {
     comfortable: [place(-uncrossed), place(crossed)],
     range: [place(farthest), place(nearest)],
-    isComfortable: !beyond.length,
-    text: beyond.length ? `${text}: more than is comfortable, ${beyond.join(" and ")}` : text,
+    isComfortable: !over,
+    text: over ? say("comfort.too_much", { now, over }) : now,
   }
 }
 
 /** @param {number} percent */
-function say(percent) {
-  return `${round(Math.abs(percent))} % ${percent > 0 ? "in front of" : "behind"} the screen`
+function placeOf(percent) {
+  return say(percent > 0 ? "comfort.place_front" : "comfort.place_behind", { percent: round(Math.abs(percent)) })
 }
 
 /** @param {number} x */
@@ -61,7 +63,8 @@ export class ComfortBar {
     this.range = this.part({ top: "3px", bottom: "3px", borderRadius: "2px" })
     this.screen = this.part({ left: "50%", width: "1px", background: "var(--input-text)" })
     const ends = make("div", { display: "flex", justifyContent: "space-between", opacity: "0.7" })
-    for (const text of ["behind", "screen", "in front"]) ends.append(make("span", {}, text))
+    for (const end of /** @type {const} */ (["behind", "screen", "front"]))
+      ends.append(make("span", {}, say(`comfort.${end}`)))
     this.text = make("div", {})
     this.root.append(this.track, ends, this.text)
   }

@@ -113,6 +113,7 @@ function addPreview(node) {
     const made = new ParallaxPanel({
       kept: keptIn(node),
       read: ({ rules, values, fixed }) => readSettings(app, node, rules, values, fixed),
+      labelOf: (name) => node.widgets.find((/** @type {any} */ widget) => widget.name === name)?.label ?? name,
       urlOf: (file) => api.apiURL(`/view?${new URLSearchParams(/** @type {any} */ (file))}`),
       onResize: () => fitHeight(node),
     })

@@ -7,6 +7,8 @@
  * Depth is inverse depth in [0, 1], 1 = near. Disparity is in pixels of the width; above 0 is in front of the screen.
  */
 
+import { say } from "../shared/words.mjs"
+
 /**
  * @typedef {object} Rules
  * @property {[number, number][]} growth (k, b) of the foreground scale's levels 1 to 3
@@ -88,7 +90,7 @@ export function shapeDepth(depth, settings, rules) {
  */
 export function fault(settings, rules) {
   if (settings.depth_near - settings.depth_far >= rules.least_range - 1e-9) return ""
-  return `depth_near must be at least ${rules.least_range} above depth_far`
+  return say("preview.depth_range", { least: rules.least_range })
 }
 
 /**

@@ -5,6 +5,7 @@
  * which a widget changes: by hand, by an undo, by a script, by a value of another node.
  */
 
+import { say } from "../shared/words.mjs"
 import { layOutBar } from "./comfort_bar.mjs"
 import * as geometry from "./geometry.mjs"
 import { TINT, makeElements, modeOf, tintsHoles } from "./panel_elements.mjs"
@@ -34,6 +35,7 @@ import { acquireRenderer, currentRenderer, releaseRenderer } from "./renderer.mj
  * What the panel needs of the page.
  * @typedef {object} Page
  * @property {(message: Message) => Reading} read the widgets' values
+ * @property {(name: string) => string} labelOf what a widget is called on the node
  * @property {(file: File) => string} urlOf
  * @property {import("./panel_elements.mjs").Choices} kept what the user has chosen on this node
  * @property {() => void} onResize called when the panel's height changes
@@ -83,7 +85,7 @@ export class ParallaxPanel {
     const pictures = await Promise.all([message.picture, message.depth].map((file) => this.load(file))).catch(() => null)
     if (this.isDisposed || message !== this.message) return pictures?.forEach((picture) => picture.close())
     this.forget()
-    if (!pictures) return this.say("the preview's files are gone; run the node again")
+    if (!pictures) return this.say(say("preview.gone"))
     this.pictures = pictures
     this.resize(message.width * (modeOf(this.page.kept) === "sbs" ? 2 : 1), message.height)
     this.view.style.display = "flex"
@@ -160,7 +162,7 @@ export class ParallaxPanel {
       renderer = this.hold(message, pictures)
     } catch (error) {
       this.forget()
-      return this.say(`no live preview: ${/** @type {Error} */ (error).message}`)
+      return this.say(say("preview.none", { reason: /** @type {Error} */ (error).message }))
     }
     const frame = /** @type {import("./renderer.mjs").Frame} */ (this.frame)
     const reading = this.page.read(message)
@@ -205,7 +207,7 @@ export class ParallaxPanel {
     const fault = geometry.fault(settings, rules)
     if (fault) {
       this.placement = null
-      this.words.textContent = `${fault}; the picture is of the values before`
+      this.words.textContent = say("preview.before", { fault })
       return false
     }
     const placement = (this.placement = geometry.choosePlacement(settings, depths, rules))
@@ -216,8 +218,8 @@ export class ParallaxPanel {
     renderer.warp(frame, { table, reach, border, eyes })
     const comfort = geometry.comfortOf(settings, placement, depths, rules)
     this.bar.show(layOutBar(comfort, geometry.limitsOf(settings, rules)))
-    this.words.textContent = describe(message, reading, settings, placement).join("\n")
-    this.canvas.setAttribute("aria-label", `live preview, ${this.bar.text.textContent}`)
+    this.words.textContent = describe(message, reading, settings, placement, this.page.labelOf).join("\n")
+    this.canvas.setAttribute("aria-label", say("preview.picture", { comfort: this.bar.text.textContent ?? "" }))
     return true
   }
 
@@ -250,21 +252,22 @@ export class ParallaxPanel {
  * @param {Reading} reading
  * @param {geometry.Settings} settings
  * @param {geometry.Placement} placement
+ * @param {Page["labelOf"]} labelOf
  * @returns {string[]}
  */
-function describe(message, reading, settings, placement) {
+function describe(message, reading, settings, placement, labelOf) {
   const lines = []
   const { divergence, convergence } = reading.settings
   if (Math.abs(placement.divergence - divergence) > 0.005 || Math.abs(placement.convergence - convergence) > 0.005) {
     const [strength, place] = [placement.divergence, placement.convergence].map((value) => value.toFixed(2))
-    lines.push(`this frame gets divergence ${strength} %, convergence ${place}`)
+    lines.push(say("preview.placement", { strength, place }))
   }
   lines.push(...[message.title, message.note].filter(Boolean))
   if (reading.unknown.length) {
-    const values = reading.unknown.map((name) => `${name} (${/** @type {any} */ (settings)[name]})`)
-    lines.push(`not known here, as another node gives it: ${values.join(", ")}; the value of the last run is shown`)
+    const values = reading.unknown.map((name) => `${labelOf(name)} (${/** @type {any} */ (settings)[name]})`)
+    lines.push(say("preview.unknown", { values: values.join(", ") }))
   }
-  if (reading.waiting.length) lines.push(`seen after the next run: ${reading.waiting.join(", ")}`)
-  if (settings.border === "floating_window") lines.push("the floating window is not shown")
+  if (reading.waiting.length) lines.push(say("preview.waiting", { names: reading.waiting.map(labelOf).join(", ") }))
+  if (settings.border === "floating_window") lines.push(say("preview.no_window"))
   return lines
 }

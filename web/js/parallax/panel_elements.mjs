@@ -1,19 +1,14 @@
 // @ts-check
 /** The elements of the live preview, in the page's colours. */
 
+import { say } from "../shared/words.mjs"
 import { ComfortBar } from "./comfort_bar.mjs"
 
 /** @typedef {"right" | "left" | "anaglyph" | "wiggle" | "sbs"} View */
 /** @typedef {{mode?: View, holes?: boolean, closed?: boolean}} Choices */
 
-/** @type {[View, string, string][]} */
-const VIEWS = [
-  ["right", "Right", "The right eye's view"],
-  ["left", "Left", "The left eye's view"],
-  ["anaglyph", "Anaglyph", "Both views for red-cyan glasses"],
-  ["wiggle", "Wiggle", "Both views in turn, which shows depth without glasses"],
-  ["sbs", "Side by side", "Both views, the left eye's on the left"],
-]
+/** @type {readonly View[]} */
+const VIEWS = ["right", "left", "anaglyph", "wiggle", "sbs"]
 /** The colour of holes, in [0, 1]. @type {[number, number, number]} */
 export const TINT = [1, 0, 1]
 
@@ -23,7 +18,7 @@ export const TINT = [1, 0, 1]
  * @returns {View}
  */
 export function modeOf(kept) {
-  return VIEWS.find(([view]) => view === kept.mode)?.[0] ?? "right"
+  return VIEWS.find((view) => view === kept.mode) ?? "right"
 }
 
 /**
@@ -74,10 +69,10 @@ export function makeElements(kept) {
  * @param {HTMLElement} body
  */
 function makeHeader(kept, body) {
-  const header = makeButton("", "Shows or hides the frame that follows the sliders")
+  const header = makeButton("", say("preview.toggle"))
   Object.assign(header.style, { border: "none", background: "none", textAlign: "left", padding: "2px 0" })
   const show = () => {
-    header.textContent = `${kept.closed ? "▸" : "▾"} Live preview`
+    header.textContent = `${kept.closed ? "▸" : "▾"} ${say("preview.title")}`
     header.setAttribute("aria-expanded", String(!kept.closed))
     body.style.display = kept.closed ? "none" : "flex"
   }
@@ -98,9 +93,9 @@ function makeViews(kept, onView) {
   const group = document.createElement("div")
   Object.assign(group.style, { display: "flex", flexWrap: "wrap", gap: "4px" })
   group.setAttribute("role", "group")
-  group.setAttribute("aria-label", "View of the live preview")
+  group.setAttribute("aria-label", say("preview.views"))
   const mark = () => {
-    VIEWS.forEach(([view], index) => {
+    VIEWS.forEach((view, index) => {
       const button = /** @type {HTMLElement} */ (group.children[index])
       const chosen = view === modeOf(kept)
       button.setAttribute("aria-pressed", String(chosen))
@@ -108,8 +103,8 @@ function makeViews(kept, onView) {
       button.style.background = chosen ? "var(--input-text)" : "var(--comfy-input-bg)"
     })
   }
-  for (const [view, label, title] of VIEWS) {
-    const button = makeButton(label, title)
+  for (const view of VIEWS) {
+    const button = makeButton(say(`view.${view}`), say(`view_hint.${view}`))
     button.addEventListener("click", () => {
       kept.mode = view
       mark()
@@ -128,7 +123,7 @@ function makeViews(kept, onView) {
 function makeHoles(kept) {
   const label = document.createElement("label")
   Object.assign(label.style, { display: "flex", gap: "4px", alignItems: "center", marginLeft: "auto" })
-  label.title = "Tints what a filler will have to make up; off, the background beside it is stretched over it"
+  label.title = say("preview.holes_hint")
   const box = document.createElement("input")
   box.type = "checkbox"
   box.checked = kept.holes ?? true
@@ -137,7 +132,7 @@ function makeHoles(kept) {
   })
   const swatch = document.createElement("span")
   Object.assign(swatch.style, { width: "10px", height: "10px", background: `rgb(${TINT.map((x) => 255 * x)})`, borderRadius: "2px" })
-  label.append(box, swatch, "holes")
+  label.append(box, swatch, say("preview.holes"))
   return { label, box }
 }
 

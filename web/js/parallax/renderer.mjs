@@ -6,6 +6,7 @@
 
 import { anaglyphSource } from "../shared/anaglyph.mjs"
 import { buildProgram } from "../shared/program.mjs"
+import { say } from "../shared/words.mjs"
 import { BRIDGE, COLOURS, DISPARITY, OUTLINES, SPLAT, VERTEX } from "./warp_shaders.mjs"
 
 /** @typedef {"left" | "right"} Eye */
@@ -80,7 +81,7 @@ export class Renderer {
   constructor() {
     this.canvas = document.createElement("canvas")
     const gl = this.canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false })
-    if (!gl) throw new Error("this browser has no WebGL2")
+    if (!gl) throw new Error(say("webgl.absent"))
     this.gl = gl
     this.target = gl.createFramebuffer()
     /** @type {Map<string, WebGLProgram>} */

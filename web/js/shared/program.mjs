@@ -1,6 +1,8 @@
 // @ts-check
 /** Programs of WebGL2. */
 
+import { say } from "./words.mjs"
+
 /**
  * Compile and link a program.
  * @param {WebGL2RenderingContext} gl
@@ -24,7 +26,7 @@ export function buildProgram(gl, vertex, fragment) {
   gl.linkProgram(program)
   if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) {
     const logs = (gl.getAttachedShaders(program) ?? []).map((shader) => gl.getShaderInfoLog(shader))
-    throw new Error(`a shader does not compile: ${[...logs, gl.getProgramInfoLog(program)].join(" ")}`)
+    throw new Error(say("webgl.no_shader", { log: [...logs, gl.getProgramInfoLog(program)].join(" ") }))
   }
   return program
 }

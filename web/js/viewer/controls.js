@@ -1,7 +1,8 @@
 // @ts-check
 /** The viewer's buttons, sliders and lists, and its list of keys: elements alone, which ask by actions. */
 
-import { KEY_HELP } from "./keys.js"
+import { say } from "../shared/words.mjs"
+import { keyHelp } from "./keys.js"
 import { MODES } from "./modes.js"
 import { clock, frameAt, SPEEDS, timeOf } from "./playback.js"
 
@@ -111,36 +112,36 @@ export class Controls {
       made.addEventListener("click", () => ask(request))
       return made
     }
-    this.play = button("play", "Play (Space)", { kind: "play" })
-    this.back = button("back", "One frame back (←)", { kind: "step", by: -1 })
-    this.on = button("on", "One frame on (→)", { kind: "step", by: 1 })
-    this.loop = button("loop", "Loop (L)", { kind: "loop" })
-    this.mute = button("sound", "Mute (M)", { kind: "mute" })
-    this.swap = button("swap", "Exchange the eyes (X)", { kind: "swap" })
-    this.all = button("all", "Show all of the picture (0)", { kind: "fit" })
-    this.full = button("full", "Full screen (F)", { kind: "fullscreen" })
-    this.vr = button("headset", "Enter VR", { kind: "vr" })
+    this.play = button("play", say("viewer.play"), { kind: "play" })
+    this.back = button("back", say("viewer.back"), { kind: "step", by: -1 })
+    this.on = button("on", say("viewer.on"), { kind: "step", by: 1 })
+    this.loop = button("loop", say("viewer.loop"), { kind: "loop" })
+    this.mute = button("sound", say("viewer.mute"), { kind: "mute" })
+    this.swap = button("swap", say("viewer.swap"), { kind: "swap" })
+    this.all = button("all", say("viewer.all"), { kind: "fit" })
+    this.full = button("full", say("viewer.full"), { kind: "fullscreen" })
+    this.vr = button("headset", say("vr.enter"), { kind: "vr" })
     this.vr.hidden = true
-    this.previous = button("previous", "File before (Page ↑)", { kind: "file", by: -1 })
-    this.next = button("next", "File after (Page ↓)", { kind: "file", by: 1 })
-    this.help = button("help", "Keys (?)", { kind: "help" })
-    this.scrub = part("input", "scrub", "Frame")
+    this.previous = button("previous", say("viewer.previous"), { kind: "file", by: -1 })
+    this.next = button("next", say("viewer.next"), { kind: "file", by: 1 })
+    this.help = button("help", say("viewer.help"), { kind: "help" })
+    this.scrub = part("input", "scrub", say("viewer.scrub"))
     Object.assign(this.scrub, { type: "range", min: "0", step: "1" })
     this.scrub.addEventListener("input", () => ask({ kind: "time", time: timeOf(Number(this.scrub.value), this.rate) }))
     this.time = part("span", "time")
     this.mode = list(
       "mode",
-      "How the two views are shown (1 to 8)",
-      MODES.map(({ name, label, hint }) => ({ value: name, text: label, title: hint })),
+      say("viewer.mode"),
+      MODES.map((mode) => ({ value: mode, text: say(`mode.${mode}`), title: say(`mode_hint.${mode}`) })),
     )
     this.mode.addEventListener("change", () => {
-      const mode = MODES.find(({ name }) => name === this.mode.value)
-      if (mode) ask({ kind: "mode", mode: mode.name })
+      const mode = MODES.find((name) => name === this.mode.value)
+      if (mode) ask({ kind: "mode", mode })
     })
     const speeds = SPEEDS.map((speed) => ({ value: String(speed), text: `${speed}×` }))
-    this.speed = list("speed", "Speed ([ and ])", speeds)
+    this.speed = list("speed", say("viewer.speed"), speeds)
     this.speed.addEventListener("change", () => ask({ kind: "speedTo", speed: Number(this.speed.value) }))
-    this.period = part("input", "period", "How long wiggle shows each view, in milliseconds")
+    this.period = part("input", "period", say("viewer.period"))
     Object.assign(this.period, { type: "range", min: "50", max: "600", step: "10" })
     this.period.addEventListener("input", () => ask({ kind: "period", period: Number(this.period.value) }))
     this.name = part("span", "name")
@@ -158,10 +159,10 @@ export class Controls {
     this.about.append(this.files, this.name, this.note)
     this.root = part("div", "controls")
     this.root.append(this.film, this.bar, this.about)
-    this.keys = part("dl", "keys", "Keys")
+    this.keys = part("dl", "keys", say("viewer.keys"))
     this.keys.hidden = true
     this.keys.addEventListener("click", () => (this.keys.hidden = true))
-    for (const [key, does] of KEY_HELP) {
+    for (const [key, does] of keyHelp()) {
       const [term, meaning] = [document.createElement("dt"), document.createElement("dd")]
       term.textContent = key
       meaning.textContent = does
@@ -184,7 +185,8 @@ export class Controls {
     this.period.value = String(state.period)
     this.all.hidden = !state.isZoomed
     this.files.hidden = state.files < 2
-    this.name.textContent = (state.files < 2 ? "" : `${state.file + 1} of ${state.files}: `) + state.name
+    const { file, files, name } = state
+    this.name.textContent = files < 2 ? name : say("viewer.file_of", { file: file + 1, files, name })
     this.note.textContent = state.note
     this.about.hidden = state.files < 2 && !state.note // the node says the file's name itself
     this.film.hidden = !film || film.duration * film.rate < 1.5
@@ -195,11 +197,12 @@ export class Controls {
     const frame = Math.min(last, frameAt(film.time, film.rate))
     this.scrub.max = String(last)
     if (!this.scrub.matches(":active")) this.scrub.value = String(frame)
-    this.scrub.setAttribute("aria-valuetext", `frame ${frame + 1} of ${last + 1}`)
+    const place = say("viewer.frame_of", { frame: frame + 1, frames: last + 1 })
+    this.scrub.setAttribute("aria-valuetext", place)
     this.time.textContent = `${clock(film.time)} / ${clock(film.duration)}`
-    this.time.title = `frame ${frame + 1} of ${last + 1}`
-    change(this.play, film.isPaused ? "play" : "pause", film.isPaused ? "Play (Space)" : "Pause (Space)")
-    change(this.mute, film.muted ? "muted" : "sound", film.muted ? "Unmute (M)" : "Mute (M)")
+    this.time.title = place
+    change(this.play, film.isPaused ? "play" : "pause", say(film.isPaused ? "viewer.play" : "viewer.pause"))
+    change(this.mute, film.muted ? "muted" : "sound", say(film.muted ? "viewer.unmute" : "viewer.mute"))
     press(this.loop, film.loop)
     this.speed.value = String(film.speed)
   }

@@ -1,6 +1,7 @@
 // @ts-check
 /** The viewer's keys, which count only while it has the focus, and what its list of keys says of them. */
 
+import { say } from "../shared/words.mjs"
 import { MODES } from "./modes.js"
 
 /**
@@ -32,25 +33,27 @@ const ACTIONS = {
   pageup: { kind: "file", by: -1 },
   pagedown: { kind: "file", by: 1 },
   "?": { kind: "help" },
-  ...Object.fromEntries(MODES.map((mode, index) => [index + 1, { kind: "mode", mode: mode.name }])),
+  ...Object.fromEntries(MODES.map((mode, index) => [index + 1, { kind: "mode", mode }])),
 }
 
-/** What the list of keys says: the keys, and what they do. */
-export const KEY_HELP = [
-  ["Space, K", "play or pause"],
-  ["← →", "one frame back or on"],
-  ["Shift ← →", "5 seconds back or on"],
-  ["Home, End", "to the start, to the end"],
-  ["[ ]", "slower, faster"],
-  ["L, M", "loop, mute"],
-  ...MODES.map((mode, index) => [String(index + 1), mode.label.toLowerCase()]),
-  ["X", "exchange the eyes"],
-  ["+ −, wheel", "zoom; drag to move"],
-  ["0", "all of the picture"],
-  ["Page ↑ ↓", "file before or after"],
-  ["F", "full screen"],
-  ["?", "this list"],
-]
+/** Return what the list of keys says: the keys, and what they do. */
+export function keyHelp() {
+  return [
+    [say("key.space"), say("key_help.play")],
+    ["← →", say("key_help.step")],
+    ["Shift ← →", say("key_help.seek")],
+    ["Home, End", say("key_help.ends")],
+    ["[ ]", say("key_help.speed")],
+    ["L, M", say("key_help.sound")],
+    ...MODES.map((mode, index) => [String(index + 1), say(`mode.${mode}`).toLowerCase()]),
+    ["X", say("key_help.swap")],
+    [say("key.wheel"), say("key_help.zoom")],
+    ["0", say("key_help.all")],
+    ["Page ↑ ↓", say("key_help.file")],
+    ["F", say("key_help.full")],
+    ["?", say("key_help.help")],
+  ]
+}
 
 /**
  * Return what a key does, or null: then it is left to the page, as all keys with Ctrl, Alt and the like are.

@@ -8,18 +8,9 @@ import { eyesOf } from "./layouts.js"
 
 /**
  * In the order of their keys, 1 to 8.
- * @type {ReadonlyArray<{name: Mode, label: string, hint: string}>}
+ * @type {readonly Mode[]}
  */
-export const MODES = [
-  { name: "sbs", label: "Side by side", hint: "left beside right, at full width" },
-  { name: "left", label: "Left eye", hint: "what the left eye sees" },
-  { name: "right", label: "Right eye", hint: "what the right eye sees" },
-  { name: "anaglyph", label: "Anaglyph", hint: "for red-cyan glasses" },
-  { name: "interlaced", label: "Interlaced rows", hint: "for passive 3D monitors, in full screen" },
-  { name: "wiggle", label: "Wiggle", hint: "both views in turn, seen without glasses" },
-  { name: "difference", label: "Difference", hint: "how far the views differ at each pixel" },
-  { name: "whole", label: "As it is", hint: "the file's own picture" },
-]
+export const MODES = ["sbs", "left", "right", "anaglyph", "interlaced", "wiggle", "difference", "whole"]
 
 /** @type {Mode} */
 export const FIRST_MODE = "sbs"
@@ -30,7 +21,7 @@ export const FIRST_MODE = "sbs"
  * @returns {Mode[]}
  */
 export function modesOf(layout) {
-  return eyesOf(layout) ? MODES.map((mode) => mode.name) : ["whole"]
+  return eyesOf(layout) ? [...MODES] : ["whole"]
 }
 
 /**

@@ -4,6 +4,7 @@
  * Without WebGL2 the browser shows the file itself.
  */
 
+import { say } from "../shared/words.mjs"
 import { modeFor, shownAspect } from "./modes.js"
 import { acquireRenderer, currentRenderer, PictureTexture, releaseRenderer } from "./renderer.js"
 import { ALL, pan, zoom } from "./zoom.js"
@@ -31,7 +32,7 @@ export class Stage {
     this.root = element("div", "stage")
     this.canvas = /** @type {HTMLCanvasElement} */ (element("canvas", "canvas"))
     this.live = /** @type {HTMLImageElement} */ (element("img", "live"))
-    this.live.alt = "live picture of the run"
+    this.live.alt = say("viewer.live")
     this.message = element("p", "message")
     this.message.setAttribute("role", "status")
     this.root.append(this.canvas, this.live, this.message)

@@ -4,6 +4,7 @@
  * elements and nothing of ComfyUI.
  */
 
+import { say } from "../shared/words.mjs"
 import { Controls } from "./controls.js"
 import { actionOf } from "./keys.js"
 import { eyesOf } from "./layouts.js"
@@ -67,7 +68,7 @@ export class StereoViewer {
     this.root.className = "spatialdreamer-viewer"
     this.root.tabIndex = 0
     this.root.setAttribute("role", "group")
-    this.root.setAttribute("aria-label", "Stereo viewer; keys: ?")
+    this.root.setAttribute("aria-label", say("viewer.title"))
     this.stage = new Stage({
       onChange: () => this.refresh(),
       onClick: () => this.act({ kind: "play" }),
@@ -342,9 +343,9 @@ export class StereoViewer {
  */
 async function whyNot(url, name, kind) {
   const answer = await fetch(url, { method: "HEAD" }).catch(() => null)
-  if (answer?.status === 404) return `${name} is gone: it has been deleted or moved. Run the node again.`
-  if (!answer?.ok) return `${name} cannot be loaded: ComfyUI does not answer.`
+  if (answer?.status === 404) return say("viewer.gone", { name })
+  if (!answer?.ok) return say("viewer.no_answer", { name })
   if (kind === "video" && !document.createElement("video").canPlayType(H264))
-    return "This browser plays no H.264; open the file in a player."
-  return `This browser cannot show ${name}; open it in a player.`
+    return say("viewer.no_h264")
+  return say("viewer.not_shown", { name })
 }

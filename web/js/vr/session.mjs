@@ -4,6 +4,8 @@
  * controller, or its upper button (B or Y), ends the session, as does the headset's own menu.
  */
 
+import { say } from "../shared/words.mjs"
+
 /** @typedef {import("../viewer/layouts.js").VRRequest} VRRequest */
 
 const UPPER_BUTTON = 5 // of WebXR's "xr-standard" gamepads
@@ -24,7 +26,7 @@ export async function isVRSupported() {
  * @throws {Error} where the browser opens no session, or the picture cannot be drawn
  */
 export async function enterVR({ source, layout, eyes, onEnd }) {
-  if (!navigator.xr) throw new Error("this browser has no WebXR, which needs https:// or localhost")
+  if (!navigator.xr) throw new Error(say("vr.no_webxr"))
   const session = await navigator.xr.requestSession("immersive-vr") // before all else: the click's permission expires
   let ended = false
   session.addEventListener("end", () => (ended = true), { once: true })

@@ -19,6 +19,7 @@ import {
   VideoTexture,
   WebGLRenderer,
 } from "../../vendor/three/three.module.min.mjs"
+import { say } from "../shared/words.mjs"
 import { RADIUS, flatScreen, halfSphere, withinPixels } from "./screen.mjs"
 
 /** @typedef {import("../viewer/layouts.js").VRRequest} VRRequest */
@@ -43,7 +44,7 @@ function stillTexture(source, rect, limit) {
   canvas.width = Math.round(across * scale)
   canvas.height = Math.round(down * scale)
   const context = canvas.getContext("2d")
-  if (!context) throw new Error("this browser cannot draw the picture")
+  if (!context) throw new Error(say("vr.not_drawn"))
   context.imageSmoothingQuality = "high"
   context.drawImage(source, x, y, across, down, 0, 0, canvas.width, canvas.height)
   const texture = new CanvasTexture(canvas)
@@ -69,7 +70,7 @@ function sizeOf(source) {
  */
 export function buildTheatre({ source, layout, eyes }) {
   const [width, height] = sizeOf(source)
-  if (!width) throw new Error("the picture has not been loaded")
+  if (!width) throw new Error(say("vr.not_loaded"))
   const renderer = new WebGLRenderer({ antialias: true })
   const scene = new Scene()
   scene.background = new Color(0x000000)
