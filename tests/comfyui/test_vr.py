@@ -354,7 +354,8 @@ def test_the_viewer_on_a_node_enters_vr(profile, comfy_server, renderer):
               node.pos = [100, 40]
               node.size = [500, 300]
               app.graph.add(node)
-              app.canvas.ds.scale = 0.6  // newer pages draw higher nodes, and their own toolbar over the lowest part
+              // Newer pages draw higher nodes, and their own toolbar over the lowest part.
+              app.canvas.ds.scale = 0.6
               app.canvas.ds.offset = [50, 50]
               const file = {filename: 'vr_card.png', subfolder: '', type: 'output'}
               const layout = {format: 'full_sbs', swap: false, aspect: 1.5}
