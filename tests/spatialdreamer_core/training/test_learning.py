@@ -21,10 +21,10 @@ from spatialdreamer_core.spatialdreamer import SamplerConfig, encode_reference, 
 from spatialdreamer_core.svd import load_svd
 from spatialdreamer_core.training.clips import fit_clip
 from spatialdreamer_core.training.dataset import open_dataset
-from spatialdreamer_core.training.record import read_log
 from spatialdreamer_core.training.validation import HOLE_PSNR, MEAN_PSNR, MisledReference
 
 from .dataset.conftest import scenes_of, write_film
+from .small_run import build_dataset, losses, train_small_world, validations
 
 pytestmark = pytest.mark.slow
 
@@ -52,28 +52,18 @@ def demo_parts(folder):
 def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dataset")
     videos = VIDEOS.split(os.pathsep) if VIDEOS else map(str, demo_parts(folder))
-    look = ["--size", "192", "--clips-per-scene", "12", "--divergence-low", "2", "--divergence-high", "8"]
-    rules = ["--held-out", "0.3", "--least-motion", "0", "--depth", "builtin", "--quiet"]
-    assert main(["dataset", "build", *videos, "-o", str(folder / "made"), *look, *rules]) == 0
-    return folder / "made"
+    return build_dataset(videos, folder / "made")
 
 
 @pytest.fixture(scope="module")
 def run(dataset, tmp_path_factory):
     """The folder of a run of both stages."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    options = ["--base", "small", "--preset", "test", "--tracker", "none", "--quiet"]
-    assert main(["train", str(dataset), "-o", str(folder), *options]) == 0
-    return folder
-
-
-def validations(folder):
-    return [line["validation"] for line in read_log(folder) if "validation" in line]
+    return train_small_world(dataset, tmp_path_factory.mktemp("run") / "run")
 
 
 def test_the_loss_falls_by_half(run):
-    losses = [line["loss"] for line in read_log(run / "stage1") if "loss" in line]
-    assert sum(losses[-50:]) / 50 < sum(losses[:5]) / 5 / 2
+    found = losses(run / "stage1")
+    assert sum(found[-50:]) / 50 < sum(found[:5]) / 5 / 2
 
 
 @needs_videos

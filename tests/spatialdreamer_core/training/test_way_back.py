@@ -27,8 +27,9 @@ from spatialdreamer_core.spatialdreamer import (
 from spatialdreamer_core.svd import load_svd
 from spatialdreamer_core.training.clips import fit_clip
 from spatialdreamer_core.training.dataset import open_dataset
-from spatialdreamer_core.training.record import read_log
 from spatialdreamer_core.training.validation import HOLE_PSNR, MEAN_PSNR, OTHER_PSNR
+
+from .small_run import build_dataset, losses, train_small_world, validations
 
 VIDEOS = os.environ.get("SPATIALDREAMER_TRAINING_VIDEOS")
 pytestmark = [
@@ -42,22 +43,14 @@ ONE_STEP = SamplerConfig(steps=1, window=FRAMES, overlap=0)
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dataset") / "made"
-    look = ["--size", "192", "--clips-per-scene", "12", "--divergence-low", "2", "--divergence-high", "8"]
     ways = ["--way-back-low", "0.4", "--way-back-high", "2.5"]
-    rules = ["--held-out", "0.3", "--least-motion", "0", "--depth", "builtin", "--quiet"]
-    videos = VIDEOS.split(os.pathsep)
-    assert main(["dataset", "build", *videos, "-o", str(folder), *look, *ways, *rules]) == 0
-    return folder
+    return build_dataset(VIDEOS.split(os.pathsep), tmp_path_factory.mktemp("dataset") / "made", *ways)
 
 
 @pytest.fixture(scope="module")
 def run(dataset, tmp_path_factory):
     """The folder of a run of both stages."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    options = ["--base", "small", "--preset", "test", "--tracker", "none", "--quiet"]
-    assert main(["train", str(dataset), "-o", str(folder), *options]) == 0
-    return folder
+    return train_small_world(dataset, tmp_path_factory.mktemp("run") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +61,9 @@ def weights(run, tmp_path_factory):
     return file
 
 
-def validations(folder):
-    return [line["validation"] for line in read_log(folder) if "validation" in line]
-
-
 def test_it_learns_all_else_as_well(run):
-    losses = [line["loss"] for line in read_log(run / "stage1") if "loss" in line]
-    assert sum(losses[-50:]) / 50 < sum(losses[:5]) / 5 / 2
+    found = losses(run / "stage1")
+    assert sum(found[-50:]) / 50 < sum(found[:5]) / 5 / 2
     for stage in ("stage1", "stage2"):
         found = validations(run / stage)[-1]
         assert found[HOLE_PSNR] > found[MEAN_PSNR] + 1
