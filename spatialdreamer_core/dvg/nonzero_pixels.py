@@ -6,24 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..comparing import compare
+
 
 def above(values: Tensor, threshold: float) -> Tensor:
-    """Return `values > threshold`; on the CPU NumPy compares floats in a seventh of the time."""
-    if not _numpy_compares(values):
-        return values > threshold
-    return torch.from_numpy(values.detach().numpy() > threshold)
+    """Return `values > threshold`."""
+    return compare(lambda given: given > threshold, values)
 
 
 def below(values: Tensor, threshold: float) -> Tensor:
-    """Return `values < threshold`, see `above`."""
-    if not _numpy_compares(values):
-        return values < threshold
-    return torch.from_numpy(values.detach().numpy() < threshold)
-
-
-def _numpy_compares(values: Tensor) -> bool:
-    """Tell whether NumPy can look at a tensor where it lies."""
-    return values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64) and values.dim() > 0
+    """Return `values < threshold`."""
+    return compare(lambda given: given < threshold, values)
 
 
 def nonzero_pixels(

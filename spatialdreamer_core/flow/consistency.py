@@ -8,13 +8,11 @@ Sundaram, Brox and Keutzer, ECCV 2010). SpatialDreamer uses it as the confidence
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..checks import check_range
+from ..comparing import compare
 from ..contracts import check_call, working_dtype
 from .sampling import ends_of, look_up_at
 
@@ -58,18 +56,11 @@ def compare_flows(flow: Tensor, flow_back: Tensor, *, alpha: float = 0.01, beta:
     squared = flow.square().addcmul_(back, back)
     tolerance = (squared[:, :1] + squared[:, 1:]).mul_(alpha).add_(beta)
     apart = back.add_(flow).square_()
-    agree = _compare(operator.lt, apart[:, :1] + apart[:, 1:], tolerance)
+    agree = compare(operator.lt, apart[:, :1] + apart[:, 1:], tolerance)
     return (agree & _is_inside(x, y)[:, None]).to(given)
 
 
 def _is_inside(x: Tensor, y: Tensor) -> Tensor:  # two of [B, H, W] -> [B, H, W] bool
     """Tell which positions lie inside the frame."""
     height, width = x.shape[-2:]
-    return _compare(lambda x, y: (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5), x, y)
-
-
-def _compare(rule: Callable[..., Any], *values: Tensor) -> Tensor:  # bool
-    """Apply a rule of comparisons to tensors; on the CPU NumPy compares in a seventh of the time."""
-    if any(value.device.type != "cpu" for value in values):
-        return rule(*values)
-    return torch.from_numpy(rule(*(value.numpy() for value in values)))
+    return compare(lambda x, y: (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5), x, y)

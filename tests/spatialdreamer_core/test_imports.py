@@ -20,7 +20,7 @@ ORDER = (  # from what all stages stand on to what knows all of them
         "memory",
         "locking",
         "atomic",
-        "remapping",
+        "comparing",
     ),
     *("remapping", "triton_probe", "kernels", "parsing", "media", "bars", "process", "progress_bar"),
     *("weights", "flow", "depth", "dvg", "fill", "metrics", "svd", "spatialdreamer", "m2svid"),
