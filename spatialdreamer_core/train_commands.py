@@ -19,6 +19,7 @@ from .progress_bar import ProgressBar
 from .training.config import PRESETS, STAGES, TrainConfig, from_preset
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
     from torch import Tensor
 
     from .metrics import PerceptualDistance
@@ -163,7 +164,8 @@ def run_train(options: argparse.Namespace, signals: Signals) -> int:
         configs = {stage: replace(config, steps=1, keep=1) for stage, config in configs.items()}
     try:
         for stage, config in configs.items():
-            _train_stage(options, signals, stage, config, output)
+            accelerator = _train_stage(options, signals, stage, config, output)
+        accelerator.end_training()
     finally:
         if options.dry_run:
             shutil.rmtree(output, ignore_errors=True)
@@ -172,8 +174,8 @@ def run_train(options: argparse.Namespace, signals: Signals) -> int:
 
 def _train_stage(
     options: argparse.Namespace, signals: Signals, stage: str, config: TrainConfig, output: Path
-) -> None:
-    """Train one stage, or go on with it."""
+) -> Accelerator:
+    """Train one stage, or go on with it; returns what holds its processes together."""
     from .metrics import load_lpips
     from .spatialdreamer import load_spatialdreamer
     from .svd import save_folder
@@ -236,9 +238,12 @@ def _train_stage(
             should_stop=lambda: signals.received,
             on_progress=lambda done, total, loss: bar.show(f"stage {stage}", done, total),
         )
-    signals.check()
+    if signals.received:
+        accelerator.end_training()
+        signals.check()
     if is_main:
         _report(outcome, folder, config, dry_run=options.dry_run)
+    return accelerator
 
 
 def find_start(given: Path | None, stage: str, output: Path) -> Path | None:

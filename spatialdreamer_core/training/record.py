@@ -146,9 +146,12 @@ class Record:
             partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and let the trackers write what they hold."""
         if self._lines is not None:
             self._lines.close()
+        trackers, self._accelerator.trackers = self._accelerator.trackers, []
+        for tracker in trackers:
+            tracker.finish()
 
     def _append(self, line: Mapping[str, Any]) -> None:
         """Append a line."""

@@ -84,6 +84,8 @@ def train(
 ) -> Outcome:
     """Train one stage in a folder, or go on from that folder's newest checkpoint.
 
+    The other processes stay, for a next stage; after the last one call `accelerator.end_training()`.
+
     Args:
         config: How.
         cache: The encoded clips.
@@ -197,7 +199,6 @@ def train(
     if stopped and step < config.steps:
         _LOGGER.info("stopped after step %d; the same command goes on from there", step)
     peak = torch.cuda.max_memory_allocated() if accelerator.device.type == "cuda" else 0
-    accelerator.end_training()
     return Outcome(step, step >= config.steps, peak)
 
 

@@ -298,6 +298,21 @@ def test_two_processes_give_the_gradients_of_one_with_double_the_batch(dataset, 
 
 
 @pytest.mark.slow
+def test_two_processes_train_both_stages_by_one_command(dataset, latents, tmp_path):
+    options = ["--stage", "both", "--steps", "2", "--batch", "2"]
+    found = []
+    for processes in (1, 2):
+        output = tmp_path / str(processes)
+        code, _, errors = finish(start(dataset, latents, output, *options, launch=launch(processes)))
+        assert code == 0, errors
+        found.append([losses(output / stage) for stage in ("stage1", "stage2")])
+    one, two = found
+    assert [len(each) for each in one] == [2, 2]
+    for of_one, of_two in zip(one, two, strict=True):
+        assert of_two == pytest.approx(of_one, rel=1e-3)
+
+
+@pytest.mark.slow
 def test_where_one_of_two_processes_is_killed_the_other_ends_too(dataset, latents, tmp_path):
     process = start(dataset, latents, tmp_path, "--steps", "5000", launch=launch(2))
     wait_for(lambda: len(losses(tmp_path / "stage1")) >= 2, process)
