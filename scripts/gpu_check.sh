@@ -68,7 +68,7 @@ run_all() {
   step kernel_tests 60 "${pytest[@]}" -m "not gpu" -k "not interpreter and not compile" "${kernels[@]}"
   step warp_cuda 60 "$PYTHON" -m benchmarks.warp_cuda
   step film 90 "$PYTHON" -m benchmarks.film --cuda
-  step sampler 110 "$PYTHON" -m benchmarks.sampler --cuda
+  step sampler 150 "$PYTHON" -m benchmarks.sampler --cuda
   step frame_matrix 80 "$PYTHON" -m benchmarks.frame_matrix_time --cuda
 }
 
