@@ -64,11 +64,11 @@ run_all() {
   mapfile -t marked < <(grep -rl --include='test_*.py' 'mark\.gpu' tests/spatialdreamer_core tests/nodes)
   mapfile -t kernels < <(grep -rl --include='test_*.py' 'kernels_run\|triton' tests/spatialdreamer_core)
   pytest=("$PYTHON" -m pytest -q -p no:cacheprovider --durations=10)
-  step gpu_tests 150 "${pytest[@]}" -m gpu "${marked[@]}"
+  step gpu_tests 180 "${pytest[@]}" -m gpu "${marked[@]}"
   step kernel_tests 60 "${pytest[@]}" -m "not gpu" -k "not interpreter and not compile" "${kernels[@]}"
   step warp_cuda 60 "$PYTHON" -m benchmarks.warp_cuda
   step film 90 "$PYTHON" -m benchmarks.film --cuda
-  step sampler 110 "$PYTHON" -m benchmarks.sampler --cuda
+  step sampler 150 "$PYTHON" -m benchmarks.sampler --cuda
   step frame_matrix 80 "$PYTHON" -m benchmarks.frame_matrix_time --cuda
 }
 

@@ -28,7 +28,7 @@ _LOGGER = logging.getLogger(__name__)
 _CGROUP = Path("/sys/fs/cgroup")  # a container's limit, which the machine's free memory does not show
 
 _SAYINGS = (  # in lower case
-    *("out of memory", "alloc_failed"),  # CUDA and MPS; cuBLAS and cuDNN
+    *("out of memory", "alloc_failed", "allocation_failed"),  # CUDA and MPS; cuBLAS and cuDNN; cuDNN 9
     *("not enough memory", "can't allocate memory"),  # the CPU
     *("insufficient memory", "cannot allocate memory", "bad_alloc"),  # OpenCV; the system and FFmpeg; C++
     *("failed to allocate", "unable to allocate"),  # OpenCV; NumPy
@@ -36,6 +36,7 @@ _SAYINGS = (  # in lower case
     "failed to map segment",  # a library that does not fit into the limit
     *("out_of_device_memory", "not enough gpu video memory"),  # XPU; DirectML
 )
+_UNSURE = "unable to find an engine"  # torch, where no convolution of cuDNN has room, or none can run at all
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -89,7 +90,8 @@ def run_within_memory(
         task: What runs, for the log: "decoding".
         describe: Says what a size is, for the log: "3 frames at once".
         explain: Makes the sentence for the user, with a remedy, when that size was the smallest. None lets
-            the error itself pass through, for a caller that has smaller portions of its own.
+            the error itself pass through, for a caller that has smaller portions of its own. So does one that
+            may have another cause than memory.
 
     Returns:
         The result, and the size that it was made at.
@@ -101,7 +103,10 @@ def run_within_memory(
         try:
             return run(size), size
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or (explain is None and smaller(size) is None):
+            unsure = _UNSURE in str(error)
+            if not (unsure or is_out_of_memory(error)):
+                raise
+            if (unsure or explain is None) and smaller(size) is None:
                 raise
         # Only here is the error gone, whose traceback holds the work's tensors.
         release_cached_memory()

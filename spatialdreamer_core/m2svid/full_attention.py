@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from ..checks import check_range
 from ..memory import run_within_memory
+from ..svd.hole_regions import varying_sizes
 
 LEAST_CHUNK = 256  # tokens; fewer at once save no memory that counts beside the keys and values
 _MOST_CHUNK = 1 << 24
@@ -113,9 +114,10 @@ class _SecondPass:
             tensor.unflatten(0, (len(regions), -1)).flatten(1, 2)
             for tensor in (args[0], output, kwargs["encoder_hidden_states"])
         )
-        for region, masked in enumerate(regions):
-            if len(masked):
-                self._refine(block, inputs[region], embeddings[region], masked, results[region])
+        with varying_sizes():
+            for region, masked in enumerate(regions):
+                if len(masked):
+                    self._refine(block, inputs[region], embeddings[region], masked, results[region])
         return results.view_as(output)
 
     def _refine(

@@ -20,7 +20,14 @@ from torch.nn import functional as F
 
 from ..dvg.mask_edges import grow_hole
 from ..svd import embed_images
-from ..svd.hole_regions import RegionCost, cut_regions, fade_in, find_regions, group_regions
+from ..svd.hole_regions import (
+    RegionCost,
+    cut_regions,
+    fade_in,
+    find_regions,
+    group_regions,
+    varying_sizes,
+)
 from ..svd.picture_statistics import PictureStatistics
 from ..svd.windows import Plan, Region
 from .colour import match_colours
@@ -180,7 +187,9 @@ def _predict_batch(
         for region in regions
     ]
     left, warped, mask, tokens = (torch.stack(parts) for parts in zip(*encoded, strict=True))
-    return predict(model, left, warped, mask, tokens, fps=config.fps, on_wait=on_wait)
+    whole = regions[0].picture_size == window.size
+    with nullcontext() if whole else varying_sizes():
+        return predict(model, left, warped, mask, tokens, fps=config.fps, on_wait=on_wait)
 
 
 def _decode(

@@ -11,7 +11,8 @@ What a model makes of a region fades out within its margin: no edge is seen, and
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,6 +191,21 @@ def group_regions(regions: Sequence[Region]) -> list[list[Region]]:
     for region in regions:
         groups[region.picture_size].append(region)
     return list(groups.values())
+
+
+@contextmanager
+def varying_sizes() -> Iterator[None]:
+    """Keep attention from cuDNN in the `with` block, where its inputs are of another size nearly every time.
+
+    On datacentre cards since Hopper torch prefers cuDNN, which makes a plan for each size that it meets. That
+    takes 60 to 500 ms, longer than the attention of a few holes does; torch's other kernels need none.
+    """
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
 
 
 def fade_in(

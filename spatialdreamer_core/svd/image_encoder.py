@@ -14,6 +14,7 @@ from transformers import CLIPVisionModelWithProjection
 
 from ..checks import InputError
 from ..contracts import check_call
+from .vae import own_precision
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training pictures, R, G, B
 _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -46,10 +47,11 @@ def embed_images(
     size = image_encoder.config.image_size
     mean, deviation = torch.tensor([_MEAN, _DEVIATION], device=parameter.device).view(2, 3, 1, 1)
     embeddings = []
-    for part in frames.split(chunk):
-        pictures = _resize(part.to(parameter.device, torch.float32), size)
-        pictures = ((pictures - mean) / deviation).to(parameter.dtype)
-        embeddings.append(image_encoder(pictures).image_embeds)
+    with own_precision(parameter.device):
+        for part in frames.split(chunk):
+            pictures = _resize(part.to(parameter.device, torch.float32), size)
+            pictures = ((pictures - mean) / deviation).to(parameter.dtype)
+            embeddings.append(image_encoder(pictures).image_embeds)
     return torch.cat(embeddings).unsqueeze(1)
 
 

@@ -7,12 +7,14 @@ results drift by about 1e-4. The transformers' group norms have 1e-6 in both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import UNetSpatioTemporalConditionModel
 from diffusers.models.attention import TemporalBasicTransformerBlock
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.resnet import ResnetBlock2D, TemporalResnetBlock
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -26,10 +28,11 @@ HEAD_WIDTH = 64  # channels of an attention head
 TIME_ID_WIDTH = 256  # channels of the sinusoids that one time id becomes
 _RESIDUAL_EPSILON = 1e-5
 _TIME_IDS = (3, 4)  # SVD's own, and with the deviation strength
+_MOST_SEQUENCES = 65_535  # a CUDA grid's second side, which flash attention has as long as its batch
 
 
 def build_unet(**config: Any) -> UNetSpatioTemporalConditionModel:
-    """Build SVD's UNet with the epsilon that its weights were trained with.
+    """Build SVD's UNet with the epsilon that its weights were trained with, for pictures of any size.
 
     Args:
         config: The config, in diffusers' names; other names are ignored.
@@ -38,7 +41,35 @@ def build_unet(**config: Any) -> UNetSpatioTemporalConditionModel:
     for module in unet.modules():
         if isinstance(module, (ResnetBlock2D, TemporalResnetBlock)):
             module.norm1.eps = module.norm2.eps = _RESIDUAL_EPSILON
+    temporal = {name: TemporalProcessor() for name in unet.attn_processors if ".temporal_" in name}
+    unet.set_attn_processor({**unet.attn_processors, **temporal})
     return unet
+
+
+class TemporalProcessor(AttnProcessor2_0):
+    """diffusers' processor, for as many sequences as a picture has latents.
+
+    Each latent is a sequence over time, and from 65,536 of them on (2048x2048 px) CUDA's attention fails.
+    """
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,  # [S, F, C]
+        encoder_hidden_states: Tensor | None = None,  # [S, N, D]
+        attention_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:  # [S, F, C]
+        """Run the attention."""
+        assert attention_mask is None, "sequences over time have no masks"
+        if len(hidden_states) <= _MOST_SEQUENCES:
+            return super().__call__(attn, hidden_states, encoder_hidden_states, **kwargs)
+        parts = hidden_states.split(_MOST_SEQUENCES)
+        seen: Sequence[Tensor | None] = [None] * len(parts)
+        if encoder_hidden_states is not None:
+            seen = encoder_hidden_states.split(_MOST_SEQUENCES)
+        call = super().__call__
+        return torch.cat([call(attn, *both, **kwargs) for both in zip(parts, seen, strict=True)])
 
 
 class RecomputedTemporalBlock(TemporalBasicTransformerBlock):
@@ -122,7 +153,7 @@ def widen_unet(
     """Give a UNet more input channels and time ids, whose new weights are zero, so that they change nothing.
 
     The other weights are shared with the given UNet. New channels and ids come after the old ones. The result
-    is in evaluation mode, without gradients and with diffusers' own attention processors.
+    is in evaluation mode, without gradients and with the processors of `build_unet`.
 
     Args:
         unet: The UNet; returned as it is if it has these channels and ids already.

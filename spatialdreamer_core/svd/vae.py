@@ -15,7 +15,8 @@ tiles are; the blend spreads that difference so that no edge is seen.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -75,7 +76,8 @@ def encode_frames(
     _check_sizes("chunk", chunk, tile, usual=_MOST_ENCODED)
     portion = _first_portion(vae, estimate, frames.shape, chunk, tile, most=_MOST_ENCODED)
     run = partial(_encode, vae, frames, on_frame)
-    return _run_within_memory(run, portion, longer_side=max(frames.shape[-2:]), task="encoding")
+    with own_precision(vae.quant_conv.weight.device):
+        return _run_within_memory(run, portion, longer_side=max(frames.shape[-2:]), task="encoding")
 
 
 @torch.no_grad()
@@ -117,7 +119,18 @@ def decode_latents(
     _check_sizes("window", window, tile, usual=_USUAL_WINDOW)
     portion = _first_portion(vae, estimate, shape, window, tile, most=len(latents))
     run = partial(_decode, vae, latents, device or torch.device("cpu"), on_frame)
-    return _run_within_memory(run, portion, longer_side=max(shape[-2:]), task="decoding")
+    with own_precision(vae.quant_conv.weight.device):
+        return _run_within_memory(run, portion, longer_side=max(shape[-2:]), task="decoding")
+
+
+@contextmanager
+def own_precision(device: torch.device) -> Iterator[None]:
+    """Let networks compute in the precision of their weights, also where training has others use autocast."""
+    if not torch.amp.is_autocast_available(device.type):
+        yield
+        return
+    with torch.autocast(device.type, enabled=False):
+        yield
 
 
 @dataclass(frozen=True)

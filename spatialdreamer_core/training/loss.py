@@ -149,6 +149,9 @@ def make_teacher(network: SpatialDreamer, config: TrainConfig) -> Callable[[Batc
     """
     unet, refiner, til = copy.deepcopy((network.svd.unet, network.refiner, network.til))
     teacher = Trainee(assemble(network.svd, unet, refiner, til, network.config))
+    if config.precision == "bf16":
+        for parameter in teacher.parameters():
+            halve(parameter)
     levels = teacher_levels(config.distil, config.teacher_steps)
 
     @torch.no_grad()
@@ -161,6 +164,15 @@ def make_teacher(network: SpatialDreamer, config: TrainConfig) -> Callable[[Batc
         return replace(batch, target=target)
 
     return prepare
+
+
+def halve(parameter: nn.Parameter) -> None:
+    """Keep a weight that is not trained in bfloat16, as autocast computes with it.
+
+    Norms and biases are small, and not all devices mix their types: they stay in float32.
+    """
+    if parameter.ndim > 1:
+        parameter.data = parameter.data.to(torch.bfloat16)
 
 
 def _spread(

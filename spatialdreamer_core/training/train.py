@@ -263,7 +263,7 @@ def _start_average(trained: dict[str, nn.Parameter], config: TrainConfig) -> Any
         return None
     from diffusers.training_utils import EMAModel
 
-    return EMAModel(trained.values(), decay=config.ema)
+    return EMAModel(trained.values(), decay=config.ema, foreach=True)  # else three kernels a weight
 
 
 def _check_drive(folder: Path, trainee: Trainee, config: TrainConfig, *, present: int) -> None:

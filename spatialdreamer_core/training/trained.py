@@ -22,7 +22,7 @@ from ..spatialdreamer.refiner import TEMPORAL, build_refiner, dead_parameters
 from ..spatialdreamer.til import TemporalInteraction
 from ..svd.unet import build_unet
 from .config import TrainConfig
-from .loss import Trainee
+from .loss import Trainee, halve
 
 _NEW = ("unet.conv_in.", "unet.add_embedding.", "til.")  # layers of the mask, the deviation strength, TIL
 _ADAPTED = re.compile(r"\.(attn[12]\.to_(q|k|v|out\.0)|ff(_in)?\.net\.(0\.proj|2)|proj_in|proj_out)$")
@@ -89,8 +89,8 @@ def choose_trained(trainee: Trainee, config: TrainConfig) -> None:
         parameter.requires_grad_(name in wanted)
         if name in wanted:
             parameter.data = parameter.data.float()
-        elif halved and parameter.ndim > 1:  # norms and biases are small, and not all devices mix their types
-            parameter.data = parameter.data.to(torch.bfloat16)
+        elif halved:
+            halve(parameter)
 
 
 def trained_parameters(trainee: nn.Module) -> dict[str, nn.Parameter]:

@@ -27,6 +27,7 @@ from ..metrics import ComparedFrame, Comparison, PerceptualDistance, hole_region
 from ..metrics.measures import MOST_DECIBELS
 from ..metrics.views import gradient_within
 from ..spatialdreamer import Reference, SamplerConfig, SpatialDreamer, encode_reference, sample_views
+from ..svd.vae import own_precision
 from ..svd.windows import Region
 from .clips import Clips, FittedClip, fit_clip
 
@@ -126,7 +127,8 @@ def validate(
         for place, (name, clip) in enumerate(pairs):
             reference = encode_reference(model, clip.reference, max_side=max(height, width))
             views = sample_views(model, reference, clip.warped, clip.hole, config)
-            scores.add(clip, views.filled, views.whole)
+            with own_precision(model.device):
+                scores.add(clip, views.filled, views.whole)
             count()
             shown = (clip.target, clip.warped, views.filled, views.whole)
             pictures[name] = torch.cat([view[len(view) // 2].clone() for view in shown], dim=-1).cpu()
@@ -135,7 +137,8 @@ def validate(
                 stranger = stranger[torch.arange(len(clip.hole)).clamp(max=len(stranger) - 1)]
                 other = encode_reference(model, stranger, max_side=max(height, width))
                 views = sample_views(model, MisledReference(reference, other), clip.warped, clip.hole, config)
-                scores.add_other(clip, views.filled)
+                with own_precision(model.device):
+                    scores.add_other(clip, views.filled)
                 count()
     return Validation(scores.result(), pictures)
 

@@ -34,6 +34,7 @@ def test_out_of_memory_is_told_from_other_errors():
         "CUDA out of memory. Tried to allocate 9.00 GiB.",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
         "UR error: UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY",
         "can't start new thread",
         "[Errno 11] Resource temporarily unavailable",
@@ -89,6 +90,25 @@ def test_what_never_fits_ends_in_the_sentence_of_the_smallest_size():
     with pytest.raises(InputError, match=r"it did not with 1; use smaller frames$") as raised:
         shorten(lambda size: torch.empty(10**15), 4)
     assert raised.value.__context__ is None, "it would hold the work's tensors"
+
+
+def test_a_convolution_without_an_engine_may_have_lacked_room_and_else_stays_what_it_is():
+    """torch says the same of a cuDNN that is broken, for which a smaller size does not help."""
+
+    def run(size):
+        tried.append(size)
+        if size > least:
+            raise RuntimeError("GET was unable to find an engine to execute this computation")
+        return size
+
+    for least, sizes in ((2, [8, 4, 2]), (0, [8, 4, 2, 1])):
+        tried = []
+        if least:
+            assert shorten(run, 8) == (2, 2)
+        else:
+            with pytest.raises(RuntimeError, match="unable to find an engine"):
+                shorten(run, 8)
+        assert tried == sizes
 
 
 def test_what_the_work_held_is_freed_before_it_runs_again():

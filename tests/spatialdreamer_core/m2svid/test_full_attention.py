@@ -180,3 +180,20 @@ def test_it_runs_in_inference_mode_as_comfyui_does(model, inputs):
     expected = predict(model, *inputs)
     with torch.inference_mode():
         assert torch.equal(predict(model, *(tensor.clone() for tensor in inputs)), expected)
+
+
+def test_no_plan_is_made_for_the_number_of_masked_tokens(model, inputs, monkeypatch):
+    """The frames themselves have one size in every window: there cuDNN's plans are worth it."""
+    frames, lengths = {HEIGHT * WIDTH >> 2 * level for level in range(4)}, {}
+    attend = F.scaled_dot_product_attention
+
+    def note(query, *rest, **options):
+        lengths.setdefault(torch.backends.cuda.cudnn_sdp_enabled(), set()).add(query.shape[2])
+        return attend(query, *rest, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", note)
+    predict(model, *inputs)
+    assert lengths[True] == frames | {FRAMES}
+    masked = {len(region) for level in masked_tokens(inputs[2]).values() for region in level}
+    assert lengths[False] == masked - {0}
+    assert torch.backends.cuda.cudnn_sdp_enabled()

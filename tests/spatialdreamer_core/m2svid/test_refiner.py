@@ -235,6 +235,17 @@ def test_regions_hold_the_holes_alone(model, runs):
     assert torch.equal(forced.filled[..., 64:], views.filled[..., 64:]), "beyond the hole"
 
 
+def test_cudnn_plans_for_whole_pictures_and_not_for_each_size_of_region(model):
+    planned = {}
+
+    def note(module, given):
+        planned[tuple(given[0].shape[-2:])] = torch.backends.cuda.cudnn_sdp_enabled()
+
+    with model.svd.unet.register_forward_pre_hook(note):
+        refine(model, *make_clip(1, size=(128, 256)), KEEP)
+    assert planned == {(8, 16): True, (16, 16): False}
+
+
 def test_regions_of_a_size_go_together(model, runs):
     left, warped, hole = make_clip(1, size=(128, 384))
     hole[:] = 0

@@ -34,6 +34,13 @@ def test_frames_are_prepared_as_diffusers_pipeline_does(tower, size):
     torch.testing.assert_close(embed_images(tower, frames), expected, atol=1e-5, rtol=0)
 
 
+def test_the_autocast_of_a_training_changes_nothing(tower):
+    frames = torch.rand(2, 3, 40, 60)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        embeddings = embed_images(tower, frames)
+    assert torch.equal(embeddings, embed_images(tower, frames))
+
+
 def test_a_token_a_frame_in_chunks_as_in_one(tower):
     frames = torch.rand(5, 3, 40, 60)
     whole = embed_images(tower, frames)

@@ -30,6 +30,26 @@ def test_every_residual_norm_has_the_trained_epsilon(unet):
     assert sum(norms[name] != plain[name] for name in norms) == 72
 
 
+def test_attention_over_time_takes_no_more_sequences_at_once_than_cuda_does(unet, monkeypatch):
+    """A grid of CUDA's flash attention has a side of the batch, here the latents, of 65,535 at most."""
+    torch.manual_seed(0)
+    sample, ids = torch.randn(2, 3, 8, 8, 8), torch.tensor([[6.0, 127.0, 0.02]] * 2)
+    expected, longest = predict(unet, sample, ids), []
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def count(query, *rest, **options):
+        longest.append(len(query))
+        return attend(query, *rest, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", count)
+    predict(unet, sample, ids)
+    assert max(longest) == 2 * 8 * 8
+    monkeypatch.setattr("spatialdreamer_core.svd.unet._MOST_SEQUENCES", 30)
+    longest.clear()
+    torch.testing.assert_close(predict(unet, sample, ids), expected, atol=1e-6, rtol=0)
+    assert max(longest) == 30
+
+
 def test_a_widened_unet_is_the_old_one(unet):
     wide = widen_unet(unet)
     assert (wide.config.in_channels, time_id_count(wide)) == (9, 4)

@@ -205,6 +205,16 @@ def test_encoding_runs_in_float32_and_leaves_the_vae_as_it_is(vae, dtype):
         assert torch.equal(value, before[name]), name
 
 
+def test_the_autocast_of_a_training_changes_nothing(vae):
+    """A validation runs within it: latents must be those that were trained on."""
+    pictures, latents = make_frames(2, 32, 32), make_latents(2, 4, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        encoded, decoded = encode_frames(vae, pictures), decode_latents(vae, latents)
+        assert (pictures.flatten(1) @ pictures.flatten(1).T).dtype == torch.bfloat16, "it goes on afterwards"
+    assert torch.equal(encoded, encode_whole(vae, pictures))
+    assert torch.equal(decoded, decode_whole(vae, latents))
+
+
 def test_decoding_runs_in_the_own_precision(half_vae, caplog):
     latents = make_latents(2, 4, 4)
     with torch.no_grad():

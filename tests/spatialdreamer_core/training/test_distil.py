@@ -10,6 +10,7 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.svd.schedule import euler_step, karras_sigmas
+from spatialdreamer_core.training import loss
 from spatialdreamer_core.training.batches import Batches
 from spatialdreamer_core.training.distil import choose_steps, teach, teacher_levels
 from spatialdreamer_core.training.loss import Trainee, make_teacher
@@ -115,3 +116,19 @@ def test_batches_get_the_teachers_targets_at_the_students_levels(network):
     with torch.no_grad():
         network.svd.unet.conv_out.weight.mul_(2)
     assert torch.equal(teacher(batch).target, prepared.target)
+
+
+def test_a_teacher_in_bfloat16_takes_half_the_memory_and_teaches_the_same(network, monkeypatch):
+    """Autocast brings each weight to bfloat16 in any case, of float32 at each use."""
+    config = quick_config(batch=2, distil=4, teacher_steps=8, precision="bf16")
+    network = start_network(network, config)
+    batch = Batches(TinyCache(), config, scaling=0.18215).read([0, 1])
+    taken, targets = [], []
+    monkeypatch.setattr(loss, "Trainee", lambda *given: taken.append(Trainee(*given)) or taken[-1])
+    for precision in ("fp32", "bf16"):
+        teacher = make_teacher(network, dataclasses.replace(config, precision=precision))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            targets.append(teacher(batch).target)
+    full, half = (sum(value.nbytes for value in each.parameters()) for each in taken)
+    assert half < 0.51 * full
+    torch.testing.assert_close(targets[1], targets[0], rtol=0, atol=0)

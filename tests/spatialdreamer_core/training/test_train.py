@@ -7,14 +7,16 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.spatialdreamer import load_spatialdreamer
 from spatialdreamer_core.training.checkpoint import list_checkpoints, writing
 from spatialdreamer_core.training.latent_index import LatentClip
 from spatialdreamer_core.training.record import read_log
+from spatialdreamer_core.training.train import _start_average
 
-from .tiny_training import TinyCache, TinySample, copy_network, run
+from .tiny_training import TinyCache, TinySample, copy_network, quick_config, run
 
 
 def losses(folder):
@@ -59,6 +61,21 @@ def test_a_run_learns_and_writes_down_what_it_did(network, tmp_path):
     assert not (tmp_path / ".lock").exists()
     trained = load_spatialdreamer(network.svd, tmp_path / "last")  # as the loader node reads it
     assert (trained.config.stage, trained.config.blank_holes) == ("stage1", True)
+
+
+def test_the_moving_average_takes_all_weights_at_once():
+    """On a GPU launching kernels for each of hundreds of weights takes longer than they do."""
+    weights = {str(number): torch.nn.Parameter(torch.zeros(2)) for number in range(50)}
+    average, called = _start_average(weights, quick_config(ema=0.5)), []
+
+    class Calls(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            called.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with Calls():
+        average.step(weights.values())
+    assert len(called) < 10
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,19 @@ def test_lpips_is_measured_where_its_network_is_given(small_model, dataset):
     assert 0 < figures["hole_lpips"] < figures["lpips"]
 
 
+def test_within_the_autocast_of_a_training_measures_are_taken_in_float32(small_model, dataset):
+    computed = []
+
+    def distance(result, truth):
+        difference = (result - truth).flatten(1)
+        computed.append((difference @ difference.T).dtype)
+        return difference.abs().mean(1)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        validate(small_model, dataset, **SIZE, clips=1, frames=1, steps=1, lpips=distance)
+    assert set(computed) == {torch.float32}
+
+
 def test_each_hole_gets_the_mean_of_what_surrounds_it():
     warped = torch.zeros(1, 3, 20, 40)
     warped[..., 20:] = 1
