@@ -30,7 +30,7 @@ THREADS = 1024  # that run on a processor, as it has 65536 registers
 INTERPRETED_ROWS = 32  # at once, as the interpreter takes as long for one
 MAX_LAUNCHES = 16  # a call
 NUMBERS = 5  # a column of scratch memory, of int32 and as many of float32
-_ANY = [  # numbers of which no kernel of their own is compiled, which takes seconds: only steps of 1 gain by it
+_ANY = [  # of all kinds: one kernel, which takes seconds to compile, serves them
     *("rows", "height", "width", "sign"),
     *("image_frame", "image_channel", "image_row"),
     *("disparity_frame", "disparity_row"),
