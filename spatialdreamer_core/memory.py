@@ -38,6 +38,10 @@ _SAYINGS = (  # in lower case
 )
 
 
+class DoesNotFit(InputError):
+    """Memory did not suffice for the smallest portion of some work, which left nothing half done."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error was raised because memory did not suffice, on any device, in any package."""
     return isinstance(error, MemoryError) or any(saying in str(error).lower() for saying in _SAYINGS)
@@ -95,7 +99,7 @@ def run_within_memory(
         The result, and the size that it was made at.
 
     Raises:
-        InputError: If the smallest size does not fit either.
+        DoesNotFit: If the smallest size does not fit either.
     """
     while True:
         try:
@@ -108,7 +112,7 @@ def run_within_memory(
         next_size = smaller(size)
         if next_size is None:
             assert explain is not None, size
-            raise InputError(explain(size))
+            raise DoesNotFit(explain(size))
         _LOGGER.warning("%s ran out of memory with %s: trying %s", task, describe(size), describe(next_size))
         size = next_size
 
@@ -128,7 +132,7 @@ def run_once_more(
     """
     try:
         return run()
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, DoesNotFit) as error:
         if not is_lack(error):
             raise
     # Only here is the error gone, whose traceback holds the work's tensors.
