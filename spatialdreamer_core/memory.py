@@ -39,6 +39,10 @@ _SAYINGS = (  # in lower case
 _UNSURE = "unable to find an engine"  # torch, where no convolution of cuDNN has room, or none can run at all
 
 
+class DoesNotFit(InputError):
+    """Memory did not suffice for the smallest portion of some work, which left nothing half done."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error was raised because memory did not suffice, on any device, in any package."""
     return isinstance(error, MemoryError) or any(saying in str(error).lower() for saying in _SAYINGS)
@@ -97,7 +101,7 @@ def run_within_memory(
         The result, and the size that it was made at.
 
     Raises:
-        InputError: If the smallest size does not fit either.
+        DoesNotFit: If the smallest size does not fit either.
     """
     while True:
         try:
@@ -113,7 +117,7 @@ def run_within_memory(
         next_size = smaller(size)
         if next_size is None:
             assert explain is not None, size
-            raise InputError(explain(size))
+            raise DoesNotFit(explain(size))
         _LOGGER.warning("%s ran out of memory with %s: trying %s", task, describe(size), describe(next_size))
         size = next_size
 
@@ -133,7 +137,7 @@ def run_once_more(
     """
     try:
         return run()
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, DoesNotFit) as error:
         if not is_lack(error):
             raise
     # Only here is the error gone, whose traceback holds the work's tensors.

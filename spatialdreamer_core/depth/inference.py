@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 
 import numpy as np
@@ -39,6 +40,7 @@ class Inference:
         self._is_measured = self._device.type != "cuda"
         self.most = on_cpu if self._is_measured else on_gpu
         self._batch = self.most if self._is_measured else 1
+        self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
 
     def run(
         self,
@@ -69,6 +71,9 @@ class Inference:
     ) -> list[Tensor]:  # each [1, 1, h, w] float32 on the CPU
         """Estimate the inverse depth of pictures that may differ in size.
 
+        On a GPU that is work of a CUDA stream of its own. In the stream that a film's other stages share,
+        their frames would stand still behind each batch, and a batch would wait for them.
+
         Raises:
             InputError: If not even one of them fits into memory.
         """
@@ -76,10 +81,21 @@ class Inference:
         for _, of_one_size in groupby(pictures, key=np.shape):
             frames = torch.from_numpy(np.stack(list(of_one_size))).permute(0, 3, 1, 2)
             while len(frames):
-                done = self.run(frames)
+                with self._apart():
+                    done = self.run(frames)
                 depths.extend(done.split(1))
                 frames = frames[len(done) :]
         return depths
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Work in the model's own stream, after what this thread's has begun, such as to load the model."""
+        if self._stream is None:
+            yield
+            return
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            yield
 
     def _run_within_memory(self, frames: Tensor) -> tuple[Tensor, int]:
         """Run as many of the first frames as fit into memory; return their depth and their number."""

@@ -100,7 +100,7 @@ class DepthStabiliser:
         if self._strength and range_out[1] > range_out[0]:
             difference = carried - aligned
             tolerance = _TOLERANCE * (range_out[1] - range_out[0])
-            agreement = 1 / (1 + (difference / tolerance) ** 4)
+            agreement = 1 / (1 + (difference / tolerance).square().square())  # `pow` takes ten times as long
             # Beside a particle, interpolation mixes in so little of it that the mixture would seem to agree.
             share = self._strength * trust * agreement * (foreign == 0)
             stable = aligned + share * difference

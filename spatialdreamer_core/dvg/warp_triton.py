@@ -30,6 +30,12 @@ THREADS = 1024  # that run on a processor, as it has 65536 registers
 INTERPRETED_ROWS = 32  # at once, as the interpreter takes as long for one
 MAX_LAUNCHES = 16  # a call
 NUMBERS = 5  # a column of scratch memory, of int32 and as many of float32
+_ANY = [  # of all kinds: one kernel, which takes seconds to compile, serves them
+    *("rows", "height", "width", "sign"),
+    *("image_frame", "image_channel", "image_row"),
+    *("disparity_frame", "disparity_row"),
+    *("warped_frame", "warped_channel", "warped_row"),
+]
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -161,7 +167,7 @@ def _log_memory(results: int, scratch: int, programs: int, task: str) -> None:
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_ANY)
 def _warp_rows_kernel(
     image: tl.tensor,  # [F, 3, H, W]
     disparity: tl.tensor,  # [F, 1, H, W] px

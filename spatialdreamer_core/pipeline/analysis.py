@@ -90,7 +90,8 @@ def _look(
             starts_scene = scenes.step(frame, small) or number == 0
             pair = None
             if flow is not None:
-                prepared = flow.prepare(torch.from_numpy(small).permute(2, 0, 1))
+                picture = torch.from_numpy(small).permute(2, 0, 1)
+                prepared = flight.run_in_portions(number, flow.prepare, picture)
                 pair = None if starts_scene else (previous, prepared)
                 previous = prepared
         yield _Looked(number, Analysed(frame, small, starts_scene, None, None), pair)
@@ -103,8 +104,8 @@ def _move(
     pairs = [looked.pair for looked in group if looked.pair is not None]
     if flow is None or not pairs:
         return [(looked.frame, None) for looked in group]
-    with flight.naming(group[0].number), clock("flow"):
-        flows = iter(flow.between_pairs(pairs))
+    with clock("flow"):
+        flows = iter(flight.run_in_portions(group[0].number, flow.between_pairs, pairs))
     return [(looked.frame, None if looked.pair is None else next(flows)) for looked in group]
 
 

@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from ..checks import InputError, one_line
-from ..memory import is_out_of_memory, run_once_more
+from ..memory import DoesNotFit, is_out_of_memory, run_once_more
 from .prefetch import POLL_SECONDS, Closed
 
 Parameters = ParamSpec("Parameters")
@@ -27,7 +27,7 @@ _LOGGER = logging.getLogger(__name__)
 _FIRST = 6  # frames; fast fill fills one as it looks back for the first time
 _FAILURES = (  # in lower case; what the driver says when it has lost the device, or a kernel has broken it
     *("cuda error", "cudnn_status_", "cublas_status_", "device-side assert", "launch failure", "device lost"),
-    *("gpu is lost", "illegal memory access", "hip error"),
+    *("gpu is lost", "illegal memory access", "hip error", "triton error"),
 )
 
 
@@ -95,13 +95,37 @@ class Flight:
         Raises:
             InputError: If a single frame does not fit into the device's memory, or the device fails.
         """
+        return self._run(index, partial(step, *arguments, **options), is_lack=_is_full_device)
+
+    def run_in_portions(
+        self,
+        index: int,
+        step: Callable[Parameters, Result],
+        *arguments: Parameters.args,
+        **options: Parameters.kwargs,
+    ) -> Result:
+        """Do as `run` for work that has already tried smaller portions, as models do (`run_within_memory`).
+
+        Raises:
+            InputError: As `run`; what the work itself says if its smallest portion does not fit alone.
+        """
+
+        def is_lack(error: BaseException) -> bool:
+            return isinstance(error, DoesNotFit) or _is_full_device(error)
+
+        return self._run(index, partial(step, *arguments, **options), is_lack=is_lack)
+
+    def _run(
+        self, index: int, step: Callable[[], Result], *, is_lack: Callable[[BaseException], bool]
+    ) -> Result:
+        """Run work on a frame, and once more with more room if `is_lack` says that it lacked some."""
 
         def work() -> Result:
             with self.naming(index):
-                return step(*arguments, **options)
+                return step()
 
         try:
-            return run_once_more(work, make_room=partial(self._make_room, index), is_lack=_is_full_device)
+            return run_once_more(work, make_room=partial(self._make_room, index), is_lack=is_lack)
         except Exception as error:
             if not _is_full_device(error):
                 raise

@@ -112,32 +112,47 @@ def estimate(
 ) -> Iterator[Estimated]:
     """Estimate each frame's depth at working size; a scene begins anew at each cut.
 
-    A model that takes batches gets as many frames at once as wait in a thread of `threads`.
+    A model that takes batches gets as many frames at once as wait in a thread of `threads`, and works on the
+    next ones in another thread while the depth of these is steadied.
     """
-    groups: Iterator[Sequence[Analysed]] = ((frame,) for frame in frames)
-    if threads is not None and isinstance(estimator, ModelStream) and estimator.batch > 1:
-        groups = threads.prefetch_some(frames, ahead=estimator.batch, most=estimator.batch)
-    return _estimate(groups, estimator, clock, flight or Flight())
+    flight = flight or Flight()
+    if isinstance(estimator, ModelStream):
+        groups: Iterator[Sequence[Analysed]]
+        if threads is None or estimator.batch == 1:
+            groups = ((frame,) for frame in frames)
+            frames = _look_ahead(groups, estimator, clock, flight)
+        else:
+            groups = threads.prefetch_some(frames, ahead=estimator.batch, most=estimator.batch)
+            looked = _look_ahead(groups, estimator, clock, flight)
+            frames = threads.prefetch(looked, ahead=estimator.batch // 2)
+            clock.share("depth", 2)
+    return _estimate(frames, estimator, clock, flight)
+
+
+def _look_ahead(
+    groups: Iterator[Sequence[Analysed]], estimator: ModelStream, clock: StageClock, flight: Flight
+) -> Iterator[Analysed]:
+    """Run a model on frames that come a few at a time, before they go on one by one."""
+    index = 0
+    for group in groups:
+        with clock("depth"):
+            flight.run_in_portions(index, estimator.look_ahead, [frame.small for frame in group])
+        yield from group
+        index += len(group)
 
 
 def _estimate(
-    groups: Iterator[Sequence[Analysed]], estimator: DepthStream, clock: StageClock, flight: Flight
+    frames: Iterator[Analysed], estimator: DepthStream, clock: StageClock, flight: Flight
 ) -> Iterator[Estimated]:
-    """Estimate the depth of frames that come a few at a time."""
-    index = 0
-    for group in groups:
-        if len(group) > 1 and isinstance(estimator, ModelStream):
-            with flight.naming(index), clock("depth"):
-                estimator.look_ahead([frame.small for frame in group])
-        for frame in group:
-            with flight.naming(index), clock("depth"):
-                if frame.starts_scene:
-                    estimator.reset()
-                depth = estimator.step(frame.small, frame.to_next, frame.to_previous)
-                if isinstance(estimator, (FileDepth, GivenMaps)) and frame.frame.surround is not None:
-                    depth = crop_map(depth, frame.frame.surround)  # given depth covers the whole frame
-            yield Estimated(frame, depth)
-            index += 1
+    """Give each frame its depth."""
+    for index, frame in enumerate(frames):
+        with flight.naming(index), clock("depth"):
+            if frame.starts_scene:
+                estimator.reset()
+            depth = estimator.step(frame.small, frame.to_next, frame.to_previous)
+            if isinstance(estimator, (FileDepth, GivenMaps)) and frame.frame.surround is not None:
+                depth = crop_map(depth, frame.frame.surround)  # given depth covers the whole frame
+        yield Estimated(frame, depth)
 
 
 def place(
@@ -241,7 +256,7 @@ def render(
         return Rendered(frame.analysed, frame.image, frame.depth, eyes, views, frame.bits, frame.window)
 
     for index, frame in enumerate(frames):
-        yield flight.run(index, work, frame)
+        yield flight.run_in_portions(index, work, frame)
 
 
 def picture_tensor(frame: VideoFrame) -> Tensor:  # [3, H, W] in [0, 1]

@@ -204,6 +204,25 @@ def test_the_batch_follows_the_memory_of_the_gpu(install):
     torch.testing.assert_close(on_gpu, estimate_depth(frames, estimator=DEFAULT_MODEL), atol=1e-3, rtol=0)
 
 
+@pytest.mark.gpu
+def test_a_films_other_stages_do_not_stand_behind_a_model():
+    class Slow(FakeModel):
+        def inverse_depth(self, frames):
+            torch.cuda._sleep(10**9)  # about half a second
+            end, shared = torch.cuda.current_stream().record_event(), torch.cuda.default_stream()
+            with torch.cuda.stream(shared):
+                torch.zeros(1, device="cuda").add_(1)
+            shared.synchronize()
+            self.is_still_at_work = not end.query()
+            return super().inverse_depth(frames)
+
+    model = Slow()
+    model.modules[0].cuda()
+    picture = np.full((30, 52, 3), 51, np.uint8)
+    assert torch.allclose(infer_picture(model, picture), torch.tensor(0.2))
+    assert model.is_still_at_work
+
+
 def test_missing_weights_are_named_with_folder_and_address(models_folder, tmp_path):
     with pytest.raises(InputError) as raised:
         estimate_depth(frames_of(), estimator="zoedepth")

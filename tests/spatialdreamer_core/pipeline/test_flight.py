@@ -7,6 +7,7 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 
 import pytest
 import torch
@@ -14,9 +15,12 @@ import torch
 import spatialdreamer_core as sd
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.cli import main
+from spatialdreamer_core.depth import ModelStream
 from spatialdreamer_core.depth.models import find_model
+from spatialdreamer_core.flow.dis import DisFlow
+from spatialdreamer_core.memory import DoesNotFit
 from spatialdreamer_core.metrics import make_clip
-from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert
+from spatialdreamer_core.pipeline import ConvertConfig, StageClock, convert, frames, stages
 from spatialdreamer_core.pipeline.flight import Flight
 from spatialdreamer_core.pipeline.prefetch import Closed
 
@@ -148,6 +152,117 @@ def test_a_device_lost_by_a_depth_model_names_the_frame(after, frame):
     model = Model(RuntimeError(ASSERT), after)
     with pytest.raises(InputError, match=f"failed at frame {frame} "):
         list(sd.convert_frames(clip_of(), ConvertConfig(), depth_model=model))
+
+
+class Crowded(Model):
+    """A depth model for which there is no room the second time that it sees a frame, but then there is."""
+
+    def __init__(self, times):
+        super().__init__(None, 10**9)
+        self.seen, self.times, self.lacked = Counter(), times, 0
+
+    def inverse_depth(self, frames):
+        key = float(frames.double().sum())
+        self.seen[key] += 1
+        if self.seen[key] > 1 and self.lacked < self.times:
+            self.lacked += 1
+            raise torch.OutOfMemoryError(FULL)
+        return super().inverse_depth(frames)
+
+
+def test_a_depth_model_waits_for_room_that_other_frames_take(caplog):
+    """Its own portions are as small as they get."""
+    expected = list(sd.convert_frames(clip_of(), ConvertConfig(), depth_model=Crowded(0)))
+    model = Crowded(1)
+    with caplog.at_level(logging.WARNING):
+        pairs = list(sd.convert_frames(clip_of(), ConvertConfig(), depth_model=model))
+    assert model.lacked == 1
+    assert "ran out of memory at frame 1: from now on one frame at a time" in caplog.text
+    for pair, wanted in zip(pairs, expected, strict=True):
+        assert torch.equal(pair.right, wanted.right)
+    with pytest.raises(InputError, match=r"midas ran out of it at 96x60; use a smaller model"):
+        list(sd.convert_frames(clip_of(), ConvertConfig(), depth_model=Crowded(2)))
+
+
+@pytest.mark.parametrize("step", ["prepare", "between_pairs"])
+def test_a_flow_model_waits_for_room_that_other_frames_take(monkeypatch, step):
+    expected = list(sd.convert_frames(clip_of(), BUILTIN))
+    original, count = getattr(DisFlow, step), [-1]
+
+    def lack(self, *given):
+        count[0] += 1
+        if count[0] == 4:
+            raise torch.OutOfMemoryError(FULL)
+        return original(self, *given)
+
+    monkeypatch.setattr(DisFlow, step, lack)
+    for pair, wanted in zip(sd.convert_frames(clip_of(), BUILTIN), expected, strict=True):
+        assert torch.equal(pair.right, wanted.right)
+
+
+def test_a_warp_waits_for_room_that_other_frames_take(monkeypatch):
+    """Also where it is its scratch memory that does not fit."""
+    expected = list(sd.convert_frames(clip_of(), BUILTIN))
+    original, count = stages.warp_frames, [-1]
+
+    def lack(*given, **options):
+        count[0] += 1
+        if count[0] == 4:
+            raise DoesNotFit("cuda must have 0.1 MB free to warp a row")
+        return original(*given, **options)
+
+    monkeypatch.setattr(stages, "warp_frames", lack)
+    for pair, wanted in zip(sd.convert_frames(clip_of(), BUILTIN), expected, strict=True):
+        assert torch.equal(pair.right, wanted.right)
+
+
+def test_a_kernel_for_which_there_is_no_room_is_launched_again():
+    """Triton says so in words of its own, when it loads one."""
+    calls = []
+
+    def launch():
+        calls.append(0)
+        if len(calls) == 1:
+            raise RuntimeError("Triton Error [CUDA]: out of memory")
+        return "done"
+
+    assert Flight(torch.device("cuda")).run(0, launch) == "done"
+    broken = RuntimeError("Triton Error [CUDA]: misaligned address")
+    with pytest.raises(InputError, match=r"cuda failed at frame 1 \(Triton Error \[CUDA\]: misaligned"):
+        Flight(torch.device("cuda")).run(0, fail_with, broken)
+
+
+def fail_with(error):
+    raise error
+
+
+def test_a_depth_model_works_on_the_next_frames_while_these_are_steadied(monkeypatch):
+    """As on a GPU, where it takes batches."""
+    begun, waited = threading.Semaphore(0), []
+    look_ahead, step = ModelStream.look_ahead, ModelStream.step
+
+    class OfBatches(ModelStream):
+        def __init__(self, *given, **options):
+            super().__init__(*given, **options)
+            self.batch = 2
+
+    def look(self, pictures):
+        begun.release()
+        look_ahead(self, pictures)
+
+    def steady(self, *given):
+        if not waited:  # at the first frame: its own batch has begun, the next one does so meanwhile
+            waited.append(all(begun.acquire(timeout=20) for _ in range(2)))
+        return step(self, *given)
+
+    expected = list(sd.convert_frames(clip_of(), ConvertConfig(), depth_model=Model(None, 99)))
+    monkeypatch.setattr(frames, "ModelStream", OfBatches)
+    monkeypatch.setattr(ModelStream, "look_ahead", look)
+    monkeypatch.setattr(ModelStream, "step", steady)
+    pairs = list(sd.convert_frames(clip_of(), ConvertConfig(), depth_model=Model(None, 99)))
+    assert waited == [True]
+    for pair, wanted in zip(pairs, expected, strict=True):
+        assert torch.equal(pair.right, wanted.right)
 
 
 def test_other_errors_stay_what_they_are(monkeypatch):
