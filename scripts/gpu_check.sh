@@ -65,7 +65,7 @@ run_all() {
   mapfile -t kernels < <(grep -rl --include='test_*.py' 'kernels_run\|triton' tests/spatialdreamer_core)
   pytest=("$PYTHON" -m pytest -q -p no:cacheprovider --durations=10)
   step gpu_tests 180 "${pytest[@]}" -m gpu "${marked[@]}"
-  step kernel_tests 60 "${pytest[@]}" -m "not gpu" -k "not interpreter and not compile" "${kernels[@]}"
+  step kernel_tests 80 "${pytest[@]}" -m "not gpu" -k "not interpreter and not compile" "${kernels[@]}"
   step warp_cuda 60 "$PYTHON" -m benchmarks.warp_cuda
   step film 90 "$PYTHON" -m benchmarks.film --cuda
   step sampler 150 "$PYTHON" -m benchmarks.sampler --cuda
