@@ -165,7 +165,10 @@ def run_train(options: argparse.Namespace, signals: Signals) -> int:
     try:
         for stage, config in configs.items():
             accelerator = _train_stage(options, signals, stage, config, output)
+            if signals.received:
+                break
         accelerator.end_training()
+        signals.check()
     finally:
         if options.dry_run:
             shutil.rmtree(output, ignore_errors=True)
@@ -238,10 +241,7 @@ def _train_stage(
             should_stop=lambda: signals.received,
             on_progress=lambda done, total, loss: bar.show(f"stage {stage}", done, total),
         )
-    if signals.received:
-        accelerator.end_training()
-        signals.check()
-    if is_main:
+    if is_main and not signals.received:
         _report(outcome, folder, config, dry_run=options.dry_run)
     return accelerator
 

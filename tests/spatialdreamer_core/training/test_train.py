@@ -16,11 +16,8 @@ from spatialdreamer_core.training.latent_index import LatentClip
 from spatialdreamer_core.training.record import read_log
 from spatialdreamer_core.training.train import _start_average
 
+from .small_run import losses
 from .tiny_training import TinyCache, TinySample, copy_network, quick_config, run
-
-
-def losses(folder):
-    return [line["loss"] for line in read_log(folder) if "loss" in line]
 
 
 def gradients(checkpoint):

@@ -19,9 +19,9 @@ from spatialdreamer_core.cli import main
 from spatialdreamer_core.spatialdreamer import load_spatialdreamer
 from spatialdreamer_core.svd import load_svd
 from spatialdreamer_core.training.dataset import DatasetConfig, build_dataset
-from spatialdreamer_core.training.record import read_log
 
 from .dataset.conftest import scenes_of, write_film
+from .small_run import losses, validations
 
 QUICK = [
     *("--base", "small", "--preset", "test", "--batch", "2", "--frames", "4", "--warmup", "0"),
@@ -72,14 +72,6 @@ def train(dataset, latents, capsys):
 def finished(tmp_path_factory):
     """Where a run of both stages is kept, which the first test makes."""
     return tmp_path_factory.mktemp("run") / "run"
-
-
-def losses(folder):
-    return [line["loss"] for line in read_log(folder) if "loss" in line]
-
-
-def validations(folder):
-    return [line["validation"] for line in read_log(folder) if "validation" in line]
 
 
 def test_both_stages_run_and_what_they_learnt_is_exported(train, finished, tmp_path, capsys):
