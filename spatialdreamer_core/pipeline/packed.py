@@ -19,7 +19,7 @@ from .bits import around_picture, depth_bits, pack_bits, to_bits, whole_image
 from .chain import StereoFrame, flat_frames, half_of_the_cores, stereo_frames
 from .job import Job
 from .prefetch import StageThreads
-from .preview import ViewTaker, to_image
+from .preview import ViewTaker, to_byte_planes, to_image
 from .stages import Rendered
 from .transfer import Arrival, Transfer, delayed, open_transfer
 
@@ -75,26 +75,27 @@ def _pack_all(
     for index, (rendered, left, right) in enumerate(frames):
         with job.flight.naming(index), job.clock("pack"):
             frame = rendered.analysed.frame
-            images = _to_image(left, rendered), _to_image(right, rendered)
             with_image = writer is None or index % image_every == 0
-            pictures = _pack_images(*images, rendered, job, for_writer=writer is not None)
+            images: Callable[[], tuple[np.ndarray, ...]]
+            if writer is not None and _joins(frame, job):
+                joined = _join_rgba(left, right, rendered, format=job.layout.format)
+                pictures, images = [joined], partial(_part, joined, format=job.layout.format)
+            else:
+                views = _to_image(left, rendered), _to_image(right, rendered)
+                pictures, images = _pack_images(*views, rendered, job), partial(tuple, views)
             prepared = [picture if writer is None else writer.prepare(picture) for picture in pictures]
-        sheet.offer(index, partial(tuple, images), rendered)
+        sheet.offer(index, images, rendered)
         for picture, ready in zip(pictures, prepared, strict=True):
             rgb = np.ascontiguousarray(picture[..., :3]) if with_image else None
             yield Packed(frame.pts, rgb, ready)
 
 
-def _pack_images(
-    left: np.ndarray, right: np.ndarray, rendered: Rendered, job: Job, *, for_writer: bool
-) -> list[np.ndarray]:
-    """Pack two pictures; for a writer, what is only joined gets a fourth channel."""
+def _pack_images(left: np.ndarray, right: np.ndarray, rendered: Rendered, job: Job) -> list[np.ndarray]:
+    """Pack two pictures."""
     layout, frame = job.layout, rendered.analysed.frame
     if layout.format == "rgbd":
         left = whole_image(frame)
         right = depth_bits(rendered.depth, frame, torch.from_numpy(left[:1]).dtype).numpy()
-    if for_writer and left.dtype == np.uint8 and layout.format in _HALVES and layout.is_plain:
-        return [_join_rgba(left, right, format=layout.format)]
     views = (torch.from_numpy(np.ascontiguousarray(image)) for image in (left, right))
     packed = pack_bits(*views, layout=layout, color=frame.color, aspect=job.aspect)
     return [picture.numpy() for picture in packed]
@@ -114,20 +115,33 @@ def _in_turn(frames: Iterator[Packed], duration: int | None) -> Iterator[Packed]
         yield second._replace(pts=2 * second.pts + (step if duration is None else duration))
 
 
-def _join_rgba(
-    left: np.ndarray,  # [H, W, 3] uint8
-    right: np.ndarray,  # [H, W, 3] uint8
-    *,
-    format: str,
-) -> np.ndarray:  # [H', W', 4]
-    """Join two pictures as `pack_bits` does, at once with the fourth channel that libswscale is fast with."""
-    height, width = left.shape[:2]
+def _joins(frame: VideoFrame, job: Job) -> bool:
+    """Tell whether a frame's views, of 8 bits, are only joined."""
+    return frame.image.dtype == np.uint8 and job.layout.format in _HALVES and job.layout.is_plain
+
+
+def _join_rgba(left: Tensor, right: Tensor, rendered: Rendered, *, format: str) -> np.ndarray:  # [H', W', 4]
+    """Join two views as `pack_bits` does, at once with the fourth channel that libswscale is fast with."""
+    height, width = whole_image(rendered.analysed.frame).shape[:2]
     axis = 0 if format == "full_tb" else 1
     joined = np.empty((height * (2 - axis), width * (1 + axis), 4), np.uint8)
-    halves = np.split(joined, 2, axis=axis)
-    for view, half in zip((right, left) if format == "cross_eyed" else (left, right), halves, strict=True):
-        cv2.cvtColor(view, cv2.COLOR_RGB2RGBA, dst=half)
+    for view, half in zip((left, right), _halves(joined, format), strict=True):
+        if view is rendered.image or rendered.analysed.frame.surround is not None:
+            cv2.cvtColor(_to_image(view, rendered), cv2.COLOR_RGB2RGBA, dst=half)
+        else:
+            cv2.merge([*to_byte_planes(view), np.full((height, width), 255, np.uint8)], dst=half)
     return joined
+
+
+def _part(joined: np.ndarray, *, format: str) -> tuple[np.ndarray, ...]:  # two of [H, W, 3]
+    """Part what `_join_rgba` has joined into what the left and the right eye see."""
+    return tuple(np.ascontiguousarray(half[..., :3]) for half in _halves(joined, format))
+
+
+def _halves(joined: np.ndarray, format: str) -> list[np.ndarray]:
+    """Return the left eye's half of a picture and the right eye's, without a copy."""
+    halves = np.split(joined, 2, axis=0 if format == "full_tb" else 1)
+    return halves[::-1] if format == "cross_eyed" else halves
 
 
 class _Coming(NamedTuple):

@@ -16,9 +16,9 @@ from spatialdreamer_core.metrics import make_clip
 from spatialdreamer_core.pipeline import StageClock, frames, packed, stages
 from spatialdreamer_core.pipeline.bits import pack_bits, to_bits, to_floats
 from spatialdreamer_core.pipeline.job import Job
-from spatialdreamer_core.pipeline.packed import _join_rgba, packed_frames
+from spatialdreamer_core.pipeline.packed import _join_rgba, _part, packed_frames
 from spatialdreamer_core.pipeline.preview import MiddleSheet, to_image
-from spatialdreamer_core.pipeline.stages import to_tensor
+from spatialdreamer_core.pipeline.stages import Analysed, Rendered, to_tensor
 from spatialdreamer_core.pipeline.transfer import Arrival, Transfer, delayed, open_transfer
 from spatialdreamer_core.stereo import FORMATS, StereoLayout, pictures_a_pair
 from spatialdreamer_core.video import ColorInfo, read_frames
@@ -267,13 +267,25 @@ def test_a_surround_keeps_its_frame_on_the_device():
 
 @pytest.mark.parametrize("format", ["full_sbs", "full_tb", "cross_eyed"])
 @pytest.mark.parametrize("size", [(4, 6), (5, 7), (1, 1)])
-def test_views_are_joined_with_a_fourth_channel_as_without(format, size):
-    left, right = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
-    views = (torch.from_numpy(view) for view in (left, right))
-    expected = pack_bits(*views, layout=StereoLayout(format), color=None)[0].numpy()
-    joined = _join_rgba(left, right, format=format)
-    assert np.array_equal(joined[..., :3], expected)
-    assert (joined[..., 3] == 255).all()
+@pytest.mark.parametrize("bars", [0, 2])
+def test_views_are_joined_with_a_fourth_channel_as_without(format, size, bars):
+    whole = np.random.default_rng(0).integers(0, 256, (size[0] + bars, size[1], 3), np.uint8)
+    surround = Surround(whole, PictureBox(bars, size[0] + bars, 0, size[1])) if bars else None
+    frame = VideoFrame(whole[bars:], 0, Fraction(0), surround=surround)
+    image = torch.from_numpy(frame.image).permute(2, 0, 1)
+    rendered = Rendered(Analysed(frame, frame.image, True, None, None), image, image, ("right",), ())
+    view = 1.4 * torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) - 0.2
+    for left, right in ((image, view), (view, image)):
+        joined = _join_rgba(left, right, rendered, format=format)
+        eyes = [whole if eye is image else whole.copy() for eye in (left, right)]
+        for eye, picture in zip((left, right), eyes, strict=True):
+            if eye is view:
+                picture[bars:] = to_image(view)
+        packed = pack_bits(*map(torch.from_numpy, eyes), layout=StereoLayout(format), color=None)
+        assert np.array_equal(joined[..., :3], packed[0].numpy())
+        assert (joined[..., 3] == 255).all()
+        for part, eye in zip(_part(joined, format=format), eyes, strict=True):
+            assert np.array_equal(part, eye)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (4, 1), (3, 5)])
