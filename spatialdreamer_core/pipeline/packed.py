@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..stereo import packed_size
 from ..video.reader import VideoFrame
 from ..video.writer import VideoWriter
 from ..video.yuv_on_device import LAYOUTS, frame_from_yuv, rgb_to_yuv
@@ -123,8 +124,7 @@ def _joins(frame: VideoFrame, job: Job) -> bool:
 def _join_rgba(left: Tensor, right: Tensor, rendered: Rendered, *, format: str) -> np.ndarray:  # [H', W', 4]
     """Join two views as `pack_bits` does, at once with the fourth channel that libswscale is fast with."""
     height, width = whole_image(rendered.analysed.frame).shape[:2]
-    axis = 0 if format == "full_tb" else 1
-    joined = np.empty((height * (2 - axis), width * (1 + axis), 4), np.uint8)
+    joined = np.empty((*packed_size(height, width, format=format), 4), np.uint8)
     for view, half in zip((left, right), _halves(joined, format), strict=True):
         if view is rendered.image or rendered.analysed.frame.surround is not None:
             cv2.cvtColor(_to_image(view, rendered), cv2.COLOR_RGB2RGBA, dst=half)
