@@ -36,7 +36,7 @@ class PlacedFiller:
     placed: PlacedModel  # which has to live as long
 
     refines_holes = True
-    sees_left = True
+    takes_bytes = False
 
     @property
     def reach(self) -> int | None:

@@ -124,8 +124,8 @@ TABLE: dict[str, dict[str, Takes]] = {
         "disparity": _optional(_disparity()),
     },
     "FastFill.push": {
-        "warped": _picture("3 H W"),
-        "hole": _hole("1 H W"),
+        "warped": replace(_picture("3 H W"), bytes_too=True),
+        "hole": replace(_hole("1 H W"), bools_too=True),
         "disparity": _optional(_disparity("1 H W")),
     },
     "Inpainter": {"warped": _picture(), "hole": _hole()},

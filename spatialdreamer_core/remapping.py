@@ -33,12 +33,20 @@ def can_remap(*tensors: Tensor) -> bool:
     )
 
 
+def can_remap_pixels(
+    picture: Tensor,  # [C, H, W]
+) -> bool:
+    """Tell it of a picture of four interleaved channels, which OpenCV reads in the time of one."""
+    pixels = picture.permute(1, 2, 0)
+    return len(picture) == 4 and pixels.is_contiguous() and can_remap(pixels.flatten(1))
+
+
 def remap(
-    plane: Tensor,  # [H, W]
+    plane: Tensor,  # [H, W] or [H, W, 4]
     x: np.ndarray,  # [h, w] px, pixel centres at integers
     y: np.ndarray,  # [h, w] px
     *,
-    out: Tensor,  # [h, w]
+    out: Tensor,  # [h, w] or [h, w, 4]
 ) -> None:
     """Read a plane at positions into another one, bilinearly; beyond its border as at it."""
     cv2.remap(plane.numpy(), x, y, cv2.INTER_LINEAR, dst=out.numpy(), borderMode=cv2.BORDER_REPLICATE)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..remapping import can_remap, remap
+from ..remapping import can_remap, can_remap_pixels, remap
 
 _SECOND_DIFFERENCE = np.array([[1, -2, 1]], np.float32)
 
@@ -35,6 +35,8 @@ def read_columns(
         position: The column where each pixel's colour is read, px.
         out: What the result is written into, of the colours' type; it takes no gradients.
     """
+    if out is None and can_remap_pixels(colour) and can_remap(position):
+        return _read_pixels_by_opencv(colour, position)
     if can_remap(colour, position, *([] if out is None else [out])):
         return _read_by_opencv(colour, position, torch.empty_like(colour) if out is None else out)
     return _read_by_torch(colour, position, out)
@@ -83,6 +85,23 @@ def _read_by_opencv(colour: Tensor, position: Tensor, out: Tensor) -> Tensor:
         remap(difference, columns, rows, out=read)
         result.addcmul_(read, bow)
     return out
+
+
+def _read_pixels_by_opencv(colour: Tensor, position: Tensor) -> Tensor:
+    """Do as `_read_by_opencv` for interleaved channels, all of them in the time of one."""
+    pixels = colour.permute(1, 2, 0)
+    columns, rows = position[0].numpy(), _row_numbers(*pixels.shape[:2])
+    bow = position[0] - position[0].floor()
+    bow = (bow * bow).sub_(bow).mul_(0.5)
+    difference = torch.empty_like(pixels)
+    cv2.filter2D(
+        pixels.numpy(), -1, _SECOND_DIFFERENCE, dst=difference.numpy(), borderType=cv2.BORDER_REPLICATE
+    )
+    read, result = torch.empty_like(pixels), torch.empty_like(pixels)
+    remap(pixels, columns, rows, out=result)
+    remap(difference, columns, rows, out=read)
+    bows = torch.from_numpy(cv2.merge([bow.numpy()] * pixels.shape[2]))
+    return result.addcmul_(read, bows).permute(2, 0, 1)
 
 
 @lru_cache(maxsize=8)

@@ -68,7 +68,7 @@ def forward_warp_with_disparity(
 
 
 def warp_frames(
-    image: Tensor,  # [F, 3, H, W] in [0, 1], or uint8
+    image: Tensor,  # [F, 3, H, W] in [0, 1]
     disparity: Tensor,  # [F, 1, H, W] px
     *,
     eye: Eye = "right",
@@ -77,9 +77,8 @@ def warp_frames(
 ) -> tuple[Tensor, Tensor, Tensor]:  # [F, 3, H, W] in [0, 1], [F, 1, H, W], [F, 1, H, W] px
     """Like `forward_warp_with_disparity`, without checking its arguments.
 
-    `widen` is that of `warp_rows`. Bytes become floats where they are needed, and the view is of floats, too.
-    On a GPU with Triton, without gradients, the host waits for nothing, and `on_frame` is called when a
-    frame's work is on its way.
+    `widen` is that of `warp_rows`. On a GPU with Triton, without gradients, the host waits for nothing, and
+    `on_frame` is called when a frame's work is on its way.
     """
     sign = eye_sign(eye)
     if _fits_kernel(image, disparity):
@@ -87,14 +86,12 @@ def warp_frames(
 
         return warp_frames_triton(image, disparity, sign=sign, widen=widen, on_frame=on_frame)
     dtype = working_dtype(image)
-    warped = torch.empty_like(image, dtype=dtype if image.dtype == torch.uint8 else image.dtype)
+    warped = torch.empty_like(image)
     hole = warped.new_empty(len(image), 1, *image.shape[-2:])
     seen = torch.empty_like(hole, dtype=disparity.dtype)
     for t in range(len(image)):
         for part in _strips(image):
             colour, moved = image[t, :, part].to(dtype), disparity[t, :, part].to(dtype)
-            if image.dtype == torch.uint8:
-                colour = colour.div_(255)
             in_place = dtype == warped.dtype and not colour.requires_grad and not moved.requires_grad
             out = warped[t, :, part] if in_place else None
             view, hole[t, :, part], seen[t, :, part] = warp_rows(
@@ -125,7 +122,6 @@ def _fits_kernel(image: Tensor, disparity: Tensor) -> bool:
     """Tell whether the kernel takes these tensors."""
     return (
         working_dtype(image) == torch.float32
-        and image.dtype != torch.uint8
         and image.shape[1] == 3
         and image[0].numel() < 2**31  # offsets are 32-bit
         and use_kernels(image, disparity)
@@ -133,15 +129,15 @@ def _fits_kernel(image: Tensor, disparity: Tensor) -> bool:
 
 
 def _strips(image: Tensor) -> Iterator[slice]:
-    """Divide the height into strips of `_rows_at_once` rows."""
-    rows = _rows_at_once(image)
-    return (slice(top, top + rows) for top in range(0, image.shape[-2], rows))
+    """Divide the height into strips: on a GPU there is one."""
+    height, width = image.shape[-2:]
+    rows = height if image.is_cuda else rows_at_once(height, width)
+    return (slice(top, top + rows) for top in range(0, height, rows))
 
 
-def _rows_at_once(image: Tensor) -> int:
-    """Choose how many rows to warp at once: all on a GPU, as many as the caches hold on a CPU.
+def rows_at_once(height: int, width: int) -> int:
+    """Choose how many rows to warp at once on a CPU: as many as its caches hold.
 
     Rows do not depend on each other, so the result is the same. `benchmarks.warp` shows the gain.
     """
-    height, width = image.shape[-2:]
-    return height if image.is_cuda else max(1, min(height, STRIP_PIXELS // width))
+    return max(1, min(height, STRIP_PIXELS // width))

@@ -71,6 +71,7 @@ def find_outlines(
     disparity: Tensor,  # [1, H, W] px
     *,
     sign: int,
+    in_place: bool = False,
 ) -> Outlined:
     """Let foregrounds take along what they cover of the pixel at their trailing edge.
 
@@ -78,6 +79,7 @@ def find_outlines(
         colour: Rows of the source view.
         disparity: Their disparity.
         sign: -1 for the right eye (x' = x - d), +1 for the left one.
+        in_place: Whether the colours themselves are cleaned, instead of a copy.
     """
     width = disparity.shape[-1]
     widened = widen_foreground(disparity, sign=sign)
@@ -101,7 +103,7 @@ def find_outlines(
     front, mixed, behind = (part[:, is_mixed] for part in (front, mixed, behind))
     # 3. What is left of it: its own detail as far as it is background.
     rest = ((mixed - share * front) / (1 - share).clamp(min=LEAST_SHARE)).clamp(0, 1)
-    cleaned = colour.clone()
+    cleaned = colour if in_place else colour.clone()
     cleaned[:, row, column] = torch.lerp(rest, behind, share)
     # The covered part lies on the foreground's side of the pixel.
     landing = land_at(column + sign * (near + (1 - share) / 2), width)

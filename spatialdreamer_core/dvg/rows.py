@@ -27,7 +27,7 @@ FRONT_ODDS = 1.5  # of the front surface at an outline; 1 is its share of the pi
 class WarpedRows(NamedTuple):
     """Rows of a rendered view."""
 
-    colour: Tensor  # [C, H, W] in [0, 1], black in holes
+    colour: Tensor  # [C, H, W] in [0, 1], its first three channels black in holes
     hole: Tensor  # [1, H, W] bool
     disparity: Tensor  # [1, H, W] px, of what is seen; 0 in holes
 
@@ -38,16 +38,23 @@ def warp_rows(
     *,
     sign: int,
     widen: bool = True,
+    in_place: bool = False,
     out: Tensor | None = None,  # [C, H, W]
 ) -> WarpedRows:
-    """Render rows of one eye's view; `sign` is -1 for the right eye (x' = x - d), +1 for the left one.
+    """Render rows of one eye's view.
 
-    `widen` is whether surfaces take along what they cover of the pixel after their trailing edge
-    (`outlines.py`). The view is written into `out`, of the colours' type, if it is given.
+    Args:
+        colour: Rows of the source view; a channel after the first three is only carried along.
+        disparity: Their disparity.
+        sign: -1 for the right eye (x' = x - d), +1 for the left one.
+        widen: Whether surfaces take along what they cover of the pixel after their trailing edge
+            (`outlines.py`).
+        in_place: Whether the given colours may be changed, which saves a copy.
+        out: What the view is written into, of the colours' type.
     """
     rim = None
     if widen:
-        colour, disparity, rim = find_outlines(colour, disparity, sign=sign)
+        colour, disparity, rim = find_outlines(colour, disparity, sign=sign, in_place=in_place)
     # 1. What is seen at each pixel of the view, by its disparity.
     landing = land(disparity, sign=sign)
     seen, coverage = splat_rows(disparity, disparity, sign=sign, landing=landing)
@@ -61,14 +68,15 @@ def warp_rows(
     if at_rim is not None:
         about.view(-1)[at_rim] = True
     row, column = nonzero_pixels(about[0])
-    blended, surface, lands = _splat_at(colour, disparity, landing, row, column, rim)
+    blended, surface, lands = _splat_at(colour[:3], disparity, landing, row, column, rim)
     row, column = row[lands], column[lands]
     if colour.requires_grad:  # a view of a tensor without gradients cannot take values that have some
         seen = seen.clone()
-    view[:, row, column], seen[0, row, column] = blended[:, lands], surface[lands]
+    rgb = view[:3]
+    rgb[:, row, column], seen[0, row, column] = blended[:, lands], surface[lands]
     # 4. Holes.
     row, column = nonzero_pixels(gap[0])
-    view[:, row, column], seen[:, row, column] = 0, 0
+    rgb[:, row, column], seen[:, row, column] = 0, 0
     return WarpedRows(view, gap, seen)
 
 
@@ -142,7 +150,7 @@ def _splat_at(
         rim_target = torch.cat([values_at(slot, rim.row, rim.landing.first + n) for n in (0, 1)])
         target, share = torch.cat([target, rim_target]), torch.cat([share, rim.shares])
         moved = torch.cat([moved, rim.disparity.repeat(2)])
-        source = torch.cat([source, rim.front.repeat(1, 2)], dim=1)
+        source = torch.cat([source, rim.front[:3].repeat(1, 2)], dim=1)
     in_front = moved >= _nearest(moved, target, share > 0, count)[target] - JUMP
     payload = torch.cat([source, moved[None], torch.ones_like(share)[None]])
     near, near_lands = _blend(payload, moved, target, share * in_front, count)
@@ -151,7 +159,7 @@ def _splat_at(
     surface = torch.where(far_lands & (cover < 0.5), far[-1], near[-1])
     cover = FRONT_ODDS * cover / (1 + (FRONT_ODDS - 1) * cover)
     if rim is not None:
-        payload = torch.cat([rim.behind.repeat(1, 2), torch.ones_like(rim.shares)[None]])
+        payload = torch.cat([rim.behind[:3].repeat(1, 2), torch.ones_like(rim.shares)[None]])
         behind, is_rim = _blend(payload, torch.zeros_like(rim.shares), rim_target, rim.shares, count)
         far = torch.where(far_lands, far, torch.cat([behind, far[-1:]]))
         far_lands = far_lands | is_rim

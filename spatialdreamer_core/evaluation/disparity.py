@@ -24,7 +24,7 @@ _DARKEST = 32 / 255  # of black bars, with a codec's noise
 class OpenHoles:
     """A filler that leaves holes as they are; the conversion that is followed needs none filled."""
 
-    refines_holes, sees_left, reach = False, False, 0
+    refines_holes, takes_bytes, reach = False, True, 0
 
     def open(self, *, eye: Eye, size: tuple[int, int]) -> OpenHoles:
         """Return the stream of a film."""

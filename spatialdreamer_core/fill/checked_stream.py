@@ -43,7 +43,7 @@ def check_filler(filler: object) -> None:
             f"such as {example}"
         )
     check_flag("filler.refines_holes", getattr(filler, "refines_holes", False))
-    check_flag("filler.sees_left", getattr(filler, "sees_left", True))
+    check_flag("filler.takes_bytes", getattr(filler, "takes_bytes", False))
     reach = getattr(filler, "reach", 0)
     if reach is not None:
         check_range("filler.reach", reach, 0, _MAX_REACH, "px; None: everywhere", whole=True)

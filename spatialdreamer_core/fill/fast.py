@@ -66,7 +66,7 @@ class FastFill:
     """
 
     refines_holes = False  # what was seen is better than any estimate of it
-    sees_left = False
+    takes_bytes = True
     reach = 0
 
     def __init__(self, *, texture: float = TEXTURE, overwrite: bool = False, check: bool = True) -> None:

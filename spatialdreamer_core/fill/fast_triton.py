@@ -47,7 +47,7 @@ def fill_frame_triton(
     filled = view
     if frame.warped.dtype != view.dtype or (overwrite and view is not frame.warped):
         filled = frame.warped if overwrite else torch.empty_like(frame.warped)
-    memory = None if memory is None else SeenFrame(*(part.contiguous() for part in memory))
+    memory = None if memory is None else SeenFrame(*(part.contiguous() for part in memory[:3]))
     back = None if memory is None or frame.to_previous is None else _on(device, frame.to_previous)
     towards = [_on(device, motion) for motion, _ in following]
     ahead = [_seen_ahead(other) for _, other in following]
@@ -63,7 +63,7 @@ def fill_frame_triton(
             if back is not None:
                 assert memory is not None
                 follow_triton(scratch.moved, runs, disparity, [back])
-                look_up_triton(colour, real, runs, scratch.moved, memory, ahead=False)
+                look_up_triton(colour, real, runs, scratch.moved, memory[:3], ahead=False)
             for i, seen in enumerate(ahead):
                 if seen is None:
                     break

@@ -19,12 +19,14 @@ from ..flow import Motion
 class RenderedFrame(NamedTuple):
     """One frame of a rendered view, as a filler takes it.
 
-    Disparity, flow and shift may only improve the result: a filler must work without them.
+    Disparity, flow and shift may only improve the result: a filler must work without them. On
+    the CPU a film of 8 bits gives views of bytes, 0 to 255, and bool masks to fillers that take them
+    (`Filler.takes_bytes`).
     """
 
-    left: Tensor  # [3, H, W] in [0, 1], the source view
-    warped: Tensor  # [3, H, W] in [0, 1], the rendered view
-    hole: Tensor  # [1, H, W], 1 = hole
+    left: Tensor  # [3, H, W] in [0, 1], the source view; or uint8
+    warped: Tensor  # [3, H, W] in [0, 1], the rendered view; or uint8
+    hole: Tensor  # [1, H, W], 1 = hole; or bool
     disparity: Tensor | None = None  # [1, H, W] px, in the rendered view
     to_previous: Motion | None = None  # None at the scene's first frame
     to_next: Motion | None = None  # None at the scene's last frame
@@ -37,7 +39,7 @@ class FillStream(Protocol):
     If it has a method close(), that is called once, when the film or clip is done.
     """
 
-    def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1]
+    def push(self, frame: RenderedFrame) -> list[Tensor]:  # of [3, H, W] in [0, 1], or uint8 as `warped`
         """Take a scene's next frame; return the frames that are finished by it, in order.
 
         If a device's memory runs out, it must forget the frame, which is pushed again when there is more.
@@ -52,7 +54,7 @@ class FillStream(Protocol):
 class Filler(Protocol):
     """What fills holes; holds models and settings, and no state of a film.
 
-    Only `open` must be there: without them `refines_holes` is False, `sees_left` True and `reach` 0.
+    Only `open` must be there: without them `refines_holes` is False, `takes_bytes` False and `reach` 0.
     """
 
     @property
@@ -64,9 +66,9 @@ class Filler(Protocol):
         return False
 
     @property
-    def sees_left(self) -> bool:
-        """Whether it looks at the source view; `left` of a film's frames may else be of bytes, 0 to 255."""
-        return True
+    def takes_bytes(self) -> bool:
+        """Whether it also takes frames of bytes (`RenderedFrame`), which saves most of their memory."""
+        return False
 
     @property
     def reach(self) -> int | None:

@@ -30,7 +30,7 @@ def fill_frame(
     eye: Eye,
     texture: float,
     overwrite: bool,
-) -> tuple[Tensor, SeenFrame | None]:  # [3, H, W] in [0, 1]
+) -> tuple[Tensor, SeenFrame | None]:  # [3, H, W] in [0, 1] or uint8, as the frame
     """Fill a frame.
 
     Args:
@@ -59,14 +59,18 @@ def fill_frame_torch(
     eye: Eye,
     texture: float,
     overwrite: bool,
-) -> tuple[Tensor, SeenFrame | None]:  # [3, H, W] in [0, 1]
-    """Do as `fill_frame`; the readable twin of `fill_frame_triton`."""
-    hole = above(frame.hole[0], 0.5)
+) -> tuple[Tensor, SeenFrame | None]:  # [3, H, W] in [0, 1] or uint8, as the frame
+    """Do as `fill_frame`; the readable twin of `fill_frame_triton`.
+
+    A frame of bytes stays one. Its colours are brought to floats at hole pixels alone, from 0 to 255.
+    """
+    hole = frame.hole[0] if frame.hole.dtype == torch.bool else above(frame.hole[0], 0.5)
     dtype, copied = working_dtype(frame.warped), not overwrite
-    filled = frame.warped.to(dtype, copy=copied)
+    is_bytes = frame.warped.dtype == torch.uint8
+    filled = frame.warped.to(frame.warped.dtype if is_bytes else dtype, copy=copied)
     disparity = None if frame.disparity is None else frame.disparity[0].to(dtype, copy=copied)
     runs = find_runs(hole, disparity, eye=eye)
-    real = ~hole
+    real, rest = ~hole, torch.zeros_like(filled, dtype=torch.int8) if is_bytes else None
     if len(runs.row):
         filled[:, runs.row, runs.column] = filled[:, runs.row, runs.source]
         colour = fill_from_background(filled, hole, runs)
@@ -79,10 +83,16 @@ def fill_frame_torch(
             search.look_ahead(following)
             colour = search.colour
             real[runs.row, runs.column] = search.found
-        filled[:, runs.row, runs.column] = colour
+        if rest is None:
+            filled[:, runs.row, runs.column] = colour
+        else:
+            rounded = colour.round().clamp_(0, 255)
+            filled[:, runs.row, runs.column] = rounded.to(torch.uint8)
+            left_over = colour.sub_(rounded).mul_(256).round_().clamp_(-128, 127)
+            rest[:, runs.row, runs.column] = left_over.to(torch.int8)
     if disparity is not None:
         disparity[runs.row, runs.column] = runs.disparity.to(disparity.dtype)
-    seen = None if disparity is None else SeenFrame(filled, disparity, real)
+    seen = None if disparity is None else SeenFrame(filled, disparity, real, rest)
     if filled.dtype == frame.warped.dtype:
         return filled, seen
     return frame.warped.copy_(filled) if overwrite else filled.to(frame.warped.dtype), seen
@@ -118,5 +128,6 @@ def _kernels_fill(
     return (
         use_kernels(*tensors, *(memory or ()))
         and working_dtype(frame.warped) == torch.float32
+        and frame.warped.dtype != torch.uint8
         and frame.warped.numel() < 2**31
     )

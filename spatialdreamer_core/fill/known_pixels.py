@@ -60,8 +60,8 @@ class KnownPixels:
 
     def __init__(
         self,
-        warped: Tensor,  # [3, H, W] in [0, 1]
-        hole: Tensor,  # [1, H, W], 1 = hole
+        warped: Tensor,  # [3, H, W] in [0, 1], or uint8
+        hole: Tensor,  # [1, H, W], 1 = hole; or bool
         *,
         reach: int | None,
         rows: slice,
@@ -75,11 +75,11 @@ class KnownPixels:
             # A copy: fillers may work in the frame's own memory.
             self._kept = torch.cat([warped[:, rows], grown[:, rows]])
             looked_at = self._kept[:3] if self._kept.numel() else warped
-        self._range = looked_at.aminmax()
+        self._range = _range_of(looked_at)
 
     def judge(self, filled: Tensor) -> Verdict:  # filled: [3, H, W]
         """Compare a finished frame with what is known of it."""
-        extremes = (*filled.aminmax(), *self._range)
+        extremes = (*_range_of(filled), *self._range)
         if self._kept is not None and self._kept.numel() and filled.numel() < 2**31:
             if use_kernels(filled, self._kept):
                 from .known_pixels_triton import judge_triton
@@ -94,3 +94,11 @@ class KnownPixels:
             return filled.new_zeros(())
         red, green, blue = filled[:, self._rows] != self._kept[:3]
         return ((red | green | blue) & (self._kept[3] <= 0.5)).sum()
+
+
+def _range_of(picture: Tensor) -> tuple[Tensor, Tensor]:  # two of []
+    """Find the least and the largest value of a picture; bytes cannot leave their range."""
+    if picture.dtype == torch.uint8:
+        return picture.new_zeros(()), picture.new_zeros(())
+    low, high = picture.aminmax()
+    return low, high

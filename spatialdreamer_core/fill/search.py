@@ -25,16 +25,22 @@ STILL = 0.1  # px; smaller motion counts as none, so that carried pixels are not
 class SeenFrame(NamedTuple):
     """A frame in which background is looked for."""
 
-    colour: Tensor  # [3, H, W]
+    colour: Tensor  # [3, H, W], floats or bytes
     disparity: Tensor  # [H, W] px
     real: Tensor  # [H, W] bool: a real pixel, neither a hole nor an estimate
+    rest: Tensor | None = None  # [3, H, W] int8, 1/256: what bytes lack of colours that were filled in
+
+    def colour_at(self, x: Tensor, y: Tensor) -> Tensor:  # two of [N] px -> [3, N]
+        """Sample the colours; what is carried from frame to frame must not be rounded in each."""
+        colour = sample_at(self.colour, x, y)
+        return colour if self.rest is None else colour.add_(sample_at(self.rest, x, y), alpha=1 / 256)
 
 
 class BackgroundSearch:
     """The search for a frame's hidden background in other frames."""
 
     def __init__(self, runs: HoleRuns, disparity: Tensor, colour: Tensor) -> None:
-        self.colour = colour  # [3, N], estimates, replaced by what is found
+        self.colour = colour  # [3, N] float, estimates, replaced by what is found
         self.found = torch.zeros_like(runs.row, dtype=torch.bool)  # [N]
         self._runs = runs
         self._disparity = disparity
@@ -45,7 +51,7 @@ class BackgroundSearch:
         moved = self._motion(to_previous).follow(to_previous)
         everything = torch.arange(len(self._runs.row), device=self.colour.device)
         earlier, valid, real = self._look_up(
-            memory.colour, memory.disparity, partial(values_at, memory.real), *moved, everything
+            memory.colour_at, memory.disparity, partial(values_at, memory.real), *moved, everything
         )
         blended = torch.lerp(self.colour, earlier, CARRIED_SHARE)
         self.colour = torch.where(valid, torch.where(real, earlier, blended), self.colour)
@@ -60,7 +66,7 @@ class BackgroundSearch:
                 return
             motion = motion or self._motion(towards)
             colour, valid, real = self._look_up(
-                frame.warped,
+                partial(sample_at, frame.warped),
                 frame.disparity[0],
                 partial(_is_known, frame.hole[0]),
                 *motion.follow(towards),
@@ -79,7 +85,7 @@ class BackgroundSearch:
 
     def _look_up(
         self,
-        colour: Tensor,  # [3, H, W], of the other frame
+        colour_at: Callable[[Tensor, Tensor], Tensor],  # samples the other frame, by columns and rows
         disparity: Tensor,  # [H, W] px, of the other frame
         is_real: Callable[[Tensor, Tensor], Tensor],  # tells of its pixels, by rows and columns
         dx: Tensor,  # [N] px
@@ -109,7 +115,7 @@ class BackgroundSearch:
         corners = torch.stack([beside.floor(), beside.ceil()]).long()  # [2, 3, M]
         corner_rows = torch.stack([row.floor(), row.ceil()]).long()[:, None, None]  # [2, 1, 1, M]
         real = is_background.all(0) & is_real(corner_rows, corners).flatten(0, 2).all(0)
-        return sample_at(colour, x, y), valid, real
+        return colour_at(x, y), valid, real
 
 
 def _is_known(hole: Tensor, row: Tensor, column: Tensor) -> Tensor:

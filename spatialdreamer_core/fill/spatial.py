@@ -34,10 +34,10 @@ _ROWS = {0: 1.0, 1: 1.0, 2: 1.5, 4: 2.5, 7: 3.5, 11: 4.5, 16: 2.5}
 
 
 def fill_from_background(
-    extended: Tensor,  # [3, H, W] in [0, 1]
+    extended: Tensor,  # [3, H, W] in [0, 1], or uint8
     hole: Tensor,  # [H, W] bool
     runs: HoleRuns,
-) -> Tensor:  # [3, N] in [0, 1], colours of the hole pixels
+) -> Tensor:  # [3, N] float, colours of the hole pixels, in the view's range
     """Estimate the colours of a frame's hole pixels, in the order of `runs`.
 
     Args:
@@ -45,7 +45,7 @@ def fill_from_background(
         hole: Its holes.
         runs: What is known about them.
     """
-    distance = (runs.column - runs.source).abs().to(extended.dtype)
+    distance = (runs.column - runs.source).abs().to(working_dtype(extended))
     smoothed = _smooth_columns(extended, runs, distance)
     pulled = _pull_push(extended, ~(hole | runs.foreground), runs)
     return torch.lerp(smoothed, pulled, PYRAMID_SHARE * (1 - torch.exp(-distance / MIXING_LENGTH)))
@@ -63,33 +63,35 @@ def _smooth_columns(extended: Tensor, runs: HoleRuns, distance: Tensor) -> Tenso
 
 
 def mean_around(
-    image: Tensor,  # [3, H, W]
+    image: Tensor,  # [3, H, W], floats or bytes
     excluded: Tensor,  # [H, W] bool
     row: Tensor,  # [N] int64
     column: Tensor,  # [N] int64
     taps: Iterable[tuple[int, int, Tensor | float]],  # rows down, columns right, weight: one, or [N]
-) -> Tensor:  # [3, N]
+) -> Tensor:  # [3, N] float
     """Take a weighted mean around each of N pixels, beyond the border as at it; 0 where all are excluded."""
     height, width = excluded.shape
     # One index into flat planes: gathering by row and column takes four times as long on the CPU.
     planes, barred = image.flatten(1), excluded.flatten()
-    total, norm = image.new_zeros(len(image), len(row)), image.new_zeros(len(row))
+    dtype = working_dtype(image)
+    total = image.new_zeros(len(image), len(row), dtype=dtype)
+    norm = image.new_zeros(len(row), dtype=dtype)
     for down, right, weight in taps:
         at_row = (row + down).clamp(0, height - 1) if down else row
         at_column = (column + right).clamp(0, width - 1) if right else column
         index = torch.add(at_column, at_row, alpha=width)
-        share = barred.index_select(0, index).logical_not_().to(image.dtype) * weight
-        total.addcmul_(planes.index_select(1, index), share)
+        share = barred.index_select(0, index).logical_not_().to(dtype) * weight
+        total.addcmul_(planes.index_select(1, index).to(dtype), share)
         norm += share
-    return total / norm.clamp(min=torch.finfo(image.dtype).tiny)
+    return total / norm.clamp(min=torch.finfo(dtype).tiny)
 
 
 def _pull_push(view: Tensor, usable: Tensor, runs: HoleRuns) -> Tensor:
     """Average usable pixels down a pyramid, fill each level from the coarser one, look up the holes."""
     height, width = usable.shape
     # The finest level takes every second pixel: a fill is smooth, and the full size costs five times as much.
-    weight = usable[::2, ::2].to(view.dtype)
-    level = view.new_empty(1, 4, *weight.shape)
+    weight = usable[::2, ::2].to(working_dtype(view))
+    level = weight.new_empty(1, 4, *weight.shape)
     level[0, :3] = view[:, ::2, ::2]
     level[0, :3].mul_(weight)
     level[0, 3] = weight
@@ -125,16 +127,34 @@ def _enlarge(
 
 
 def sample_at(
-    image: Tensor,  # [C, H, W]
+    image: Tensor,  # [C, H, W], floats or bytes
     x: Tensor,  # [N] px, pixel centres at integers
     y: Tensor,  # [N] px
-) -> Tensor:  # [C, N]
+) -> Tensor:  # [C, N] float
     """Sample an image bilinearly at positions, beyond the border as at it."""
+    if not image.is_floating_point():
+        return _sample_bytes(image, x, y)
     height, width = image.shape[-2:]
     grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)[None, None]
     dtype = working_dtype(image)
     found = F.grid_sample(image[None].to(dtype), grid.to(dtype), padding_mode="border", align_corners=False)
     return found[0, :, 0]
+
+
+def _sample_bytes(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Do so where bringing all of the image to floats, as `grid_sample` needs it, costs most of the time."""
+    height, width = image.shape[-2:]
+    x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
+    left, top = x.long(), y.long()
+    to_right, down = x - left, y - top
+    right, planes = (left + 1).clamp_(max=width - 1), image.flatten(1)
+    rows = []
+    for row in (top, (top + 1).clamp_(max=height - 1)):
+        before, after = (
+            planes.index_select(1, torch.add(column, row, alpha=width)).float() for column in (left, right)
+        )
+        rows.append(torch.lerp(before, after, to_right))
+    return torch.lerp(rows[0], rows[1], down)
 
 
 def _halve(level: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ class Inpainter:
     """
 
     refines_holes = False  # nothing carries over from frame to frame that a steadier mask would help
-    sees_left = False
+    takes_bytes = False
     reach = 0
 
     def __init__(self, pipeline: Any, config: InpaintConfig) -> None:

@@ -33,6 +33,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..contracts import working_dtype
 from .hole_runs import HoleRuns
 from .spatial import mean_around
 
@@ -51,12 +52,12 @@ _TAPS = [
 
 
 def add_texture(
-    colour: Tensor,  # [3, N] in [0, 1]
-    extended: Tensor,  # [3, H, W] in [0, 1]
+    colour: Tensor,  # [3, N] in the view's range
+    extended: Tensor,  # [3, H, W] in [0, 1], or uint8
     runs: HoleRuns,
     *,
     strength: float = TEXTURE,
-) -> Tensor:  # [3, N] in [0, 1]
+) -> Tensor:  # [3, N] in the view's range
     """Add the background's texture to estimates of hole pixels.
 
     Args:
@@ -71,14 +72,15 @@ def add_texture(
     weight = strength * share * torch.where(at_border, BORDER_SHARE, 1.0)
     textured = colour + weight.to(colour.dtype) * continued_detail(extended, runs)
     # Within the range of a picture, or of the estimate where resampling has overshot.
-    return textured.clamp(colour.clamp(max=0), colour.clamp(min=1))
+    highest = 255 if extended.dtype == torch.uint8 else 1
+    return textured.clamp(colour.clamp(max=0), colour.clamp(min=highest))
 
 
 def continued_detail(extended: Tensor, runs: HoleRuns) -> Tensor:  # [3, N]
     """Look up each hole pixel's detail in its background; none in what is foreground for another hole."""
     column = detail_columns(runs, extended.shape[-2:])
     index = torch.add(column, runs.row, alpha=extended.shape[-1])
-    detail = extended.flatten(1).index_select(1, index)
+    detail = extended.flatten(1).index_select(1, index).to(working_dtype(extended))
     detail -= mean_around(extended, runs.foreground, runs.row, column, _TAPS)
     return detail.masked_fill_(runs.foreground.flatten().index_select(0, index), 0)
 

@@ -127,7 +127,7 @@ class FrameMatrixFiller:
     on_wait: Callable[[], None] | None = None
 
     refines_holes = True
-    sees_left = True
+    takes_bytes = False
 
     def __post_init__(self) -> None:
         """Check the options."""

@@ -35,7 +35,7 @@ class M2SVidFiller:
     on_wait: Callable[[], None] | None = None
 
     refines_holes = True
-    sees_left = True
+    takes_bytes = False
 
     def __post_init__(self) -> None:
         """Check the options."""

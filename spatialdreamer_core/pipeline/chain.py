@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import cv2
 import torch
 from torch import Tensor
 
@@ -30,15 +31,15 @@ from .stages import Rendered, estimate, fill, place, refine, render
 from .transfer import open_transfer
 
 _CORES_LOCK = threading.Lock()
-_cores: list[int] = []  # torch's number of threads before, once for each conversion that runs
+_cores: list[tuple[int, int]] = []  # torch's and OpenCV's threads before, once for each conversion that runs
 
 
 class StereoFrame(NamedTuple):
     """A frame with what each eye sees of its picture."""
 
     rendered: Rendered
-    left: Tensor  # [3, H, W] in [0, 1]; the source itself may be uint8, see `place`
-    right: Tensor  # [3, H, W] in [0, 1], likewise
+    left: Tensor  # [3, H, W] in [0, 1], or uint8, see `place`
+    right: Tensor  # [3, H, W] in [0, 1], or uint8
 
 
 def stereo_frames(
@@ -81,7 +82,7 @@ def stereo_frames(
             clock=clock,
             shaping=job.shaping,
             guided=config.guided_upsampling,
-            as_bytes=not getattr(job.filler, "sees_left", True),
+            as_bytes=getattr(job.filler, "takes_bytes", False),
             flight=flight,
         ),
         ahead=1,
@@ -138,7 +139,7 @@ def _both_eyes(
 
 
 def _as_floats(view: Tensor) -> Tensor:  # [3, H, W] in [0, 1]
-    """Return a view as floats; the source may be of bytes."""
+    """Return a view as floats."""
     return view / 255 if view.dtype == torch.uint8 else view
 
 
@@ -146,18 +147,25 @@ def _as_floats(view: Tensor) -> Tensor:  # [3, H, W] in [0, 1]
 def half_of_the_cores() -> Iterator[None]:
     """Leave each operation half of the cores while stages run side by side: fewer waits for each other.
 
-    Of conversions that run side by side, each leaves torch as it was before the first one.
+    OpenCV's threads wait busily for it. Of conversions that run side by side, each leaves both libraries as
+    they were before the first one.
     """
     with _CORES_LOCK:
-        threads = _cores[0] if _cores else torch.get_num_threads()
-        _cores.append(threads)
-        torch.set_num_threads(max(1, threads // 2))
+        before = _cores[0] if _cores else (torch.get_num_threads(), cv2.getNumThreads())
+        _cores.append(before)
+        _use_threads(*(max(1, threads // 2) for threads in before))
     try:
         yield
     finally:
         with _CORES_LOCK:
             _cores.pop()
-            torch.set_num_threads(threads)
+            _use_threads(*before)
+
+
+def _use_threads(of_torch: int, of_opencv: int) -> None:
+    """Set how many threads an operation of each library takes."""
+    torch.set_num_threads(of_torch)
+    cv2.setNumThreads(of_opencv)
 
 
 def _timed(frames: Iterator[VideoFrame], stage: str, clock: StageClock) -> Iterator[VideoFrame]:

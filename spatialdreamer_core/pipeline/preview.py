@@ -148,7 +148,7 @@ class MiddleSheet:
             )
             depth, hole = (
                 torch.from_numpy(_in_frame(values[0].cpu().numpy(), frame))[None]
-                for values in (rendered.depth, view.hole)
+                for values in (rendered.depth, view.hole.float())
             )
             self._sheet = preview_sheet(left_tensor, right_tensor, depth=depth, hole=hole, warped=warped)
         except Exception as error:
@@ -198,21 +198,23 @@ def _tile(caption: str, picture: np.ndarray) -> np.ndarray:
 
 
 def to_image(
-    picture: Tensor,  # [3, H, W] in [0, 1]
+    picture: Tensor,  # [3, H, W] in [0, 1], or uint8
     dtype: type[np.unsignedinteger] | np.dtype = np.uint8,
 ) -> np.ndarray:  # [H, W, 3] of that type
-    """Convert a picture to 8 bits or 16, rounding to nearest."""
+    """Convert a picture to 8 bits or 16, rounding to nearest; one of bytes has them already."""
     highest = np.iinfo(dtype).max
     planes = picture.detach().cpu()
-    if highest == 255 and planes.dtype == torch.float32:
+    if highest == 255 and planes.dtype in (torch.float32, torch.uint8):
         return cv2.merge(to_byte_planes(planes))
     rounded = planes.mul(highest).round_().clamp_(0, highest)
     return cv2.merge([plane.astype(dtype) for plane in rounded.numpy()])
 
 
 def to_byte_planes(
-    picture: Tensor,  # [3, H, W] float32 in [0, 1], on the CPU
+    picture: Tensor,  # [3, H, W] float32 in [0, 1] or uint8, on the CPU
 ) -> list[np.ndarray]:  # three of [H, W] uint8
     """Convert a picture's planes as `to_image` does; OpenCV needs a third of the time, and rounds alike."""
     planes = picture.detach().numpy()
+    if picture.dtype == torch.uint8:
+        return list(planes)
     return [cv2.addWeighted(plane, 255, plane, 0, 0, dtype=cv2.CV_8U) for plane in planes]

@@ -33,6 +33,7 @@ from ..depth.shaping import shape_frames
 from ..dvg.disparity import Placement, convergence_shift, to_disparity
 from ..dvg.eyes import Eye
 from ..dvg.forward import warp_frames
+from ..dvg.forward_bytes import warp_bytes
 from ..dvg.hole_masks import add_neighbours
 from ..dvg.zbuffer import bring_motions, find_columns
 from ..fill import CheckedStream, Filler, RenderedFrame
@@ -172,8 +173,8 @@ def place(
 
     A frame that has a `placement` of its own goes by that. `guided` moves depth's edges to the edges of the
     frame's colours, `shaping` is `shape_depth`'s. On the CPU `as_bytes` leaves pictures of 8 bits as they
-    are: where nothing but the warp looks at them, that saves three quarters of their memory. Here frames
-    enter a GPU's memory, counted by `flight`.
+    are, and the views that are rendered from them become bytes, too (`Filler.takes_bytes`). Here frames enter
+    a GPU's memory, counted by `flight`.
     """
     transfer = open_transfer(device)
     if transfer.is_remote:
@@ -210,9 +211,7 @@ def _at_full_size(frame: Estimated, *, shaping: DepthShaping, guided: bool, as_b
     full = upsample_depth(frame.depth, film_frame.image.shape[:2], guide=guide)
     depth = shape_frames(torch.from_numpy(full)[None, None], shaping, on_device=False)
     if as_bytes and film_frame.exact is None and film_frame.image.dtype == np.uint8:
-        planes = np.empty((3, *film_frame.image.shape[:2]), np.uint8)
-        cv2.split(film_frame.image, list(planes))
-        return frame.analysed, torch.from_numpy(planes), depth, None
+        return frame.analysed, torch.from_numpy(film_frame.image).permute(2, 0, 1), depth, None
     return frame.analysed, picture_tensor(film_frame), depth, None
 
 
@@ -290,10 +289,13 @@ def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
 
 def _render_view(frame: Placed, eye: Eye) -> RenderedFrame:
     """Warp one frame to one eye's view, and bring its disparity and motion there."""
-    warped, hole, seen = warp_frames(frame.image[None], frame.disparity, eye=eye)
+    if frame.image.dtype == torch.uint8:
+        warped, hole, seen = warp_bytes(frame.image, frame.disparity[0], eye=eye)
+    else:
+        warped, hole, seen = (part[0] for part in warp_frames(frame.image[None], frame.disparity, eye=eye))
     columns = find_columns(frame.small_disparity, eye=eye)
     to_previous, to_next = bring_motions([frame.analysed.to_previous, frame.analysed.to_next], columns)
-    return RenderedFrame(frame.image, warped[0], hole[0], seen[0], to_previous, to_next, frame.shift)
+    return RenderedFrame(frame.image, warped, hole, seen, to_previous, to_next, frame.shift)
 
 
 def refine(
@@ -327,7 +329,7 @@ def _refine(previous: Rendered | None, current: Rendered) -> Iterator[RenderedFr
 def fill(
     frames: Iterator[Rendered], *, filler: Filler, clock: StageClock, flight: Flight | None = None
 ) -> Iterator[tuple[Rendered, tuple[Tensor, ...]]]:
-    """Fill each view's holes; yields the frame with its filled views, [3, H, W] in [0, 1] each."""
+    """Fill each view's holes; yields the frame with its filled views, [3, H, W] in [0, 1] or uint8 each."""
     flight = flight or Flight()
     streams: list[CheckedStream] = []  # one an eye
     finished: list[deque[Tensor]] = []  # of each stream

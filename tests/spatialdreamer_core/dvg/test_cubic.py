@@ -54,6 +54,16 @@ def test_rows_of_a_larger_picture_are_read_where_they_lie(way):
     torch.testing.assert_close(whole, read_columns(picture, position), atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (17, 40)])
+def test_interleaved_channels_are_read_alike_and_stay_so(way, size):
+    generator = torch.Generator().manual_seed(0)
+    colour = torch.rand(*size, 4, generator=generator).permute(2, 0, 1)
+    position = torch.rand(1, *size, generator=generator) * (size[1] - 1)
+    read = read_columns(colour, position)
+    torch.testing.assert_close(read.double(), read_slowly(colour, position), atol=2e-6, rtol=0)
+    assert read.permute(1, 2, 0).is_contiguous()
+
+
 def test_columns_of_a_picture_and_doubles_are_read_too(way):
     generator = torch.Generator().manual_seed(0)
     picture = torch.rand(3, 6, 50, generator=generator)[..., 5:30]

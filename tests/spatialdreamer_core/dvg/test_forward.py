@@ -167,16 +167,6 @@ def test_errors():
         forward_warp(image, torch.full((2, 1, 4, 6), float("nan")))
 
 
-def test_bytes_give_the_view_of_their_floats():
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randint(0, 256, (2, 3, 20, 40), dtype=torch.uint8, generator=generator)
-    disparity = 8 * torch.rand(2, 1, 20, 40, generator=generator).round()
-    for found, expected in zip(
-        forward.warp_frames(image, disparity), forward.warp_frames(image / 255, disparity), strict=True
-    ):
-        assert torch.equal(found, expected)
-
-
 def test_gradients_reach_image_and_disparity():
     image, disparity = torch.rand(1, 3, 4, 20, requires_grad=True), torch.rand(1, 1, 4, 20)
     disparity = disparity.mul(4).requires_grad_()

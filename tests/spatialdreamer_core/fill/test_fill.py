@@ -4,7 +4,7 @@ import torch
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.dvg import forward_warp
 from spatialdreamer_core.fill import FastFill, RenderedFrame, composite, fast_fill
-from spatialdreamer_core.flow import Flow
+from spatialdreamer_core.flow import Flow, Motion
 
 HEIGHT, WIDTH = 40, 96
 
@@ -175,6 +175,38 @@ def test_overwriting_gives_the_same_in_the_frames_own_tensors():
     for frame, here, there in zip(own, got, expected, strict=True):
         assert torch.equal(here, there)
         assert torch.equal(frame.warped, there)
+
+
+@pytest.mark.parametrize("eye", ["right", "left"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_bytes_are_filled_as_their_floats_are(eye, overwrite):
+    """Within a level after many frames, too: what is carried along is not rounded each time."""
+    frames, still = 24, torch.zeros(2, HEIGHT, WIDTH)
+    image, disparity, _, _ = moving_box(1)
+    generator = torch.Generator().manual_seed(0)
+    image = image + 0.05 * torch.randn(frames, 3, HEIGHT, WIDTH, generator=generator)
+    view, hole = forward_warp(image.clamp(0, 1), disparity.repeat(frames, 1, 1, 1), eye=eye)
+    view = (view * 255).round().to(torch.uint8)
+    # Colours that go on rising for long: rounded in each frame, estimates would stay behind.
+    view = (view - torch.arange(frames, 0, -1)[:, None, None, None]).clamp(min=0)
+    view = torch.where(hole > 0.5, 0, view).to(torch.uint8)
+    motion = Motion(still, torch.ones(1, HEIGHT, WIDTH))
+    filled = []
+    for views, holes in ((view, hole > 0.5), (view / 255, hole)):
+        given = [
+            RenderedFrame(part, part.clone(), mask, disparity[0].clone(), motion, motion)
+            for part, mask in zip(views, holes, strict=True)
+        ]
+        stream = FastFill(overwrite=overwrite).open(eye=eye, size=(HEIGHT, WIDTH))
+        filled.append(torch.stack(fill_scene(stream, given)))
+        if not overwrite:
+            assert all(torch.equal(frame.warped, part) for frame, part in zip(given, views, strict=True))
+    assert filled[0].dtype == torch.uint8
+    known = (hole < 0.5).expand_as(view)
+    assert torch.equal(filled[0][known], view[known])
+    difference = filled[0] - filled[1] * 255
+    assert difference.abs().max() <= 0.5 + 1 / 8
+    assert (filled[1].amin(dim=(1, 2, 3)) >= 0).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (143, 175)])

@@ -190,6 +190,24 @@ def test_its_reach_says_how_far_a_filler_may_go(clip):
         fill_holes(filler, **clip)
 
 
+def test_frames_of_bytes_are_held_to_the_contract_too(clip):
+    warped, hole = (clip["warped"][0] * 255).round().to(torch.uint8), clip["hole"][0] > 0.5
+    frame = RenderedFrame(warped, warped, hole)
+    deeds = {
+        "leave known pixels": lambda frame: torch.where(frame.hole, 0, frame.warped + 1),
+        "of the view's type": lambda frame: frame.warped / 255,
+    }
+    for message, deed in deeds.items():
+        stream = CheckedStream(Deed(lambda _, frame, deed=deed: [deed(frame)]), eye="right", size=SIZE)
+        with pytest.raises(FillerError, match=message):
+            stream.push(frame)
+    stream = CheckedStream(
+        Deed(lambda _, frame: [torch.where(frame.hole, 255, frame.warped)]), eye="right", size=SIZE
+    )
+    (filled,) = stream.push(frame)
+    assert filled.dtype == torch.uint8
+
+
 def test_each_row_of_a_film_is_looked_at_in_turn(clip):
     stream = CheckedStream(
         Deed(lambda frame, _: [changed(frame, 0.9, row=5)]), eye="right", size=SIZE, rows_apart=8
@@ -249,7 +267,7 @@ class Opens:
         (Opens(lambda **_: None, reach=-1), "filler.reach must be between 0 and"),
         (Opens(lambda **_: None, reach="far"), "filler.reach must be a number"),
         (Opens(lambda **_: None, refines_holes="no"), "`filler.refines_holes` must be True or False"),
-        (Opens(lambda **_: None, sees_left="no"), "`filler.sees_left` must be True or False"),
+        (Opens(lambda **_: None, takes_bytes="no"), "`filler.takes_bytes` must be True or False"),
     ],
 )
 def test_what_is_no_filler_is_refused(clip, filler, message):

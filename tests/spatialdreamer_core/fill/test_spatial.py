@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from spatialdreamer_core.fill.hole_runs import find_runs
-from spatialdreamer_core.fill.spatial import _enlarge, fill_from_background, mean_around
+from spatialdreamer_core.fill.spatial import _enlarge, fill_from_background, mean_around, sample_at
 
 
 def test_the_mean_is_the_obvious_one():
@@ -20,6 +20,21 @@ def test_the_mean_is_the_obvious_one():
             share = float(weight if isinstance(weight, float) else weight[i]) * (not excluded[y, x])
             total, norm = total + share * image[:, y, x], norm + share
         assert torch.allclose(found[:, i], total / norm if norm else total, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (12, 17)])
+def test_bytes_are_sampled_and_averaged_as_their_floats_are(size):
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator)
+    x = torch.rand(300, generator=generator) * (size[1] + 6) - 3
+    y = torch.rand(300, generator=generator) * (size[0] + 6) - 3
+    x[:50], y[:25] = x[:50].round(), y[:25].round()
+    torch.testing.assert_close(sample_at(image, x, y), sample_at(image.float(), x, y), atol=2e-3, rtol=0)
+    excluded = torch.rand(size, generator=generator) > 0.7
+    row, column = (torch.randint(0, side, (40,), generator=generator) for side in size)
+    taps = [(0, 0, 1.0), (-2, 1, 0.5), (1, -3, torch.rand(40, generator=generator))]
+    found, expected = (mean_around(part, excluded, row, column, taps) for part in (image, image.float()))
+    assert torch.equal(found, expected)
 
 
 def test_the_smoothing_widens_with_the_distance():

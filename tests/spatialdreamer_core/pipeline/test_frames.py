@@ -67,7 +67,12 @@ def test_a_film_and_its_frames_give_the_same_pictures(eye):
     for (_, picture, _), pair in zip(packed, pairs, strict=True):
         expected = pack(pair.left[None], pair.right[None], format="full_sbs")[0]
         expected = expected.mul(255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-        assert np.array_equal(picture, expected)
+        hole = (pair.hole > 0.5).any(0).numpy()
+        holes = np.hstack([hole if eye != "right" else hole & False, hole if eye != "left" else hole & False])
+        difference = np.abs(picture.astype(int) - expected).max(-1)
+        assert difference[holes].max() <= 1, "of bytes, colours were rounded once before they were mixed"
+        assert difference[~holes].max() <= 1
+        assert (difference[~holes] > 0).mean() < 0.01, "halves of a level, which either way may round"
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])

@@ -1,0 +1,48 @@
+"""Forward warp of 8-bit pictures on the CPU: bytes come in and go out, a strip at a time is of floats.
+
+A picture's channels are interleaved, as decoders give them, and stay so with a fourth one beside them: OpenCV
+reads four floats of a pixel in the time of one. The view is of planes, as everything after it takes it.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from .eyes import Eye, eye_sign
+from .forward import rows_at_once
+from .rows import warp_rows
+
+
+def warp_bytes(
+    image: Tensor,  # [3, H, W] uint8
+    disparity: Tensor,  # [1, H, W] px, float32
+    *,
+    eye: Eye,
+) -> tuple[Tensor, Tensor, Tensor]:  # [3, H, W] uint8, [1, H, W] bool, [1, H, W] px
+    """Like `forward.warp_frames` for one picture: the view is rounded, and holes are True in their mask.
+
+    Args:
+        image: The source view; interleaved channels need no copy.
+        disparity: Distance that each pixel moves, pixels of the current width; larger is nearer.
+        eye: The eye to render.
+
+    Raises:
+        InputError: If the eye is unknown.
+    """
+    sign, pixels = eye_sign(eye), image.permute(1, 2, 0).numpy()
+    height, width = disparity.shape[-2:]
+    view = torch.empty(3, height, width, dtype=torch.uint8)
+    hole, seen = torch.empty(1, height, width, dtype=torch.bool), torch.empty_like(disparity)
+    rows = rows_at_once(height, width)
+    for top in range(0, height, rows):
+        part = slice(top, top + rows)
+        colour = torch.from_numpy(cv2.cvtColor(pixels[part], cv2.COLOR_RGB2RGBA)).to(torch.float32).div_(255)
+        warped, hole[:, part], seen[:, part] = warp_rows(
+            colour.permute(2, 0, 1), disparity[:, part], sign=sign, in_place=True
+        )
+        rounded = cv2.convertScaleAbs(np.ascontiguousarray(warped.permute(1, 2, 0).numpy()), alpha=255)
+        cv2.mixChannels([rounded], list(view[:, part].numpy()), [0, 0, 1, 1, 2, 2])
+    return view, hole, seen
