@@ -1,7 +1,7 @@
 """Forward warp of 8-bit pictures on the CPU: bytes come in and go out, a strip at a time is of floats.
 
 A picture's channels are interleaved, as decoders give them, and stay so with a fourth one beside them: OpenCV
-reads four floats of a pixel in the time of one. The view is of planes, as everything after it takes it.
+reads four floats of a pixel in the time of one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .eyes import Eye, eye_sign
 from .forward import rows_at_once
+from .interleaved import empty_interleaved, rgba_of
 from .rows import warp_rows
 
 
@@ -22,7 +23,7 @@ def warp_bytes(
     *,
     eye: Eye,
 ) -> tuple[Tensor, Tensor, Tensor]:  # [3, H, W] uint8, [1, H, W] bool, [1, H, W] px
-    """Like `forward.warp_frames` for one picture: the view is rounded, and holes are True in their mask.
+    """Like `forward.warp_frames` for one picture: the view is rounded and interleaved, holes are True.
 
     Args:
         image: The source view; interleaved channels need no copy.
@@ -34,7 +35,9 @@ def warp_bytes(
     """
     sign, pixels = eye_sign(eye), image.permute(1, 2, 0).numpy()
     height, width = disparity.shape[-2:]
-    view = torch.empty(3, height, width, dtype=torch.uint8)
+    view = empty_interleaved(height, width)
+    rgba = rgba_of(view)
+    assert rgba is not None, "it was made so"
     hole, seen = torch.empty(1, height, width, dtype=torch.bool), torch.empty_like(disparity)
     rows = rows_at_once(height, width)
     for top in range(0, height, rows):
@@ -43,6 +46,5 @@ def warp_bytes(
         warped, hole[:, part], seen[:, part] = warp_rows(
             colour.permute(2, 0, 1), disparity[:, part], sign=sign, in_place=True
         )
-        rounded = cv2.convertScaleAbs(np.ascontiguousarray(warped.permute(1, 2, 0).numpy()), alpha=255)
-        cv2.mixChannels([rounded], list(view[:, part].numpy()), [0, 0, 1, 1, 2, 2])
+        cv2.convertScaleAbs(np.ascontiguousarray(warped.permute(1, 2, 0).numpy()), dst=rgba[part], alpha=255)
     return view, hole, seen

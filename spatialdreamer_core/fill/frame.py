@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..contracts import working_dtype
 from ..dvg.eyes import Eye
+from ..dvg.interleaved import copy_colours, write_colours, zero_interleaved
 from ..dvg.nonzero_pixels import above
 from ..flow import Motion
 from ..kernels import use_kernels
@@ -70,9 +71,10 @@ def fill_frame_torch(
     filled = frame.warped.to(frame.warped.dtype if is_bytes else dtype, copy=copied)
     disparity = None if frame.disparity is None else frame.disparity[0].to(dtype, copy=copied)
     runs = find_runs(hole, disparity, eye=eye)
-    real, rest = ~hole, torch.zeros_like(filled, dtype=torch.int8) if is_bytes else None
+    real, rest = ~hole, zero_interleaved(*hole.shape) if is_bytes else None
     if len(runs.row):
-        filled[:, runs.row, runs.column] = filled[:, runs.row, runs.source]
+        index = torch.add(runs.column, runs.row, alpha=hole.shape[1])
+        copy_colours(filled, index, torch.add(runs.source, runs.row, alpha=hole.shape[1]))
         colour = fill_from_background(filled, hole, runs)
         if texture > 0:
             colour = add_texture(colour, filled, runs, strength=texture)
@@ -82,14 +84,13 @@ def fill_frame_torch(
                 search.look_back(memory, frame.to_previous)
             search.look_ahead(following)
             colour = search.colour
-            real[runs.row, runs.column] = search.found
-        if rest is None:
-            filled[:, runs.row, runs.column] = colour
-        else:
+            real.view(-1)[index] = search.found
+        if rest is not None:
             rounded = colour.round().clamp_(0, 255)
-            filled[:, runs.row, runs.column] = rounded.to(torch.uint8)
             left_over = colour.sub_(rounded).mul_(256).round_().clamp_(-128, 127)
-            rest[:, runs.row, runs.column] = left_over.to(torch.int8)
+            write_colours(rest, index, left_over.to(torch.int8))
+            colour = rounded.to(torch.uint8)
+        write_colours(filled, index, colour)
     if disparity is not None:
         disparity[runs.row, runs.column] = runs.disparity.to(disparity.dtype)
     seen = None if disparity is None else SeenFrame(filled, disparity, real, rest)

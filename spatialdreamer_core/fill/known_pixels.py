@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import working_dtype
+from ..dvg.interleaved import planes_of
 from ..dvg.mask_edges import grow_hole
 from ..kernels import use_kernels
 
@@ -73,7 +74,7 @@ class KnownPixels:
         if reach is not None:
             grown = grow_hole(hole[None], reach)[0] if reach else hole
             # A copy: fillers may work in the frame's own memory.
-            self._kept = torch.cat([warped[:, rows], grown[:, rows]])
+            self._kept = torch.cat([planes_of(warped, rows=rows), grown[:, rows]])
             looked_at = self._kept[:3] if self._kept.numel() else warped
         self._range = _range_of(looked_at)
 
@@ -92,7 +93,7 @@ class KnownPixels:
         """Count the known pixels in those rows that differ in a finished frame."""
         if self._kept is None:
             return filled.new_zeros(())
-        red, green, blue = filled[:, self._rows] != self._kept[:3]
+        red, green, blue = planes_of(filled, rows=self._rows) != self._kept[:3]
         return ((red | green | blue) & (self._kept[3] <= 0.5)).sum()
 
 

@@ -48,33 +48,25 @@ class BackgroundSearch:
 
     def look_back(self, memory: SeenFrame, to_previous: Motion) -> None:
         """Take what an earlier frame saw, and blend estimates with the ones made there."""
-        moved = self._motion(to_previous).follow(to_previous)
-        everything = torch.arange(len(self._runs.row), device=self.colour.device)
-        earlier, valid, real = self._look_up(
-            memory.colour_at, memory.disparity, partial(values_at, memory.real), *moved, everything
-        )
-        blended = torch.lerp(self.colour, earlier, CARRIED_SHARE)
-        self.colour = torch.where(valid, torch.where(real, earlier, blended), self.colour)
-        self.found = valid & real
+        spots = self._follow(self._motion(to_previous), to_previous, memory.disparity)
+        real = torch.zeros_like(spots.of, dtype=torch.bool)
+        real[self._find_real(spots, memory.disparity, partial(values_at, memory.real))] = True
+        earlier, estimate = memory.colour_at(spots.x, spots.y), self.colour.index_select(1, spots.of)
+        self.colour[:, spots.of] = torch.where(real, earlier, torch.lerp(estimate, earlier, CARRIED_SHARE))
+        self.found[spots.of] = real
 
     def look_ahead(self, following: Sequence[tuple[Motion, RenderedFrame]]) -> None:
         """Take what the next frames see, the nearest one's first."""
         motion = None
         for towards, frame in following:
-            missing = (~self.found).nonzero()[:, 0]
-            if not len(missing) or frame.disparity is None:
+            if frame.disparity is None or bool(self.found.all()):
                 return
             motion = motion or self._motion(towards)
-            colour, valid, real = self._look_up(
-                partial(sample_at, frame.warped),
-                frame.disparity[0],
-                partial(_is_known, frame.hole[0]),
-                *motion.follow(towards),
-                missing,
-            )
-            seen = valid & real
-            self.colour[:, missing[seen]] = colour[:, seen]
-            self.found[missing[seen]] = True
+            spots = self._follow(motion, towards, frame.disparity[0], without=self.found)
+            real = self._find_real(spots, frame.disparity[0], partial(_is_known, frame.hole[0]))
+            spots = spots.at(real)
+            self.colour[:, spots.of] = sample_at(frame.warped, spots.x, spots.y)
+            self.found[spots.of] = True
 
     def _motion(self, towards: Motion) -> BackgroundMotion:
         """Begin to follow the background, through flow of the size of `towards`."""
@@ -83,39 +75,65 @@ class BackgroundSearch:
             self._start = BackgroundMotion(self._runs, self._disparity, size)
         return copy(self._start)
 
-    def _look_up(
+    def _follow(
         self,
-        colour_at: Callable[[Tensor, Tensor], Tensor],  # samples the other frame, by columns and rows
+        motion: BackgroundMotion,
+        towards: Motion,
+        disparity: Tensor,  # [H, W] px, of the other frame
+        *,
+        without: Tensor | None = None,  # [N] bool, which hole pixels to leave out
+    ) -> _Spots:
+        """Follow hole pixels' background on into another frame, as far as that frame shows it there."""
+        height, width = disparity.shape
+        dx, dy, trusted = motion.follow(towards)
+        still = dx.square() + dy.square() < STILL**2
+        x = self._runs.column + dx.masked_fill_(still, 0)
+        y = self._runs.row + dy.masked_fill_(still, 0)
+        inside = trusted & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+        if without is not None:
+            inside &= ~without
+        spots = _Spots(torch.arange(len(x), device=x.device), x, y).only(inside)
+        seen = values_at(disparity, spots.y.round().long(), spots.x.round().long())
+        return spots.only(seen <= self._runs.limit[spots.of])
+
+    def _find_real(
+        self,
+        spots: _Spots,
         disparity: Tensor,  # [H, W] px, of the other frame
         is_real: Callable[[Tensor, Tensor], Tensor],  # tells of its pixels, by rows and columns
-        dx: Tensor,  # [N] px
-        dy: Tensor,  # [N] px
-        trusted: Tensor,  # [N] bool
-        wanted: Tensor,  # [M] int64, which of the N hole pixels
-    ) -> tuple[Tensor, Tensor, Tensor]:  # [3, M], [M] bool, [M] bool
-        """Follow hole pixels' background into another frame.
+    ) -> Tensor:  # [K] int64
+        """Find those of M spots where the other frame shows a real pixel of the background.
 
-        Returns:
-            Its colour there, whether the background is what is found there, and whether it is a real pixel.
+        Holes of an unfilled frame are black: a real pixel has none among the four that it is mixed from. Nor
+        is it in the soft rim of a foreground, which reaches beyond outlines and holes opened there.
         """
-        height, width = disparity.shape
-        dx, dy, valid = dx[wanted], dy[wanted], trusted[wanted]
-        still = dx.square() + dy.square() < STILL**2
-        x = self._runs.column[wanted] + dx.masked_fill(still, 0)
-        y = self._runs.row[wanted] + dy.masked_fill(still, 0)
-        valid = valid & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-        row, column = y.clamp(0, height - 1), x.clamp(0, width - 1)
-        beside = column + torch.tensor([[-RIM], [0], [RIM]], device=column.device)
-        beside = beside.clamp_(0, width - 1)  # [3, M]
-        seen = values_at(disparity, row.round().long(), beside.round().long())
-        is_background = seen <= self._runs.limit[wanted]
-        valid &= is_background[1]
-        # Holes of an unfilled frame are black: a real pixel has none among the four that it is mixed from.
-        # Nor is it in the soft rim of a foreground, which reaches beyond outlines and holes opened there.
+        likely = is_real(spots.y.round().long(), spots.x.round().long())  # most are holes there, too
+        index = likely.nonzero()[:, 0]
+        spots = spots.at(index)
+        beside = spots.x + torch.tensor([[-RIM], [0], [RIM]], device=spots.x.device)
+        beside = beside.clamp_(0, disparity.shape[1] - 1)  # [3, M]
+        seen = values_at(disparity, spots.y.round().long(), beside.round().long())
+        is_background = (seen <= self._runs.limit[spots.of]).all(0)
         corners = torch.stack([beside.floor(), beside.ceil()]).long()  # [2, 3, M]
-        corner_rows = torch.stack([row.floor(), row.ceil()]).long()[:, None, None]  # [2, 1, 1, M]
-        real = is_background.all(0) & is_real(corner_rows, corners).flatten(0, 2).all(0)
-        return colour_at(x, y), valid, real
+        rows = torch.stack([spots.y.floor(), spots.y.ceil()]).long()[:, None, None]  # [2, 1, 1, M]
+        real = is_background & is_real(rows, corners).flatten(0, 2).all(0)
+        return index[real]
+
+
+class _Spots(NamedTuple):
+    """Where M of the hole pixels' background is in another frame."""
+
+    of: Tensor  # [M] int64, which hole pixel
+    x: Tensor  # [M] px
+    y: Tensor  # [M] px
+
+    def only(self, kept: Tensor) -> _Spots:  # kept: [M] bool
+        """Keep some of them."""
+        return self.at(kept.nonzero()[:, 0])
+
+    def at(self, index: Tensor) -> _Spots:  # index: [K] int64
+        """Keep those of some numbers."""
+        return _Spots(*(part.index_select(0, index) for part in self))
 
 
 def _is_known(hole: Tensor, row: Tensor, column: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..contracts import working_dtype
+from ..dvg.interleaved import colours_at, planes_of
 from .hole_runs import HoleRuns
 
 LEAST_SMOOTHING, MOST_SMOOTHING = 2.0, 8.0  # px, standard deviation along the column
@@ -71,8 +72,8 @@ def mean_around(
 ) -> Tensor:  # [3, N] float
     """Take a weighted mean around each of N pixels, beyond the border as at it; 0 where all are excluded."""
     height, width = excluded.shape
-    # One index into flat planes: gathering by row and column takes four times as long on the CPU.
-    planes, barred = image.flatten(1), excluded.flatten()
+    # One index into the flat image: gathering by row and column takes four times as long on the CPU.
+    barred = excluded.flatten()
     dtype = working_dtype(image)
     total = image.new_zeros(len(image), len(row), dtype=dtype)
     norm = image.new_zeros(len(row), dtype=dtype)
@@ -81,7 +82,7 @@ def mean_around(
         at_column = (column + right).clamp(0, width - 1) if right else column
         index = torch.add(at_column, at_row, alpha=width)
         share = barred.index_select(0, index).logical_not_().to(dtype) * weight
-        total.addcmul_(planes.index_select(1, index).to(dtype), share)
+        total.addcmul_(colours_at(image, index), share)
         norm += share
     return total / norm.clamp(min=torch.finfo(dtype).tiny)
 
@@ -92,7 +93,7 @@ def _pull_push(view: Tensor, usable: Tensor, runs: HoleRuns) -> Tensor:
     # The finest level takes every second pixel: a fill is smooth, and the full size costs five times as much.
     weight = usable[::2, ::2].to(working_dtype(view))
     level = weight.new_empty(1, 4, *weight.shape)
-    level[0, :3] = view[:, ::2, ::2]
+    level[0, :3] = planes_of(view, rows=slice(None, None, 2), columns=slice(None, None, 2))
     level[0, :3].mul_(weight)
     level[0, 3] = weight
     levels = [level]
@@ -147,12 +148,10 @@ def _sample_bytes(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
     x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
     left, top = x.long(), y.long()
     to_right, down = x - left, y - top
-    right, planes = (left + 1).clamp_(max=width - 1), image.flatten(1)
+    right = (left + 1).clamp_(max=width - 1)
     rows = []
     for row in (top, (top + 1).clamp_(max=height - 1)):
-        before, after = (
-            planes.index_select(1, torch.add(column, row, alpha=width)).float() for column in (left, right)
-        )
+        before, after = (colours_at(image, torch.add(column, row, alpha=width)) for column in (left, right))
         rows.append(torch.lerp(before, after, to_right))
     return torch.lerp(rows[0], rows[1], down)
 

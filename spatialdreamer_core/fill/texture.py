@@ -33,7 +33,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..contracts import working_dtype
+from ..dvg.interleaved import colours_at
 from .hole_runs import HoleRuns
 from .spatial import mean_around
 
@@ -80,7 +80,7 @@ def continued_detail(extended: Tensor, runs: HoleRuns) -> Tensor:  # [3, N]
     """Look up each hole pixel's detail in its background; none in what is foreground for another hole."""
     column = detail_columns(runs, extended.shape[-2:])
     index = torch.add(column, runs.row, alpha=extended.shape[-1])
-    detail = extended.flatten(1).index_select(1, index).to(working_dtype(extended))
+    detail = colours_at(extended, index)
     detail -= mean_around(extended, runs.foreground, runs.row, column, _TAPS)
     return detail.masked_fill_(runs.foreground.flatten().index_select(0, index), 0)
 

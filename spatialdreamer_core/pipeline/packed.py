@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..dvg.interleaved import rgba_of
 from ..stereo import packed_size
 from ..video.reader import VideoFrame
 from ..video.writer import VideoWriter
@@ -126,7 +127,10 @@ def _join_rgba(left: Tensor, right: Tensor, rendered: Rendered, *, format: str) 
     height, width = whole_image(rendered.analysed.frame).shape[:2]
     joined = np.empty((*packed_size(height, width, format=format), 4), np.uint8)
     for view, half in zip((left, right), _halves(joined, format), strict=True):
-        if view is rendered.image or rendered.analysed.frame.surround is not None:
+        rgba = rgba_of(view)
+        if rgba is not None and rendered.analysed.frame.surround is None:
+            half[:] = rgba
+        elif view is rendered.image or rendered.analysed.frame.surround is not None:
             cv2.cvtColor(_to_image(view, rendered), cv2.COLOR_RGB2RGBA, dst=half)
         else:
             cv2.merge([*to_byte_planes(view), np.full((height, width), 255, np.uint8)], dst=half)

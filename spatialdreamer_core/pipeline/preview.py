@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..checks import one_line
+from ..dvg.interleaved import rgba_of
 from ..stereo import anaglyph
 from ..video.color import to_8_bit
 from ..video.output import OutputFile
@@ -204,6 +205,9 @@ def to_image(
     """Convert a picture to 8 bits or 16, rounding to nearest; one of bytes has them already."""
     highest = np.iinfo(dtype).max
     planes = picture.detach().cpu()
+    rgba = rgba_of(planes)
+    if rgba is not None:
+        return cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
     if highest == 255 and planes.dtype in (torch.float32, torch.uint8):
         return cv2.merge(to_byte_planes(planes))
     rounded = planes.mul(highest).round_().clamp_(0, highest)

@@ -3,6 +3,7 @@ import torch
 
 from spatialdreamer_core.checks import InputError
 from spatialdreamer_core.dvg import forward_warp
+from spatialdreamer_core.dvg.interleaved import empty_interleaved
 from spatialdreamer_core.fill import FastFill, RenderedFrame, composite, fast_fill
 from spatialdreamer_core.flow import Flow, Motion
 
@@ -179,7 +180,8 @@ def test_overwriting_gives_the_same_in_the_frames_own_tensors():
 
 @pytest.mark.parametrize("eye", ["right", "left"])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_bytes_are_filled_as_their_floats_are(eye, overwrite):
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_bytes_are_filled_as_their_floats_are(eye, overwrite, interleaved):
     """Within a level after many frames, too: what is carried along is not rounded each time."""
     frames, still = 24, torch.zeros(2, HEIGHT, WIDTH)
     image, disparity, _, _ = moving_box(1)
@@ -193,9 +195,12 @@ def test_bytes_are_filled_as_their_floats_are(eye, overwrite):
     motion = Motion(still, torch.ones(1, HEIGHT, WIDTH))
     filled = []
     for views, holes in ((view, hole > 0.5), (view / 255, hole)):
+        own = [part.clone() for part in views]
+        if interleaved and views is view:
+            own = [empty_interleaved(HEIGHT, WIDTH).copy_(part) for part in views]
         given = [
-            RenderedFrame(part, part.clone(), mask, disparity[0].clone(), motion, motion)
-            for part, mask in zip(views, holes, strict=True)
+            RenderedFrame(part, part, mask, disparity[0].clone(), motion, motion)
+            for part, mask in zip(own, holes, strict=True)
         ]
         stream = FastFill(overwrite=overwrite).open(eye=eye, size=(HEIGHT, WIDTH))
         filled.append(torch.stack(fill_scene(stream, given)))
