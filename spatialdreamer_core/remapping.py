@@ -38,7 +38,8 @@ def can_remap_pixels(
 ) -> bool:
     """Tell it of a picture of four interleaved channels, which OpenCV reads in the time of one."""
     pixels = picture.permute(1, 2, 0)
-    return len(picture) == 4 and pixels.is_contiguous() and can_remap(pixels.flatten(1))
+    fits = len(picture) == 4 and 0 < picture.shape[1] <= _LONGEST_SIDE and pixels.is_contiguous()
+    return fits and can_remap(pixels[0])
 
 
 def remap(

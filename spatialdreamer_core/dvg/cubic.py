@@ -20,6 +20,8 @@ from torch import Tensor
 from ..remapping import can_remap, can_remap_pixels, remap
 
 _SECOND_DIFFERENCE = np.array([[1, -2, 1]], np.float32)
+_WITH_SECOND_DIFFERENCE = np.array([[1, -1, 1]], np.float32)
+_SCALE = 1000.0  # of `blendLinear`'s two weights, to whose sum it adds 1e-5
 
 
 def read_columns(
@@ -88,20 +90,23 @@ def _read_by_opencv(colour: Tensor, position: Tensor, out: Tensor) -> Tensor:
 
 
 def _read_pixels_by_opencv(colour: Tensor, position: Tensor) -> Tensor:
-    """Do as `_read_by_opencv` for interleaved channels, all of them in the time of one."""
+    """Do as `_read_by_opencv` for interleaved channels, all of them in the time of one.
+
+    With b for t (t - 1) / 2 the kernel is a blend of two remappings, c(t) = (1 - b) lerp(c) + b lerp(c + Δ).
+    """
     pixels = colour.permute(1, 2, 0)
     columns, rows = position[0].numpy(), _row_numbers(*pixels.shape[:2])
-    bow = position[0] - position[0].floor()
-    bow = (bow * bow).sub_(bow).mul_(0.5)
-    difference = torch.empty_like(pixels)
+    changed = torch.empty_like(pixels)
     cv2.filter2D(
-        pixels.numpy(), -1, _SECOND_DIFFERENCE, dst=difference.numpy(), borderType=cv2.BORDER_REPLICATE
+        pixels.numpy(), -1, _WITH_SECOND_DIFFERENCE, dst=changed.numpy(), borderType=cv2.BORDER_REPLICATE
     )
-    read, result = torch.empty_like(pixels), torch.empty_like(pixels)
-    remap(pixels, columns, rows, out=result)
-    remap(difference, columns, rows, out=read)
-    bows = torch.from_numpy(cv2.merge([bow.numpy()] * pixels.shape[2]))
-    return result.addcmul_(read, bows).permute(2, 0, 1)
+    read, bent = torch.empty_like(pixels), torch.empty_like(pixels)
+    remap(pixels, columns, rows, out=read)
+    remap(changed, columns, rows, out=bent)
+    t = position[0] - position[0].floor()
+    share = (t * t).sub_(t).mul_(_SCALE / 2)
+    cv2.blendLinear(read.numpy(), bent.numpy(), (_SCALE - share).numpy(), share.numpy(), dst=changed.numpy())
+    return changed.permute(2, 0, 1)
 
 
 @lru_cache(maxsize=8)

@@ -55,48 +55,56 @@ def planes_of(
     return torch.from_numpy(planes[:3])
 
 
-def colours_at(
-    picture: Tensor,  # [3, H, W], floats or bytes
-    index: Tensor,  # [N] int64, positions in the flattened picture
-) -> Tensor:  # [3, N] float
-    """Look colours up."""
-    words, dtype = _words_of(picture), working_dtype(picture)
-    if words is None or not len(index):
-        return picture.flatten(1).index_select(1, index).to(dtype)
-    pixels = words.index_select(0, index).view(picture.dtype).view(-1, 1, 4).numpy()
-    planes = np.empty((4, len(index), 1), pixels.dtype)
-    cv2.split(pixels, list(planes))
-    return torch.from_numpy(planes[:3, :, 0]).to(dtype)
+class Pixels:
+    """The pixels of a picture, by their positions in the flattened picture.
 
+    Args:
+        picture: [3, H, W], floats or bytes.
+    """
 
-def write_colours(
-    picture: Tensor,  # [3, H, W], floats or bytes
-    index: Tensor,  # [N] int64, positions in the flattened picture, none of them twice
-    colours: Tensor,  # [3, N], of its type
-) -> None:
-    """Write colours into a picture."""
-    words = _words_of(picture)
-    if words is None:
-        row, column = index // picture.shape[-1], index % picture.shape[-1]
-        picture[:, row, column] = colours
-    elif len(index):
-        planes = list(colours.contiguous().numpy()[:, :, None])
-        pixels = torch.from_numpy(cv2.merge([*planes, planes[0]]))
-        words.index_copy_(0, index, pixels.view(torch.int32).flatten())
+    def __init__(self, picture: Tensor) -> None:
+        self._picture = picture
+        self._words = _words_of(picture)
 
+    def colours_at(
+        self,
+        index: Tensor,  # [N] int64
+    ) -> Tensor:  # [3, N] float
+        """Look colours up."""
+        dtype = working_dtype(self._picture)
+        if self._words is None or not len(index):
+            return self._picture.flatten(1).index_select(1, index).to(dtype)
+        pixels = self._words.index_select(0, index).view(self._picture.dtype).view(-1, 1, 4).numpy()
+        planes = np.empty((4, len(index), 1), pixels.dtype)
+        cv2.split(pixels, list(planes))
+        return torch.from_numpy(planes[:3, :, 0]).to(dtype)
 
-def copy_colours(
-    picture: Tensor,  # [3, H, W], floats or bytes
-    index: Tensor,  # [N] int64, positions in the flattened picture, none of them twice
-    source: Tensor,  # [N] int64
-) -> None:
-    """Give pixels of a picture the colours of others."""
-    words = _words_of(picture)
-    if words is None:
-        width = picture.shape[-1]
-        picture[:, index // width, index % width] = picture[:, source // width, source % width]
-    else:
-        words.index_copy_(0, index, words.index_select(0, source))
+    def write(
+        self,
+        index: Tensor,  # [N] int64, none of them twice
+        colours: Tensor,  # [3, N], of the picture's type
+    ) -> None:
+        """Write colours into the picture."""
+        if self._words is None:
+            width = self._picture.shape[-1]
+            self._picture[:, index // width, index % width] = colours
+        elif len(index):
+            planes = list(colours.contiguous().numpy()[:, :, None])
+            pixels = torch.from_numpy(cv2.merge([*planes, planes[0]]))
+            self._words.index_copy_(0, index, pixels.view(torch.int32).flatten())
+
+    def copy(
+        self,
+        index: Tensor,  # [N] int64, none of them twice
+        source: Tensor,  # [N] int64
+    ) -> None:
+        """Give pixels the colours of others."""
+        if self._words is None:
+            width = self._picture.shape[-1]
+            colours = self._picture[:, source // width, source % width]
+            self._picture[:, index // width, index % width] = colours
+        else:
+            self._words.index_copy_(0, index, self._words.index_select(0, source))
 
 
 def _picture_of(pixels: Tensor) -> Tensor:  # [H, W, 4] -> [3, H, W]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..contracts import working_dtype
 from ..dvg.eyes import Eye
-from ..dvg.interleaved import copy_colours, write_colours, zero_interleaved
+from ..dvg.interleaved import Pixels, zero_interleaved
 from ..dvg.nonzero_pixels import above
 from ..flow import Motion
 from ..kernels import use_kernels
@@ -74,7 +74,8 @@ def fill_frame_torch(
     real, rest = ~hole, zero_interleaved(*hole.shape) if is_bytes else None
     if len(runs.row):
         index = torch.add(runs.column, runs.row, alpha=hole.shape[1])
-        copy_colours(filled, index, torch.add(runs.source, runs.row, alpha=hole.shape[1]))
+        pixels = Pixels(filled)
+        pixels.copy(index, torch.add(runs.source, runs.row, alpha=hole.shape[1]))
         colour = fill_from_background(filled, hole, runs)
         if texture > 0:
             colour = add_texture(colour, filled, runs, strength=texture)
@@ -88,9 +89,9 @@ def fill_frame_torch(
         if rest is not None:
             rounded = colour.round().clamp_(0, 255)
             left_over = colour.sub_(rounded).mul_(256).round_().clamp_(-128, 127)
-            write_colours(rest, index, left_over.to(torch.int8))
+            Pixels(rest).write(index, left_over.to(torch.int8))
             colour = rounded.to(torch.uint8)
-        write_colours(filled, index, colour)
+        pixels.write(index, colour)
     if disparity is not None:
         disparity[runs.row, runs.column] = runs.disparity.to(disparity.dtype)
     seen = None if disparity is None else SeenFrame(filled, disparity, real, rest)

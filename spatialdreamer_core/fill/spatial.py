@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..contracts import working_dtype
-from ..dvg.interleaved import colours_at, planes_of
+from ..dvg.interleaved import Pixels, planes_of
 from .hole_runs import HoleRuns
 
 LEAST_SMOOTHING, MOST_SMOOTHING = 2.0, 8.0  # px, standard deviation along the column
@@ -73,7 +73,7 @@ def mean_around(
     """Take a weighted mean around each of N pixels, beyond the border as at it; 0 where all are excluded."""
     height, width = excluded.shape
     # One index into the flat image: gathering by row and column takes four times as long on the CPU.
-    barred = excluded.flatten()
+    pixels, barred = Pixels(image), excluded.flatten()
     dtype = working_dtype(image)
     total = image.new_zeros(len(image), len(row), dtype=dtype)
     norm = image.new_zeros(len(row), dtype=dtype)
@@ -82,7 +82,7 @@ def mean_around(
         at_column = (column + right).clamp(0, width - 1) if right else column
         index = torch.add(at_column, at_row, alpha=width)
         share = barred.index_select(0, index).logical_not_().to(dtype) * weight
-        total.addcmul_(colours_at(image, index), share)
+        total.addcmul_(pixels.colours_at(index), share)
         norm += share
     return total / norm.clamp(min=torch.finfo(dtype).tiny)
 
@@ -148,10 +148,10 @@ def _sample_bytes(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
     x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
     left, top = x.long(), y.long()
     to_right, down = x - left, y - top
-    right = (left + 1).clamp_(max=width - 1)
+    right, pixels = (left + 1).clamp_(max=width - 1), Pixels(image)
     rows = []
     for row in (top, (top + 1).clamp_(max=height - 1)):
-        before, after = (colours_at(image, torch.add(column, row, alpha=width)) for column in (left, right))
+        before, after = (pixels.colours_at(torch.add(column, row, alpha=width)) for column in (left, right))
         rows.append(torch.lerp(before, after, to_right))
     return torch.lerp(rows[0], rows[1], down)
 

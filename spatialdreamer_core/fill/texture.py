@@ -33,7 +33,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..dvg.interleaved import colours_at
+from ..dvg.interleaved import Pixels
 from .hole_runs import HoleRuns
 from .spatial import mean_around
 
@@ -80,7 +80,7 @@ def continued_detail(extended: Tensor, runs: HoleRuns) -> Tensor:  # [3, N]
     """Look up each hole pixel's detail in its background; none in what is foreground for another hole."""
     column = detail_columns(runs, extended.shape[-2:])
     index = torch.add(column, runs.row, alpha=extended.shape[-1])
-    detail = colours_at(extended, index)
+    detail = Pixels(extended).colours_at(index)
     detail -= mean_around(extended, runs.foreground, runs.row, column, _TAPS)
     return detail.masked_fill_(runs.foreground.flatten().index_select(0, index), 0)
 

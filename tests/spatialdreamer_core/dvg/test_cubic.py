@@ -4,6 +4,7 @@ import torch
 
 from spatialdreamer_core import remapping
 from spatialdreamer_core.dvg.cubic import read_columns
+from spatialdreamer_core.remapping import _remaps_exactly, can_remap, can_remap_pixels
 
 
 def keys_kernel(x):
@@ -62,6 +63,15 @@ def test_interleaved_channels_are_read_alike_and_stay_so(way, size):
     read = read_columns(colour, position)
     torch.testing.assert_close(read.double(), read_slowly(colour, position), atol=2e-6, rtol=0)
     assert read.permute(1, 2, 0).is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "fits"), [(2, 8200, True), (2, 32_001, False), (32_001, 1, False)]
+)
+def test_a_picture_may_be_as_large_interleaved_as_by_planes(height, width, fits):
+    picture = torch.zeros(height, width, 4).permute(2, 0, 1)
+    assert can_remap_pixels(picture) == can_remap(picture.contiguous()) == (fits and _remaps_exactly())
+    assert not can_remap_pixels(picture.contiguous())
 
 
 def test_columns_of_a_picture_and_doubles_are_read_too(way):

@@ -5,12 +5,10 @@ import pytest
 import torch
 
 from spatialdreamer_core.dvg.interleaved import (
-    colours_at,
-    copy_colours,
+    Pixels,
     empty_interleaved,
     planes_of,
     rgba_of,
-    write_colours,
     zero_interleaved,
 )
 
@@ -39,15 +37,15 @@ def test_pixels_are_those_of_the_planes(size, dtype, count):
     assert rgba_of(interleaved).shape == (*size, 4)
     assert interleaved.shape == (3, *size)
     index = some_pixels(size, count)
-    found = colours_at(interleaved, index)
+    found = Pixels(interleaved).colours_at(index)
     assert found.dtype == torch.float32
     assert torch.equal(found, planes.flatten(1)[:, index].float())
-    assert torch.equal(found, colours_at(planes, index))
+    assert torch.equal(found, Pixels(planes).colours_at(index))
     source = index.flip(0)
     colours = (100 - found).clamp(0, 100).to(dtype)
     for picture in (planes, interleaved):
-        copy_colours(picture, index, source)
-        write_colours(picture, index[: count // 2], colours[:, : count // 2])
+        Pixels(picture).copy(index, source)
+        Pixels(picture).write(index[: count // 2], colours[:, : count // 2])
     assert torch.equal(planes, interleaved)
 
 
@@ -66,8 +64,8 @@ def test_floats_and_parts_of_a_picture_are_no_interleaved_ones():
         assert rgba_of(other) is None or other.shape[0] != 3
     lone = torch.rand(3, 8, 10, dtype=torch.float64)
     index = some_pixels((8, 10), 5)
-    write_colours(lone, index, torch.ones(3, 5, dtype=torch.float64))
-    assert torch.equal(colours_at(lone, index), torch.ones(3, 5, dtype=torch.float64))
+    Pixels(lone).write(index, torch.ones(3, 5, dtype=torch.float64))
+    assert torch.equal(Pixels(lone).colours_at(index), torch.ones(3, 5, dtype=torch.float64))
 
 
 def test_a_picture_shows_what_its_memory_holds():
