@@ -73,7 +73,10 @@ class Pixels:
         """Look colours up."""
         dtype = working_dtype(self._picture)
         if self._words is None or not len(index):
-            return self._picture.flatten(1).index_select(1, index).to(dtype)
+            if self._picture.is_contiguous():
+                return self._picture.flatten(1).index_select(1, index).to(dtype)
+            width = self._picture.shape[-1]  # made flat, it would be copied
+            return self._picture[:, index // width, index % width].to(dtype)
         pixels = self._words.index_select(0, index).view(self._picture.dtype).view(-1, 1, 4).numpy()
         planes = np.empty((4, len(index), 1), pixels.dtype)
         cv2.split(pixels, list(planes))

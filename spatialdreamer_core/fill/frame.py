@@ -85,7 +85,7 @@ def fill_frame_torch(
                 search.look_back(memory, frame.to_previous)
             search.look_ahead(following)
             colour = search.colour
-            real.view(-1)[index] = search.found
+            real[runs.row, runs.column] = search.found
         if rest is not None:
             rounded = colour.round().clamp_(0, 255)
             left_over = colour.sub_(rounded).mul_(256).round_().clamp_(-128, 127)

@@ -178,6 +178,15 @@ def test_overwriting_gives_the_same_in_the_frames_own_tensors():
         assert torch.equal(frame.warped, there)
 
 
+def test_frames_and_masks_may_lie_in_memory_in_any_order():
+    image, disparity, flow, _ = moving_box(5, step=3)
+    view, hole = forward_warp(image, disparity)
+    expected = fast_fill(view, hole, disparity=disparity, flow=flow)
+    turned = hole.transpose(-1, -2).contiguous().transpose(-1, -2)
+    last = view.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(fast_fill(last, turned, disparity=disparity, flow=flow), expected)
+
+
 @pytest.mark.parametrize("eye", ["right", "left"])
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("interleaved", [False, True])
