@@ -304,8 +304,15 @@ def check_plane(depth: np.ndarray, size: tuple[int, int], guide: np.ndarray | No
 
 
 def _shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a frame to the working size."""
-    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    """Resize a frame to the working size: each pixel is the mean of those it covers.
+
+    That is a third for a film of 1920x1080, whose means of bytes a filter makes in half of the time.
+    """
+    height, width = size
+    if image.dtype == np.uint8 and image.shape[:2] == (3 * height, 3 * width):
+        means = cv2.blur(image, (3, 3))
+        return cv2.resize(means, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _shrink_motion(motion: Motion | None, size: tuple[int, int]) -> Motion | None:

@@ -30,7 +30,8 @@ class Quantiles:
         """Count values, each `weight` times."""
         if self._centre is None:
             self._centre = float(values.median())
-        self._counts += weight * torch.bincount(_to_key(values - self._centre), minlength=2**_KEY_BITS)
+        counts = torch.bincount(_to_key(values - self._centre), minlength=2**_KEY_BITS)
+        self._counts.add_(counts, alpha=weight)
 
     @property
     def is_empty(self) -> bool:

@@ -35,12 +35,15 @@ class SceneRange:
     def normalise(
         self,
         depth: Tensor,  # any shape
+        *,
+        in_place: bool = False,
     ) -> Tensor:  # the same shape, in [0, 1]
         """Map [low, high] to [0, 1] and clamp; a scene of one depth lies at 0.5."""
         width = self.high - self.low
         if width <= _FLAT * max(abs(self.low), abs(self.high), _TINY):
             return torch.full_like(depth, 0.5)
-        return (depth - self.low).div_(width).clamp_(0, 1)
+        above = depth.sub_(self.low) if in_place else depth - self.low
+        return above.div_(width).clamp_(0, 1)
 
 
 class SceneRangeMeter:

@@ -137,14 +137,16 @@ def shape_depth(
     check_type("shaping", shaping, DepthShaping)
     shaping.check()
     check_call("shape_depth", depth=depth)
-    return shape_frames(depth, shaping, on_device=depth.is_cuda)
+    if shaping == DepthShaping():
+        return depth
+    return shape_frames(depth.float().clamp(0, 1), shaping, on_device=depth.is_cuda)
 
 
 def shape_frames(depth: Tensor, shaping: DepthShaping, *, on_device: bool) -> Tensor:
     """Like `shape_depth`, without checking its arguments; `on_device` keeps edges off the CPU."""
     if shaping == DepthShaping():
         return depth
-    depth = depth.float().clamp(0, 1)
+    depth = depth.float()
     if shaping.edge_width or shaping.edge_dilation:
         work = _work_on_device if on_device else _work_on_cpu
         depth = work(depth.detach(), int(shaping.edge_width), int(shaping.edge_dilation))

@@ -68,12 +68,12 @@ def depth_to_disparity(
     check_call("depth_to_disparity", depth=depth)
     DIVERGENCE.check(divergence)
     CONVERGENCE.check(convergence)
-    return to_disparity(depth, divergence=divergence, convergence=convergence)
+    return to_disparity(depth.float().clamp(0, 1), divergence=divergence, convergence=convergence)
 
 
 def to_disparity(depth: Tensor, *, divergence: float, convergence: float) -> Tensor:
     """Like `depth_to_disparity`, without checking its arguments."""
-    return depth.float().clamp(0, 1).sub_(convergence).mul_(divergence / 100 * depth.shape[-1])
+    return depth.float().sub(convergence).mul_(divergence / 100 * depth.shape[-1])
 
 
 def convergence_shift(width: int, *, divergence: float, convergence: float) -> float:

@@ -65,7 +65,7 @@ class FileDepth:
                 "let the program that writes it finish first"
             )
         if self._coming is not None:
-            depth = self._range.normalise(depth)
+            depth = self._range.normalise(depth, in_place=True)
         plane = depth[0].numpy()
         height, width = self._size
         if plane.shape[0] > height or plane.shape[1] > width:
