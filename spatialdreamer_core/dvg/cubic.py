@@ -75,7 +75,7 @@ def _cubic_weights(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def _read_by_opencv(colour: Tensor, position: Tensor, out: Tensor) -> Tensor:
     """Read by two remappings a plane, of the colours and of their second differences."""
-    t = position[0] - position[0].floor()
+    t = position[0].frac()
     bow = (t * t).sub_(t).mul_(0.5)
     columns, rows = position[0].numpy(), _row_numbers(*bow.shape)
     difference, read = torch.empty_like(bow), torch.empty_like(bow)
@@ -103,7 +103,7 @@ def _read_pixels_by_opencv(colour: Tensor, position: Tensor) -> Tensor:
     read, bent = torch.empty_like(pixels), torch.empty_like(pixels)
     remap(pixels, columns, rows, out=read)
     remap(changed, columns, rows, out=bent)
-    t = position[0] - position[0].floor()
+    t = position[0].frac()
     share = (t * t).sub_(t).mul_(_SCALE / 2)
     cv2.blendLinear(read.numpy(), bent.numpy(), (_SCALE - share).numpy(), share.numpy(), dst=changed.numpy())
     return changed.permute(2, 0, 1)

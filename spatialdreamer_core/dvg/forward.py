@@ -94,11 +94,14 @@ def warp_frames(
             colour, moved = image[t, :, part].to(dtype), disparity[t, :, part].to(dtype)
             in_place = dtype == warped.dtype and not colour.requires_grad and not moved.requires_grad
             out = warped[t, :, part] if in_place else None
-            view, hole[t, :, part], seen[t, :, part] = warp_rows(
-                colour, moved, sign=sign, widen=widen, out=out
+            seen_out = seen[t, :, part] if in_place and dtype == seen.dtype else None
+            view, hole[t, :, part], found = warp_rows(
+                colour, moved, sign=sign, widen=widen, out=out, seen_out=seen_out
             )
             if out is None:
                 warped[t, :, part] = view
+            if seen_out is None:
+                seen[t, :, part] = found
         if on_frame is not None:
             on_frame(t + 1)
     return warped, hole, seen

@@ -42,9 +42,14 @@ def warp_bytes(
     rows = rows_at_once(height, width)
     for top in range(0, height, rows):
         part = slice(top, top + rows)
-        colour = torch.from_numpy(cv2.cvtColor(pixels[part], cv2.COLOR_RGB2RGBA)).to(torch.float32).div_(255)
-        warped, hole[:, part], seen[:, part] = warp_rows(
-            colour.permute(2, 0, 1), disparity[:, part], sign=sign, in_place=True
+        colour = torch.from_numpy(cv2.cvtColor(pixels[part], cv2.COLOR_RGB2RGBA).astype(np.float32))
+        warped, hole[:, part], _ = warp_rows(
+            colour.permute(2, 0, 1),
+            disparity[:, part],
+            sign=sign,
+            highest=255,
+            in_place=True,
+            seen_out=seen[:, part],
         )
-        cv2.convertScaleAbs(np.ascontiguousarray(warped.permute(1, 2, 0).numpy()), dst=rgba[part], alpha=255)
+        cv2.convertScaleAbs(np.ascontiguousarray(warped.permute(1, 2, 0).numpy()), dst=rgba[part])
     return view, hole, seen

@@ -45,7 +45,7 @@ class Rim(NamedTuple):
 class Outlined(NamedTuple):
     """Rows whose outlines are ready to be warped."""
 
-    colour: Tensor  # [C, H, W] in [0, 1]
+    colour: Tensor  # [C, H, W] in [0, highest]
     disparity: Tensor  # [1, H, W] px
     rim: Rim | None
 
@@ -61,16 +61,22 @@ def widen_foreground(
 
     A second pixel is the background's own and would be lost.
     """
+    if not disparity.requires_grad:
+        widened = disparity.clone()
+        inner = widened[..., 1:] if sign < 0 else widened[..., :-1]
+        torch.maximum(disparity[..., :-1], disparity[..., 1:], out=inner)
+        return widened
     wider = torch.maximum(disparity[..., :-1], disparity[..., 1:])
     edge = disparity[..., :1] if sign < 0 else disparity[..., -1:]
     return torch.cat([edge, wider] if sign < 0 else [wider, edge], dim=-1)
 
 
 def find_outlines(
-    colour: Tensor,  # [C, H, W] in [0, 1]
+    colour: Tensor,  # [C, H, W] in [0, highest]
     disparity: Tensor,  # [1, H, W] px
     *,
     sign: int,
+    highest: float = 1.0,
     in_place: bool = False,
 ) -> Outlined:
     """Let foregrounds take along what they cover of the pixel at their trailing edge.
@@ -79,6 +85,7 @@ def find_outlines(
         colour: Rows of the source view.
         disparity: Their disparity.
         sign: -1 for the right eye (x' = x - d), +1 for the left one.
+        highest: The largest value of a colour.
         in_place: Whether the colours themselves are cleaned, instead of a copy.
     """
     width = disparity.shape[-1]
@@ -95,14 +102,15 @@ def find_outlines(
     # 2. How much of the pixel is the foreground's.
     front, mixed, behind = (colour[:, row, (column + away * n).clamp(0, width - 1)] for n in (-1, 0, 1))
     contrast = (front - behind).detach()
-    share = ((mixed - behind).detach() * contrast).sum(0) / (contrast.square().sum(0) + COLOUR_NOISE)
+    noise = COLOUR_NOISE * highest**2
+    share = ((mixed - behind).detach() * contrast).sum(0) / (contrast.square().sum(0) + noise)
     is_mixed = share > LEAST_SHARE
     if not is_mixed.any():
         return Outlined(colour, widened, None)
     row, column, near, share = (part[is_mixed] for part in (row, column, near, share.clamp(max=1)))
     front, mixed, behind = (part[:, is_mixed] for part in (front, mixed, behind))
     # 3. What is left of it: its own detail as far as it is background.
-    rest = ((mixed - share * front) / (1 - share).clamp(min=LEAST_SHARE)).clamp(0, 1)
+    rest = ((mixed - share * front) / (1 - share).clamp(min=LEAST_SHARE)).clamp(0, highest)
     cleaned = colour if in_place else colour.clone()
     cleaned[:, row, column] = torch.lerp(rest, behind, share)
     # The covered part lies on the foreground's side of the pixel.

@@ -27,19 +27,21 @@ FRONT_ODDS = 1.5  # of the front surface at an outline; 1 is its share of the pi
 class WarpedRows(NamedTuple):
     """Rows of a rendered view."""
 
-    colour: Tensor  # [C, H, W] in [0, 1], its first three channels black in holes
+    colour: Tensor  # [C, H, W] in [0, highest], its first three channels black in holes
     hole: Tensor  # [1, H, W] bool
     disparity: Tensor  # [1, H, W] px, of what is seen; 0 in holes
 
 
 def warp_rows(
-    colour: Tensor,  # [C, H, W] in [0, 1]
+    colour: Tensor,  # [C, H, W] in [0, highest]
     disparity: Tensor,  # [1, H, W] px
     *,
     sign: int,
+    highest: float = 1.0,
     widen: bool = True,
     in_place: bool = False,
     out: Tensor | None = None,  # [C, H, W]
+    seen_out: Tensor | None = None,  # [1, H, W]
 ) -> WarpedRows:
     """Render rows of one eye's view.
 
@@ -47,22 +49,26 @@ def warp_rows(
         colour: Rows of the source view; a channel after the first three is only carried along.
         disparity: Their disparity.
         sign: -1 for the right eye (x' = x - d), +1 for the left one.
+        highest: The largest value of a colour.
         widen: Whether surfaces take along what they cover of the pixel after their trailing edge
             (`outlines.py`).
         in_place: Whether the given colours may be changed, which saves a copy.
         out: What the view is written into, of the colours' type.
+        seen_out: What its disparity is written into, of the disparity's type.
     """
     rim = None
     if widen:
-        colour, disparity, rim = find_outlines(colour, disparity, sign=sign, in_place=in_place)
+        colour, disparity, rim = find_outlines(
+            colour, disparity, sign=sign, highest=highest, in_place=in_place
+        )
     # 1. What is seen at each pixel of the view, by its disparity.
     landing = land(disparity, sign=sign)
-    seen, coverage = splat_rows(disparity, disparity, sign=sign, landing=landing)
+    seen, coverage = splat_rows(disparity, disparity, sign=sign, landing=landing, out=seen_out)
     gap = below(coverage, MIN_COVERAGE)
     at_rim = None if rim is None else _close_at_rim(seen, coverage, gap, rim)
     bridge_cracks(seen, gap, disparity, sign=sign)
     # 2. The colours there.
-    view = _read_colours(colour, seen, sign, out)
+    view = _read_colours(colour, seen, sign, out).clamp_(0, highest)
     # 3. Blended colours where surfaces meet.
     about = _about_jumps(seen, gap)
     if at_rim is not None:
@@ -105,7 +111,7 @@ def _read_colours(colour: Tensor, seen: Tensor, sign: int, out: Tensor | None) -
     """Read each pixel of the view at x - sign · d of the source, between columns by a cubic kernel."""
     width = colour.shape[-1]
     position = torch.arange(width, device=seen.device, dtype=seen.dtype).sub(seen, alpha=sign)
-    return read_columns(colour, position.clamp_(0, width - 1), out=out).clamp_(0, 1)
+    return read_columns(colour, position.clamp_(0, width - 1), out=out)
 
 
 def _about_jumps(seen: Tensor, gap: Tensor) -> Tensor:  # [1, H, W] bool

@@ -35,8 +35,8 @@ def land(
 ) -> Landing:
     """Find where each pixel lands; -1 is the right eye's sign, +1 the left's."""
     width = disparity.shape[-1]
-    column = torch.arange(width, device=disparity.device, dtype=disparity.dtype)
-    return land_at(column.add(disparity, alpha=sign), width)
+    first = torch.arange(1, width + 1, device=disparity.device, dtype=disparity.dtype)
+    return _find_bins(first.add(disparity, alpha=sign), width)
 
 
 def land_at(
@@ -44,11 +44,15 @@ def land_at(
     width: int,
 ) -> Landing:  # [...] each
     """Find the bins of positions in rows of a width."""
+    return _find_bins(target + 1, width)
+
+
+def _find_bins(position: Tensor, width: int) -> Landing:
+    """Do so for positions that are counted as bins are."""
     # The first bin and the last two collect what leaves the frame.
-    target = target.clamp(-1, width)
-    left = target.detach().floor()
+    position = position.clamp(0, width + 1)
     # To int64 in two steps, which take half of the time.
-    return Landing((left + 1).int().long(), target - left)
+    return Landing(position.detach().int().long(), position.frac())
 
 
 def splat_rows(
@@ -57,6 +61,7 @@ def splat_rows(
     *,
     sign: int,
     landing: Landing | None = None,
+    out: Tensor | None = None,  # [C, H, W]
 ) -> tuple[Tensor, Tensor]:  # [C, H, W], [1, H, W]
     """Splat one frame along its rows.
 
@@ -65,6 +70,7 @@ def splat_rows(
         disparity: Displacement and importance of each pixel, pixels.
         sign: -1 for the right eye (x' = x - d), +1 for the left one.
         landing: What `land` gives for this disparity, if it is there already.
+        out: What the blended values are written into, without gradients.
 
     Returns:
         The blended values (0 where nothing lands) and the coverage, the sum of the bilinear weights alone.
@@ -73,8 +79,9 @@ def splat_rows(
     share = (1 - fraction, fraction)
     weight = _weigh(disparity, first, share)
     total = _add_up((values * weight[0], values * weight[1]), first)
-    blended = total.div_(_add_up(weight, first).clamp_(min=LEAST_WEIGHT))
-    return blended[..., 1:-2], _add_up(share, first)[..., 1:-2]
+    weights = _add_up(weight, first).clamp_(min=LEAST_WEIGHT)
+    blended = torch.div(total[..., 1:-2], weights[..., 1:-2], out=out)
+    return blended, _add_up(share, first)[..., 1:-2]
 
 
 def _weigh(
