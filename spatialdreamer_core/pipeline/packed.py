@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from functools import partial
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import cache, partial
+from itertools import repeat
 from typing import NamedTuple
 
 import av
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..dvg.interleaved import rgba_of
-from ..stereo import packed_size
+from ..video.halves import put_half
 from ..video.reader import VideoFrame
 from ..video.writer import VideoWriter
 from ..video.yuv_on_device import LAYOUTS, frame_from_yuv, rgb_to_yuv
@@ -21,7 +21,7 @@ from .bits import around_picture, depth_bits, pack_bits, to_bits, whole_image
 from .chain import StereoFrame, flat_frames, half_of_the_cores, stereo_frames
 from .job import Job
 from .prefetch import StageThreads
-from .preview import ViewTaker, to_byte_planes, to_image
+from .preview import ViewTaker, to_image
 from .stages import Rendered
 from .transfer import Arrival, Transfer, delayed, open_transfer
 
@@ -78,18 +78,20 @@ def _pack_all(
         with job.flight.naming(index), job.clock("pack"):
             frame = rendered.analysed.frame
             with_image = writer is None or index % image_every == 0
-            images: Callable[[], tuple[np.ndarray, ...]]
-            if writer is not None and _joins(frame, job):
-                joined = _join_rgba(left, right, rendered, format=job.layout.format)
-                pictures, images = [joined], partial(_part, joined, format=job.layout.format)
-            else:
-                views = _to_image(left, rendered), _to_image(right, rendered)
-                pictures, images = _pack_images(*views, rendered, job), partial(tuple, views)
-            prepared = [picture if writer is None else writer.prepare(picture) for picture in pictures]
-        sheet.offer(index, images, rendered)
-        for picture, ready in zip(pictures, prepared, strict=True):
-            rgb = np.ascontiguousarray(picture[..., :3]) if with_image else None
-            yield Packed(frame.pts, rgb, ready)
+            views = cache(partial(_to_images, left, right, rendered))
+            packed: list[np.ndarray] = []
+            joins = writer is not None and _joins(frame, job)
+            if with_image or not joins:
+                packed = _pack_images(*views(), rendered, job)
+            prepared: Sequence[np.ndarray | av.VideoFrame] = packed
+            if writer is not None and joins:
+                halves = [_half(view, rendered, writer) for view in _in_order(left, right, job)]
+                prepared = [writer.prepare_halves(halves, stacked=job.layout.format == "full_tb")]
+            elif writer is not None:
+                prepared = [writer.prepare(picture) for picture in packed]
+        sheet.offer(index, views, rendered)
+        for image, ready in zip(packed if with_image else repeat(None), prepared, strict=False):
+            yield Packed(frame.pts, image, ready)
 
 
 def _pack_images(left: np.ndarray, right: np.ndarray, rendered: Rendered, job: Job) -> list[np.ndarray]:
@@ -118,34 +120,56 @@ def _in_turn(frames: Iterator[Packed], duration: int | None) -> Iterator[Packed]
 
 
 def _joins(frame: VideoFrame, job: Job) -> bool:
-    """Tell whether a frame's views, of 8 bits, are only joined."""
-    return frame.image.dtype == np.uint8 and job.layout.format in _HALVES and job.layout.is_plain
+    """Tell whether a frame's views, of 8 bits and even sides, are only joined."""
+    height, width = whole_image(frame).shape[:2]
+    of_bytes = frame.image.dtype == np.uint8
+    return of_bytes and job.layout.format in _HALVES and job.layout.is_plain and not (height | width) % 2
 
 
-def _join_rgba(left: Tensor, right: Tensor, rendered: Rendered, *, format: str) -> np.ndarray:  # [H', W', 4]
-    """Join two views as `pack_bits` does, at once with the fourth channel that libswscale is fast with."""
-    height, width = whole_image(rendered.analysed.frame).shape[:2]
-    joined = np.empty((*packed_size(height, width, format=format), 4), np.uint8)
-    for view, half in zip((left, right), _halves(joined, format), strict=True):
-        rgba = rgba_of(view)
-        if rgba is not None and rendered.analysed.frame.surround is None:
-            half[:] = rgba
-        elif view is rendered.image or rendered.analysed.frame.surround is not None:
-            cv2.cvtColor(_to_image(view, rendered), cv2.COLOR_RGB2RGBA, dst=half)
-        else:
-            cv2.merge([*to_byte_planes(view), np.full((height, width), 255, np.uint8)], dst=half)
-    return joined
+def _in_order(left: Tensor, right: Tensor, job: Job) -> tuple[Tensor, Tensor]:
+    """Return the views in the order of their halves."""
+    return (right, left) if job.layout.format == "cross_eyed" else (left, right)
 
 
-def _part(joined: np.ndarray, *, format: str) -> tuple[np.ndarray, ...]:  # two of [H, W, 3]
-    """Part what `_join_rgba` has joined into what the left and the right eye see."""
-    return tuple(np.ascontiguousarray(half[..., :3]) for half in _halves(joined, format))
+def _half(view: Tensor, rendered: Rendered, writer: VideoWriter) -> np.ndarray | av.VideoFrame:
+    """Give a view as the writer takes it as half of a frame: the source as it was decoded, if that fits.
+
+    Others are [H, W, 4] or [H, W, 3] uint8; libswscale is faster with four bytes a pixel.
+    """
+    yuv = _decoded(view, rendered, writer)
+    if yuv is not None:
+        return yuv
+    rgba = rgba_of(view) if rendered.analysed.frame.surround is None else None
+    return _to_image(view, rendered) if rgba is None else rgba
 
 
-def _halves(joined: np.ndarray, format: str) -> list[np.ndarray]:
-    """Return the left eye's half of a picture and the right eye's, without a copy."""
-    halves = np.split(joined, 2, axis=0 if format == "full_tb" else 1)
-    return halves[::-1] if format == "cross_eyed" else halves
+def _decoded(view: Tensor, rendered: Rendered, writer: VideoWriter) -> av.VideoFrame | None:
+    """Return the YUV that a view was decoded from, if it is the source and the file's coding is the same.
+
+    Black bars are to be the same in both eyes, so there both are converted.
+    """
+    frame = rendered.analysed.frame
+    is_source = view is rendered.image and frame.surround is None
+    if not is_source or frame.yuv is None or frame.color is None:
+        return None
+    coding, wanted = (
+        (name, color.matrix, color.full_range)
+        for name, color in ((frame.yuv.format.name, frame.color), (writer.pixel_format, writer.color))
+    )
+    return frame.yuv if coding == wanted else None
+
+
+class _Halves(NamedTuple):
+    """What of a joined picture is there as it was decoded."""
+
+    decoded: tuple[av.VideoFrame | None, ...]  # of each half; none if it is no joined picture
+    stacked: bool
+
+    def put_into(self, frame: av.VideoFrame) -> None:
+        """Write it over what was converted, as far as the format is still the same."""
+        for half, decoded in enumerate(self.decoded):
+            if decoded is not None and decoded.format.name == frame.format.name:
+                put_half(frame, decoded, half, stacked=self.stacked)
 
 
 class _Coming(NamedTuple):
@@ -177,7 +201,11 @@ def _pack_on_device(
                 shown = rendered.bits, depth_bits(rendered.depth, frame, rendered.bits.dtype)
             packed = pack_bits(*shown, layout=job.layout, color=frame.color, aspect=job.aspect)
             with_image = index % image_every == 0
-            coming = [_send_down(picture, transfer, writer, with_image) for picture in packed]
+            decoded: tuple[av.VideoFrame | None, ...] = ()
+            if writer is not None and _joins(frame, job):
+                decoded = tuple(_decoded(view, rendered, writer) for view in _in_order(left, right, job))
+            halves = _Halves(decoded, stacked=job.layout.format == "full_tb")
+            coming = [_send_down(picture, transfer, writer, with_image, halves) for picture in packed]
             return _Coming(frame.pts, views, coming)
 
     def begin() -> Iterator[_Coming]:
@@ -199,6 +227,7 @@ def _send_down(
     transfer: Transfer,
     writer: VideoWriter | None,
     with_image: bool,
+    halves: _Halves,
 ) -> tuple[Arrival | None, Callable[[], np.ndarray | av.VideoFrame]]:
     """Begin to bring a packed picture down, as YUV if the encoder takes what is made on the device."""
     layout = None if writer is None else LAYOUTS.get(writer.pixel_format)
@@ -209,9 +238,13 @@ def _send_down(
     yuv = transfer.down(rgb_to_yuv(packed.permute(2, 0, 1), color=writer.color, pixel_format=pixel_format))
     height, width = (side + side % 2 for side in packed.shape[:2])
     image = transfer.down(packed) if with_image else None
-    return image, lambda: frame_from_yuv(
-        yuv.wait().numpy(), pixel_format=pixel_format, width=width, height=height
-    )
+
+    def arrive() -> av.VideoFrame:
+        frame = frame_from_yuv(yuv.wait().numpy(), pixel_format=pixel_format, width=width, height=height)
+        halves.put_into(frame)
+        return frame
+
+    return image, arrive
 
 
 def _prepare(image: Arrival, writer: VideoWriter | None) -> np.ndarray | av.VideoFrame:
@@ -232,6 +265,11 @@ def _to_bits(view: Tensor, rendered: Rendered) -> Tensor:  # [H, W, 3] uint8 or 
 def _down(bits: Tensor) -> np.ndarray:
     """Bring a picture to main memory, and wait for it."""
     return bits.cpu().numpy()
+
+
+def _to_images(left: Tensor, right: Tensor, rendered: Rendered) -> tuple[np.ndarray, np.ndarray]:
+    """Convert both views, see `_to_image`."""
+    return _to_image(left, rendered), _to_image(right, rendered)
 
 
 def _to_image(view: Tensor, rendered: Rendered) -> np.ndarray:  # [H, W, 3] uint8 or uint16

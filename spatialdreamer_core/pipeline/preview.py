@@ -209,12 +209,12 @@ def to_image(
     if rgba is not None:
         return cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
     if highest == 255 and planes.dtype in (torch.float32, torch.uint8):
-        return cv2.merge(to_byte_planes(planes))
+        return cv2.merge(_to_byte_planes(planes))
     rounded = planes.mul(highest).round_().clamp_(0, highest)
     return cv2.merge([plane.astype(dtype) for plane in rounded.numpy()])
 
 
-def to_byte_planes(
+def _to_byte_planes(
     picture: Tensor,  # [3, H, W] float32 in [0, 1] or uint8, on the CPU
 ) -> list[np.ndarray]:  # three of [H, W] uint8
     """Convert a picture's planes as `to_image` does; OpenCV needs a third of the time, and rounds alike."""

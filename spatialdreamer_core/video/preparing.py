@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import av
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 from ..checks import InputError
 from .color import ColorConverter, ColorInfo
 from .encoding import Encoder
+from .halves import join_frames
 from .yuv_on_device import frame_from_yuv
 
 
@@ -55,6 +57,33 @@ class FramePreparer:
                 f"got {image.dtype} {list(image.shape)}; make a writer for each size"
             )
         return self._converter.to_yuv(_pad_to_even(image), pixel_format=self._encoder.pixel_format)
+
+    def prepare_halves(
+        self,
+        halves: Sequence[np.ndarray | av.VideoFrame],  # two of [H, W, 3] RGB or [H, W, 4] RGBA, uint8; or YUV
+        *,
+        stacked: bool,
+    ) -> av.VideoFrame:
+        """Convert a picture of two halves, each by itself, see `VideoWriter.prepare_halves`.
+
+        Raises:
+            InputError: If the halves do not make a picture of this size, or have odd sides.
+        """
+        pixel_format, rows, columns = self._encoder.pixel_format, *((2, 1) if stacked else (1, 2))
+        frames = []
+        for half in halves:
+            if not isinstance(half, av.VideoFrame):
+                half = self._converter.to_yuv(half, pixel_format=pixel_format)
+            elif half.format.name != pixel_format:
+                half = self._converter.to_layout(half, pixel_format=pixel_format)
+            width, height = columns * half.width, rows * half.height
+            if (width, height) != (self._width, self._height) or half.width % 2 or half.height % 2:
+                raise InputError(
+                    f"`halves` must have even sides and make {self._width}x{self._height}, got "
+                    f"{half.width}x{half.height}; pack them and use `prepare`"
+                )
+            frames.append(half)
+        return join_frames(*frames, stacked=stacked)
 
     def check(self, frame: av.VideoFrame) -> None:
         """Check the size of a frame that was prepared.

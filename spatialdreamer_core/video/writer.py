@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy as shallow_copy
 from fractions import Fraction
 from pathlib import Path
@@ -220,6 +220,24 @@ class VideoWriter:
             InputError: If the image has another size or type.
         """
         return self._preparer.prepare(image)
+
+    def prepare_halves(
+        self,
+        halves: Sequence[np.ndarray | av.VideoFrame],  # two of [H, W, 3] RGB or [H, W, 4] RGBA, uint8; or YUV
+        *,
+        stacked: bool,
+    ) -> av.VideoFrame:
+        """Convert a frame of two halves to what the encoder takes, each by itself; any thread may.
+
+        Args:
+            halves: The left and the right one, or the upper and the lower one, of even sides. What is YUV of
+                this writer's `color` and `pixel_format` already, such as a decoded frame, stays as it is.
+            stacked: Whether they lie one above the other.
+
+        Raises:
+            InputError: If they are no halves of this writer's frames.
+        """
+        return self._preparer.prepare_halves(halves, stacked=stacked)
 
     def write(
         self,
