@@ -6,7 +6,7 @@ where gradients are wanted, `can_remap` is False and the caller does it by torch
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -51,6 +51,23 @@ def remap(
 ) -> None:
     """Read a plane at positions into another one, bilinearly; beyond its border as at it."""
     cv2.remap(plane.numpy(), x, y, cv2.INTER_LINEAR, dst=out.numpy(), borderMode=cv2.BORDER_REPLICATE)
+
+
+def pick(
+    plane: Tensor,  # [H, W]
+    x: np.ndarray,  # [h, w] whole columns, float32
+    y: np.ndarray,  # [h, w] whole rows, float32
+    *,
+    out: Tensor,  # [h, w]
+) -> None:
+    """Read a plane's pixels into another one, 0 outside of it."""
+    cv2.remap(plane.numpy(), x, y, cv2.INTER_NEAREST, dst=out.numpy(), borderMode=cv2.BORDER_CONSTANT)
+
+
+@lru_cache(maxsize=8)
+def row_numbers(height: int, width: int) -> np.ndarray:  # [height, width] float32
+    """Return the number of each pixel's row; not to be written to."""
+    return np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)
 
 
 @cache

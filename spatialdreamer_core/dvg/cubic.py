@@ -10,14 +10,12 @@ So OpenCV's remapping can do it, in half of the time that torch takes for readin
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..remapping import can_remap, can_remap_pixels, remap
+from ..remapping import can_remap, can_remap_pixels, remap, row_numbers
 
 _SECOND_DIFFERENCE = np.array([[1, -2, 1]], np.float32)
 _WITH_SECOND_DIFFERENCE = np.array([[1, -1, 1]], np.float32)
@@ -77,7 +75,7 @@ def _read_by_opencv(colour: Tensor, position: Tensor, out: Tensor) -> Tensor:
     """Read by two remappings a plane, of the colours and of their second differences."""
     t = position[0].frac()
     bow = (t * t).sub_(t).mul_(0.5)
-    columns, rows = position[0].numpy(), _row_numbers(*bow.shape)
+    columns, rows = position[0].numpy(), row_numbers(*bow.shape)
     difference, read = torch.empty_like(bow), torch.empty_like(bow)
     for plane, result in zip(colour, out, strict=True):
         cv2.filter2D(
@@ -95,7 +93,7 @@ def _read_pixels_by_opencv(colour: Tensor, position: Tensor) -> Tensor:
     With b for t (t - 1) / 2 the kernel is a blend of two remappings, c(t) = (1 - b) lerp(c) + b lerp(c + Δ).
     """
     pixels = colour.permute(1, 2, 0)
-    columns, rows = position[0].numpy(), _row_numbers(*pixels.shape[:2])
+    columns, rows = position[0].numpy(), row_numbers(*pixels.shape[:2])
     changed = torch.empty_like(pixels)
     cv2.filter2D(
         pixels.numpy(), -1, _WITH_SECOND_DIFFERENCE, dst=changed.numpy(), borderType=cv2.BORDER_REPLICATE
@@ -107,9 +105,3 @@ def _read_pixels_by_opencv(colour: Tensor, position: Tensor) -> Tensor:
     share = (t * t).sub_(t).mul_(_SCALE / 2)
     cv2.blendLinear(read.numpy(), bent.numpy(), (_SCALE - share).numpy(), share.numpy(), dst=changed.numpy())
     return changed.permute(2, 0, 1)
-
-
-@lru_cache(maxsize=8)
-def _row_numbers(height: int, width: int) -> np.ndarray:  # [height, width] float32
-    """Return the number of each pixel's row."""
-    return np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)

@@ -55,6 +55,21 @@ def planes_of(
     return torch.from_numpy(planes[:3])
 
 
+def weigh_pixels(
+    picture: Tensor,  # [3, H, W], floats or bytes
+    weight: Tensor,  # [h, w] bool, of every second pixel
+) -> Tensor:  # [4, h, w] float
+    """Return every second pixel, 0 where its weight is, with the weight as a fourth channel."""
+    rgba = rgba_of(picture)
+    if rgba is None:
+        weights = weight.to(working_dtype(picture))
+        return torch.cat([picture[:, ::2, ::2] * weights, weights[None]])
+    chosen = rgba.view(np.int32)[::2, ::2, 0] * weight.numpy()
+    pixels = chosen.view(rgba.dtype).reshape(*weight.shape, 4).astype(np.float32)
+    pixels[..., 3] = weight.numpy()
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
 class Pixels:
     """The pixels of a picture, by their positions in the flattened picture.
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..contracts import working_dtype
-from ..dvg.interleaved import Pixels, planes_of
+from ..dvg.interleaved import Pixels, weigh_pixels
 from .hole_runs import HoleRuns
 
 LEAST_SMOOTHING, MOST_SMOOTHING = 2.0, 8.0  # px, standard deviation along the column
@@ -48,7 +48,7 @@ def fill_from_background(
     """
     distance = (runs.column - runs.source).abs().to(working_dtype(extended))
     smoothed = _smooth_columns(extended, runs, distance)
-    pulled = _pull_push(extended, ~(hole | runs.foreground), runs)
+    pulled = _pull_push(extended, hole, runs)
     return torch.lerp(smoothed, pulled, PYRAMID_SHARE * (1 - torch.exp(-distance / MIXING_LENGTH)))
 
 
@@ -87,15 +87,12 @@ def mean_around(
     return total / norm.clamp(min=torch.finfo(dtype).tiny)
 
 
-def _pull_push(view: Tensor, usable: Tensor, runs: HoleRuns) -> Tensor:
+def _pull_push(view: Tensor, hole: Tensor, runs: HoleRuns) -> Tensor:
     """Average usable pixels down a pyramid, fill each level from the coarser one, look up the holes."""
-    height, width = usable.shape
+    height, width = hole.shape
     # The finest level takes every second pixel: a fill is smooth, and the full size costs five times as much.
-    weight = usable[::2, ::2].to(working_dtype(view))
-    level = weight.new_empty(1, 4, *weight.shape)
-    level[0, :3] = planes_of(view, rows=slice(None, None, 2), columns=slice(None, None, 2))
-    level[0, :3].mul_(weight)
-    level[0, 3] = weight
+    usable = ~(hole[::2, ::2] | runs.foreground[::2, ::2])
+    level = weigh_pixels(view, usable)[None]
     levels = [level]
     while max(level.shape[-2:]) > 1:
         level = _halve(level)
@@ -105,12 +102,12 @@ def _pull_push(view: Tensor, usable: Tensor, runs: HoleRuns) -> Tensor:
         coarse = _enlarge(filled, level.shape[-2:])
         filled = coarse.mul_(1 - level[:, 3:]).add_(level[:, :3])
     # The finest level, most of the work, is needed at holes alone.
-    x, y = (runs.column + 0.5) * (weight.shape[1] / width), (runs.row + 0.5) * (weight.shape[0] / height)
+    x, y = (runs.column + 0.5) * (usable.shape[1] / width), (runs.row + 0.5) * (usable.shape[0] / height)
     finest = sample_at(levels[0][0], x - 0.5, y - 0.5)
     if len(levels) == 1:
         return finest[:3] / finest[3:].clamp(min=1e-6)
     coarse_height, coarse_width = filled.shape[-2:]
-    x, y = x * (coarse_width / weight.shape[1]), y * (coarse_height / weight.shape[0])
+    x, y = x * (coarse_width / usable.shape[1]), y * (coarse_height / usable.shape[0])
     return finest[:3] + (1 - finest[3:]) * sample_at(filled[0], x - 0.5, y - 0.5)
 
 
@@ -160,6 +157,10 @@ def _halve(level: Tensor) -> Tensor:
     """Average down to half the size, rounded up; even sizes by sums, a fifth of the time of any pooling."""
     height, width = level.shape[-2:]
     if height % 2 == 0 and width % 2 == 0:
+        pixels = level[0].permute(1, 2, 0)
+        if pixels.is_contiguous() and not pixels.requires_grad and pixels.device.type == "cpu":
+            halves = cv2.resize(pixels.numpy(), (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+            return torch.from_numpy(np.stack(cv2.split(halves)))[None]
         rows = level[..., ::2, :] + level[..., 1::2, :]
         return (rows[..., ::2] + rows[..., 1::2]).mul_(0.25)
     return F.interpolate(level, ((height + 1) // 2, (width + 1) // 2), mode="area")

@@ -91,6 +91,18 @@ def test_equals_the_printed_equation():
     assert result.sum() > hole.sum()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1), (6, 11)])
+def test_columns_are_taken_as_torch_gathers_them(channels, size):
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(2, channels, *size, generator=generator)
+    columns = torch.randint(-1, size[1], (2, 1, *size), generator=generator)
+    padded = torch.nn.functional.pad(values, (1, 0))
+    expected = padded.gather(-1, (columns + 1).expand(-1, channels, -1, -1))
+    for dtype in (torch.float32, torch.float64, torch.float16):
+        assert torch.equal(gather_columns(values.to(dtype), columns), expected.to(dtype))
+
+
 def test_previous_leaves_the_next_frame_out():
     hole = torch.zeros(3, 1, 4, 6)
     hole[1, 0, 2, 3] = 1

@@ -9,6 +9,7 @@ from spatialdreamer_core.dvg.interleaved import (
     empty_interleaved,
     planes_of,
     rgba_of,
+    weigh_pixels,
     zero_interleaved,
 )
 
@@ -56,6 +57,19 @@ def test_parts_are_those_of_the_planes(size):
         found = planes_of(interleaved, rows=rows, columns=columns)
         assert torch.equal(found, planes[:, rows, columns])
         assert torch.equal(found, planes_of(planes, rows=rows, columns=columns))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8])
+def test_weighed_pixels_are_those_of_the_planes(size, dtype):
+    planes, interleaved = both(size, dtype)
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.rand((size[0] + 1) // 2, (size[1] + 1) // 2, generator=generator) > 0.4
+    expected = torch.cat([planes[:, ::2, ::2] * weight, weight[None]]).float()
+    for picture in (planes, interleaved, planes.float()):
+        found = weigh_pixels(picture, weight)
+        assert found.dtype == torch.float32
+        assert torch.equal(found, expected)
 
 
 def test_floats_and_parts_of_a_picture_are_no_interleaved_ones():
