@@ -23,15 +23,9 @@ def bridge_cracks(
     But not the gap that a hair has left: its colour would be read where the hair was, and show it once more.
     """
     width = seen.shape[-1]
-    known = ~gap[0]
-    row, column = nonzero_pixels(gap[0])
-    to_left = _distance_to_known(known, row, column, -1)
-    to_right = _distance_to_known(known, row, column, 1)
-    is_crack = to_left + to_right <= MAX_CRACK + 1
-    row, column, to_left, to_right = (part[is_crack] for part in (row, column, to_left, to_right))
+    row, column, to_left, to_right = _find_cracks(gap[0])
     share = to_left / (to_left + to_right)
-    left_value = seen[0, row, (column - to_left).clamp(min=0)]
-    right_value = seen[0, row, (column + to_right).clamp(max=width - 1)]
+    left_value, right_value = seen[0, row, column - to_left], seen[0, row, column + to_right]
     bridge = torch.lerp(left_value, right_value, share.to(seen.dtype))
     position = (column - sign * bridge.detach()).clamp(0, width - 1)
     before, after = (disparity[0, row, there.long()] for there in (position.floor(), position.ceil()))
@@ -41,12 +35,20 @@ def bridge_cracks(
     gap[0, row, column] = False
 
 
-def _distance_to_known(known: Tensor, row: Tensor, column: Tensor, step: int) -> Tensor:
-    """Count the pixels to the next known one in a row's direction; MAX_CRACK + 1 where it is farther."""
-    width = known.shape[-1]
-    distance = torch.full_like(column, MAX_CRACK + 1)
-    for n in range(MAX_CRACK, 0, -1):
-        neighbour = column + n * step
-        inside = (neighbour >= 0) & (neighbour < width)
-        distance[inside & known[row, neighbour.clamp(0, width - 1)]] = n
-    return distance
+def _find_cracks(gap: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # [H, W] bool -> four of [N] int64
+    """Find the pixels of short gaps: rows, columns, and how far the known pixels beside each gap are."""
+    width, known = gap.shape[-1], ~gap
+    found = []
+    for length in range(1, min(MAX_CRACK, width - 2) + 1):
+        begins = known[:, : -length - 1] & known[:, length + 1 :]  # and ends, by what is known beside it
+        for n in range(length):
+            begins &= gap[:, 1 + n : width - length + n]
+        row, before = nonzero_pixels(begins)
+        for n in range(1, length + 1):
+            to_left = torch.full_like(row, n)
+            found.append((row, before + n, to_left, length + 1 - to_left))
+    if not found:
+        nothing = torch.zeros(0, dtype=torch.int64, device=gap.device)
+        return nothing, nothing, nothing, nothing
+    row, column, to_left, to_right = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return row, column, to_left, to_right
