@@ -72,16 +72,17 @@ def steepen_edges(
     """
     window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     low, high = cv2.erode(values, window), cv2.dilate(values, window)
-    at_edge = np.flatnonzero(cv2.subtract(high, low) > contrast)
+    result = cv2.subtract(high, low)
+    at_edge = np.flatnonzero(result > contrast)
     if at_edge.size == 0:
         return values
+    np.copyto(result, values)
     low, high, old = (array.ravel()[at_edge] for array in (low, high, values))
     spread = high - low
     snapped = low + np.clip(2.5 * (old - low) - 0.75 * spread, 0, spread)
     share = np.minimum(spread / contrast - 1, 1)
     if strength is not None:
         share *= strength.ravel()[at_edge]
-    result = values.copy()
     result.ravel()[at_edge] = old + share * (snapped - old)
     return result
 
@@ -105,16 +106,17 @@ def snap_edges(
         strength: How far each ramp may be turned into a step; None: all of them wholly.
     """
     low, high = cv2.erode(depth, disc(radius)), cv2.dilate(depth, disc(radius))
-    at_edge = np.flatnonzero(cv2.subtract(high, low) > CONTRAST)
+    result = cv2.subtract(high, low)
+    at_edge = np.flatnonzero(result > CONTRAST)
     if at_edge.size == 0:
         return depth
+    np.copyto(result, depth)
     low, high, old = (array.ravel()[at_edge] for array in (low, high, depth))
     snapped = np.where(old > low + FOREGROUND * (high - low), high, low)
     share = np.minimum((high - low) / CONTRAST - 1, 1)
     if strength is not None:
         share *= strength.ravel()[at_edge]
     values = old + share * (snapped - old)
-    result = depth.copy()
     result.ravel()[at_edge] = values
     moved = at_edge[np.abs(values - old) > MOVED]
     result.ravel()[moved] = _medians_at(result, moved)

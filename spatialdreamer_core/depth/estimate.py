@@ -252,6 +252,11 @@ def upsample_depth(
         InputError: If the depth is no finite array [h, w], the size is none, or the guide has another one.
     """
     check_plane(depth, size, guide)
+    return raise_depth(depth, size, guide=guide)
+
+
+def raise_depth(depth: np.ndarray, size: tuple[int, int], *, guide: np.ndarray | None) -> np.ndarray:
+    """Like `upsample_depth`, without checking its arguments."""
     height, width = size
     if guide is not None:
         small = working_size(height, width)

@@ -25,9 +25,8 @@ from ..depth import (
     DepthStream,
     FileDepth,
     ModelStream,
-    upsample_depth,
 )
-from ..depth.estimate import check_plane
+from ..depth.estimate import raise_depth
 from ..depth.on_device import upsample_on_device
 from ..depth.shaping import shape_frames
 from ..dvg.disparity import Placement, convergence_shift, to_disparity
@@ -73,7 +72,7 @@ class Estimated:
     """An analysed frame with its depth."""
 
     analysed: Analysed
-    depth: np.ndarray  # [h, w] float32 in [0, 1]; at working size or, from a file, up to the frame's
+    depth: np.ndarray  # [h, w] float32, finite, in [0, 1]; of working size or, from a file, up to the frame's
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ def _at_full_size(frame: Estimated, *, shaping: DepthShaping, guided: bool, as_b
     """Give a frame's picture and its depth at full size, on the CPU."""
     film_frame = frame.analysed.frame
     guide = to_8_bit(film_frame.image, film_frame.color) if guided else None
-    full = upsample_depth(frame.depth, film_frame.image.shape[:2], guide=guide)
+    full = raise_depth(frame.depth, film_frame.image.shape[:2], guide=guide)
     depth = shape_frames(torch.from_numpy(full)[None, None], shaping, on_device=False)
     if as_bytes and film_frame.exact is None and film_frame.image.dtype == np.uint8:
         return frame.analysed, torch.from_numpy(film_frame.image).permute(2, 0, 1), depth, None
@@ -218,7 +217,6 @@ def _at_full_size(frame: Estimated, *, shaping: DepthShaping, guided: bool, as_b
 def _bring_up(frame: Estimated, *, shaping: DepthShaping, guided: bool, transfer: Transfer) -> _FullSize:
     """Bring a frame, its depth and its motion to the GPU, and its depth to full size there."""
     analysed, film_frame = frame.analysed, frame.analysed.frame
-    check_plane(frame.depth, film_frame.image.shape[:2], None)
     bits = None
     if film_frame.exact is None:
         bits = transfer.up(whole_image(film_frame))
