@@ -3,7 +3,8 @@
 Films of 1280x720 and 1920x1080 are made from the demo clip, its first frames forth and back. They are
 converted with built-in depth, with a depth file of the film's size, and with Depth Anything V2 Small as it is
 built, with random weights: what it sees means nothing, what it costs is right. Each is timed in turn with
-decoding and encoding alone. Stages run side by side, so their times add up to more than the film's.
+decoding and encoding alone. Stages run side by side, so their times add up to more than the film's. On
+the CPU the film with given depth takes ten seconds: a film's first ones are slower, as its memory grows.
 
 --against converts the films by the command of another checkout of this project in turn with this one's; what
 a command takes to start, that is a film of two frames, is taken off. --cuda uses a GPU, and longer films, and
@@ -44,6 +45,8 @@ PICTURES = 24  # different ones in a film
 RATE = 25
 SIZES = {"720p": (720, 1280), "1080p": (1080, 1920)}
 SOURCES = {"builtin_720p": "720p", "builtin_1080p": "1080p", "file_1080p": "1080p", "model_1080p": "1080p"}
+CPU_FRAMES = {"builtin_720p": 48, "builtin_1080p": 48, "file_1080p": 240, "model_1080p": 4}
+CUDA_FRAMES = 96
 START = 2  # frames of the film that shows what a command takes to start
 
 
@@ -69,16 +72,17 @@ def main() -> None:
     parser.add_argument("--against", type=Path, metavar="FOLDER", help="another checkout of this project")
     parser.add_argument("--cuda", action="store_true", help="convert on a GPU")
     parser.add_argument("--films", nargs="+", choices=list(SOURCES), default=list(SOURCES), help="which")
-    parser.add_argument("--frames", type=int, help="of each film; with a model on the CPU always 4")
+    parser.add_argument("--frames", type=int, help="of each film but with a model on the CPU, always 4")
     parser.add_argument("--repetitions", type=int, default=1)
     options = parser.parse_args()
     device = "cuda" if options.cuda else "cpu"
-    frames = options.frames or (96 if options.cuda else 48)
     metrics: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for source in options.films:
-            length = 4 if source.startswith("model") and not options.cuda else frames
+            length = options.frames or CUDA_FRAMES
+            if not options.cuda and (options.frames is None or source.startswith("model")):
+                length = CPU_FRAMES[source]
             film = make_film(source, length, folder, device)
             measured = measure(film, folder, device, options.repetitions)
             if options.against is not None and film.model is None:
