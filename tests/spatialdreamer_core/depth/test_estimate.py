@@ -12,6 +12,7 @@ from spatialdreamer_core.depth import (
     estimate_depth,
     list_estimators,
     upsample_depth,
+    working_frame,
     working_size,
 )
 from spatialdreamer_core.flow import Flow, dis_flow, estimate_flow
@@ -39,6 +40,22 @@ def test_the_preview_grade_is_logged_once(caplog):
 )
 def test_working_size_keeps_the_shape_and_only_shrinks(size, expected):
     assert working_size(*size) == expected
+
+
+@pytest.mark.parametrize(
+    "size", [(1080, 1920), (1920, 1080), (804, 1920), (720, 1280), (1078, 1920), (3, 1920)]
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_working_frame_is_made_of_means(size, dtype):
+    """Also where a filter makes them, for a third."""
+    highest = np.iinfo(dtype).max
+    image = np.random.default_rng(0).integers(0, highest + 1, (*size, 3)).astype(dtype)
+    height, width = working_size(*size)
+    means = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    expected = means if dtype == np.uint8 else np.rint(means / 257)
+    assert np.array_equal(working_frame(image), expected)
+    bars = np.pad(image, ((5, 3), (0, 0), (0, 0)))[5:-3]
+    assert np.array_equal(working_frame(bars), expected)
 
 
 @pytest.mark.parametrize("size", [(90, 160), (400, 720)])
