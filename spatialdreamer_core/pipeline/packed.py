@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ..dvg.interleaved import rgba_of
-from ..video.halves import put_half
 from ..video.reader import VideoFrame
 from ..video.writer import VideoWriter
 from ..video.yuv_on_device import LAYOUTS, frame_from_yuv, rgb_to_yuv
@@ -85,7 +84,7 @@ def _pack_all(
                 packed = _pack_images(*views(), rendered, job)
             prepared: Sequence[np.ndarray | av.VideoFrame] = packed
             if writer is not None and joins:
-                halves = [_half(view, rendered, writer) for view in _in_order(left, right, job)]
+                halves = [_half(view, rendered) for view in _in_order(left, right, job)]
                 prepared = [writer.prepare_halves(halves, stacked=job.layout.format == "full_tb")]
             elif writer is not None:
                 prepared = [writer.prepare(picture) for picture in packed]
@@ -131,45 +130,10 @@ def _in_order(left: Tensor, right: Tensor, job: Job) -> tuple[Tensor, Tensor]:
     return (right, left) if job.layout.format == "cross_eyed" else (left, right)
 
 
-def _half(view: Tensor, rendered: Rendered, writer: VideoWriter) -> np.ndarray | av.VideoFrame:
-    """Give a view as the writer takes it as half of a frame: the source as it was decoded, if that fits.
-
-    Others are [H, W, 4] or [H, W, 3] uint8; libswscale is faster with four bytes a pixel.
-    """
-    yuv = _decoded(view, rendered, writer)
-    if yuv is not None:
-        return yuv
+def _half(view: Tensor, rendered: Rendered) -> np.ndarray:  # [H, W, 4] or [H, W, 3] uint8
+    """Give a view as half of a frame, with the fourth channel if it has one: libswscale is faster with it."""
     rgba = rgba_of(view) if rendered.analysed.frame.surround is None else None
     return _to_image(view, rendered) if rgba is None else rgba
-
-
-def _decoded(view: Tensor, rendered: Rendered, writer: VideoWriter) -> av.VideoFrame | None:
-    """Return the YUV that a view was decoded from, if it is the source and the file's coding is the same.
-
-    Black bars are to be the same in both eyes, so there both are converted.
-    """
-    frame = rendered.analysed.frame
-    is_source = view is rendered.image and frame.surround is None
-    if not is_source or frame.yuv is None or frame.color is None:
-        return None
-    coding, wanted = (
-        (name, color.matrix, color.full_range)
-        for name, color in ((frame.yuv.format.name, frame.color), (writer.pixel_format, writer.color))
-    )
-    return frame.yuv if coding == wanted else None
-
-
-class _Halves(NamedTuple):
-    """What of a joined picture is there as it was decoded."""
-
-    decoded: tuple[av.VideoFrame | None, ...]  # of each half; none if it is no joined picture
-    stacked: bool
-
-    def put_into(self, frame: av.VideoFrame) -> None:
-        """Write it over what was converted, as far as the format is still the same."""
-        for half, decoded in enumerate(self.decoded):
-            if decoded is not None and decoded.format.name == frame.format.name:
-                put_half(frame, decoded, half, stacked=self.stacked)
 
 
 class _Coming(NamedTuple):
@@ -201,11 +165,7 @@ def _pack_on_device(
                 shown = rendered.bits, depth_bits(rendered.depth, frame, rendered.bits.dtype)
             packed = pack_bits(*shown, layout=job.layout, color=frame.color, aspect=job.aspect)
             with_image = index % image_every == 0
-            decoded: tuple[av.VideoFrame | None, ...] = ()
-            if writer is not None and _joins(frame, job):
-                decoded = tuple(_decoded(view, rendered, writer) for view in _in_order(left, right, job))
-            halves = _Halves(decoded, stacked=job.layout.format == "full_tb")
-            coming = [_send_down(picture, transfer, writer, with_image, halves) for picture in packed]
+            coming = [_send_down(picture, transfer, writer, with_image) for picture in packed]
             return _Coming(frame.pts, views, coming)
 
     def begin() -> Iterator[_Coming]:
@@ -227,7 +187,6 @@ def _send_down(
     transfer: Transfer,
     writer: VideoWriter | None,
     with_image: bool,
-    halves: _Halves,
 ) -> tuple[Arrival | None, Callable[[], np.ndarray | av.VideoFrame]]:
     """Begin to bring a packed picture down, as YUV if the encoder takes what is made on the device."""
     layout = None if writer is None else LAYOUTS.get(writer.pixel_format)
@@ -238,13 +197,9 @@ def _send_down(
     yuv = transfer.down(rgb_to_yuv(packed.permute(2, 0, 1), color=writer.color, pixel_format=pixel_format))
     height, width = (side + side % 2 for side in packed.shape[:2])
     image = transfer.down(packed) if with_image else None
-
-    def arrive() -> av.VideoFrame:
-        frame = frame_from_yuv(yuv.wait().numpy(), pixel_format=pixel_format, width=width, height=height)
-        halves.put_into(frame)
-        return frame
-
-    return image, arrive
+    return image, lambda: frame_from_yuv(
+        yuv.wait().numpy(), pixel_format=pixel_format, width=width, height=height
+    )
 
 
 def _prepare(image: Arrival, writer: VideoWriter | None) -> np.ndarray | av.VideoFrame:

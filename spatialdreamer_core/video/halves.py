@@ -24,16 +24,11 @@ def join_frames(
     width, height = (1, 2) if stacked else (2, 1)
     joined = av.VideoFrame(width * first.width, height * first.height, first.format.name)
     for half, frame in enumerate((first, second)):
-        put_half(joined, frame, half, stacked=stacked)
+        for target, source in zip(_planes(joined), _planes(frame), strict=True):
+            rows, columns = source.shape
+            top, left = (half * rows, 0) if stacked else (0, half * columns)
+            target[top : top + rows, left : left + columns] = source
     return joined
-
-
-def put_half(joined: av.VideoFrame, frame: av.VideoFrame, half: int, *, stacked: bool) -> None:
-    """Write a frame over one half of another one, 0 or 1, see `join_frames`."""
-    for target, source in zip(_planes(joined), _planes(frame), strict=True):
-        rows, columns = source.shape
-        top, left = (half * rows, 0) if stacked else (0, half * columns)
-        target[top : top + rows, left : left + columns] = source
 
 
 def _planes(frame: av.VideoFrame) -> list[np.ndarray]:  # each [h, bytes of a row] uint8

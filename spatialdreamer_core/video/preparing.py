@@ -60,7 +60,7 @@ class FramePreparer:
 
     def prepare_halves(
         self,
-        halves: Sequence[np.ndarray | av.VideoFrame],  # two of [H, W, 3] RGB or [H, W, 4] RGBA, uint8; or YUV
+        halves: Sequence[np.ndarray],  # two of [H, W, 3] RGB or [H, W, 4] RGBA, uint8
         *,
         stacked: bool,
     ) -> av.VideoFrame:
@@ -72,17 +72,14 @@ class FramePreparer:
         pixel_format, rows, columns = self._encoder.pixel_format, *((2, 1) if stacked else (1, 2))
         frames = []
         for half in halves:
-            if not isinstance(half, av.VideoFrame):
-                half = self._converter.to_yuv(half, pixel_format=pixel_format)
-            elif half.format.name != pixel_format:
-                half = self._converter.to_layout(half, pixel_format=pixel_format)
-            width, height = columns * half.width, rows * half.height
-            if (width, height) != (self._width, self._height) or half.width % 2 or half.height % 2:
+            height, width = half.shape[:2]
+            size = (columns * width, rows * height)
+            if size != (self._width, self._height) or height % 2 or width % 2:
                 raise InputError(
                     f"`halves` must have even sides and make {self._width}x{self._height}, got "
-                    f"{half.width}x{half.height}; pack them and use `prepare`"
+                    f"{width}x{height}; pack them and use `prepare`"
                 )
-            frames.append(half)
+            frames.append(self._converter.to_yuv(half, pixel_format=pixel_format))
         return join_frames(*frames, stacked=stacked)
 
     def check(self, frame: av.VideoFrame) -> None:

@@ -58,7 +58,6 @@ class VideoFrame(NamedTuple):
     exact: Tensor | None = None  # [3, H, W] in [0, 1], the whole frame if it came from memory as floats
     starts_scene: bool | None = None  # whether a scene begins with it; None: that is still to be found
     placement: Placement | None = None  # how its depth becomes disparity; None: as all of the film's
-    yuv: av.VideoFrame | None = None  # the whole frame as it was decoded, where `image` is that in RGB
 
     @property
     def time(self) -> float:
@@ -178,9 +177,7 @@ def _read(
                 turn = display_matrix(frame)  # of the whole stream
             count += 1
             image = converter.to_rgb(frame, width=width, height=height)
-            is_upright = turn is None and (frame.width, frame.height) == (width, height)
-            yuv = frame if is_upright and color.bits == 8 else None
-            yield VideoFrame(upright(image, turn), pts, time_base, color, yuv=yuv)
+            yield VideoFrame(upright(image, turn), pts, time_base, color)
     if count == 0:
         until = "the end" if end is None else f"{end:g} s"
         raise InputError(

@@ -223,15 +223,14 @@ class VideoWriter:
 
     def prepare_halves(
         self,
-        halves: Sequence[np.ndarray | av.VideoFrame],  # two of [H, W, 3] RGB or [H, W, 4] RGBA, uint8; or YUV
+        halves: Sequence[np.ndarray],  # two of [H, W, 3] RGB or [H, W, 4] RGBA, uint8
         *,
         stacked: bool,
     ) -> av.VideoFrame:
         """Convert a frame of two halves to what the encoder takes, each by itself; any thread may.
 
         Args:
-            halves: The left and the right one, or the upper and the lower one, of even sides. What is YUV of
-                this writer's `color` and `pixel_format` already, such as a decoded frame, stays as it is.
+            halves: The left and the right one, or the upper and the lower one, of even sides.
             stacked: Whether they lie one above the other.
 
         Raises:
