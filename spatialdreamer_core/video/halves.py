@@ -24,14 +24,14 @@ def join_frames(
     width, height = (1, 2) if stacked else (2, 1)
     joined = av.VideoFrame(width * first.width, height * first.height, first.format.name)
     for half, frame in enumerate((first, second)):
-        for target, source in zip(_planes(joined), _planes(frame), strict=True):
+        for target, source in zip(frame_planes(joined), frame_planes(frame), strict=True):
             rows, columns = source.shape
             top, left = (half * rows, 0) if stacked else (0, half * columns)
             target[top : top + rows, left : left + columns] = source
     return joined
 
 
-def _planes(frame: av.VideoFrame) -> list[np.ndarray]:  # each [h, bytes of a row] uint8
+def frame_planes(frame: av.VideoFrame) -> list[np.ndarray]:  # each [h, bytes of a row] uint8
     """Return a frame's planes in its own memory."""
     components = frame.format.components
     planes = []

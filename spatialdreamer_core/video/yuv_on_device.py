@@ -20,6 +20,7 @@ from torch import Tensor
 from ..checks import InputError
 from ..kernels import use_kernels
 from .color import ColorInfo, rgb_to_yuv_matrix
+from .halves import frame_planes
 
 
 class Layout(NamedTuple):
@@ -91,11 +92,9 @@ def frame_from_yuv(yuv: np.ndarray, *, pixel_format: str, width: int, height: in
         )
     frame = av.VideoFrame(width, height, pixel_format)
     values = np.ascontiguousarray(yuv).view(np.uint8)
-    for plane in frame.planes:
-        row = width * dtype().itemsize // (1 if plane.width == width or layout.interleaved else 2)
-        source, values = np.split(values, [row * plane.height])
-        target = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-        target[:, :row] = source.reshape(plane.height, row)
+    for plane in frame_planes(frame):
+        source, values = np.split(values, [plane.size])
+        plane[:] = source.reshape(plane.shape)
     return frame
 
 
